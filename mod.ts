@@ -1,0 +1,83 @@
+/**
+ * Rota: an event loop for Deno that you can hold in your hand.
+ *
+ * What Python has in asyncio: a loop with an exact order, timers that fire
+ * within microseconds, descriptors and signals, tasks that are cancelled and
+ * clean up. Tasks are generator coroutines, which the loop controls at every
+ * step, or plain async functions; both wait for the same operations. Importing
+ * it needs no permission.
+ *
+ * @example Two tasks, one in each style
+ * ```ts
+ * import { type Coroutine, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const log: string[] = [];
+ * const tick = function* (name: string, everyMs: number): Coroutine<void> {
+ *   for (let n = 1; n <= 2; n++) {
+ *     yield* sleep(everyMs);
+ *     log.push(`${name} ${n}`);
+ *   }
+ * };
+ * await run(async () => {
+ *   const slow = getRunningLoop().createTask(() => tick("slow", 15));
+ *   await sleep(10);
+ *   log.push("main");
+ *   await slow;
+ * }, { host: "virtual" }); // without this option it takes 30 ms
+ * assertEquals(log, ["main", "slow 1", "slow 2"]);
+ * ```
+ *
+ * @module
+ */
+export {
+  type BlockedTask,
+  CancelledError,
+  DeadlockError,
+  DescriptorsUnsupportedError,
+  InterruptedError,
+  InvalidStateError,
+  LoopClosedError,
+  MisuseError,
+  OsError,
+} from "./src/errors.ts";
+
+export {
+  type Host,
+  type HostClient,
+  READABLE,
+  type ReadyListener,
+  WRITABLE,
+} from "./src/host/host.ts";
+export { Pipe } from "./src/host/pipe.ts";
+export type { HostChoice } from "./src/host/select.ts";
+export { VirtualHost } from "./src/host/virtual.ts";
+
+export { Block } from "./src/loop/block.ts";
+export { currentTask, getRunningLoop } from "./src/loop/current.ts";
+export type { Descriptor } from "./src/loop/descriptors.ts";
+export {
+  allTasks,
+  type DeadlockPolicy,
+  eagerTaskFactory,
+  EventLoop,
+  type EventLoopOptions,
+  type LoopStats,
+  type TaskFactory,
+} from "./src/loop/event_loop.ts";
+export type { ExceptionContext, ExceptionHandler } from "./src/loop/exception_handler.ts";
+export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
+export { each, type EachBody, scoped } from "./src/loop/generators.ts";
+export { Handle, TimerHandle } from "./src/loop/handle.ts";
+export { Operation, type OperationOptions, type WaitOptions } from "./src/loop/operation.ts";
+export {
+  EventLoopPolicy,
+  getEventLoopPolicy,
+  newEventLoop,
+  setEventLoopPolicy,
+} from "./src/loop/policy.ts";
+export { run, Runner, type RunOptions } from "./src/loop/run.ts";
+export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
+export { type Coroutine, Task, type TaskBody, type TaskOptions } from "./src/loop/task.ts";
+export { TaskLocal } from "./src/loop/task_local.ts";
+export { until } from "./src/loop/until.ts";

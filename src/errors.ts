@@ -1,0 +1,169 @@
+/**
+ * Every error class that a caller may want to catch, and nothing else.
+ *
+ * They keep apart what has to be handled apart: cancellation
+ * ({@linkcode CancelledError}), an object in the wrong state for what was asked
+ * ({@linkcode InvalidStateError}), a call that is wrong wherever it is made
+ * ({@linkcode MisuseError}), and the world outside ({@linkcode OsError}). Bad
+ * arguments are plain `TypeError`s and `RangeError`s.
+ *
+ * @module
+ */
+
+/**
+ * Thrown at the point of waiting of a task that is being cancelled.
+ *
+ * Clean up in `finally`, then let it go on: a task that ends with it counts as
+ * cancelled, not as failed. Catching it and going on is allowed, but whoever
+ * asked for the cancellation may be waiting for the task to end.
+ *
+ * @example Cleaning up
+ * ```ts
+ * import { CancelledError, run, sleep } from "@rota/rota";
+ * import { assertEquals, assertInstanceOf } from "@std/assert";
+ *
+ * const log: unknown[] = [];
+ * await run(function* (): Generator {
+ *   yield;
+ * });
+ * void sleep; // see `Task.cancel()` for a whole program
+ * log.push(new CancelledError("too slow").reason);
+ * assertEquals(log, ["too slow"]);
+ * assertInstanceOf(new CancelledError(), Error);
+ * ```
+ */
+export class CancelledError extends Error {
+  /** What was given to `cancel(reason)`; `undefined` if nothing was. */
+  readonly reason: unknown;
+
+  /**
+   * Makes the error that cancelling throws.
+   *
+   * @param reason What to say about the cause, of any type.
+   */
+  constructor(reason?: unknown) {
+    super(reason === undefined ? "Cancelled" : `Cancelled: ${describe(reason)}`);
+    this.reason = reason;
+  }
+
+  static {
+    this.prototype.name = "CancelledError";
+  }
+}
+
+/** A short text for a reason, which may be anything. */
+function describe(reason: unknown): string {
+  return reason instanceof Error ? reason.message : String(reason);
+}
+
+/** Thrown when a future, task or handle is not in the state that a call needs. */
+export class InvalidStateError extends Error {
+  static {
+    this.prototype.name = "InvalidStateError";
+  }
+}
+
+/**
+ * Thrown for a call that is wrong by its place or order, whatever its
+ * arguments: a second `run` on a running loop, an operation awaited twice,
+ * an object of another loop.
+ */
+export class MisuseError extends Error {
+  static {
+    this.prototype.name = "MisuseError";
+  }
+}
+
+/** Thrown for anything that is asked of a closed loop, or was still waiting when it closed. */
+export class LoopClosedError extends MisuseError {
+  static {
+    this.prototype.name = "LoopClosedError";
+  }
+}
+
+/** One line of a {@linkcode DeadlockError}: a task and what it waits for. */
+export interface BlockedTask {
+  /** The task's name. */
+  readonly name: string;
+  /** What it waits for, in words. */
+  readonly waitsFor: string;
+  /** Where the task was made; only in debug mode. */
+  readonly creationStack?: string;
+}
+
+/**
+ * Thrown when every task waits for something that nothing can bring about.
+ *
+ * The message names each task and what it waits for.
+ */
+export class DeadlockError extends Error {
+  /** The tasks that wait, in the order in which they were made. */
+  readonly tasks: readonly BlockedTask[];
+
+  /**
+   * Makes the error.
+   *
+   * @param message What to say.
+   * @param tasks The tasks that wait.
+   */
+  constructor(message: string, tasks: readonly BlockedTask[]) {
+    super(message);
+    this.tasks = tasks;
+  }
+
+  static {
+    this.prototype.name = "DeadlockError";
+  }
+}
+
+/** Thrown by `run()` when a signal of the operating system ended the program's main task. */
+export class InterruptedError extends Error {
+  /** The signal, such as `"SIGINT"`. */
+  readonly signal: string;
+
+  /**
+   * Makes the error.
+   *
+   * @param signal The signal's name.
+   */
+  constructor(signal: string) {
+    super(`Interrupted by ${signal}`);
+    this.signal = signal;
+  }
+
+  static {
+    this.prototype.name = "InterruptedError";
+  }
+}
+
+/** Thrown when the host of a loop cannot watch descriptors; the message says what to grant. */
+export class DescriptorsUnsupportedError extends Error {
+  static {
+    this.prototype.name = "DescriptorsUnsupportedError";
+  }
+}
+
+/** Thrown when a call of the operating system fails. */
+export class OsError extends Error {
+  /** The symbolic name, such as `"EBADF"`. */
+  readonly code: string;
+  /** The number behind the name, on this platform. */
+  readonly errno: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What could not be done, to which descriptor.
+   * @param code The symbolic name of the error.
+   * @param errno Its number.
+   */
+  constructor(message: string, code: string, errno: number) {
+    super(message);
+    this.code = code;
+    this.errno = errno;
+  }
+
+  static {
+    this.prototype.name = "OsError";
+  }
+}

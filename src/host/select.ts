@@ -1,0 +1,71 @@
+import { DescriptorsUnsupportedError } from "../errors.ts";
+import { EpollHost } from "./epoll.ts";
+import type { Host } from "./host.ts";
+import { ffiGranted } from "./permissions.ts";
+import { PollHost } from "./poll.ts";
+import { PortableHost } from "./portable.ts";
+import { VirtualHost } from "./virtual.ts";
+
+/**
+ * How a loop waits.
+ *
+ * - `"auto"`: like `"native"` where that works, else like `"portable"`.
+ * - `"native"`: the best the operating system has, needs `--allow-ffi`.
+ * - `"poll"`: poll(2), on any POSIX system, needs `--allow-ffi`.
+ * - `"portable"`: the runtime's timers, without descriptors. Any system, no
+ *   permission.
+ * - `"virtual"`: does not wait, time jumps to the next deadline. For tests.
+ */
+export type HostChoice = "auto" | "native" | "poll" | "portable" | "virtual";
+
+/**
+ * Makes the host for a loop. Opens nothing and never asks for a permission.
+ *
+ * @throws {TypeError} If there is no such choice.
+ * @throws {DescriptorsUnsupportedError} If the system or the permissions do not
+ * allow it; the message says what to grant.
+ */
+export function createHost(choice: HostChoice): Host {
+  switch (choice) {
+    case "auto":
+      return ffiGranted() && hasPosix() ? createNative() : new PortableHost();
+    case "native":
+      requireNative(choice);
+      return createNative();
+    case "poll":
+      requireNative(choice);
+      return new PollHost();
+    case "portable":
+      return new PortableHost();
+    case "virtual":
+      return new VirtualHost();
+    default:
+      throw new TypeError(
+        `Cannot create a host as host must be "auto", "native", "poll", "portable" or "virtual": received ${
+          JSON.stringify(choice satisfies never)
+        }`,
+      );
+  }
+}
+
+function createNative(): Host {
+  return Deno.build.os === "linux" ? new EpollHost() : new PollHost();
+}
+
+/** The systems whose C library `libc.ts` knows. */
+function hasPosix(): boolean {
+  return Deno.build.os === "linux" || Deno.build.os === "darwin";
+}
+
+function requireNative(choice: HostChoice): void {
+  if (!hasPosix()) {
+    throw new DescriptorsUnsupportedError(
+      `Cannot create the ${choice} host: ${Deno.build.os} has none`,
+    );
+  }
+  if (!ffiGranted()) {
+    throw new DescriptorsUnsupportedError(
+      `Cannot create the ${choice} host: the permission is missing, run with --allow-ffi`,
+    );
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Signals of the operating system, one listener of the runtime for each signal
+ * however many handle it.
+ *
+ * While at least one listener is there, the signal's default action is off.
+ * After the last was removed it is on again, and for SIGPIPE that is a change:
+ * the runtime ignores it at first, and once it was listened to and is no more,
+ * writing to a closed pipe ends the process.
+ *
+ * @module
+ */
+
+import { microtask } from "./ticks.ts";
+
+/** A listener, and who is told what it throws. */
+interface Entry {
+  readonly listener: () => void;
+  readonly onError: (error: unknown) => void;
+  removed: boolean;
+}
+
+/** What the operating system does not let anybody handle, or the runtime. */
+const UNHANDLEABLE: ReadonlySet<string> = new Set(
+  ["SIGKILL", "SIGSTOP", "SIGILL", "SIGFPE", "SIGSEGV"],
+);
+
+/** The listeners of one signal, and the one that the runtime has for them. */
+class Delivery {
+  readonly #signal: Deno.Signal;
+  readonly #entries: Entry[] = [];
+  #delivered = false;
+
+  constructor(signal: Deno.Signal) {
+    this.#signal = signal;
+  }
+
+  add(entry: Entry): void {
+    if (this.#entries.length === 0) {
+      Deno.addSignalListener(this.#signal, this.#deliver);
+    }
+    this.#entries.push(entry);
+  }
+
+  remove(entry: Entry): void {
+    if (entry.removed) return;
+    entry.removed = true;
+    this.#entries.splice(this.#entries.indexOf(entry), 1);
+    // At once, also during a delivery: a listener that removes itself and sends
+    // the signal to its own process wants the default action.
+    if (this.#entries.length === 0) {
+      Deno.removeSignalListener(this.#signal, this.#deliver);
+    }
+  }
+
+  readonly #deliver = (): void => {
+    // The runtime walks through a live set. When the last listener is removed
+    // during a delivery and another one added, it comes by here again.
+    if (this.#delivered) return;
+    this.#delivered = true;
+    microtask(() => {
+      this.#delivered = false;
+    });
+    for (const entry of [...this.#entries]) {
+      if (entry.removed) continue;
+      try {
+        entry.listener();
+      } catch (error) {
+        entry.onError(error);
+      }
+    }
+  };
+}
+
+/** One for each signal that was ever listened to. */
+const deliveries = new Map<Deno.Signal, Delivery>();
+
+/**
+ * Calls `listener` each time the process receives `signal`.
+ *
+ * Listeners run in the order in which they were added, each as often as it was
+ * added. One that is added during a delivery does not take part in it, nor does
+ * one that is removed. They run in the async context in which the signal got
+ * its first listener. Signals that arrive before the first of them could be
+ * delivered count as one. A listener does not keep the process alive.
+ *
+ * @param onError Told what `listener` throws; must not throw itself.
+ * @returns Removes the listener; does nothing the second time.
+ * @throws {TypeError} If there is no such signal, or it cannot be handled.
+ */
+export function onSignal(
+  signal: Deno.Signal,
+  listener: () => void,
+  onError: (error: unknown) => void,
+): () => void {
+  if (UNHANDLEABLE.has(signal)) {
+    throw new TypeError(
+      `Cannot handle signal "${signal}": the operating system does not let programs handle it`,
+    );
+  }
+  const delivery = deliveries.get(signal) ?? new Delivery(signal);
+  const entry: Entry = { listener, onError, removed: false };
+  try {
+    delivery.add(entry);
+  } catch (cause) {
+    const received = typeof signal === "string" ? `"${signal}"` : typeof signal;
+    throw new TypeError(
+      `Cannot handle a signal as signal must be a signal name such as "SIGTERM": received ${received}`,
+      { cause },
+    );
+  }
+  deliveries.set(signal, delivery);
+  return () => delivery.remove(entry);
+}

@@ -1,0 +1,66 @@
+/** Throws unless `value` is a function; `what` is what cannot be done without. */
+export function checkFunction(value: unknown, what: string, name: string): void {
+  if (typeof value !== "function") {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be a function: received ${inspect(value)}`,
+    );
+  }
+}
+
+/** Throws unless `value` is a number other than `NaN`. */
+export function checkNumber(value: unknown, what: string, name: string): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be a number of milliseconds: received ${inspect(value)}`,
+    );
+  }
+  if (Number.isNaN(value)) {
+    throw new RangeError(`Cannot ${what} as ${name} must not be NaN: received NaN`);
+  }
+}
+
+/** Throws unless `value` is a number >= 0; `Infinity` is allowed. */
+export function checkNotNegative(value: unknown, what: string, name: string): void {
+  checkNumber(value, what, name);
+  if (!((value as number) >= 0)) {
+    throw new RangeError(`Cannot ${what} as ${name} must be >= 0: received ${value}`);
+  }
+}
+
+/** Throws unless `value` is one of `allowed`. */
+export function checkOneOf(
+  value: unknown,
+  allowed: readonly unknown[],
+  what: string,
+  name: string,
+): void {
+  if (!allowed.includes(value)) {
+    const list = allowed.map((choice) => inspect(choice)).join(", ");
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be one of ${list}: received ${inspect(value)}`,
+    );
+  }
+}
+
+/** Throws unless `value` is an `AbortSignal` or `undefined`. */
+export function checkSignal(value: unknown, what: string): void {
+  if (value !== undefined && !(value instanceof AbortSignal)) {
+    throw new TypeError(
+      `Cannot ${what} as signal must be an AbortSignal: received ${inspect(value)}`,
+    );
+  }
+}
+
+/** A short text that shows what a wrong argument was. */
+export function inspect(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (typeof (value as { then?: unknown }).then === "function") return "a promise";
+  if (Array.isArray(value)) return "an array";
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+  return typeof name === "string" && name !== "Object" && name !== ""
+    ? `an object of class ${name}`
+    : "an object";
+}

@@ -1,0 +1,106 @@
+/**
+ * What is running right now on this thread, and which loops are.
+ *
+ * @module
+ */
+import { MisuseError } from "../errors.ts";
+import { ownerOfContinuation } from "../host/async_context.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Stepper } from "./stepping.ts";
+import type { Task } from "./task.ts";
+
+/** Set while a turn runs handles; `loop` and `task` are null between turns. */
+export const current: {
+  loop: EventLoop | null;
+  task: Task<unknown> | null;
+  /** What steps the running generator; only meaningful inside a generator's step. */
+  stepper: Stepper | null;
+} = { loop: null, task: null, stepper: null };
+
+/** The loops that are inside a `run…` call, in the order in which they began. */
+export const runningLoops: Set<EventLoop> = new Set();
+
+/**
+ * The task that the running code belongs to, or null.
+ *
+ * Inside a turn it is the task whose step this is. Between turns, in the
+ * continuation of an async function, it is the task that the function runs in,
+ * as long as that task has not ended.
+ */
+export function findTask(): Task<unknown> | null {
+  if (current.loop !== null) return current.task;
+  const owner = ownerOfContinuation() as Task<unknown> | undefined;
+  return owner === undefined || owner.done() ? null : owner;
+}
+
+/** The loop that the running code belongs to, or null. */
+export function findLoop(): EventLoop | null {
+  if (current.loop !== null) return current.loop;
+  const owner = ownerOfContinuation() as Task<unknown> | undefined;
+  if (owner !== undefined && runningLoops.has(owner.loop)) return owner.loop;
+  if (runningLoops.size !== 1) return null;
+  for (const loop of runningLoops) return loop;
+  return null;
+}
+
+/**
+ * Gives the task that the running code belongs to, or `null` outside tasks.
+ *
+ * It is asyncio's `current_task()`. In a generator coroutine and in an async
+ * function it is the task they run in; in a plain callback of the loop, and in
+ * code that no task started, it is `null`. A helper async function that a
+ * generator called directly has no task after its first `await`; start it with
+ * `until(() => helper())` to keep it. Costs a few nanoseconds.
+ *
+ * @example A task that knows its name
+ * ```ts
+ * import { currentTask, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const name = await run(async () => {
+ *   await Promise.resolve();
+ *   return currentTask()?.name;
+ * }, { name: "main" });
+ * assertEquals(name, "main");
+ * assertEquals(currentTask(), null);
+ * ```
+ *
+ * @returns The task, or `null`.
+ */
+export function currentTask(): Task<unknown> | null {
+  return findTask();
+}
+
+/**
+ * Gives the loop that the running code belongs to.
+ *
+ * That is the loop of the running callback, step or task; outside those, the
+ * only loop of this thread that is running. Costs a few nanoseconds.
+ *
+ * @example A helper that needs no loop argument
+ * ```ts
+ * import { getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let rang = false;
+ * await run(async () => {
+ *   getRunningLoop().callLater(5, () => rang = true);
+ *   await sleep(5);
+ *   await sleep(0);
+ * }, { host: "virtual" });
+ * assertEquals(rang, true);
+ * ```
+ *
+ * @returns The loop.
+ * @throws {MisuseError} If no loop is running, or several are and the code
+ * belongs to none of them.
+ */
+export function getRunningLoop(): EventLoop {
+  const loop = findLoop();
+  if (loop !== null) return loop;
+  throw new MisuseError(
+    runningLoops.size === 0
+      ? "Cannot get the running loop: no loop is running, start one with run()"
+      : `Cannot get the running loop: ${runningLoops.size} loops are running and this code belongs to none of them`,
+  );
+}

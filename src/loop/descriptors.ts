@@ -1,0 +1,107 @@
+import { type Host, READABLE, WRITABLE } from "../host/host.ts";
+import { inspect } from "./checks.ts";
+import { Handle, type Runnable } from "./handle.ts";
+
+/** A descriptor number, or an object that has one as `fd`. */
+export type Descriptor = number | { readonly fd: number };
+
+interface Watched {
+  reader: Handle | null;
+  writer: Handle | null;
+}
+
+/** The number of a descriptor; throws if `descriptor` is none. */
+function numberOf(descriptor: Descriptor, what: string): number {
+  const fd: unknown = typeof descriptor === "object" && descriptor !== null
+    ? descriptor.fd
+    : descriptor;
+  if (typeof fd !== "number") {
+    throw new TypeError(
+      `Cannot ${what} as the descriptor must be a number or an object with a number as fd: received ${
+        inspect(descriptor)
+      }`,
+    );
+  }
+  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fff_ffff) {
+    throw new RangeError(
+      `Cannot ${what} as the descriptor must be an integer >= 0: received ${fd}`,
+    );
+  }
+  return fd;
+}
+
+/** Which callbacks a loop runs for which descriptors. */
+export class Descriptors {
+  readonly #host: Host;
+  readonly #watched = new Map<number, Watched>();
+  readonly #queue: (runnable: Runnable) => void;
+
+  /** Ready callbacks go to `queue`. */
+  constructor(host: Host, queue: (runnable: Runnable) => void) {
+    this.#host = host;
+    this.#queue = queue;
+  }
+
+  /** How many descriptors are watched. */
+  get size(): number {
+    return this.#watched.size;
+  }
+
+  /** Sets the callback of one direction of a descriptor, in place of what was there. */
+  add(descriptor: Descriptor, direction: "reader" | "writer", handle: Handle): void {
+    const fd = numberOf(descriptor, `add a ${direction}`);
+    const watched = this.#watched.get(fd) ?? { reader: null, writer: null };
+    const other = direction === "reader" ? watched.writer : watched.reader;
+    const event = direction === "reader" ? READABLE : WRITABLE;
+    const otherEvent = direction === "reader" ? WRITABLE : READABLE;
+    const before = watched[direction];
+    if (!this.#host.watch(fd, other === null ? event : event | otherEvent)) {
+      // The number belongs to another file now: what waited for the old one never hears of it.
+      if (other !== null) {
+        other.cancel();
+        watched[direction === "reader" ? "writer" : "reader"] = null;
+        this.#host.watch(fd, event);
+      }
+    }
+    before?.cancel();
+    watched[direction] = handle;
+    this.#watched.set(fd, watched);
+  }
+
+  /** Removes the callback of one direction; false if there was none. */
+  remove(descriptor: Descriptor, direction: "reader" | "writer"): boolean {
+    const fd = numberOf(descriptor, `remove a ${direction}`);
+    const watched = this.#watched.get(fd);
+    const handle = watched?.[direction];
+    if (watched === undefined || handle === null || handle === undefined) return false;
+    handle.cancel();
+    watched[direction] = null;
+    const remaining = (watched.reader === null ? 0 : READABLE) |
+      (watched.writer === null ? 0 : WRITABLE);
+    if (remaining === 0) this.#watched.delete(fd);
+    this.#host.watch(fd, remaining);
+    return true;
+  }
+
+  /** Queues the callbacks of what is ready now. */
+  poll(): void {
+    this.#host.poll(this.#ready);
+  }
+
+  readonly #ready = (fd: number, events: number): void => {
+    const watched = this.#watched.get(fd);
+    if (watched === undefined) return;
+    if ((events & READABLE) !== 0 && watched.reader !== null) this.#queue(watched.reader);
+    if ((events & WRITABLE) !== 0 && watched.writer !== null) this.#queue(watched.writer);
+  };
+
+  /** Forgets everything. */
+  clear(): void {
+    for (const [fd, watched] of this.#watched) {
+      watched.reader?.cancel();
+      watched.writer?.cancel();
+      this.#host.watch(fd, 0);
+    }
+    this.#watched.clear();
+  }
+}

@@ -1,0 +1,1493 @@
+import {
+  type BlockedTask,
+  CancelledError,
+  DeadlockError,
+  LoopClosedError,
+  MisuseError,
+} from "../errors.ts";
+import { captureContext } from "../host/async_context.ts";
+import { monotonicMs } from "../host/clock.ts";
+import { readEnvironment } from "../host/environment.ts";
+import type { Host, HostClient } from "../host/host.ts";
+import { createHost, type HostChoice } from "../host/select.ts";
+import { detached, macrotask, microtask } from "../host/ticks.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import { TimerQueue } from "../structures/timer_queue.ts";
+import { checkFunction, checkNotNegative, checkNumber, checkOneOf, checkSignal } from "./checks.ts";
+import { current, runningLoops } from "./current.ts";
+import { type Descriptor, Descriptors } from "./descriptors.ts";
+import {
+  type ExceptionContext,
+  type ExceptionHandler,
+  reportToConsole,
+} from "./exception_handler.ts";
+import { type FailureRecord, watchFailure } from "./failures.ts";
+import { Future } from "./future.ts";
+import { Handle, type Runnable, TimerHandle } from "./handle.ts";
+import type { Wait } from "./promise_wait.ts";
+import { SignalHandlers } from "./signal_handlers.ts";
+import { checkBody, Task, type TaskBody, type TaskOptions } from "./task.ts";
+import { debugChanged, type UnstartedRecord } from "./unstarted.ts";
+
+/** What to do when every task waits and nothing is there to wake one. */
+export type DeadlockPolicy = "ignore" | "report" | "error";
+
+/** How to make an {@linkcode EventLoop}. */
+export interface EventLoopOptions {
+  /**
+   * How to wait: `"native"` (epoll or poll(2), needs `--allow-ffi`), `"poll"`
+   * (poll(2)), `"portable"` (no permission, no descriptors), `"virtual"` (time
+   * jumps to the next deadline; for tests), `"auto"` (native where FFI is
+   * granted already, else portable; never asks), or a host of your own.
+   *
+   * @default {"auto"}
+   */
+  readonly host?: HostChoice | Host | undefined;
+  /**
+   * Whether to watch for mistakes: see {@linkcode EventLoop.debug}.
+   *
+   * @default {whether ROTA_DEBUG is 1 in an environment that may be read}
+   */
+  readonly debug?: boolean | undefined;
+  /**
+   * From which duration on debug mode reports a callback as slow.
+   *
+   * @default {100}
+   */
+  readonly slowCallbackMs?: number | undefined;
+  /**
+   * `"precise"` learns how late wake-ups are and spends the last microseconds
+   * before a deadline polling: median lateness about 1 us, at the price of some
+   * CPU before each deadline. `"thrifty"` spends nothing.
+   *
+   * @default {"thrifty"}
+   */
+  readonly timerPrecision?: "thrifty" | "precise" | undefined;
+  /**
+   * `"empty"` runs callbacks and tasks in the empty AsyncLocalStorage context;
+   * `"inherit"` in that of whoever scheduled them, for about a microsecond each.
+   *
+   * @default {"empty"}
+   */
+  readonly asyncContext?: "empty" | "inherit" | undefined;
+  /**
+   * What becomes of a run whose tasks all wait with nothing there to wake one.
+   * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
+   * exception handler, once, after a second; `"ignore"` waits.
+   *
+   * @default {"error" on the virtual host, else "report" in debug mode, else "ignore"}
+   */
+  readonly deadlock?: DeadlockPolicy | undefined;
+  /**
+   * Whether the virtual clock stands still while something outside the loop may
+   * wake a task: `until`, or an async function that waits for a foreign promise.
+   *
+   * @default {"wait"}
+   */
+  readonly outsideWaits?: "wait" | "ignore" | undefined;
+  /**
+   * How long after a cancellation the exception handler is told of an async
+   * function that has not reacted, as it waits for a foreign promise.
+   *
+   * @default {1_000}
+   */
+  readonly cancelWarnMs?: number | undefined;
+}
+
+/** What {@linkcode EventLoop.stats} tells. */
+export interface LoopStats {
+  /** The name of the host: `"epoll"`, `"poll"`, `"portable"`, `"virtual"`. */
+  readonly host: string;
+  /** Turns so far. */
+  readonly turns: number;
+  /** Callbacks and tasks that run in the next turn. */
+  readonly ready: number;
+  /** Timers that are pending. */
+  readonly timers: number;
+  /** Descriptors that are watched. */
+  readonly descriptors: number;
+  /** Signals that have a handler. */
+  readonly signals: number;
+  /** Tasks that have not ended. */
+  readonly tasks: number;
+  /** Waits for foreign promises by `until`. */
+  readonly outsideWaits: number;
+}
+
+/** A factory for tasks: see {@linkcode EventLoop.setTaskFactory}. */
+export type TaskFactory = <T>(
+  loop: EventLoop,
+  body: TaskBody<T>,
+  options: TaskOptions,
+) => Task<T>;
+
+/** Turns between two looks at the clock while there is always something ready. */
+const TURNS_PER_LOOK = 16;
+/** Bounds of the number of handles between two looks, which aims at {@linkcode LOOK_MS}. */
+const HANDLES_PER_LOOK_MAX = 256;
+const LOOK_MS = 0.05;
+/** How long the loop may keep the thread before it lets the runtime's own I/O through. */
+const GATE_MS = 1;
+/**
+ * Passes of the runtime's event loop that make up the gate. Its sockets are
+ * polled every 61 passes (tokio's event interval), so fewer may miss them.
+ */
+const GATE_PASSES = 64;
+/** On a virtual host the gate opens by count, so that runs can be repeated. */
+const GATE_HANDLES_VIRTUAL = 4_096;
+/** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
+const HOPS_AFTER_RESUMPTION = 4;
+/** How long all tasks must have been parked before a deadlock is reported on a host with a real clock. */
+const DEADLOCK_MS = 1_000;
+/** Bounds of what a precise loop gets up ahead of a deadline. */
+const AHEAD_MS_MIN = 0.05;
+const AHEAD_MS_MAX = 2.5;
+const AHEAD_MS_FIRST = 0.25;
+/** The last stretch before a deadline is waited for without giving up the thread. */
+const SPIN_MS = 0.02;
+
+/** The ready queue runs this for a task or wait, where a subclass wants to see all scheduling. */
+function resume(runnable: Runnable): void {
+  runnable.run();
+}
+
+/**
+ * An event loop: it runs callbacks, timers and tasks in an exact order.
+ *
+ * It is asyncio's loop, in milliseconds. One turn runs what was ready when it
+ * began, in the order in which it became so; what that adds runs in the next
+ * turn. `docs/design.md` has the turn as a numbered list. Most programs need no
+ * loop of their own: {@linkcode run} makes, runs and closes one.
+ *
+ * Turns run only inside {@linkcode runForever} and {@linkcode runUntilComplete};
+ * on a stopped loop everything merely queues. Several loops may run side by
+ * side on one thread. A loop lets the I/O of the runtime through at least every
+ * millisecond or so of work, so that a server beside a busy loop keeps answering.
+ *
+ * A subclass that overrides {@linkcode callSoon} or {@linkcode callAt} sees all
+ * scheduling, tasks included.
+ *
+ * @example A loop in one's own hands
+ * ```ts
+ * import { EventLoop } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using loop = new EventLoop({ host: "virtual" });
+ * const log: string[] = [];
+ * loop.callLater(10, () => {
+ *   log.push(`later, at ${loop.time()}`);
+ *   loop.stop();
+ * });
+ * loop.callSoon((name) => log.push(`soon, ${name}`), "world");
+ * await loop.runForever();
+ * assertEquals(log, ["soon, world", "later, at 10"]);
+ * ```
+ */
+export class EventLoop implements AsyncDisposable {
+  // Other files of this folder use private members as loop["member"]: what they
+  // share is no part of the interface, but is checked by the compiler.
+  private readonly host: Host;
+  private readonly ready: RingBuffer<Runnable> = new RingBuffer();
+  private readonly timers: TimerQueue<TimerHandle> = new TimerQueue();
+  private readonly descriptors: Descriptors;
+  private readonly signals: SignalHandlers = new SignalHandlers();
+
+  /** Whether a subclass wants to see all scheduling. */
+  private readonly overridden: boolean;
+  private readonly inheritsContext: boolean;
+  /** Whether new objects need more than their fields: a creation stack, or a context. */
+  private instrumented: boolean;
+  private debugging: boolean;
+  private readonly deadlock: DeadlockPolicy | undefined;
+  private readonly ignoresOutside: boolean;
+  private readonly precise: boolean;
+  private readonly cancelWarnMs: number;
+  private slowMs: number;
+  private handler: ExceptionHandler | null = null;
+  private factory: TaskFactory | null = null;
+
+  // The run.
+  private running = false;
+  private closed = false;
+  private forever = false;
+  private stopping = false;
+  private failure: Error | null = null;
+  private finished: (() => void) | null = null;
+
+  // Waiting.
+  /** Whether the host waits on behalf of this loop; whoever queues something ends that. */
+  private parked = false;
+  /** Whether the host is being asked to wait right now, and might answer at once. */
+  private parking = false;
+  private parkedUntilMs = Infinity;
+  private parkedHolding = false;
+  private aheadMs = AHEAD_MS_FIRST;
+  private deadlockAtMs = Infinity;
+  private deadlockReported = false;
+
+  // The turn.
+  private turns = 0;
+  private turnsToLook = 0;
+  private handlesToLook = 0;
+  private handlesPerLook = 64;
+  private lookedAtMs = 0;
+  private hops = 0;
+  /** Whether this turn has resumed a promise reaction. */
+  private promiseResumed = false;
+  /** The same, since the loop was last parked. */
+  private promisesTouched = false;
+  /** When the runtime's own I/O last had its turn. */
+  private yieldedAtMs = 0;
+  private turnsSinceYield = 0;
+  private handlesSinceYield = 0;
+  private wokenAtMs = 0;
+
+  // Tasks.
+  private firstTask: Task<unknown> | null = null;
+  private lastTask: Task<unknown> | null = null;
+  private taskCount = 0;
+  /** Timers that do not keep the process alive. */
+  private unheldTimers = 0;
+  private asyncTasks = 0;
+  /** Async functions that are parked in no operation of this loop. */
+  private asyncOutside = 0;
+  /** Waits for foreign promises by `until`. */
+  private outside = 0;
+  private readonly strays: Set<Wait<unknown, unknown, unknown>> = new Set();
+  private readonly unstarted: Set<UnstartedRecord> = new Set();
+  private readonly failures: Set<FailureRecord> = new Set();
+  /** Futures that failed in this turn and the one before; most are looked at by then. */
+  private freshFailures: Future<unknown>[] = [];
+  private agingFailures: Future<unknown>[] = [];
+  private creationStacks: WeakMap<WeakKey, string> | null = null;
+
+  /**
+   * Makes a loop. It opens nothing before it first waits.
+   *
+   * @param options Host, precision, debug mode and more.
+   * @throws {TypeError} If an option is none of those it may be.
+   * @throws {RangeError} If a number of milliseconds is negative or `NaN`.
+   * @throws {DescriptorsUnsupportedError} If `host` is `"native"` or `"poll"`
+   * and FFI is not granted.
+   */
+  constructor(options: EventLoopOptions = {}) {
+    const what = "create an event loop";
+    const {
+      host = "auto",
+      debug = readEnvironment("ROTA_DEBUG") === "1",
+      slowCallbackMs = 100,
+      timerPrecision = "thrifty",
+      asyncContext = "empty",
+      deadlock,
+      outsideWaits = "wait",
+      cancelWarnMs = 1_000,
+    } = options;
+    checkOneOf(debug, [true, false], what, "debug");
+    checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
+    checkOneOf(asyncContext, ["empty", "inherit"], what, "asyncContext");
+    checkOneOf(deadlock, [undefined, "ignore", "report", "error"], what, "deadlock");
+    checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
+    checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
+    checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
+    if (typeof host !== "object" || host === null) {
+      checkOneOf(host, ["auto", "native", "poll", "portable", "virtual"], what, "host");
+    }
+    this.host = typeof host === "string" ? createHost(host) : host;
+    this.overridden = this.callSoon !== EventLoop.prototype.callSoon ||
+      this.callAt !== EventLoop.prototype.callAt;
+    this.inheritsContext = asyncContext === "inherit";
+    this.debugging = debug;
+    this.instrumented = debug || this.inheritsContext;
+    this.deadlock = deadlock;
+    this.ignoresOutside = outsideWaits === "ignore";
+    this.precise = timerPrecision === "precise";
+    this.slowMs = slowCallbackMs;
+    this.cancelWarnMs = cancelWarnMs;
+    if (debug) debugChanged(true);
+    this.descriptors = new Descriptors(this.host, this.queue);
+    this.host.open(this.client);
+  }
+
+  // -- Scheduling --
+
+  /**
+   * Runs `callback` in the next turn, after everything that was queued before.
+   *
+   * It never runs inside this call. What it throws goes to the exception
+   * handler, and the loop goes on. Costs some 20 ns.
+   *
+   * @typeParam A The types of the arguments.
+   * @param callback What to run. Its return value is ignored; for an async
+   * function that somebody waits for, use {@linkcode createTask}.
+   * @param args What to call it with.
+   * @returns A handle that withdraws the callback.
+   * @throws {TypeError} If `callback` is not a function.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  callSoon<A extends unknown[]>(callback: (...args: A) => unknown, ...args: A): Handle {
+    if (typeof callback !== "function") checkFunction(callback, "schedule a callback", "callback");
+    if (this.closed) this.refuseClosed("schedule a callback");
+    const handle = new Handle(callback as (...args: never[]) => unknown, args);
+    if (this.instrumented) this.instrument(handle, callback);
+    this.ready.push(handle);
+    if (this.parked) this.unpark();
+    return handle;
+  }
+
+  /**
+   * Runs `callback` once, no sooner than `delayMs` milliseconds from now.
+   *
+   * The delay is not rounded. A busy loop runs the callback late, never early,
+   * and never inside this call: with a delay of 0 or less it runs after what is
+   * ready already. Callbacks due at the same moment run in the order in which
+   * they were scheduled. Costs some 200 ns, half of it for reading the clock.
+   *
+   * @typeParam A The types of the arguments.
+   * @param delayMs How long to wait, in milliseconds. `Infinity` means never.
+   * @param callback What to run. What it throws goes to the exception handler.
+   * @param args What to call it with.
+   * @returns A handle that withdraws or moves the callback.
+   * @throws {TypeError} If `delayMs` is not a number or `callback` not a function.
+   * @throws {RangeError} If `delayMs` is `NaN`.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  callLater<A extends unknown[]>(
+    delayMs: number,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): TimerHandle {
+    if (!(delayMs >= 0)) checkNumber(delayMs, "schedule a callback", "delayMs");
+    return this.callAt(this.host.now() + delayMs, callback, ...args);
+  }
+
+  /**
+   * Runs `callback` once, no sooner than the moment `whenMs` on the clock of
+   * {@linkcode time}. A moment that has passed means as soon as possible.
+   *
+   * In all else it is {@linkcode callLater}.
+   *
+   * @typeParam A The types of the arguments.
+   * @param whenMs The deadline, in milliseconds. `Infinity` means never.
+   * @param callback What to run. What it throws goes to the exception handler.
+   * @param args What to call it with.
+   * @returns A handle that withdraws or moves the callback.
+   * @throws {TypeError} If `whenMs` is not a number or `callback` not a function.
+   * @throws {RangeError} If `whenMs` is `NaN`.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  callAt<A extends unknown[]>(
+    whenMs: number,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): TimerHandle {
+    if (!(whenMs >= 0)) checkNumber(whenMs, "schedule a callback", "whenMs");
+    if (typeof callback !== "function") checkFunction(callback, "schedule a callback", "callback");
+    if (this.closed) this.refuseClosed("schedule a callback");
+    const timer = new TimerHandle(
+      this,
+      whenMs,
+      callback as (...args: never[]) => unknown,
+      args,
+    );
+    if (this.instrumented) this.instrument(timer, callback);
+    this.timers.push(timer);
+    if (this.parked && whenMs < this.parkedUntilMs) this.park();
+    return timer;
+  }
+
+  /**
+   * Tells what time it is: milliseconds on a clock that never goes back, from
+   * an arbitrary origin. On the virtual host it starts at 0.
+   *
+   * @returns The time in milliseconds, with fractions.
+   */
+  time(): number {
+    return this.host.now();
+  }
+
+  /** Queues a task or wait to go on with. */
+  private schedule(runnable: Runnable): void {
+    if (this.overridden) {
+      if (!this.closed) this.callSoon(resume, runnable);
+      return;
+    }
+    this.ready.push(runnable);
+    if (this.parked) this.unpark();
+  }
+
+  private readonly queue = (runnable: Runnable): void => {
+    this.ready.push(runnable);
+  };
+
+  private dropTimer(timer: TimerHandle): void {
+    if (!this.timers.remove(timer)) return;
+    if (!timer["holds"]) this.unheldTimers--;
+    if (this.parked) this.parkAgainIfChanged();
+  }
+
+  private moveTimer(timer: TimerHandle, whenMs: number): void {
+    if (this.closed) this.refuseClosed("reschedule a timer");
+    const pending = this.timers.remove(timer);
+    timer.whenMs = whenMs;
+    timer["state"] = "pending";
+    this.timers.push(timer);
+    if (!pending && !timer["holds"]) this.unheldTimers++;
+    if (this.parked) this.parkAgainIfChanged();
+  }
+
+  private timerHoldChanged(timer: TimerHandle): void {
+    if (timer["state"] !== "pending" || timer.cancelled()) return;
+    this.unheldTimers += timer["holds"] ? -1 : 1;
+    if (this.parked) this.parkAgainIfChanged();
+  }
+
+  // -- Futures and tasks --
+
+  /**
+   * Makes a pending future of this loop.
+   *
+   * @typeParam T What its result will be.
+   * @param label What it stands for, in words, for messages.
+   * @returns The future.
+   */
+  createFuture<T>(label?: string): Future<T> {
+    return new Future<T>(this, label);
+  }
+
+  /**
+   * Makes a task and queues its first step, which runs in the next turn.
+   *
+   * The loop keeps the task until it has ended. It inherits the
+   * {@linkcode TaskLocal} values of the task that creates it. Costs some 200 ns
+   * for a generator function, twice that for an async function.
+   *
+   * @typeParam T What the task produces.
+   * @param body A generator function or async function without parameters
+   * (`() => work(argument)` passes some), a generator that has not started, or
+   * an operation.
+   * @param options A name, a signal that cancels the task, an eager start.
+   * @returns The task: a future of what `body` produces.
+   * @throws {TypeError} If `body` is none of these, such as a promise for work
+   * that is under way already, or an option is of the wrong type.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  createTask<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+    if (typeof body !== "function") checkBody(body, "create a task");
+    if (options.signal !== undefined) checkSignal(options.signal, "create a task");
+    if (this.closed) this.refuseClosed("create a task");
+    return this.factory === null
+      ? new Task<T>(this, body, options)
+      : this.factory<T>(this, body, options);
+  }
+
+  /**
+   * Sets what {@linkcode createTask} calls to make a task; `null` for the
+   * default. With {@linkcode eagerTaskFactory} tasks run their first step
+   * inside `createTask`.
+   *
+   * @param factory A function that returns `new Task(loop, body, options)`, with
+   * options of its choice.
+   * @throws {TypeError} If `factory` is neither a function nor `null`.
+   */
+  setTaskFactory(factory: TaskFactory | null): void {
+    if (factory !== null) checkFunction(factory, "set the task factory", "factory");
+    this.factory = factory;
+  }
+
+  /**
+   * Gives what {@linkcode setTaskFactory} set.
+   *
+   * @returns The factory, or `null` for the default.
+   */
+  getTaskFactory(): TaskFactory | null {
+    return this.factory;
+  }
+
+  private adoptTask(task: Task<unknown>): void {
+    task["previousTask"] = this.lastTask;
+    if (this.lastTask === null) this.firstTask = task;
+    else this.lastTask["nextTask"] = task;
+    this.lastTask = task;
+    this.taskCount++;
+  }
+
+  private releaseTask(task: Task<unknown>): void {
+    const next = task["nextTask"];
+    const previous = task["previousTask"];
+    if (previous === null) this.firstTask = next;
+    else previous["nextTask"] = next;
+    if (next === null) this.lastTask = previous;
+    else next["previousTask"] = previous;
+    task["nextTask"] = task["previousTask"] = null;
+    this.taskCount--;
+  }
+
+  /** The tasks that have not ended, in the order of their creation. */
+  private unfinishedTasks(): Task<unknown>[] {
+    const tasks: Task<unknown>[] = [];
+    for (let task = this.firstTask; task !== null; task = task["nextTask"]) tasks.push(task);
+    return tasks;
+  }
+
+  // -- Running --
+
+  /**
+   * Runs turns until {@linkcode stop} is called.
+   *
+   * The process stays alive meanwhile, whatever the loop waits for. If `stop`
+   * was called before, one turn runs.
+   *
+   * @returns A promise that resolves once the loop has stopped.
+   * @throws {MisuseError} If the loop is running already.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  runForever(): Promise<void> {
+    return this.drive("forever");
+  }
+
+  /**
+   * Runs turns until `main` is done, and gives its result.
+   *
+   * The turn in which `main` ends is completed, and one more, in which its
+   * waiters are told. Other tasks stay as they are; {@linkcode run} cleans up.
+   * The process stays alive while a timer, descriptor, signal handler or
+   * `until` is pending; beyond that the runtime decides.
+   *
+   * @typeParam T What `main` produces.
+   * @param main What {@linkcode createTask} takes, or a future of this loop.
+   * @returns A promise for the result; it rejects with what `main` fails with.
+   * @throws {MisuseError} If the loop is running already, is stopped before
+   * `main` is done, or `main` is a future of another loop.
+   * @throws {DeadlockError} If all tasks wait for ever; see `deadlock` in the
+   * options.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  async runUntilComplete<T>(main: TaskBody<T> | Future<T>): Promise<T> {
+    this.checkMayRun();
+    if (main instanceof Future && main.loop !== this) {
+      throw new MisuseError("Cannot run until a future is done: it belongs to another event loop");
+    }
+    const future = main instanceof Future ? main : this.createTask<T>(main);
+    const stop = () => this.stop();
+    future.addDoneCallback(stop);
+    try {
+      await this.drive("until-complete");
+    } finally {
+      future.removeDoneCallback(stop);
+    }
+    if (!future.done()) {
+      throw new MisuseError(
+        `Cannot complete ${future["describe"]()}: the event loop was stopped before`,
+      );
+    }
+    return future.result();
+  }
+
+  private checkMayRun(): void {
+    if (this.closed) this.refuseClosed("run the event loop");
+    if (this.running) throw new MisuseError("Cannot run the event loop: it is running already");
+  }
+
+  private drive(mode: "forever" | "until-complete"): Promise<void> {
+    try {
+      this.checkMayRun();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.running = true;
+    this.forever = mode === "forever";
+    this.failure = null;
+    this.deadlockReported = false;
+    runningLoops.add(this);
+    this.finished = () => {
+      if (this.failure === null) resolve();
+      else reject(this.failure);
+    };
+    this.updateKeepAlive();
+    // Turns belong to nobody's async context, least of all to that of the caller.
+    detached(() => {
+      this.yieldedAtMs = this.wokenAtMs = this.lookedAtMs = this.host.now();
+      this.turnsToLook = 0;
+      this.turn();
+    });
+    return promise;
+  }
+
+  /**
+   * Makes the loop stop after the turn that is running, or after one turn if
+   * none is. Callbacks and timers stay queued for the next run.
+   */
+  stop(): void {
+    this.stopping = true;
+    if (this.parked) this.unpark();
+  }
+
+  /**
+   * Tells whether the loop is inside `runForever` or `runUntilComplete`, be it
+   * in a turn or between two.
+   *
+   * @returns Whether it is.
+   */
+  isRunning(): boolean {
+    return this.running;
+  }
+
+  /**
+   * Tells whether {@linkcode close} was called.
+   *
+   * @returns Whether it was.
+   */
+  isClosed(): boolean {
+    return this.closed;
+  }
+
+  /**
+   * Gives back everything the loop holds: descriptors' and signals' handlers,
+   * timers, and what its host has opened. Calling it again does nothing.
+   *
+   * Callbacks that were queued never run. Tasks that have not ended are
+   * reported to the exception handler, each by name, and end as cancelled
+   * without running on, so that nobody waits for them for ever; cancel them and
+   * let them clean up before, as {@linkcode run} does. Failures that nobody
+   * looked at are reported too.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   * @throws {MisuseError} If the loop is running.
+   */
+  async close(): Promise<void> {
+    if (this.running) throw new MisuseError("Cannot close the event loop: it is running");
+    if (!this.closed) {
+      this.signals.clear();
+      this.descriptors.clear();
+      this.ready.clear();
+      this.timers.clear();
+      this.destroyTasks();
+      this.closed = true;
+      this.closeWaits();
+      this.reportLeftovers();
+      if (this.debugging) debugChanged(false);
+    }
+    await this.host.close();
+  }
+
+  /** Tasks cannot run on without their loop; those who wait for them outside are told. */
+  private destroyTasks(): void {
+    for (const task of this.unfinishedTasks()) {
+      this.callExceptionHandler({
+        message: `Task "${task.name}" was destroyed while it waited for ${
+          task["describeWait"]()
+        }: its event loop was closed`,
+        task,
+        name: task.name,
+        ...this.creationOf(task),
+      });
+      task["destroy"](new CancelledError("the event loop was closed"));
+    }
+  }
+
+  private closeWaits(): void {
+    // What was just queued are the waits of those outside, and they need no
+    // turn: the rest of what the destroyed tasks queued has nobody to run for.
+    for (let runnable = this.ready.shift(); runnable !== undefined; runnable = this.ready.shift()) {
+      if (this.strays.has(runnable as Wait<unknown, unknown, unknown>)) runnable.run();
+    }
+    for (const wait of [...this.strays]) {
+      wait.close(new LoopClosedError(`Cannot wait for ${wait.describe()}: its loop is closed`));
+    }
+  }
+
+  private reportLeftovers(): void {
+    this.ageFailures();
+    this.ageFailures();
+    for (const record of this.failures) this.reportFailure(record);
+    this.failures.clear();
+    for (const record of this.unstarted) this.reportUnstarted(record);
+    this.unstarted.clear();
+  }
+
+  /**
+   * The same as {@linkcode close}.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private refuseClosed(what: string): never {
+    throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
+  }
+
+  // -- The turn --
+
+  private readonly hop = (): void => {
+    if (this.hops > 0) {
+      this.hops--;
+      microtask(this.hop);
+    } else this.turn();
+  };
+
+  private turn(): void {
+    if (
+      --this.turnsToLook <= 0 || this.handlesToLook <= 0 || this.ready.length === 0 ||
+      this.host.virtual
+    ) {
+      if (!this.look()) return;
+    }
+    this.turns++;
+    this.runBatch(this.ready.length);
+  }
+
+  /** Steps 1 to 3 of a turn; false if the loop is parked or the gate is open. */
+  private look(): boolean {
+    const nowMs = this.host.now();
+    if (this.gateIsDue(nowMs)) {
+      this.openGate(this.hop);
+      return false;
+    }
+    if (this.descriptors.size > 0) this.descriptors.poll();
+    this.queueDueTimers(nowMs);
+    this.turnsToLook = TURNS_PER_LOOK;
+    if (this.ready.length > 0 || this.stopping) return true;
+    if (nowMs >= this.deadlockAtMs) this.deadlocked();
+    if (this.precise && this.spin(nowMs)) return false;
+    this.park();
+    return false;
+  }
+
+  private queueDueTimers(nowMs: number): void {
+    const timers = this.timers;
+    if (timers.size === 0) return;
+    for (let timer = timers.popDue(nowMs); timer !== undefined; timer = timers.popDue(nowMs)) {
+      timer["state"] = "due";
+      if (!timer["holds"]) this.unheldTimers--;
+      this.ready.push(timer);
+    }
+  }
+
+  /** Steps 4 and 5: runs `count` handles, and whatever the end of the turn brings. */
+  private runBatch(count: number): void {
+    const ready = this.ready;
+    current.loop = this;
+    while (count > 0) {
+      let chunk = count < this.handlesToLook ? count : Math.max(this.handlesToLook, 1);
+      count -= chunk;
+      this.handlesToLook -= chunk;
+      this.handlesSinceYield += chunk;
+      for (; chunk > 0; chunk--) {
+        const runnable = ready.shift()!;
+        try {
+          if (this.debugging) this.runTimed(runnable);
+          else runnable.run();
+        } catch (error) {
+          this.runnableFailed(runnable, error);
+        }
+      }
+      // The gate may open between two handles of a long turn. Their order stays
+      // the same. Not so on a virtual host, whose turns depend on no clock.
+      if (count > 0 && !this.host.virtual && this.gateIsDue(this.host.now())) {
+        current.loop = null;
+        this.openGate(() => this.runBatch(count));
+        return;
+      }
+    }
+    current.loop = null;
+    this.turnsSinceYield++;
+    if (this.freshFailures.length > 0 || this.agingFailures.length > 0) this.ageFailures();
+    if (this.stopping) {
+      this.leave();
+      return;
+    }
+    if (this.promiseResumed) {
+      this.promiseResumed = false;
+      this.promisesTouched = true;
+      this.hops = HOPS_AFTER_RESUMPTION - 1;
+    }
+    microtask(this.hop);
+  }
+
+  private leave(): void {
+    this.stopping = false;
+    this.running = false;
+    this.deadlockAtMs = Infinity;
+    runningLoops.delete(this);
+    this.host.rest();
+    const finished = this.finished!;
+    this.finished = null;
+    finished();
+  }
+
+  private runnableFailed(runnable: Runnable, error: unknown): void {
+    current.task = null;
+    const handle = runnable instanceof Handle ? runnable : undefined;
+    this.callExceptionHandler({
+      message: `Exception in ${handle === undefined ? "the event loop" : handle["describe"]()}`,
+      exception: error,
+      ...(handle && { handle }),
+      ...this.creationOf(runnable),
+    });
+  }
+
+  // -- Letting the runtime's own I/O through --
+
+  /** Whether the loop has had the thread for long enough; also measures how long handles take. */
+  private gateIsDue(nowMs: number): boolean {
+    if (this.host.virtual) return this.handlesSinceYield >= GATE_HANDLES_VIRTUAL;
+    const tookMs = nowMs - this.lookedAtMs;
+    this.lookedAtMs = nowMs;
+    if (tookMs > 2 * LOOK_MS) {
+      this.handlesPerLook = Math.max(1, this.handlesPerLook >> 2);
+    } else if (tookMs < LOOK_MS && this.handlesPerLook < HANDLES_PER_LOOK_MAX) {
+      this.handlesPerLook *= 2;
+    }
+    this.handlesToLook = this.handlesPerLook;
+    if (nowMs - this.yieldedAtMs < GATE_MS) return false;
+    // A loop that was woken from outside has worked only since then. But if
+    // that happens turn after turn, it may all be in one chain of microtasks.
+    return nowMs - this.wokenAtMs >= GATE_MS || this.turnsSinceYield >= TURNS_PER_LOOK;
+  }
+
+  private openGate(then: () => void): void {
+    let passes = GATE_PASSES;
+    const pass = () => {
+      if (--passes > 0) macrotask(pass);
+      else {
+        this.yielded();
+        then();
+      }
+    };
+    macrotask(pass);
+  }
+
+  /** The runtime has had the thread. */
+  private yielded(): void {
+    this.yieldedAtMs = this.wokenAtMs = this.lookedAtMs = this.host.now();
+    this.turnsSinceYield = 0;
+    this.handlesSinceYield = 0;
+    this.hops = 0;
+  }
+
+  // -- Waiting --
+
+  private park(): void {
+    let untilMs = this.timers.peekMs();
+    let hold = this.timers.size > this.unheldTimers;
+    if (untilMs === Infinity) {
+      hold = false;
+      if (this.watchesForDeadlock()) {
+        if (this.deadlockAtMs === Infinity) this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
+        untilMs = this.deadlockAtMs;
+        hold = true;
+      }
+    }
+    this.parked = true;
+    this.parkedUntilMs = untilMs;
+    this.parkedHolding = hold;
+    this.parking = true;
+    this.host.park(this.precise ? untilMs - this.aheadMs : untilMs, hold);
+    this.parking = false;
+  }
+
+  private parkAgainIfChanged(): void {
+    const untilMs = this.timers.peekMs();
+    const hold = untilMs !== Infinity && this.timers.size > this.unheldTimers;
+    if (untilMs !== this.parkedUntilMs || hold !== this.parkedHolding) this.park();
+  }
+
+  /** Somebody outside has queued something while the host waits. */
+  private unpark(): void {
+    this.parked = false;
+    this.deadlockAtMs = Infinity;
+    this.host.unpark();
+    if (!this.host.virtual) this.wokenAtMs = this.lookedAtMs = this.host.now();
+    detached(this.hop);
+  }
+
+  private readonly client: HostClient = ((loop) => ({
+    wake(): void {
+      loop.woken();
+    },
+    starved(): void {
+      loop.starved();
+    },
+    hasOutsideWaits(): boolean {
+      return !loop.ignoresOutside && (loop.outside > 0 || loop.asyncOutside > 0);
+    },
+    hasPromiseWork(): boolean {
+      return loop.promisesTouched || loop.asyncTasks > 0 || loop.outside > 0 ||
+        loop.strays.size > 0;
+    },
+  }))(this);
+
+  private woken(): void {
+    if (!this.parked) return;
+    this.parked = false;
+    this.promisesTouched = false;
+    if (this.parking) {
+      microtask(this.hop);
+      return;
+    }
+    const askedMs = this.parkedUntilMs - this.aheadMs;
+    this.yielded();
+    if (this.precise && this.yieldedAtMs >= askedMs) this.learnLateness(this.yieldedAtMs - askedMs);
+    this.turn();
+  }
+
+  /** Gets up further ahead after a late wake-up, and a little less far after each early one. */
+  private learnLateness(lateMs: number): void {
+    const wantedMs = lateMs * 1.25;
+    const step = wantedMs > this.aheadMs ? 0.5 : 0.05;
+    const aheadMs = this.aheadMs + (wantedMs - this.aheadMs) * step;
+    this.aheadMs = Math.min(Math.max(aheadMs, AHEAD_MS_MIN), AHEAD_MS_MAX);
+  }
+
+  /** Spends what is left until a deadline that is close; true if it takes further passes. */
+  private spin(nowMs: number): boolean {
+    const dueMs = this.timers.peekMs();
+    const leftMs = dueMs - nowMs;
+    if (!(leftMs <= this.aheadMs)) return false;
+    if (leftMs <= SPIN_MS) {
+      while (this.host.now() < dueMs);
+      microtask(this.hop);
+    } else {
+      macrotask(() => {
+        this.yielded();
+        this.turn();
+      });
+    }
+    return true;
+  }
+
+  // -- Deadlock --
+
+  private deadlockPolicy(): DeadlockPolicy {
+    if (this.deadlock !== undefined) return this.deadlock;
+    if (this.host.virtual) return "error";
+    return this.debugging ? "report" : "ignore";
+  }
+
+  private watchesForDeadlock(): boolean {
+    return !this.host.virtual && !this.deadlockReported && this.taskCount > 0 &&
+      this.asyncOutside === 0 && this.outside === 0 && this.descriptors.size === 0 &&
+      this.signals.size === 0 && this.deadlockPolicy() !== "ignore";
+  }
+
+  private deadlocked(): void {
+    this.deadlockAtMs = Infinity;
+    if (this.ready.length > 0 || !this.watchesForDeadlock()) return;
+    this.deadlockReported = true;
+    const error = this.deadlockError();
+    if (this.deadlockPolicy() === "error") this.failRun(error);
+    else this.callExceptionHandler({ message: error.message, exception: error });
+  }
+
+  private starved(): void {
+    if (this.forever || this.taskCount === 0) return;
+    const policy = this.deadlockPolicy();
+    if (policy === "ignore") return;
+    const error = this.deadlockError();
+    if (policy === "error") this.failRun(error);
+    else if (!this.deadlockReported) {
+      this.deadlockReported = true;
+      this.callExceptionHandler({ message: error.message, exception: error });
+    }
+  }
+
+  private deadlockError(): DeadlockError {
+    const tasks: BlockedTask[] = this.unfinishedTasks().map((task) => ({
+      name: task.name,
+      waitsFor: task["describeWait"](),
+      ...this.creationOf(task),
+    }));
+    const list = tasks.map(({ name, waitsFor }) => `\n  task "${name}" waits for ${waitsFor}`);
+    return new DeadlockError(
+      `Every task waits, and nothing is left that could wake one:${list.join("")}`,
+      tasks,
+    );
+  }
+
+  /** Ends the run with an error. */
+  private failRun(error: Error): void {
+    this.failure = error;
+    this.stopping = true;
+    if (!this.parked) return;
+    this.parked = false;
+    microtask(this.hop);
+  }
+
+  // -- What waits outside --
+
+  private updateKeepAlive(): void {
+    if (!this.running) return;
+    this.host.keepAlive(this.forever || this.signals.size > 0 || this.outside > 0);
+  }
+
+  private outsideBegan(): void {
+    if (this.outside++ === 0) this.updateKeepAlive();
+  }
+
+  private outsideEnded(): void {
+    if (--this.outside === 0) {
+      this.updateKeepAlive();
+      this.outsideChanged();
+    }
+  }
+
+  private asyncTaskStarted(): void {
+    this.asyncTasks++;
+  }
+
+  private asyncTaskEnded(): void {
+    this.asyncTasks--;
+    this.promisesTouched = true;
+  }
+
+  private wentOutside(): void {
+    this.asyncOutside++;
+  }
+
+  private cameInside(): void {
+    if (--this.asyncOutside === 0) this.outsideChanged();
+  }
+
+  /** A virtual host that stood still for the sake of something outside decides anew. */
+  private outsideChanged(): void {
+    if (this.parked && !this.parking) this.park();
+  }
+
+  private enterStray(wait: Wait<unknown, unknown, unknown>): void {
+    this.strays.add(wait);
+  }
+
+  private leaveStray(wait: Wait<unknown, unknown, unknown>): void {
+    this.strays.delete(wait);
+  }
+
+  private warnOfStuckTask(task: Task<unknown>): TimerHandle {
+    const timer = this.callLater(this.cancelWarnMs, () => {
+      this.callExceptionHandler({
+        message: `Task "${task.name}" was cancelled ${this.cancelWarnMs} ms ago and has not ` +
+          "reacted: it waits outside the loop, hand task.signal to what it waits for",
+        task,
+        name: task.name,
+        ...this.creationOf(task),
+      });
+    });
+    timer.unref();
+    return timer;
+  }
+
+  // -- Descriptors and signals --
+
+  /**
+   * Runs `callback` in each turn in which `descriptor` is readable, until
+   * {@linkcode removeReader}. It replaces a reader the descriptor had before.
+   *
+   * Readiness is level-triggered and a hint: read without blocking, and expect
+   * that nothing is there. Remove the reader before you close the descriptor.
+   * Regular files are always ready. Needs a host with descriptors.
+   *
+   * @typeParam A The types of the arguments.
+   * @param descriptor A descriptor number, or an object with one as `fd`.
+   * @param callback What to run.
+   * @param args What to call it with.
+   * @returns A handle whose `cancel` stops calls that are queued already.
+   * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
+   * @throws {RangeError} If the number is no descriptor.
+   * @throws {DescriptorsUnsupportedError} If the host watches no descriptors;
+   * the message says what to grant.
+   * @throws {OsError} If the system refuses, as for a closed descriptor.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  addReader<A extends unknown[]>(
+    descriptor: Descriptor,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): Handle {
+    return this.addDescriptor(descriptor, "reader", callback, args);
+  }
+
+  /**
+   * Stops what {@linkcode addReader} began, at once: a call that is queued
+   * already does not run either.
+   *
+   * @param descriptor A descriptor number, or an object with one as `fd`.
+   * @returns Whether there was a reader.
+   */
+  removeReader(descriptor: Descriptor): boolean {
+    return this.removeDescriptor(descriptor, "reader");
+  }
+
+  /**
+   * Runs `callback` in each turn in which `descriptor` is writable, until
+   * {@linkcode removeWriter}. In all else it is {@linkcode addReader}.
+   *
+   * @typeParam A The types of the arguments.
+   * @param descriptor A descriptor number, or an object with one as `fd`.
+   * @param callback What to run.
+   * @param args What to call it with.
+   * @returns A handle whose `cancel` stops calls that are queued already.
+   * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
+   * @throws {RangeError} If the number is no descriptor.
+   * @throws {DescriptorsUnsupportedError} If the host watches no descriptors.
+   * @throws {OsError} If the system refuses, as for a closed descriptor.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  addWriter<A extends unknown[]>(
+    descriptor: Descriptor,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): Handle {
+    return this.addDescriptor(descriptor, "writer", callback, args);
+  }
+
+  /**
+   * Stops what {@linkcode addWriter} began, at once.
+   *
+   * @param descriptor A descriptor number, or an object with one as `fd`.
+   * @returns Whether there was a writer.
+   */
+  removeWriter(descriptor: Descriptor): boolean {
+    return this.removeDescriptor(descriptor, "writer");
+  }
+
+  private addDescriptor(
+    descriptor: Descriptor,
+    direction: "reader" | "writer",
+    callback: (...args: never[]) => unknown,
+    args: readonly unknown[],
+  ): Handle {
+    checkFunction(callback, `add a ${direction}`, "callback");
+    if (this.closed) this.refuseClosed(`add a ${direction}`);
+    const handle = new Handle(callback, args);
+    if (this.instrumented) this.instrument(handle, callback);
+    this.descriptors.add(descriptor, direction, handle);
+    if (this.parked) this.park();
+    return handle;
+  }
+
+  private removeDescriptor(descriptor: Descriptor, direction: "reader" | "writer"): boolean {
+    const removed = this.descriptors.remove(descriptor, direction);
+    if (removed && this.parked) this.park();
+    return removed;
+  }
+
+  /**
+   * Runs `callback` in a turn after each `signal` of the operating system, in
+   * place of the default action and of an earlier handler of this loop.
+   *
+   * Signals that arrive faster than they can be handled may come as one. The
+   * process stays alive while the loop runs. All loops of a process share one
+   * listener per signal, and a handler that throws stops nobody.
+   *
+   * @example A graceful stop
+   * ```ts
+   * import { newEventLoop } from "@rota/rota";
+   *
+   * await using loop = newEventLoop();
+   * loop.addSignalHandler("SIGTERM", () => loop.stop());
+   * loop.callSoon(() => Deno.kill(Deno.pid, "SIGTERM"));
+   * await loop.runForever();
+   * ```
+   *
+   * @typeParam A The types of the arguments.
+   * @param signal The signal's name.
+   * @param callback What to run. What it throws goes to the exception handler.
+   * @param args What to call it with.
+   * @throws {TypeError} If the signal is unknown or cannot be handled, or
+   * `callback` is not a function.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  addSignalHandler<A extends unknown[]>(
+    signal: Deno.Signal,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): void {
+    checkFunction(callback, "add a signal handler", "callback");
+    if (this.closed) this.refuseClosed("add a signal handler");
+    const deliver = () => {
+      const handle = new Handle(callback as (...args: never[]) => unknown, args);
+      if (this.instrumented) this.instrument(handle, callback);
+      this.schedule(handle);
+    };
+    this.signals.set(signal, deliver, (error) => {
+      this.callExceptionHandler({ message: `Cannot deliver ${signal}`, exception: error });
+    });
+    this.updateKeepAlive();
+  }
+
+  /**
+   * Ends what {@linkcode addSignalHandler} began. If nobody else in the process
+   * handles the signal, its default action is back.
+   *
+   * @param signal The signal's name.
+   * @returns Whether there was a handler.
+   */
+  removeSignalHandler(signal: Deno.Signal): boolean {
+    const removed = this.signals.remove(signal);
+    if (removed) this.updateKeepAlive();
+    return removed;
+  }
+
+  // -- Errors --
+
+  /**
+   * Sets what is told of every error that no caller gets; `null` for the
+   * default, which writes to standard error.
+   *
+   * @param handler The handler. An error in it is written to standard error.
+   * @throws {TypeError} If `handler` is neither a function nor `null`.
+   */
+  setExceptionHandler(handler: ExceptionHandler | null): void {
+    if (handler !== null) checkFunction(handler, "set the exception handler", "handler");
+    this.handler = handler;
+  }
+
+  /**
+   * Gives what {@linkcode setExceptionHandler} set.
+   *
+   * @returns The handler, or `null` for the default.
+   */
+  getExceptionHandler(): ExceptionHandler | null {
+    return this.handler;
+  }
+
+  /**
+   * Tells the exception handler of an error.
+   *
+   * @param context A message, and whatever is known.
+   */
+  callExceptionHandler(context: ExceptionContext): void {
+    if (this.handler === null) {
+      this.defaultExceptionHandler(context);
+      return;
+    }
+    try {
+      this.handler(this, context);
+    } catch (error) {
+      this.defaultExceptionHandler(context);
+      this.defaultExceptionHandler({
+        message: "Unhandled error in exception handler",
+        exception: error,
+      });
+    }
+  }
+
+  /**
+   * Writes an error to standard error, with the place where the object
+   * concerned was made in debug mode.
+   *
+   * @param context A message, and whatever is known.
+   */
+  defaultExceptionHandler(context: ExceptionContext): void {
+    reportToConsole(context);
+  }
+
+  /** A future has failed. Whoever waits for it looks at the error in the next turn or so. */
+  private noteFailure(future: Future<unknown>): void {
+    this.freshFailures.push(future);
+  }
+
+  private ageFailures(): void {
+    for (const future of this.agingFailures) {
+      if (future["isUnseen"]()) this.failures.add(watchFailure(this, future));
+    }
+    this.agingFailures = this.freshFailures;
+    this.freshFailures = [];
+  }
+
+  private reportFailure(record: FailureRecord): void {
+    this.callExceptionHandler({
+      message: `${record.what} failed and nobody ever looked at the error`,
+      exception: record.exception,
+      name: record.name,
+      ...(record.creationStack !== undefined && { creationStack: record.creationStack }),
+    });
+  }
+
+  private reportUnstarted(record: UnstartedRecord): void {
+    this.callExceptionHandler({
+      message: `${record.name} was never waited for: use "yield*" or "await"`,
+      name: record.name,
+      ...(record.stack !== undefined && { creationStack: record.stack }),
+    });
+  }
+
+  /** An operation failed whose waiter has gone, or has no ear for errors. */
+  private reportUnheard(name: string, error: unknown): void {
+    if (error instanceof CancelledError) return;
+    this.callExceptionHandler({
+      message: `${name} failed, and nobody was waiting for it any more`,
+      exception: error,
+      name,
+    });
+  }
+
+  // -- Debug mode --
+
+  /**
+   * Whether the loop watches for mistakes: it reports callbacks that take longer
+   * than {@linkcode slowCallbackMs}, operations that were never waited for and
+   * deadlocks, and remembers where futures, tasks and callbacks were made.
+   */
+  get debug(): boolean {
+    return this.debugging;
+  }
+
+  set debug(debug: boolean) {
+    checkOneOf(debug, [true, false], "set debug mode", "debug");
+    if (debug !== this.debugging && !this.closed) debugChanged(debug);
+    this.debugging = debug;
+    this.instrumented = debug || this.inheritsContext;
+  }
+
+  /** From which duration on debug mode reports a callback as slow, in milliseconds. */
+  get slowCallbackMs(): number {
+    return this.slowMs;
+  }
+
+  set slowCallbackMs(slowCallbackMs: number) {
+    checkNotNegative(slowCallbackMs, "set slowCallbackMs", "slowCallbackMs");
+    this.slowMs = slowCallbackMs;
+  }
+
+  private runTimed(runnable: Runnable): void {
+    // Read before the callback runs, as it drops what it has run.
+    const task = runnable instanceof Task ? runnable as Task<unknown> : undefined;
+    const what = task !== undefined
+      ? `task "${task.name}"`
+      : runnable instanceof Handle
+      ? runnable["describe"]()
+      : "a wait";
+    const startMs = monotonicMs();
+    try {
+      runnable.run();
+    } finally {
+      const durationMs = monotonicMs() - startMs;
+      if (durationMs >= this.slowMs) {
+        this.callExceptionHandler({
+          message: `Executing ${what} took ${durationMs.toFixed(1)} ms`,
+          durationMs,
+          ...(task && { task, name: task.name }),
+          ...(runnable instanceof Handle && { handle: runnable }),
+          ...this.creationOf(runnable),
+        });
+      }
+    }
+  }
+
+  private instrument(handle: Handle, callback?: unknown): void {
+    if (this.inheritsContext) {
+      const enter = captureContext();
+      const run = handle["callback"]!;
+      handle["callback"] = (...args) => enter(() => run(...args));
+      Object.defineProperty(handle["callback"], "name", { value: run.name });
+    }
+    if (!this.debugging) return;
+    const kind = callback === undefined ? "" : Object.prototype.toString.call(callback);
+    if (kind === "[object AsyncFunction]" || kind.endsWith("GeneratorFunction]")) {
+      throw new TypeError(
+        "Cannot schedule a callback as callback must be a plain function: received " +
+          `${kind.slice(8, -1)} ${handle["describe"]()}, use createTask()`,
+      );
+    }
+    this.noteCreation(handle);
+  }
+
+  private noteCreation(object: WeakKey): void {
+    if (!this.debugging) return;
+    this.creationStacks ??= new WeakMap();
+    const stack = new Error("created").stack!;
+    this.creationStacks.set(object, stack.slice(stack.indexOf("\n") + 1));
+  }
+
+  private creationStackOf(object: WeakKey): string | undefined {
+    return this.creationStacks?.get(object);
+  }
+
+  private creationOf(object: WeakKey): { creationStack?: string } {
+    const creationStack = this.creationStackOf(object);
+    return creationStack === undefined ? {} : { creationStack };
+  }
+
+  private captureContext(): <R>(fn: () => R) => R {
+    return captureContext();
+  }
+
+  /**
+   * Counts what the loop has in hand.
+   *
+   * @returns A frozen snapshot.
+   */
+  stats(): LoopStats {
+    return Object.freeze({
+      host: this.host.name,
+      turns: this.turns,
+      ready: this.ready.length,
+      timers: this.timers.size,
+      descriptors: this.descriptors.size,
+      signals: this.signals.size,
+      tasks: this.taskCount,
+      outsideWaits: this.outside,
+    });
+  }
+}
+
+/**
+ * Gives the tasks of a loop that have not ended, in the order of their creation.
+ *
+ * @example Who is still there
+ * ```ts
+ * import { allTasks, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   loop.createTask(function* () {
+ *     yield* sleep(10);
+ *   }, { name: "helper" });
+ *   assertEquals(allTasks(loop).map((task) => task.name), ["main", "helper"]);
+ * }, { host: "virtual", name: "main" });
+ * ```
+ *
+ * @param loop The loop.
+ * @returns Its unfinished tasks.
+ */
+export function allTasks(loop: EventLoop): Task<unknown>[] {
+  return loop["unfinishedTasks"]();
+}
+
+/**
+ * A {@linkcode TaskFactory} whose tasks run their first step inside
+ * `createTask` if the loop is running: asyncio's eager tasks. A task that needs
+ * no wait is done when `createTask` returns. It changes the order of events.
+ *
+ * @example A result that is there at once
+ * ```ts
+ * import { eagerTaskFactory, getRunningLoop, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   loop.setTaskFactory(eagerTaskFactory);
+ *   const task = loop.createTask(function* () {
+ *     return 42;
+ *   });
+ *   assertEquals(task.result(), 42);
+ * });
+ * ```
+ *
+ * @typeParam T What the task produces.
+ * @param loop The loop that creates a task.
+ * @param body What the task runs.
+ * @param options What was given to `createTask`.
+ * @returns The task.
+ */
+export function eagerTaskFactory<T>(
+  loop: EventLoop,
+  body: TaskBody<T>,
+  options: TaskOptions,
+): Task<T> {
+  return new Task<T>(loop, body, { eager: true, ...options });
+}

@@ -1,0 +1,57 @@
+import { writeError } from "../host/console.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Future } from "./future.ts";
+import type { Handle } from "./handle.ts";
+import type { Task } from "./task.ts";
+
+/**
+ * What a loop tells its exception handler: a message, and whatever is known.
+ *
+ * The keys are asyncio's, in camel case.
+ */
+export interface ExceptionContext {
+  /** What happened. */
+  readonly message: string;
+  /** What was thrown, if something was. */
+  readonly exception?: unknown;
+  /** The future concerned, if it still exists. */
+  readonly future?: Future<unknown>;
+  /** The task concerned, if it still exists. */
+  readonly task?: Task<unknown>;
+  /** The callback concerned. */
+  readonly handle?: Handle;
+  /** The name of the task or operation concerned, also when that is gone. */
+  readonly name?: string;
+  /** How long a slow callback took, in milliseconds. */
+  readonly durationMs?: number;
+  /** Where the object concerned was made; only in debug mode. */
+  readonly creationStack?: string;
+}
+
+/**
+ * What {@linkcode EventLoop.setExceptionHandler} takes: it is told of every
+ * error that no caller, group or supervisor gets.
+ */
+export type ExceptionHandler = (loop: EventLoop, context: ExceptionContext) => void;
+
+/** Writes a context to standard error: the message, the error, and where things were made. */
+export function reportToConsole(context: ExceptionContext): void {
+  const lines = [`rota: ${context.message}`];
+  if ("exception" in context) lines.push(indent(stackOf(context.exception)));
+  if (context.creationStack !== undefined) {
+    lines.push("  created at:", indent(context.creationStack));
+  }
+  writeError(lines.join("\n"));
+}
+
+function stackOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = error.stack ?? `${error.name}: ${error.message}`;
+  const cause = error.cause === undefined ? "" : `\ncaused by: ${stackOf(error.cause)}`;
+  if (!(error instanceof AggregateError)) return text + cause;
+  return text + cause + error.errors.map((inner) => `\none of: ${stackOf(inner)}`).join("");
+}
+
+function indent(text: string): string {
+  return text.split("\n").map((line) => `  ${line}`).join("\n");
+}

@@ -1,0 +1,361 @@
+import { CancelledError, InvalidStateError, LoopClosedError } from "../errors.ts";
+import { checkFunction } from "./checks.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { forgetFailure } from "./failures.ts";
+import { DoneCallback, type Runnable } from "./handle.ts";
+import { PromiseWait } from "./promise_wait.ts";
+
+/**
+ * What a generator coroutine yields to its task: a future to wait for, or
+ * nothing to go on in the next turn. Programs write `yield*` and never see it.
+ */
+export type Suspension = Future<unknown> | undefined;
+
+const PENDING = 0;
+const FULFILLED = 1;
+/** Failed, and nobody has looked at the error yet. */
+const UNSEEN = 2;
+const REJECTED = 3;
+const CANCELLED = 4;
+/** Cancelled, and `value` is the very error to throw at the first who asks. */
+const CANCELLED_BY_ERROR = 5;
+
+/** The future whose iterator yielded last: how a task tells `yield*` from a mere `yield`. */
+export const lastYielded: { future: Future<unknown> | null } = { future: null };
+
+/**
+ * A result that is not there yet.
+ *
+ * It is asyncio's `Future`: somebody calls {@linkcode setResult},
+ * {@linkcode setException} or {@linkcode cancel} once, and everybody who waits
+ * goes on in the next turn of the loop, in the order in which they began to
+ * wait. Wait with `yield* future` in a generator coroutine and `await future`
+ * in an async function; both throw what the future failed with.
+ *
+ * Cancelling a task that waits for a future cancels the future, as in asyncio.
+ * A failure that nobody ever looks at is reported to the loop's exception
+ * handler when the future is collected or the loop closes, once.
+ *
+ * @example One task waits for what another produces
+ * ```ts
+ * import { getRunningLoop, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const answer = await run(function* () {
+ *   const loop = getRunningLoop();
+ *   const future = loop.createFuture<number>();
+ *   loop.callLater(5, () => future.setResult(42));
+ *   return yield* future;
+ * }, { host: "virtual" });
+ * assertEquals(answer, 42);
+ * ```
+ *
+ * @typeParam T What the result will be.
+ */
+export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+  /** The loop this future belongs to. */
+  readonly loop: EventLoop;
+  private state = PENDING;
+  /** The result, the error, or the reason of the cancellation. */
+  private value: unknown = undefined;
+  /** What to queue when this future is done: the first, then the others in order. */
+  private waiter: Runnable | null = null;
+  private waiters: Set<Runnable> | null = null;
+  /** What this is, for deadlock reports: "Queue.get()". */
+  private readonly label: string;
+
+  /**
+   * Makes a pending future. {@linkcode EventLoop.createFuture} does the same.
+   *
+   * @param loop The loop it belongs to.
+   * @param label What it stands for, in words, for messages.
+   */
+  constructor(loop: EventLoop, label = "a future") {
+    this.loop = loop;
+    this.label = label;
+    if (loop["instrumented"]) loop["noteCreation"](this);
+  }
+
+  /**
+   * Tells whether there is a result, an error or a cancellation.
+   *
+   * @returns Whether the future is done.
+   */
+  done(): boolean {
+    return this.state !== PENDING;
+  }
+
+  /**
+   * Tells whether the future was cancelled.
+   *
+   * @returns Whether it was. A `CancelledError` given to
+   * {@linkcode setException} does not count.
+   */
+  cancelled(): boolean {
+    return this.state >= CANCELLED;
+  }
+
+  /**
+   * Gives the result, or throws what there is instead of one. Whoever calls it
+   * has looked: the error will not be reported as unseen.
+   *
+   * @returns The result.
+   * @throws {InvalidStateError} If the future is not done.
+   * @throws {CancelledError} If it was cancelled.
+   */
+  result(): T {
+    if (this.state === FULFILLED) return this.value as T;
+    throw this.failure("get the result of");
+  }
+
+  /**
+   * Gives the error the future failed with, or `undefined` if it has a result.
+   *
+   * @returns The error, which counts as seen from now on.
+   * @throws {InvalidStateError} If the future is not done.
+   * @throws {CancelledError} If it was cancelled.
+   */
+  exception(): unknown {
+    if (this.state === FULFILLED) return undefined;
+    if (this.state === UNSEEN || this.state === REJECTED) return this.seen();
+    throw this.failure("get the exception of");
+  }
+
+  /** What a future without a result throws at the one who asks. */
+  private failure(what: string): unknown {
+    if (this.state === PENDING) {
+      return new InvalidStateError(`Cannot ${what} ${this.describe()}: it is not done`);
+    }
+    if (this.state >= CANCELLED) return this.takeCancellation();
+    return this.seen();
+  }
+
+  /** The error, which somebody is looking at now. */
+  private seen(): unknown {
+    if (this.state === UNSEEN) {
+      this.state = REJECTED;
+      if (this.loop["failures"].size > 0) forgetFailure(this as Future<unknown>);
+    }
+    return this.value;
+  }
+
+  /** The error of a cancellation: the stored one for the first who asks, then new ones. */
+  private takeCancellation(): unknown {
+    if (this.state === CANCELLED) {
+      const reason = this.value;
+      return reason instanceof CancelledError ? reason : new CancelledError(reason);
+    }
+    const error = this.value;
+    this.state = CANCELLED;
+    this.value = undefined;
+    return error;
+  }
+
+  /**
+   * Gives the future its result and queues everybody who waits.
+   *
+   * @param value The result.
+   * @throws {InvalidStateError} If the future is done already.
+   */
+  setResult(value: T): void {
+    if (this.state !== PENDING) throw this.alreadyDone("set the result of");
+    this.finish(FULFILLED, value);
+  }
+
+  /**
+   * Makes the future fail and queues everybody who waits.
+   *
+   * @param error What to throw at them.
+   * @throws {InvalidStateError} If the future is done already.
+   */
+  setException(error: unknown): void {
+    if (this.state !== PENDING) throw this.alreadyDone("set the exception of");
+    this.fail(error);
+  }
+
+  /**
+   * Cancels the future, unless it is done: whoever waits gets a
+   * {@linkcode CancelledError} with `reason`. A reason that is itself a
+   * `CancelledError` is thrown as it is.
+   *
+   * @param reason What to say about the cause.
+   * @returns Whether the future was pending.
+   */
+  cancel(reason?: unknown): boolean {
+    if (this.state !== PENDING) return false;
+    this.finish(CANCELLED, reason);
+    return true;
+  }
+
+  /**
+   * Runs `callback` with this future in the turn after the one in which it is
+   * done; in the next turn, if it is done already. Callbacks and waiting tasks
+   * go in the order in which they came. The same callback may be added several
+   * times.
+   *
+   * @param callback What to run. What it throws goes to the loop's exception handler.
+   * @throws {TypeError} If `callback` is not a function.
+   */
+  addDoneCallback(callback: (future: this) => unknown): void {
+    checkFunction(callback, "add a done callback", "callback");
+    const handle = new DoneCallback(callback as (...args: never[]) => unknown, this);
+    if (this.loop["instrumented"]) this.loop["instrument"](handle);
+    this.addWaiter(handle);
+  }
+
+  /**
+   * Withdraws all that {@linkcode addDoneCallback} was given of `callback`.
+   * Once the future is done there is nothing left to withdraw.
+   *
+   * @param callback What was added.
+   * @returns How often it had been added.
+   */
+  removeDoneCallback(callback: (future: this) => unknown): number {
+    if (this.state !== PENDING) return 0;
+    let removed = 0;
+    const isIt = (waiter: Runnable | null) =>
+      waiter instanceof DoneCallback && waiter.isFor(callback as (...args: never[]) => unknown);
+    if (this.waiters !== null) {
+      for (const waiter of this.waiters) {
+        if (isIt(waiter)) {
+          this.waiters.delete(waiter);
+          removed++;
+        }
+      }
+    }
+    if (isIt(this.waiter)) {
+      this.removeWaiter(this.waiter!);
+      removed++;
+    }
+    return removed;
+  }
+
+  /** Queues `waiter` once the future is done, at once if it is. */
+  private addWaiter(waiter: Runnable): void {
+    if (this.state !== PENDING) this.loop["schedule"](waiter);
+    else if (this.waiter === null) this.waiter = waiter;
+    else (this.waiters ??= new Set()).add(waiter);
+  }
+
+  /** Forgets a waiter: O(1). */
+  private removeWaiter(waiter: Runnable): void {
+    if (this.waiter !== waiter) {
+      this.waiters?.delete(waiter);
+      return;
+    }
+    this.waiter = null;
+    if (this.waiters === null) return;
+    // The first of the rest moves up, so that order stays what it was.
+    for (const next of this.waiters) {
+      this.waiters.delete(next);
+      this.waiter = next;
+      break;
+    }
+  }
+
+  private fail(error: unknown): void {
+    this.finish(UNSEEN, error);
+    this.loop["noteFailure"](this as Future<unknown>);
+  }
+
+  private finish(state: number, value: unknown): void {
+    this.state = state;
+    this.value = value;
+    const { waiter, waiters, loop } = this;
+    if (waiter === null) return;
+    this.waiter = null;
+    loop["schedule"](waiter);
+    if (waiters === null) return;
+    this.waiters = null;
+    for (const next of waiters) loop["schedule"](next);
+  }
+
+  private finishCancelled(error: unknown): void {
+    this.finish(CANCELLED_BY_ERROR, error);
+  }
+
+  private isUnseen(): boolean {
+    return this.state === UNSEEN;
+  }
+
+  private alreadyDone(what: string): InvalidStateError {
+    return new InvalidStateError(`Cannot ${what} ${this.describe()}: it is done already`);
+  }
+
+  /** What to call this in messages. */
+  protected describe(): string {
+    return this.label;
+  }
+
+  /**
+   * Waits for the future in an async function: `await future` calls this.
+   *
+   * `onFulfilled` or `onRejected` is called in the turn in which a generator
+   * coroutine would go on. Inside a task, a call with both counts as a wait of
+   * that task: cancelling the task cancels the future. With `onFulfilled` alone
+   * it only listens, and does not count as having looked at an error.
+   *
+   * @param onFulfilled What to call with the result.
+   * @param onRejected What to call with the error.
+   * @returns What the callback returned, as a promise that is made when
+   * somebody asks for it.
+   */
+  then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const wait = new PromiseWait<T, A, B>(this, onFulfilled ?? null, onRejected ?? null);
+    if (this.loop.isClosed() && !this.done()) {
+      wait.close(new LoopClosedError(`Cannot wait for ${this.describe()}: its loop is closed`));
+    } else this.addWaiter(wait);
+    return wait;
+  }
+
+  /**
+   * Waits for the future in a generator coroutine: `yield* future` calls this.
+   *
+   * @returns An iterator for `yield*` only.
+   */
+  [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    return this as unknown as Iterator<Suspension, T, unknown>;
+  }
+
+  // A future is its own iterator, as all there is to remember is whether it is
+  // done: three methods instead of an object for each wait.
+
+  /** @ignore */
+  private next(): IteratorResult<Suspension, T> {
+    if (this.state !== PENDING) return { done: true, value: this.result() };
+    lastYielded.future = this as Future<unknown>;
+    return { done: false, value: this as Future<unknown> };
+  }
+
+  /** @ignore */
+  private throw(error: unknown): never {
+    throw error;
+  }
+
+  /** @ignore */
+  private return(value: T): IteratorResult<Suspension, T> {
+    return { done: true, value };
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"Future"`, or the name of the class derived from it.
+   */
+  get [Symbol.toStringTag](): string {
+    return "Future";
+  }
+}
+
+/**
+ * Tells whether `value` is a {@linkcode Future}; a {@linkcode Task} is one too.
+ *
+ * @param value Anything.
+ * @returns Whether it is.
+ */
+export function isFuture(value: unknown): value is Future<unknown> {
+  return value instanceof Future;
+}

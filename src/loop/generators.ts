@@ -1,0 +1,222 @@
+/**
+ * What generators have no syntax for: `for await` and `await using`.
+ *
+ * @module
+ */
+import { checkFunction, inspect } from "./checks.ts";
+import { Operation } from "./operation.ts";
+import type { Coroutine } from "./task.ts";
+import { until } from "./until.ts";
+
+/** What {@linkcode each} calls for each item. */
+export type EachBody<T> = (item: T, stop: () => void) => Coroutine<unknown> | PromiseLike<unknown> | void;
+
+/**
+ * Runs `body` with each item of an iterable, one after the other: `for await`
+ * for generator coroutines.
+ *
+ * The next item is asked for when `body` is done with the last one. When it
+ * throws, calls `stop`, or the wait is cancelled, the iterator is closed, as
+ * leaving a `for await` loop does.
+ *
+ * @example The lines of a stream
+ * ```ts
+ * import { each, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const words: string[] = [];
+ * await run(function* () {
+ *   yield* each(ReadableStream.from(["a", "b", "c"]), function* (word, stop) {
+ *     words.push(word);
+ *     if (word === "b") stop();
+ *   });
+ * });
+ * assertEquals(words, ["a", "b"]);
+ * ```
+ *
+ * @typeParam T What the items are.
+ * @param source Anything that `for await` takes.
+ * @param body A generator function or async function. `stop()` ends the
+ * iteration after this item.
+ * @returns An operation: nothing happens until it is waited for.
+ * @throws {TypeError} If `source` is not iterable or `body` is not a function.
+ */
+export function each<T>(
+  source: AsyncIterable<T> | Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Operation<void> {
+  const asynchronous = (source as AsyncIterable<T> | null)?.[Symbol.asyncIterator];
+  if (
+    typeof asynchronous !== "function" &&
+    typeof (source as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot iterate as source must be iterable: received ${inspect(source)}`,
+    );
+  }
+  checkFunction(body, "iterate", "body");
+  return new Operation<void>(
+    typeof asynchronous === "function"
+      ? () => eachAsync(source as AsyncIterable<T>, body)
+      : () => eachSync(source as Iterable<T | PromiseLike<T>>, body),
+    { name: "each()" },
+  );
+}
+
+function* eachAsync<T>(source: AsyncIterable<T>, body: EachBody<T>): Coroutine<void> {
+  const iterator = source[Symbol.asyncIterator]();
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  // Only an iterator that is neither done nor broken has to be closed.
+  let open = false;
+  let failed = false;
+  try {
+    while (!stopped) {
+      open = false;
+      const pending = iterator.next();
+      open = true;
+      let step: IteratorResult<T>;
+      try {
+        step = yield* until(Promise.resolve(pending));
+      } catch (error) {
+        open = yield* stillOpen(pending);
+        throw error;
+      }
+      if (step.done === true) {
+        open = false;
+        return;
+      }
+      yield* runBody(body(step.value, stop));
+    }
+  } catch (error) {
+    failed = true;
+    throw error;
+  } finally {
+    if (open && iterator.return !== undefined) {
+      const closing = iterator.return();
+      // As with `for await`: the body's error is worth more than one of closing.
+      try {
+        yield* until(Promise.resolve(closing));
+      } catch (error) {
+        if (!failed) throw error;
+      }
+    }
+  }
+}
+
+/** Whether an iterator whose `next()` gave an error here is not the one that threw it. */
+function* stillOpen(pending: PromiseLike<unknown>): Coroutine<boolean> {
+  let open = true;
+  Promise.resolve(pending).then(undefined, () => open = false);
+  yield; // the reaction of a promise that has failed runs before the next turn
+  return open;
+}
+
+function* eachSync<T>(
+  source: Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Coroutine<void> {
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  for (const entry of source) {
+    const item: T = isThenable(entry) ? yield* until<T>(entry) : entry as T;
+    yield* runBody(body(item, stop));
+    if (stopped) return;
+  }
+}
+
+/**
+ * Runs `body` with a resource and disposes of it afterwards, however the body
+ * ends: `await using` for generator coroutines.
+ *
+ * The resource is disposed of by `[Symbol.asyncDispose]()`, else by
+ * `[Symbol.dispose]()`, and waited for. If body and disposal both fail, a
+ * `SuppressedError` has both. A cancellation during the disposal ends only the
+ * wait for it.
+ *
+ * @example A file that is closed in any case
+ * ```ts
+ * import { run, scoped, until } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await Deno.writeTextFile(path, "hello");
+ * const size = await run(function* () {
+ *   const file = yield* until(Deno.open(path));
+ *   return yield* scoped(file, function* (file) {
+ *     const { size } = yield* until(file.stat());
+ *     return size;
+ *   });
+ * });
+ * assertEquals(size, 5);
+ * await Deno.remove(path);
+ * ```
+ *
+ * @typeParam R What the resource is.
+ * @typeParam T What the body gives.
+ * @param resource Something with `[Symbol.asyncDispose]` or `[Symbol.dispose]`.
+ * @param body A generator function or async function.
+ * @returns An operation: nothing happens until it is waited for. It gives what
+ * the body gives.
+ * @throws {TypeError} If `resource` cannot be disposed of or `body` is not a function.
+ */
+export function scoped<R extends AsyncDisposable | Disposable, T>(
+  resource: R,
+  body: (resource: R) => Coroutine<T> | PromiseLike<T> | T,
+): Operation<T> {
+  const both = resource as Partial<AsyncDisposable & Disposable> | null | undefined;
+  if (
+    typeof both?.[Symbol.asyncDispose] !== "function" &&
+    typeof both?.[Symbol.dispose] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot open a scope as resource must have [Symbol.asyncDispose] or [Symbol.dispose]: received ${
+        inspect(resource)
+      }`,
+    );
+  }
+  checkFunction(body, "open a scope", "body");
+  return new Operation<T>(() => inScope(resource, body), { name: "scoped()" });
+}
+
+function* inScope<R extends AsyncDisposable | Disposable, T>(
+  resource: R,
+  body: (resource: R) => Coroutine<T> | PromiseLike<T> | T,
+): Coroutine<T> {
+  let result: T;
+  try {
+    result = yield* runBody(body(resource));
+  } catch (error) {
+    try {
+      yield* dispose(resource);
+    } catch (disposalError) {
+      throw new SuppressedError(disposalError, error, "Both the body and the disposal failed");
+    }
+    throw error;
+  }
+  yield* dispose(resource);
+  return result;
+}
+
+function* dispose(resource: Partial<AsyncDisposable & Disposable>): Coroutine<void> {
+  if (typeof resource[Symbol.asyncDispose] === "function") {
+    yield* until(Promise.resolve(resource[Symbol.asyncDispose]!()));
+  } else resource[Symbol.dispose]!();
+}
+
+/** Goes through with what a body returned, in the current task. */
+function* runBody<T>(product: Coroutine<T> | PromiseLike<T> | T): Coroutine<T> {
+  if (isThenable(product)) return yield* until(product as PromiseLike<T>);
+  if (typeof (product as Coroutine<T> | null)?.[Symbol.iterator] === "function") {
+    if (typeof (product as Coroutine<T>).next === "function") return yield* product as Coroutine<T>;
+  }
+  return product as T;
+}
+
+function isThenable(value: unknown): value is PromiseLike<never> {
+  return typeof (value as PromiseLike<never> | null | undefined)?.then === "function";
+}

@@ -1,0 +1,293 @@
+import { MisuseError } from "../errors.ts";
+import { checkSignal } from "./checks.ts";
+import { current, findTask, getRunningLoop } from "./current.ts";
+import { type Future, lastYielded, type Suspension } from "./future.ts";
+import { Wait } from "./promise_wait.ts";
+import { subscribe } from "./signal_hub.ts";
+import {
+  interrupt,
+  NOT_INTERRUPTED,
+  type Stepper,
+  suspend,
+  takeInterruption,
+  THROW,
+} from "./stepping.ts";
+import type { Task } from "./task.ts";
+import { track, tracking, type UnstartedRecord } from "./unstarted.ts";
+
+/** What every wait takes as its last argument. */
+export interface WaitOptions {
+  /** Ends the wait when it aborts, by throwing the signal's reason at the waiter. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to make an {@linkcode Operation}. */
+export interface OperationOptions extends WaitOptions {
+  /** What to call it in messages, such as `"Queue.get()"`. */
+  readonly name?: string | undefined;
+}
+
+/**
+ * Something to wait for that starts when it is waited for, and once.
+ *
+ * It is what a coroutine object is in asyncio: `sleep(10)` or `queue.get()` do
+ * nothing by themselves. Wait with `yield*` in a generator coroutine, with
+ * `await` in an async function. A second wait throws. An operation that nobody
+ * ever waits for is a mistake and is reported to the loop's exception handler
+ * when it is collected or the loop closes: always in debug mode, else for the
+ * first 1,000 operations of the process.
+ *
+ * Awaited outside any task, it runs under a task of the running loop that is
+ * made for it.
+ *
+ * @example An operation of one's own, for both styles
+ * ```ts
+ * import { Operation, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const slowly = (value: number) =>
+ *   new Operation(function* () {
+ *     yield* sleep(5);
+ *     return value;
+ *   });
+ * const options = { host: "virtual" } as const;
+ * assertEquals(await run(async () => await slowly(1), options), 1);
+ * assertEquals(await run(function* () {
+ *   return yield* slowly(2);
+ * }, options), 2);
+ * ```
+ *
+ * @typeParam T What waiting for it gives.
+ */
+export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+  private readonly begin: (() => Iterator<Suspension, T, unknown>) | null;
+  private started = false;
+  private readonly signal: AbortSignal | undefined;
+  private readonly label: string;
+  private readonly record: UnstartedRecord | null;
+
+  /**
+   * Makes an operation. Nothing runs yet.
+   *
+   * @param begin A generator function: what waiting for the operation does.
+   * @param options A name for messages, and a signal that ends the wait.
+   * @throws {TypeError} If `begin` is not a function or `signal` not an `AbortSignal`.
+   */
+  constructor(begin: () => Iterator<Suspension, T, unknown>, options: OperationOptions = {}) {
+    if (typeof begin !== "function") {
+      throw new TypeError(
+        `Cannot make an operation as begin must be a generator function: received ${begin}`,
+      );
+    }
+    checkSignal(options.signal, "make an operation");
+    this.begin = begin;
+    this.signal = options.signal;
+    this.label = options.name ?? "an operation";
+    this.record = tracking.wanted ? track(this, this.label) : null;
+  }
+
+  /** Marks the operation as started; only the first who waits gets through. */
+  protected start(): void {
+    if (this.started) {
+      throw new MisuseError(
+        `Cannot wait for ${this.label} a second time: an operation starts once, make a new one`,
+      );
+    }
+    this.started = true;
+    if (this.record !== null) this.record.started();
+  }
+
+  /**
+   * Starts the operation in a generator coroutine: `yield* operation` calls this.
+   *
+   * @returns An iterator for `yield*` only.
+   * @throws {MisuseError} If the operation was started before.
+   */
+  [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    this.start();
+    const begin = this.begin!;
+    return this.signal === undefined ? begin() : guarded(this.signal, begin);
+  }
+
+  /**
+   * Starts the operation in an async function: `await operation` calls this.
+   *
+   * @param onFulfilled What to call with the result.
+   * @param onRejected What to call with the error.
+   * @returns What the callback returned, as a promise that is made when
+   * somebody asks for it.
+   * @throws {MisuseError} If the operation was started before, or outside any
+   * task no loop is running.
+   */
+  then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const task = findTask();
+    if (task === null) {
+      const implicit = getRunningLoop().createTask<T>(this, { name: `await ${this.label}` });
+      return implicit.then(onFulfilled, onRejected);
+    }
+    return this.waitIn(task, onFulfilled ?? null, onRejected ?? null);
+  }
+
+  /** Starts the operation as a wait of `task`. */
+  protected waitIn<A, B>(
+    task: Task<unknown>,
+    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const wait = new OperationWait<T, A, B>(task, this.label, onFulfilled, onRejected);
+    wait.start(this);
+    return wait;
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"Operation"`.
+   */
+  get [Symbol.toStringTag](): string {
+    return "Operation";
+  }
+}
+
+/** Runs `begin`, and throws the signal's reason at whatever wait it is in when the signal aborts. */
+function* guarded<T>(
+  signal: AbortSignal,
+  begin: () => Iterator<Suspension, T, unknown>,
+): Generator<Suspension, T, unknown> {
+  signal.throwIfAborted();
+  const stepper = current.stepper!;
+  let target: Suspension = undefined;
+  let waiting = false;
+  const subscription = subscribe(signal, (reason) => {
+    // What is there already is delivered; the signal then ends the next wait.
+    if (waiting && !(target?.done())) throwInto(stepper, target, reason);
+  });
+  const iterator = begin();
+  try {
+    let step = iterator.next();
+    while (step.done !== true) {
+      if (signal.aborted) {
+        step = iterator.throw!(signal.reason);
+        continue;
+      }
+      target = step.value;
+      waiting = true;
+      let sent: unknown;
+      try {
+        sent = yield target;
+      } catch (error) {
+        waiting = false;
+        step = iterator.throw!(error);
+        continue;
+      }
+      waiting = false;
+      step = iterator.next(sent);
+    }
+    return step.value;
+  } finally {
+    subscription.unsubscribe();
+  }
+}
+
+/** Takes `stepper` out of its wait and throws `error` at it in the next turn. */
+function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
+  if (stepper.interruption !== NOT_INTERRUPTED) return; // a cancellation is on its way
+  stepper.interruption = THROW;
+  stepper.interruptReason = error;
+  if (target === undefined) return; // it is in the ready queue already
+  target["removeWaiter"](stepper);
+  stepper.waitingOn = null;
+  stepper.loop["schedule"](stepper);
+}
+
+/** An async function that waits for an operation: steps its generator for it. */
+class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
+  declare readonly loop: Stepper["loop"];
+  waitingOn: Future<unknown> | null = null;
+  interruption: number = NOT_INTERRUPTED;
+  interruptReason: unknown = undefined;
+  readonly #label: string;
+  #iterator: Iterator<Suspension, T, unknown> | null = null;
+  #abandoned = false;
+
+  constructor(
+    task: Task<unknown>,
+    label: string,
+    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ) {
+    super(task.loop, task, onFulfilled, onRejected);
+    this.#label = label;
+  }
+
+  /** Takes the first step at once, as awaiting a coroutine does in asyncio. */
+  start(operation: Operation<T>): void {
+    const pending = this.task!["takePendingCancellation"]();
+    if (pending !== undefined) {
+      operation["start"]();
+      this.interrupt(pending.reason);
+      this.loop["schedule"](this);
+      return;
+    }
+    const { loop, task, stepper } = current;
+    current.loop = this.loop;
+    try {
+      this.run(operation);
+    } finally {
+      current.loop = loop;
+      current.task = task;
+      current.stepper = stepper;
+    }
+  }
+
+  run(operation?: Operation<T>): void {
+    current.task = this.task;
+    current.stepper = this;
+    let step: IteratorResult<Suspension, T>;
+    try {
+      if (operation !== undefined) {
+        this.#iterator = operation[Symbol.iterator]();
+        step = this.#iterator.next();
+      } else if (this.interruption === NOT_INTERRUPTED) {
+        this.waitingOn = null;
+        step = this.#iterator!.next();
+      } else {
+        const error = takeInterruption(this);
+        this.waitingOn = null;
+        // Without an iterator it was cancelled before it started.
+        if (this.#iterator === null) throw error;
+        step = this.#iterator.throw!(error);
+      }
+    } catch (error) {
+      current.task = null;
+      this.#end(error);
+      return;
+    }
+    current.task = null;
+    if (step.done !== true) suspend(this, step.value, lastYielded);
+    else if (!this.#abandoned) this.succeed(step.value);
+  }
+
+  #end(error: unknown): void {
+    // After its task nobody listens any more, but a failed clean-up is not
+    // swallowed: only the cancellation itself, when it comes back out, is.
+    if (this.#abandoned || !this.hasListener()) this.loop["reportUnheard"](this.#label, error);
+    if (!this.#abandoned) this.fail(error);
+  }
+
+  interrupt(reason: unknown): void {
+    interrupt(this, reason);
+  }
+
+  abandon(): void {
+    this.#abandoned = true;
+    interrupt(this, undefined);
+  }
+
+  describe(): string {
+    return this.waitingOn === null ? this.#label : this.waitingOn["describe"]();
+  }
+}

@@ -1,0 +1,169 @@
+import type { MisuseError } from "../errors.ts";
+import { findTask } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Future } from "./future.ts";
+import type { Runnable } from "./handle.ts";
+import { cancellationFor } from "./stepping.ts";
+import type { Task } from "./task.ts";
+
+type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null;
+type OnRejected<B> = ((reason: unknown) => B | PromiseLike<B>) | null;
+
+const WAITING = 0;
+const FULFILLED = 1;
+const REJECTED = 2;
+
+/**
+ * One `then` on something of the loop: how an async function waits.
+ *
+ * It is the runnable that sits in the ready queue, the entry in the list of
+ * waits of its task, and the promise-like that `then` returns, in one object.
+ * The promise behind that is only made when somebody calls `then` on it, which
+ * `await` never does.
+ */
+export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
+  protected readonly loop: EventLoop;
+  /** The task that waits; null if nobody's cancellation concerns this wait. */
+  protected readonly task: Task<unknown> | null;
+  /** Neighbours in the task's list of waits; kept by the task. */
+  nextWait: Wait<unknown, unknown, unknown> | null = null;
+  previousWait: Wait<unknown, unknown, unknown> | null = null;
+  private readonly onFulfilled: OnFulfilled<T, A>;
+  private readonly onRejected: OnRejected<B>;
+  private derived: PromiseWithResolvers<A | B> | null = null;
+  private state = WAITING;
+  private outcome: unknown = undefined;
+
+  constructor(
+    loop: EventLoop,
+    task: Task<unknown> | null,
+    onFulfilled: OnFulfilled<T, A>,
+    onRejected: OnRejected<B>,
+  ) {
+    this.loop = loop;
+    this.task = task;
+    this.onFulfilled = onFulfilled;
+    this.onRejected = onRejected;
+    if (task !== null) task["enterWait"](this as Wait<unknown, unknown, unknown>);
+    else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+  }
+
+  abstract run(): void;
+
+  /** Throws a cancellation into this wait: true if it was delivered or will be. */
+  abstract interrupt(reason: unknown): void;
+
+  /** The task has ended, and with it every reason to go on waiting. */
+  abstract abandon(): void;
+
+  /** What is being waited for, in words. */
+  abstract describe(): string;
+
+  /** The loop has closed: whoever waits outside of it is told directly. */
+  close(error: MisuseError): void {
+    this.fail(error);
+  }
+
+  /** Whether somebody would get an error. */
+  protected hasListener(): boolean {
+    return this.onRejected !== null || this.derived !== null;
+  }
+
+  protected leave(): void {
+    if (this.task !== null) this.task["leaveWait"](this as Wait<unknown, unknown, unknown>);
+    else this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+  }
+
+  protected succeed(value: T): void {
+    this.leave();
+    if (this.onFulfilled === null) this.settle(FULFILLED, value);
+    else this.callBack(this.onFulfilled, value);
+  }
+
+  protected fail(error: unknown): void {
+    this.leave();
+    if (this.onRejected === null) this.settle(REJECTED, error);
+    else this.callBack(this.onRejected, error);
+  }
+
+  private callBack<V>(callback: (value: V) => unknown, value: V): void {
+    this.loop["promiseResumed"] = true;
+    let result: unknown;
+    try {
+      result = callback(value);
+    } catch (error) {
+      if (this.derived === null) {
+        this.loop.callExceptionHandler({
+          message: "A callback given to then() threw",
+          exception: error,
+        });
+      }
+      this.settle(REJECTED, error);
+      return;
+    }
+    this.settle(FULFILLED, result);
+  }
+
+  private settle(state: number, outcome: unknown): void {
+    this.state = state;
+    this.outcome = outcome;
+    this.derived?.[state === FULFILLED ? "resolve" : "reject"](outcome as A | B);
+  }
+
+  then<C = A | B, D = never>(
+    onFulfilled?: ((value: A | B) => C | PromiseLike<C>) | null,
+    onRejected?: ((reason: unknown) => D | PromiseLike<D>) | null,
+  ): Promise<C | D> {
+    if (this.derived === null) {
+      this.derived = Promise.withResolvers();
+      if (this.state !== WAITING) this.settle(this.state, this.outcome);
+    }
+    return this.derived.promise.then(onFulfilled, onRejected);
+  }
+}
+
+/** An async function, or a mere listener, that waits for a future. */
+export class PromiseWait<T, A, B> extends Wait<T, A, B> {
+  private readonly future: Future<T>;
+  private cancelled = false;
+  private reason: unknown = undefined;
+
+  constructor(future: Future<T>, onFulfilled: OnFulfilled<T, A>, onRejected: OnRejected<B>) {
+    // `await` gives both callbacks. Who gives only one does not wait: it
+    // listens, and must not take the future along when its task is cancelled.
+    const waits = onFulfilled !== null && onRejected !== null;
+    super(future.loop, waits ? findTask() : null, onFulfilled, onRejected);
+    this.future = future;
+    const pending = this.task?.["takePendingCancellation"]();
+    if (pending !== undefined) this.interrupt(pending.reason);
+  }
+
+  run(): void {
+    if (this.cancelled) return this.fail(cancellationFor(this.future, this.reason));
+    const future = this.future;
+    if (!future.done()) return; // interrupted before the future was done
+    if (!this.hasListener() && future["isUnseen"]()) return this.fail(future["value"]);
+    let value: T;
+    try {
+      value = future.result();
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.succeed(value);
+  }
+
+  interrupt(reason: unknown): void {
+    if (this.future.cancel(reason)) return;
+    this.cancelled = true;
+    this.reason = reason;
+  }
+
+  abandon(): void {
+    // The future may be anybody's, so it is left alone.
+    this.leave();
+  }
+
+  describe(): string {
+    return this.future["describe"]();
+  }
+}

@@ -1,0 +1,277 @@
+import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
+import { exitProcess } from "../host/process.ts";
+import { onSignal } from "../host/signals.ts";
+import { checkFunction, checkNotNegative, checkOneOf } from "./checks.ts";
+import { EventLoop, type EventLoopOptions } from "./event_loop.ts";
+import { newEventLoop } from "./policy.ts";
+import { checkBody, type Task, type TaskBody } from "./task.ts";
+
+/** How to {@linkcode run}: the options of the loop, and those of the run. */
+export interface RunOptions extends EventLoopOptions {
+  /** Makes the loop, from the other options. Without one the policy in force does. */
+  readonly loopFactory?: ((options: EventLoopOptions) => EventLoop) | undefined;
+  /** What to call the main task in messages. */
+  readonly name?: string | undefined;
+  /**
+   * How long tasks that were cancelled at the end may take to clean up. Those
+   * that take longer are reported and given up.
+   *
+   * @default {Infinity}
+   */
+  readonly cancelGraceMs?: number | undefined;
+  /**
+   * Whether SIGINT (Ctrl-C) cancels the main task, once; the second ends the
+   * process. A handler that the program sets for SIGINT takes precedence.
+   *
+   * @default {true, but false on the virtual host}
+   */
+  readonly handleInterrupt?: boolean | undefined;
+}
+
+const INTERRUPTED_EXIT_CODE = 130;
+
+/**
+ * Runs `main` on a fresh loop, cleans up, and gives the result.
+ *
+ * It is `asyncio.run`. When `main` has ended, the tasks that are left are
+ * cancelled and run on until they have cleaned up; what they then fail with is
+ * reported to the exception handler. Then the loop is closed.
+ *
+ * SIGINT cancels `main` once, so that it can clean up; `run` then rejects with
+ * an {@linkcode InterruptedError}. A second SIGINT ends the process with exit
+ * code 130. While only promises of others are pending, the runtime decides
+ * whether the process lives on; see {@linkcode EventLoop.runUntilComplete}.
+ *
+ * @example In both styles
+ * ```ts
+ * import { run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const one = await run(async () => {
+ *   await sleep(1);
+ *   return 1;
+ * });
+ * const two = await run(function* () {
+ *   yield* sleep(1);
+ *   return 2;
+ * });
+ * assertEquals([one, two], [1, 2]);
+ * ```
+ *
+ * @typeParam T What `main` produces.
+ * @param main An async function or generator function without parameters, a
+ * generator that has not started, or an operation.
+ * @param options The host, debug mode, and more.
+ * @returns A promise for what `main` produces. It rejects with what `main`
+ * fails with, with a `CancelledError` if it was cancelled.
+ * @throws {TypeError} If `main` or an option is of the wrong type.
+ * @throws {MisuseError} If `loopFactory` gives a loop that is running.
+ * @throws {DeadlockError} If all tasks wait for ever; see `deadlock`.
+ * @throws {InterruptedError} If SIGINT ended `main`.
+ */
+export async function run<T>(main: TaskBody<T>, options: RunOptions = {}): Promise<T> {
+  if (typeof main !== "function") checkBody(main, "run a program");
+  const runner = new Runner(options);
+  let result: T;
+  try {
+    result = await runner.run(main);
+  } catch (error) {
+    await runner.close();
+    throw error;
+  }
+  await runner.close();
+  return result;
+}
+
+/**
+ * Runs several programs one after the other on the same loop: `asyncio.Runner`.
+ *
+ * @example Two runs, one loop
+ * ```ts
+ * import { Runner, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using runner = new Runner({ host: "virtual" });
+ * await runner.run(() => sleep(5));
+ * await runner.run(() => sleep(5));
+ * assertEquals(runner.getLoop().time(), 10);
+ * ```
+ */
+export class Runner implements AsyncDisposable {
+  readonly #options: RunOptions;
+  #loop: EventLoop | null = null;
+  #closed = false;
+  #interrupts: boolean;
+
+  /**
+   * Makes a runner. The loop is made when it is first needed.
+   *
+   * @param options The same as for {@linkcode run}.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `cancelGraceMs` is negative or `NaN`.
+   */
+  constructor(options: RunOptions = {}) {
+    const what = "create a runner";
+    const { loopFactory, cancelGraceMs = Infinity, handleInterrupt = options.host !== "virtual" } =
+      options;
+    if (loopFactory !== undefined) checkFunction(loopFactory, what, "loopFactory");
+    checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
+    checkOneOf(handleInterrupt, [true, false], what, "handleInterrupt");
+    this.#options = options;
+    this.#interrupts = handleInterrupt;
+  }
+
+  /**
+   * Gives the loop, made now if this is the first use.
+   *
+   * @returns The loop.
+   * @throws {MisuseError} If the runner is closed, or `loopFactory` gives
+   * something else than a loop that is not running.
+   */
+  getLoop(): EventLoop {
+    if (this.#closed) throw new MisuseError("Cannot get the loop of a runner: it is closed");
+    if (this.#loop !== null) return this.#loop;
+    const { loopFactory = newEventLoop } = this.#options;
+    const loop = loopFactory(this.#options);
+    if (!(loop instanceof EventLoop)) {
+      throw new TypeError("Cannot run a program as loopFactory must return an EventLoop");
+    }
+    if (loop.isRunning()) {
+      throw new MisuseError("Cannot run a program: loopFactory gave a loop that is running already");
+    }
+    return this.#loop = loop;
+  }
+
+  /**
+   * Runs `main` until it has ended. Tasks that it leaves behind stay, and run on
+   * in the next run.
+   *
+   * @typeParam T What `main` produces.
+   * @param main What {@linkcode run} takes.
+   * @returns A promise for what `main` produces.
+   * @throws {MisuseError} If the runner is closed, or its loop is running.
+   * @throws {InterruptedError} If SIGINT ended `main`.
+   */
+  async run<T>(main: TaskBody<T>): Promise<T> {
+    const loop = this.getLoop();
+    if (loop.isRunning()) {
+      throw new MisuseError("Cannot run a program: the runner's event loop is running already");
+    }
+    const { name } = this.#options;
+    const task = loop.createTask<T>(main, { name });
+    const interrupt = this.#interrupts ? new Interrupt(loop, task as Task<unknown>) : null;
+    try {
+      return await loop.runUntilComplete<T>(task);
+    } catch (error) {
+      if (interrupt?.ended(error) === true) throw new InterruptedError("SIGINT");
+      throw error;
+    } finally {
+      interrupt?.release();
+    }
+  }
+
+  /**
+   * Cancels the tasks that are left, lets them clean up, and closes the loop.
+   * Calling it again does nothing.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const loop = this.#loop;
+    if (loop === null) return;
+    if (!loop.isClosed()) await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+    await loop.close();
+  }
+
+  /**
+   * The same as {@linkcode close}.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Cancels all tasks of a stopped loop and runs it until they have ended or the grace is over. */
+async function cancelLeftovers(loop: EventLoop, graceMs: number): Promise<void> {
+  const tasks = loop["unfinishedTasks"]();
+  if (tasks.length === 0) return;
+  let left = tasks.length;
+  const ended = (task: Task<unknown>) => {
+    if (!task.cancelled()) {
+      const error = task.exception();
+      if (error !== undefined) {
+        loop.callExceptionHandler({
+          message: `Task "${task.name}" failed while it was cancelled at the end of the run`,
+          exception: error,
+          task,
+          name: task.name,
+        });
+      }
+    }
+    if (--left === 0) loop.stop();
+  };
+  for (const task of tasks) {
+    task.addDoneCallback(ended as (future: unknown) => unknown);
+    task.cancel();
+  }
+  const giveUp = graceMs === Infinity ? null : loop.callLater(graceMs, () => {
+    for (const task of loop["unfinishedTasks"]()) {
+      loop.callExceptionHandler({
+        message: `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
+          `still waits for ${task["describeWait"]()}`,
+        task,
+        name: task.name,
+      });
+      task["destroy"](new CancelledError("given up at the end of the run"));
+    }
+    loop.stop();
+  });
+  try {
+    await loop.runForever();
+  } finally {
+    giveUp?.cancel();
+  }
+}
+
+/** What SIGINT does during a run. */
+class Interrupt {
+  readonly #loop: EventLoop;
+  readonly #main: Task<unknown>;
+  #count = 0;
+  #remove: () => void;
+
+  constructor(loop: EventLoop, main: Task<unknown>) {
+    this.#loop = loop;
+    this.#main = main;
+    this.#remove = this.#listen(() => this.#first());
+  }
+
+  #listen(listener: () => void): () => void {
+    return onSignal("SIGINT", listener, (error) => {
+      this.#loop.callExceptionHandler({ message: "Cannot handle SIGINT", exception: error });
+    });
+  }
+
+  #first(): void {
+    if (this.#loop["signals"].has("SIGINT")) return; // the program has taken over
+    this.#count++;
+    // If nobody else listens, the second SIGINT finds the default action, which
+    // ends the process even while this thread is busy.
+    this.#remove();
+    this.#remove = this.#listen(() => exitProcess(INTERRUPTED_EXIT_CODE));
+    this.#main.cancel("SIGINT");
+  }
+
+  /** Whether `error` is what came of a cancellation by SIGINT and nothing else. */
+  ended(error: unknown): boolean {
+    return this.#count > 0 && error instanceof CancelledError && this.#main.cancelled() &&
+      this.#main.cancelling() <= this.#count;
+  }
+
+  release(): void {
+    this.#remove();
+  }
+}

@@ -1,0 +1,198 @@
+import { checkNumber, checkSignal } from "./checks.ts";
+import { getRunningLoop } from "./current.ts";
+import { Future, type Suspension } from "./future.ts";
+import type { TimerHandle } from "./handle.ts";
+import { Operation, type WaitOptions } from "./operation.ts";
+import { Wait } from "./promise_wait.ts";
+import { cancellationFor } from "./stepping.ts";
+import type { Task } from "./task.ts";
+
+/** How to {@linkcode sleep}. */
+export interface SleepOptions<T> extends WaitOptions {
+  /** What the wait gives when it is over. */
+  readonly value?: T;
+}
+
+/**
+ * Waits for `delayMs` milliseconds.
+ *
+ * A delay of 0 or less lets everything that is ready run once, and goes on in
+ * the next turn; it costs some 40 ns in a generator coroutine. Longer delays
+ * are not rounded, and never end early on the loop's clock. They take two
+ * turns: the timer's and the waiter's. Cancelling the wait removes the timer.
+ *
+ * @example Two tasks take turns
+ * ```ts
+ * import { getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const log: string[] = [];
+ * await run(async () => {
+ *   const other = getRunningLoop().createTask(function* () {
+ *     yield* sleep(15);
+ *     log.push("other");
+ *   });
+ *   await sleep(10);
+ *   log.push("main");
+ *   await other;
+ * }, { host: "virtual" });
+ * assertEquals(log, ["main", "other"]);
+ * ```
+ *
+ * @typeParam T What the wait gives.
+ * @param delayMs How long, in milliseconds. `Infinity` waits until cancelled.
+ * @param options A value to give, and a signal that ends the wait.
+ * @returns An operation: nothing happens until it is waited for.
+ * @throws {TypeError} If `delayMs` is not a number or `signal` no `AbortSignal`.
+ * @throws {RangeError} If `delayMs` is `NaN`.
+ */
+export function sleep<T = void>(delayMs: number, options?: SleepOptions<T>): Operation<T> {
+  if (!(delayMs > 0)) {
+    checkNumber(delayMs, "sleep", "delayMs");
+    if (options?.signal === undefined) return new YieldOperation(options?.value as T);
+  } else if (options?.signal === undefined) {
+    return new SleepOperation(delayMs, options?.value as T);
+  } else checkNumber(delayMs, "sleep", "delayMs");
+  const { signal, value } = options;
+  checkSignal(signal, "sleep");
+  const begin = delayMs > 0
+    ? () => new SleepOperation(delayMs, value as T)[Symbol.iterator]()
+    : () => new YieldOperation(value as T)[Symbol.iterator]();
+  return new Operation<T>(begin, { signal, name: `sleep(${delayMs})` });
+}
+
+// The two operations below are written by hand, without a generator, as they are
+// what every program waits in most often: 40 ns for a switch instead of 84.
+
+/** What `Operation` is given by classes that have an iterator of their own. */
+function unused(): never {
+  throw new Error("This operation has an iterator of its own");
+}
+
+/** What a bare yield looks like to the one who steps. Never written to. */
+const BARE_YIELD: IteratorResult<Suspension, never> = { done: false, value: undefined };
+
+/** Waits for one turn. Its own iterator. */
+class YieldOperation<T> extends Operation<T> {
+  readonly #value: T;
+  #yielded = false;
+
+  constructor(value: T) {
+    super(unused, YIELD_OPTIONS);
+    this.#value = value;
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    this.start();
+    return this as unknown as Iterator<Suspension, T, unknown>;
+  }
+
+  next(): IteratorResult<Suspension, T> {
+    if (this.#yielded) return { done: true, value: this.#value };
+    this.#yielded = true;
+    return BARE_YIELD;
+  }
+
+  throw(error: unknown): never {
+    throw error;
+  }
+
+  return(value: T): IteratorResult<Suspension, T> {
+    return { done: true, value };
+  }
+
+  protected override waitIn<A, B>(
+    task: Task<unknown>,
+    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const wait = new YieldWait<T, A, B>(task, this.#value, onFulfilled, onRejected);
+    this.start();
+    task.loop["schedule"](wait);
+    return wait;
+  }
+}
+
+const YIELD_OPTIONS = { name: "sleep(0)" };
+const SLEEP_OPTIONS = { name: "sleep()" };
+
+/** An async function that waits for one turn. */
+class YieldWait<T, A, B> extends Wait<T, A, B> {
+  readonly #value: T;
+  #interrupted: { reason: unknown } | undefined;
+
+  constructor(
+    task: Task<unknown>,
+    value: T,
+    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ) {
+    super(task.loop, task, onFulfilled, onRejected);
+    this.#value = value;
+    this.#interrupted = task["takePendingCancellation"]();
+  }
+
+  run(): void {
+    if (this.#interrupted === undefined) this.succeed(this.#value);
+    else this.fail(cancellationFor(null, this.#interrupted.reason));
+  }
+
+  interrupt(reason: unknown): void {
+    this.#interrupted = { reason };
+  }
+
+  abandon(): void {
+    this.interrupt(undefined);
+  }
+
+  describe(): string {
+    return "its turn";
+  }
+}
+
+/** Sets the result of a sleeper's future. One function for all of them. */
+function wakeSleeper(future: Future<void>): void {
+  if (!future.done()) future.setResult();
+}
+
+/** Waits for a timer. Its own iterator. */
+class SleepOperation<T> extends Operation<T> {
+  readonly #delayMs: number;
+  readonly #value: T;
+  #timer: TimerHandle | null = null;
+  #future: Future<void> | null = null;
+
+  constructor(delayMs: number, value: T) {
+    super(unused, SLEEP_OPTIONS);
+    this.#delayMs = delayMs;
+    this.#value = value;
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    this.start();
+    return this as unknown as Iterator<Suspension, T, unknown>;
+  }
+
+  next(): IteratorResult<Suspension, T> {
+    if (this.#future !== null) {
+      const { done, value } = (this.#future as unknown as Iterator<Suspension, void>).next();
+      if (done !== true) return { done: false, value: value as Suspension };
+      this.#timer!.cancel();
+      return { done: true, value: this.#value };
+    }
+    const loop = getRunningLoop();
+    const future = this.#future = new Future<void>(loop, `sleep()`);
+    this.#timer = loop.callLater(this.#delayMs, wakeSleeper, future);
+    return (future as unknown as Iterator<Suspension, T>).next();
+  }
+
+  throw(error: unknown): never {
+    this.#timer?.cancel();
+    throw error;
+  }
+
+  return(value: T): IteratorResult<Suspension, T> {
+    this.#timer?.cancel();
+    return { done: true, value };
+  }
+}

@@ -1,0 +1,551 @@
+import { CancelledError, MisuseError } from "../errors.ts";
+import { runOwned } from "../host/async_context.ts";
+import { Block } from "./block.ts";
+import { inspect } from "./checks.ts";
+import { current, findTask } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { Future, lastYielded, type Suspension } from "./future.ts";
+import type { TimerHandle } from "./handle.ts";
+import { Operation } from "./operation.ts";
+import type { Wait } from "./promise_wait.ts";
+import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
+import {
+  CANCEL,
+  interrupt,
+  NOT_INTERRUPTED,
+  type Stepper,
+  suspend,
+  takeInterruption,
+} from "./stepping.ts";
+import type { LocalValue } from "./task_local.ts";
+
+/**
+ * A generator that runs as a task, or as a part of one by `yield*`.
+ *
+ * @typeParam T What it returns.
+ */
+export type Coroutine<T> = Generator<Suspension, T, unknown>;
+
+/**
+ * What a task can run: a generator function or async function without
+ * parameters, a generator that has not started, or an operation.
+ *
+ * @typeParam T What it produces.
+ */
+export type TaskBody<T> = (() => Coroutine<T> | PromiseLike<T> | T) | Coroutine<T> | Operation<T>;
+
+/** How to make a task. */
+export interface TaskOptions {
+  /** What to call it in messages. Without one it is `"Task-"` and its id. */
+  readonly name?: string | undefined;
+  /** Cancels the task, with the signal's reason, when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Runs the first step inside `createTask` if the loop is running, instead of
+   * in the next turn.
+   *
+   * @default {false}
+   */
+  readonly eager?: boolean | undefined;
+}
+
+type AnyWait = Wait<unknown, unknown, unknown>;
+
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+let idLast = 0;
+
+/** Fields that most tasks never need. */
+class Extras {
+  /** The innermost open block, or that of the whole task. */
+  block: Block | null = null;
+  /** First and last of what async functions of this task wait for. */
+  firstWait: AnyWait | null = null;
+  lastWait: AnyWait | null = null;
+  subscription: Subscription | null = null;
+  /** Runs when a cancellation has found no wait to be thrown into, for too long. */
+  warning: TimerHandle | null = null;
+  /** Enters the async context of the task's creator. */
+  enter: (<R>(fn: () => R) => R) | null = null;
+}
+
+/**
+ * A coroutine or async function that a loop runs, and the future of its result.
+ *
+ * It is asyncio's `Task`. {@linkcode EventLoop.createTask} makes one and queues
+ * its first step. Wait for it like for any future. The loop keeps it until it
+ * has ended; a failure that nobody looks at is reported to the loop's exception
+ * handler.
+ *
+ * @typeParam T What the task produces.
+ */
+export class Task<T> extends Future<T> implements Stepper {
+  /** A number that no other task of this process has. */
+  readonly id: number = ++idLast;
+  /** What is run: the body until the first step, then the generator, null for promises and at the end. */
+  private body: TaskBody<T> | null;
+  private coroutine: Iterator<Suspension, T, unknown> | null = null;
+  private promised = false;
+  private given: string | undefined;
+  private parentTask: Task<unknown> | null;
+  private requests = 0;
+  /** @ignore */
+  waitingOn: Future<unknown> | null = null;
+  /** @ignore */
+  interruption: number = NOT_INTERRUPTED;
+  /** @ignore */
+  interruptReason: unknown = undefined;
+  private locals: LocalValue | null;
+  private extras: Extras | null = null;
+  /** Neighbours in the loop's list of unfinished tasks. */
+  private nextTask: Task<unknown> | null = null;
+  private previousTask: Task<unknown> | null = null;
+
+  /**
+   * Tasks are made by {@linkcode EventLoop.createTask}.
+   *
+   * @ignore
+   */
+  constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
+    super(loop);
+    this.body = body;
+    this.given = options.name;
+    const parent = findTask();
+    this.parentTask = parent;
+    this.locals = parent === null ? null : parent.locals;
+    loop["adoptTask"](this as Task<unknown>);
+    if (options.signal !== undefined) this.follow(options.signal);
+    if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
+    if (options.eager === true && loop.isRunning()) this.startEagerly();
+    else loop["schedule"](this);
+  }
+
+  private follow(signal: AbortSignal): void {
+    this.extra().subscription = subscribe(signal, () => this.cancel(cancellationBy(signal)));
+  }
+
+  private startEagerly(): void {
+    const { loop, task } = current;
+    current.loop = this.loop;
+    try {
+      this.run();
+    } finally {
+      current.loop = loop;
+      current.task = task;
+    }
+  }
+
+  /** The task's name: what was given, or `"Task-"` and its id. */
+  get name(): string {
+    return this.given ?? `Task-${this.id}`;
+  }
+
+  set name(name: string) {
+    this.given = String(name);
+  }
+
+  /** The task that created this one; `null` if none did, and once this one has ended. */
+  get parent(): Task<unknown> | null {
+    return this.parentTask;
+  }
+
+  /**
+   * A signal to hand to `fetch` and its like: it aborts, with a
+   * {@linkcode CancelledError}, when the task is cancelled.
+   *
+   * It is that of the innermost open block (timeout, task group, scope) at the
+   * moment it is read, so read it anew for each call. After an
+   * {@linkcode uncancel} back to zero it is a fresh one. Made on first use.
+   */
+  get signal(): AbortSignal {
+    return this.innermostBlock().signal;
+  }
+
+  /**
+   * Opens a block inside the task: see {@linkcode Block}. This is what timeouts
+   * and groups are built from; programs rarely need it.
+   *
+   * @returns The block, which the caller has to close.
+   */
+  openBlock(): Block {
+    return this.extra().block = new Block(this as Task<unknown>, this.innermostBlock());
+  }
+
+  private innermostBlock(): Block {
+    return this.extra().block ??= new Block(this as Task<unknown>, null);
+  }
+
+  private closeBlock(block: Block): void {
+    if (this.extras?.block !== block || block.outer === null) {
+      throw new MisuseError("Cannot close a block: it is not the innermost open one of its task");
+    }
+    this.extras.block = block.outer;
+  }
+
+  private extra(): Extras {
+    return this.extras ??= new Extras();
+  }
+
+  /**
+   * Asks the task to end: a {@linkcode CancelledError} is thrown at the point
+   * where it waits, in the next turn.
+   *
+   * It is asyncio's: once per request, and each request counts. What the task
+   * waits for is cancelled along, so that a task waiting for another takes that
+   * one with it. A task that has not started never does. An async function that
+   * waits for several operations gets the error from each. One that waits for a
+   * foreign promise gets it from its next operation; its {@linkcode signal}
+   * aborts at once, and the exception handler is told if it has not reacted
+   * after `cancelWarnMs`. The task may clean up, and wait while it does.
+   *
+   * @example Cleaning up
+   * ```ts
+   * import { getRunningLoop, run, sleep } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const log: string[] = [];
+   * await run(function* () {
+   *   const task = getRunningLoop().createTask(async () => {
+   *     try {
+   *       await sleep(1_000);
+   *     } finally {
+   *       log.push("cleaned up");
+   *     }
+   *   });
+   *   yield* sleep(10);
+   *   task.cancel("not needed");
+   *   yield* sleep(0);
+   *   yield* sleep(0);
+   *   log.push(task.cancelled() ? "cancelled" : "still there");
+   * }, { host: "virtual" });
+   * assertEquals(log, ["cleaned up", "cancelled"]);
+   * ```
+   *
+   * @param reason What to say about the cause. A `CancelledError` is thrown as it is.
+   * @returns Whether the task had not ended.
+   */
+  override cancel(reason?: unknown): boolean {
+    return this.cancelFrom(null, reason);
+  }
+
+  /** Cancels; only signals of `block` and of the blocks inside it abort. */
+  private cancelFrom(block: Block | null, reason: unknown): boolean {
+    if (this.done()) return false;
+    this.requests++;
+    const extras = this.extras;
+    if (extras !== null) {
+      if (extras.block !== null) abortBlocks(extras.block, block, reason);
+      if (extras.firstWait !== null) {
+        for (let wait: AnyWait | null = extras.firstWait; wait !== null;) {
+          const next: AnyWait | null = wait.nextWait;
+          wait.interrupt(reason);
+          wait = next;
+        }
+        // The waits of an async function are all there is to throw into.
+        if (this.promised) return true;
+      }
+    }
+    interrupt(this, reason);
+    if (this.promised) this.warnIfStuck();
+    return true;
+  }
+
+  /**
+   * Takes back one request for cancellation, for code that has dealt with one
+   * on its own. At zero, a cancellation that was not delivered yet is dropped,
+   * and {@linkcode signal} is a fresh one.
+   *
+   * @returns How many requests remain.
+   */
+  uncancel(): number {
+    if (this.requests > 0) this.requests--;
+    if (this.requests === 0) {
+      if (this.interruption === CANCEL) {
+        this.interruption = NOT_INTERRUPTED;
+        this.interruptReason = undefined;
+      }
+      for (let block = this.extras?.block ?? null; block !== null; block = block.outer) {
+        block["renew"]();
+      }
+    }
+    return this.requests;
+  }
+
+  /**
+   * Tells how many requests for cancellation are outstanding.
+   *
+   * @returns Calls of {@linkcode cancel} less those of {@linkcode uncancel}.
+   */
+  cancelling(): number {
+    return this.requests;
+  }
+
+  /**
+   * Not for tasks: the result of a task is what its body returns.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setResult(_value: T): never {
+    throw new MisuseError(`Cannot set the result of ${this.describe()}: its body decides it`);
+  }
+
+  /**
+   * Not for tasks: a task fails with what its body throws.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setException(_error: unknown): never {
+    throw new MisuseError(`Cannot set the exception of ${this.describe()}: its body decides it`);
+  }
+
+  /**
+   * Where the task was made, if its loop was in debug mode then.
+   *
+   * @returns A stack trace, or `undefined`.
+   */
+  creationStack(): string | undefined {
+    return this.loop["creationStackOf"](this);
+  }
+
+  /**
+   * Runs one step. The loop calls this.
+   *
+   * @ignore
+   */
+  run(): void {
+    const coroutine = this.coroutine;
+    if (coroutine === null) {
+      this.start();
+      return;
+    }
+    if (this.extras !== null && this.extras.enter !== null) {
+      this.extras.enter(() => this.step(coroutine));
+      return;
+    }
+    this.step(coroutine);
+  }
+
+  private step(coroutine: Iterator<Suspension, T, unknown>): void {
+    current.task = this as Task<unknown>;
+    current.stepper = this;
+    let step: IteratorResult<Suspension, T>;
+    try {
+      if (this.interruption === NOT_INTERRUPTED) {
+        this.waitingOn = null;
+        step = coroutine.next();
+      } else {
+        const error = takeInterruption(this);
+        this.waitingOn = null;
+        step = coroutine.throw!(error);
+      }
+    } catch (error) {
+      current.task = null;
+      this.endWithError(error);
+      return;
+    }
+    current.task = null;
+    if (step.done === true) this.endWithValue(step.value);
+    else suspend(this, step.value, lastYielded);
+  }
+
+  /** The first step: finds out what the body is. */
+  private start(): void {
+    if (this.promised) return; // queued once more by a cancellation; its waits deal with that
+    const body = this.body!;
+    this.body = null;
+    if (this.interruption !== NOT_INTERRUPTED) {
+      // Cancelled before it began: the body never runs.
+      this.endWithError(takeInterruption(this));
+      return;
+    }
+    if (typeof body !== "function") {
+      this.coroutine = (body as Iterable<Suspension, T>)[Symbol.iterator]();
+      this.run();
+      return;
+    }
+    current.task = this as Task<unknown>;
+    let product: unknown;
+    try {
+      // A generator function only makes its generator here. Anything else may be
+      // an async function, whose continuations have to find their task again.
+      product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+        ? body()
+        : this.runOwned(body as () => unknown);
+    } catch (error) {
+      current.task = null;
+      this.endWithError(error);
+      return;
+    }
+    current.task = null;
+    if (isGenerator(product)) {
+      this.coroutine = product as Iterator<Suspension, T, unknown>;
+      this.run();
+    } else if (isThenable(product)) this.startPromise(product as PromiseLike<T>);
+    else this.endWithValue(product as T);
+  }
+
+  private runOwned(body: () => unknown): unknown {
+    const enter = this.extras?.enter;
+    return enter ? enter(() => runOwned(this, body)) : runOwned(this, body);
+  }
+
+  private startPromise(promise: PromiseLike<T>): void {
+    this.promised = true;
+    this.loop["asyncTaskStarted"]();
+    if (this.extras === null || this.extras.firstWait === null) this.loop["wentOutside"]();
+    promise.then((value) => this.promiseSettled(() => this.endWithValue(value)), (error) => {
+      this.promiseSettled(() => this.endWithError(error));
+    });
+  }
+
+  private promiseSettled(end: () => void): void {
+    if (this.done()) return; // the loop was closed under it
+    if (this.extras === null || this.extras.firstWait === null) this.loop["cameInside"]();
+    this.loop["asyncTaskEnded"]();
+    end();
+  }
+
+  private endWithValue(value: T): void {
+    if (this.interruption === CANCEL) {
+      // Cancelled too late to be thrown, but not too late to count.
+      this.end();
+      super.cancel(this.interruptReason);
+      return;
+    }
+    this.end();
+    this.succeed(value);
+  }
+
+  private succeed(value: T): void {
+    super.setResult(value);
+  }
+
+  private endWithError(error: unknown): void {
+    this.end();
+    if (error instanceof CancelledError) this["finishCancelled"](error);
+    else this["fail"](error);
+  }
+
+  private end(): void {
+    this.coroutine = null;
+    this.body = null;
+    this.waitingOn = null;
+    this.parentTask = null;
+    this.locals = null;
+    this.loop["releaseTask"](this as Task<unknown>);
+    const extras = this.extras;
+    if (extras === null) return;
+    this.extras = null;
+    extras.subscription?.unsubscribe();
+    extras.warning?.cancel();
+    for (let wait = extras.firstWait; wait !== null;) {
+      const next: AnyWait | null = wait.nextWait;
+      wait.abandon();
+      wait = next;
+    }
+  }
+
+  /** The loop closes while the task is unfinished: whoever waits outside is told. */
+  private destroy(reason: CancelledError): void {
+    if (this.promised) this.loop["asyncTaskEnded"]();
+    this.end();
+    super.cancel(reason);
+  }
+
+  private warnIfStuck(): void {
+    const extras = this.extra();
+    if (extras.warning !== null) return;
+    extras.warning = this.loop["warnOfStuckTask"](this as Task<unknown>);
+  }
+
+  /** A cancellation that came while no operation was waited for, to be thrown now. */
+  private takePendingCancellation(): { reason: unknown } | undefined {
+    if (this.interruption !== CANCEL || this.coroutine !== null) return undefined;
+    const reason = this.interruptReason;
+    this.interruption = NOT_INTERRUPTED;
+    this.interruptReason = undefined;
+    return { reason };
+  }
+
+  private enterWait(wait: AnyWait): void {
+    const extras = this.extra();
+    wait.previousWait = extras.lastWait;
+    if (extras.lastWait !== null) extras.lastWait.nextWait = wait;
+    else {
+      extras.firstWait = wait;
+      if (this.promised) this.loop["cameInside"]();
+      if (extras.warning !== null) {
+        extras.warning.cancel();
+        extras.warning = null;
+      }
+    }
+    extras.lastWait = wait;
+  }
+
+  private leaveWait(wait: AnyWait): void {
+    const extras = this.extras;
+    if (extras === null) return; // the task has ended, and dropped the list
+    if (wait.previousWait !== null) wait.previousWait.nextWait = wait.nextWait;
+    else extras.firstWait = wait.nextWait;
+    if (wait.nextWait !== null) wait.nextWait.previousWait = wait.previousWait;
+    else extras.lastWait = wait.previousWait;
+    wait.previousWait = wait.nextWait = null;
+    if (extras.firstWait === null && this.promised) this.loop["wentOutside"]();
+  }
+
+  /** What the task waits for, in words. */
+  private describeWait(): string {
+    if (this.waitingOn !== null) return this.waitingOn["describe"]();
+    const waits: string[] = [];
+    for (let wait = this.extras?.firstWait ?? null; wait !== null; wait = wait.nextWait) {
+      waits.push(wait.describe());
+    }
+    if (waits.length > 0) return waits.join(" and ");
+    return this.promised ? "a promise outside the loop" : "its turn";
+  }
+
+  protected override describe(): string {
+    return `task "${this.name}"`;
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"Task"`.
+   */
+  override get [Symbol.toStringTag](): string {
+    return "Task";
+  }
+}
+
+/** Aborts the signals from the innermost block out to `last`, or all of them. */
+function abortBlocks(innermost: Block, last: Block | null, reason: unknown): void {
+  const error = reason instanceof CancelledError ? reason : new CancelledError(reason);
+  for (let block: Block | null = innermost; block !== null; block = block.outer) {
+    block["abort"](error);
+    if (block === last) return;
+  }
+}
+
+function isGenerator(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { next?: unknown }).next === "function" &&
+    typeof (value as { throw?: unknown }).throw === "function" &&
+    !(value instanceof Future);
+}
+
+function isThenable(value: unknown): boolean {
+  return (typeof value === "object" || typeof value === "function") && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Throws unless `body` is something a task can run. */
+export function checkBody(body: unknown, what: string): void {
+  if (typeof body === "function" || body instanceof Operation || isGenerator(body)) return;
+  const hint = isThenable(body) ? ", pass () => work() instead of work()" : "";
+  throw new TypeError(
+    `Cannot ${what} as its body must be a generator function, an async function, a coroutine or an operation: received ${
+      inspect(body)
+    }${hint}`,
+  );
+}

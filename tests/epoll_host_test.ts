@@ -1,0 +1,276 @@
+/**
+ * What is particular about epoll: numbers and files are not the same thing.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { EpollHost } from "../src/host/epoll.ts";
+import { type HostClient, READABLE, WRITABLE } from "../src/host/host.ts";
+import { Pipe } from "../src/host/pipe.ts";
+
+const BYTE = new Uint8Array([1]);
+
+/** An open host with a client that counts wakes. Closed by disposing it. */
+class OpenHost implements HostClient, AsyncDisposable {
+  readonly host = new EpollHost();
+  wakes = 0;
+  #woken: () => void = () => {};
+
+  constructor() {
+    this.host.open(this);
+  }
+
+  wake(): void {
+    this.wakes++;
+    this.#woken();
+  }
+
+  starved(): void {}
+
+  hasOutsideWaits(): boolean {
+    return false;
+  }
+
+  hasPromiseWork(): boolean {
+    return false;
+  }
+
+  nextWake(begin: () => void): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#woken = resolve;
+    begin();
+    return promise;
+  }
+
+  /** What one `poll` finds. */
+  poll(): Map<number, number> {
+    const found = new Map<number, number>();
+    this.host.poll((fd, events) => found.set(fd, events));
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.host.close();
+  }
+}
+
+/** Lets `spanMs` pass, on another host. */
+async function pass(spanMs: number): Promise<void> {
+  await using witness = new OpenHost();
+  const { host } = witness;
+  const deadlineMs = host.now() + spanMs;
+  while (host.now() < deadlineMs) {
+    await witness.nextWake(() => host.park(deadlineMs, true));
+  }
+}
+
+/** `dup(2)` and `close(2)`, which the library itself does not need. */
+function openDup() {
+  const library = Deno.dlopen("libc.so.6", {
+    dup: { parameters: ["i32"], result: "i32" },
+    close: { parameters: ["i32"], result: "i32" },
+  });
+  return {
+    dup: library.symbols.dup,
+    close: library.symbols.close,
+    [Symbol.dispose]: () => library.close(),
+  };
+}
+
+const linux = { ignore: Deno.build.os !== "linux" };
+
+Deno.test(
+  "EpollHost never reports a reused number for the old file",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using stack = new DisposableStack();
+    const old = Pipe.open();
+    const { readFd } = old;
+    open.host.watch(readFd, READABLE);
+    old.close();
+    let pipe = stack.use(Pipe.open());
+    while (pipe.readFd !== readFd) pipe = stack.use(Pipe.open());
+    pipe.write(BYTE);
+    assertEquals(open.poll().size, 0);
+    open.host.park(Infinity, true);
+    await pass(2);
+    assertEquals(open.wakes, 0);
+    open.host.unpark();
+    // The same interest as before, so that only the kernel knows the difference.
+    open.host.watch(readFd, READABLE);
+    assertEquals([...open.poll()], [[readFd, READABLE]]);
+  },
+);
+
+for (const forget of ["before", "after"] as const) {
+  Deno.test(
+    `EpollHost gets rid of a duplicated descriptor that is unwatched ${forget} it is closed`,
+    linux,
+    async () => {
+      await using open = new OpenHost();
+      using libc = openDup();
+      using pipe = Pipe.open();
+      using other = Pipe.open();
+      const fd = libc.dup(pipe.readFd);
+      open.host.watch(other.readFd, READABLE);
+      open.host.watch(fd, READABLE);
+      pipe.write(BYTE);
+      assertEquals([...open.poll().keys()], [fd]);
+
+      if (forget === "before") open.host.watch(fd, 0);
+      libc.close(fd);
+      if (forget === "after") open.host.watch(fd, 0);
+      assertEquals(open.poll().size, 0);
+      open.host.park(Infinity, true);
+      await pass(5);
+      assertEquals(open.wakes, 0);
+      await open.nextWake(() => other.write(BYTE));
+      assertEquals([...open.poll()], [[other.readFd, READABLE]]);
+    },
+  );
+}
+
+Deno.test(
+  "EpollHost gets rid of a duplicated descriptor in the middle of a wait",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using libc = openDup();
+    using pipe = Pipe.open();
+    using other = Pipe.open();
+    const fd = libc.dup(pipe.readFd);
+    open.host.watch(other.readFd, READABLE);
+    open.host.watch(fd, READABLE);
+    open.host.park(Infinity, true);
+    await pass(2);
+    libc.close(fd);
+    open.host.watch(fd, 0);
+    // It is still in the set, and wakes the client for nothing, once.
+    await open.nextWake(() => pipe.write(BYTE));
+    open.host.park(Infinity, true);
+    open.host.unpark();
+    assertEquals(open.poll().size, 0);
+    open.host.park(Infinity, true);
+    await pass(5);
+    assertEquals(open.wakes, 1);
+    await open.nextWake(() => other.write(BYTE));
+  },
+);
+
+Deno.test(
+  "EpollHost replaces its set while a call is pending on it",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using libc = openDup();
+    using pipe = Pipe.open();
+    using other = Pipe.open();
+    const fd = libc.dup(pipe.readFd);
+    open.host.watch(fd, READABLE);
+    open.host.watch(other.readFd, READABLE);
+    open.host.park(Infinity, true);
+    await pass(2);
+    open.host.unpark(); // the call stays pending
+    libc.close(fd);
+    open.host.watch(fd, 0);
+    pipe.write(BYTE);
+    assertEquals(open.poll().size, 0);
+    const deadlineMs = open.host.now() + 2;
+    while (open.host.now() < deadlineMs) {
+      await open.nextWake(() => open.host.park(deadlineMs, true));
+    }
+    await open.nextWake(() => {
+      open.host.park(Infinity, true);
+      other.write(BYTE);
+    });
+    assertEquals([...open.poll()], [[other.readFd, READABLE]]);
+  },
+);
+
+Deno.test(
+  "EpollHost watches the old and the new file of a number apart",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using libc = openDup();
+    using stack = new DisposableStack();
+    const old = Pipe.open();
+    const { readFd } = old;
+    open.host.watch(readFd, READABLE);
+    const kept = libc.dup(readFd); // keeps the registration alive
+    old.write(BYTE);
+    old.close();
+    let pipe = stack.use(Pipe.open());
+    while (pipe.readFd !== readFd) pipe = stack.use(Pipe.open());
+
+    open.host.watch(readFd, READABLE);
+    assertEquals(open.poll().size, 0);
+    pipe.write(BYTE);
+    assertEquals([...open.poll()], [[readFd, READABLE]]);
+    pipe.read(new Uint8Array(1));
+    assertEquals(open.poll().size, 0);
+    libc.close(kept);
+  },
+);
+
+Deno.test(
+  "EpollHost leaves the pending call alone when the deadline changes",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    const { host } = open;
+    // Each change re-arms the timer under the same call.
+    for (const spanMs of [600_000, 2, 500_000, 1, 400_000]) {
+      host.park(host.now() + spanMs, true);
+      await pass(0.5);
+      host.unpark();
+    }
+    const { wakes } = open;
+    await open.nextWake(() => host.park(host.now() + 1, true));
+    assertEquals(open.wakes, wakes + 1);
+  },
+);
+
+Deno.test(
+  "EpollHost leaves out the rest of a batch that its listener has replaced",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using stack = new DisposableStack();
+    const pipes = [stack.use(Pipe.open()), stack.use(Pipe.open())];
+    for (const pipe of pipes) {
+      pipe.write(BYTE);
+      open.host.watch(pipe.readFd, READABLE);
+    }
+    let calls = 0;
+    open.host.poll(() => {
+      calls++;
+      for (const pipe of pipes) {
+        open.host.watch(pipe.readFd, 0);
+        open.host.watch(pipe.readFd, WRITABLE);
+      }
+    });
+    assertEquals(calls, 1);
+    for (const pipe of pipes) open.host.watch(pipe.readFd, READABLE);
+    assertEquals(open.poll().size, 2);
+  },
+);
+
+Deno.test("EpollHost survives a listener that throws", linux, async () => {
+  await using open = new OpenHost();
+  using pipe = Pipe.open();
+  pipe.write(BYTE);
+  open.host.watch(pipe.readFd, READABLE);
+  let thrown: unknown;
+  try {
+    open.host.poll(() => {
+      throw "a fit";
+    });
+  } catch (error) {
+    thrown = error;
+  }
+  assertEquals(thrown, "a fit");
+  assert(open.poll().has(pipe.readFd));
+});
