@@ -40,6 +40,9 @@ export {
   LoopClosedError,
   MisuseError,
   OsError,
+  QueueEmptyError,
+  QueueFullError,
+  QueueShutDownError,
 } from "./src/errors.ts";
 
 export {
@@ -67,7 +70,7 @@ export {
 } from "./src/loop/event_loop.ts";
 export type { ExceptionContext, ExceptionHandler } from "./src/loop/exception_handler.ts";
 export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
-export { each, type EachBody, scoped } from "./src/loop/generators.ts";
+export { each, type EachBody, items, type OperationIterable, scoped } from "./src/loop/generators.ts";
 export { Handle, TimerHandle } from "./src/loop/handle.ts";
 export { Operation, type OperationOptions, type WaitOptions } from "./src/loop/operation.ts";
 export {
@@ -81,3 +84,5 @@ export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
 export { type Coroutine, Task, type TaskBody, type TaskOptions } from "./src/loop/task.ts";
 export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
+
+export { BaseQueue, LifoQueue, PriorityQueue, Queue } from "./src/sync/queue.ts";

@@ -167,3 +167,24 @@ export class OsError extends Error {
     this.prototype.name = "OsError";
   }
 }
+
+/** Thrown by `getNowait()` on a queue that has no item. */
+export class QueueEmptyError extends Error {
+  static {
+    this.prototype.name = "QueueEmptyError";
+  }
+}
+
+/** Thrown by `putNowait()` on a queue that has no room. */
+export class QueueFullError extends Error {
+  static {
+    this.prototype.name = "QueueFullError";
+  }
+}
+
+/** Thrown by a queue that was shut down: by `put` at once, by `get` when no item is left. */
+export class QueueShutDownError extends Error {
+  static {
+    this.prototype.name = "QueueShutDownError";
+  }
+}

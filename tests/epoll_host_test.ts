@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { closeSync, openSync } from "node:fs";
 import { EpollHost } from "../src/host/epoll.ts";
 import { type HostClient, READABLE, WRITABLE } from "../src/host/host.ts";
 import { Pipe } from "../src/host/pipe.ts";
@@ -99,8 +100,28 @@ Deno.test(
     assertEquals(open.wakes, 0);
     open.host.unpark();
     // The same interest as before, so that only the kernel knows the difference.
-    open.host.watch(readFd, READABLE);
+    assertEquals(open.host.watch(readFd, READABLE), false);
     assertEquals([...open.poll()], [[readFd, READABLE]]);
+  },
+);
+
+Deno.test(
+  "EpollHost tells pipes and files apart that share a number",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    for (let round = 0; round < 2; round++) {
+      const pipe = Pipe.open();
+      const fd = pipe.readFd;
+      assertEquals(open.host.watch(fd, READABLE), round === 0);
+      pipe.close();
+      const file = openSync("/dev/null", "r");
+      assertEquals(file, fd);
+      assertEquals(open.host.watch(fd, READABLE), false);
+      assertEquals(open.host.watch(fd, READABLE), true);
+      assertEquals([...open.poll()], [[fd, READABLE]]);
+      closeSync(file);
+    }
   },
 );
 
@@ -216,6 +237,28 @@ Deno.test(
 );
 
 Deno.test(
+  "EpollHost watches a file again that came back to its number",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using libc = openDup();
+    using pipe = Pipe.open();
+    pipe.write(BYTE);
+    const fd = libc.dup(pipe.readFd);
+    open.host.watch(fd, READABLE);
+    libc.close(fd);
+    open.host.watch(fd, 0);
+    // The kernel has kept the registration that the host has forgotten.
+    assertEquals(libc.dup(pipe.readFd), fd);
+    open.host.watch(fd, READABLE);
+    assertEquals([...open.poll()], [[fd, READABLE]]);
+    open.host.watch(fd, 0);
+    assertEquals(open.poll().size, 0);
+    libc.close(fd);
+  },
+);
+
+Deno.test(
   "EpollHost leaves the pending call alone when the deadline changes",
   linux,
   async () => {
@@ -266,11 +309,11 @@ Deno.test("EpollHost survives a listener that throws", linux, async () => {
   let thrown: unknown;
   try {
     open.host.poll(() => {
-      throw "a fit";
+      throw new Error("a fit");
     });
   } catch (error) {
     thrown = error;
   }
-  assertEquals(thrown, "a fit");
+  assert(thrown instanceof Error);
   assert(open.poll().has(pipe.readFd));
 });

@@ -125,10 +125,10 @@ Deno.test("struct epoll_event has the layout the kernel uses", linux, () => {
 // -- Choosing a host --
 
 Deno.test("createHost() gives what was asked for", posix, () => {
-  const names = (["portable", "poll"] as const).map((choice) =>
+  const names = (["portable", "poll", "virtual"] as const).map((choice) =>
     createHost(choice).name
   );
-  assertEquals(names, ["portable", "poll"]);
+  assertEquals(names, ["portable", "poll", "virtual"]);
   const native = Deno.build.os === "linux" ? "epoll" : "poll";
   assertEquals(createHost("native").name, native);
   assertEquals(createHost("auto").name, native);
@@ -138,7 +138,7 @@ Deno.test("createHost() refuses what it does not know", () => {
   assertThrows(
     () => createHost("kqueue" as HostChoice),
     TypeError,
-    'Cannot create a host as host must be "auto", "native", "poll" or "portable": received "kqueue"',
+    'Cannot create a host as host must be "auto", "native", "poll", "portable" or "virtual": received "kqueue"',
   );
 });
 

@@ -4,8 +4,8 @@ import { SeededRandom } from "../src/structures/random.ts";
 
 class Item implements ListNode<Item> {
   list: LinkedList<Item> | undefined = undefined;
-  next: Item | undefined = undefined;
-  previous: Item | undefined = undefined;
+  nextNode: Item | undefined = undefined;
+  previousNode: Item | undefined = undefined;
   readonly id: number;
 
   constructor(id: number) {
@@ -25,7 +25,7 @@ function ids(list: LinkedList<Item>): number[] {
 }
 
 function assertUnlinked(item: Item): void {
-  assertEquals([item.list, item.next, item.previous], [
+  assertEquals([item.list, item.nextNode, item.previousNode], [
     undefined,
     undefined,
     undefined,
@@ -191,7 +191,7 @@ Deno.test("LinkedList behaves like an array in 20,000 random operations", () => 
     let previous: Item | undefined;
     for (const found of list) {
       assert(found === model[index++] && found.list === list);
-      assert(found.previous === previous);
+      assert(found.previousNode === previous);
       previous = found;
     }
     assert(index === model.length && list.last === previous);

@@ -80,9 +80,9 @@ const SECONDS_MAX = 2 ** 31 - 1;
 
 /** A descriptor in the epoll set. */
 interface Registration {
-  events: number;
+  readonly events: number;
   /** Unique to the last `epoll_ctl` that the kernel accepted for it. */
-  mark: number;
+  readonly mark: number;
 }
 
 /** Waits with epoll: wakes within microseconds, knows descriptors. Linux. */
@@ -175,13 +175,15 @@ export class EpollHost implements Host {
     }
   }
 
-  watch(fd: number, events: number): void {
+  watch(fd: number, events: number): boolean {
+    let same = true;
     if (events === 0) {
       this.#forget(fd);
     } else {
-      this.#register(fd, events);
+      same = this.#register(fd, events);
     }
     if (this.#parked) detached(this.#settleIfParked);
+    return same;
   }
 
   poll(ready: ReadyListener): void {
@@ -358,7 +360,8 @@ export class EpollHost implements Host {
     if (unknown && firstNewMark === this.#lastMark) this.#replaceSet(libc);
   }
 
-  #register(fd: number, events: number): void {
+  /** Returns false if the number has come to mean another file. */
+  #register(fd: number, events: number): boolean {
     const libc = this.#openSet();
     const known = this.#descriptors.get(fd);
     const mark = this.#nextMark();
@@ -369,7 +372,7 @@ export class EpollHost implements Host {
       events,
       mark,
     );
-    // The number was closed, and perhaps used again, behind our back.
+    // Our books and the kernel's may differ; see the file's header.
     const code = errnoCode(errno);
     if (known !== undefined && code === "ENOENT") {
       errno = this.#control(libc, EPOLL_CTL_ADD, fd, events, mark);
@@ -377,19 +380,14 @@ export class EpollHost implements Host {
       errno = this.#control(libc, EPOLL_CTL_MOD, fd, events, mark);
     }
     if (errno === 0) {
-      this.#alwaysReady.delete(fd);
-      if (known === undefined) {
-        this.#descriptors.set(fd, { events, mark });
-      } else {
-        known.events = events;
-        known.mark = mark;
-      }
-    } else if (errnoCode(errno) === "EPERM") {
-      this.#descriptors.delete(fd);
-      this.#alwaysReady.set(fd, events);
-    } else {
-      throw osError(`watch descriptor ${fd}`, errno);
+      this.#descriptors.set(fd, { events, mark });
+      return !this.#alwaysReady.delete(fd) && code !== "ENOENT";
     }
+    if (errnoCode(errno) === "EPERM") {
+      this.#alwaysReady.set(fd, events);
+      return !this.#descriptors.delete(fd);
+    }
+    throw osError(`watch descriptor ${fd}`, errno);
   }
 
   #forget(fd: number): void {

@@ -120,6 +120,8 @@ export class PollHost implements Host {
   #closing: Promise<void> | undefined;
 
   readonly #descriptors = new Map<number, Registration>();
+  /** Numbers that were closed without a word to this host. */
+  readonly #dropped = new Set<number>();
   /** The descriptors in the form for the C library, when up to date. */
   readonly #list = new PollList();
   #listed: readonly Registration[] | undefined;
@@ -176,16 +178,18 @@ export class PollHost implements Host {
     }
   }
 
-  watch(fd: number, events: number): void {
-    if (events === 0) {
-      if (!this.#descriptors.delete(fd)) return;
-    } else {
-      this.#checkOpen(fd);
+  watch(fd: number, events: number): boolean {
+    if (events !== 0) this.#checkOpen(fd);
+    const same = !this.#dropped.delete(fd);
+    if (events !== 0) {
       this.#descriptors.set(fd, { fd, events });
+    } else if (!this.#descriptors.delete(fd)) {
+      return true;
     }
     this.#listed = undefined;
     this.#endWait();
     if (this.#parked) detached(this.#settleIfParked);
+    return same;
   }
 
   poll(ready: ReadyListener): void {
@@ -204,6 +208,7 @@ export class PollHost implements Host {
       if (this.#descriptors.get(fd) !== registration) continue;
       if ((found & POLLNVAL) !== 0) {
         this.#descriptors.delete(fd);
+        this.#dropped.add(fd);
         this.#listed = undefined;
         continue;
       }
@@ -355,6 +360,7 @@ export class PollHost implements Host {
   async #close(): Promise<void> {
     this.rest();
     this.#descriptors.clear();
+    this.#dropped.clear();
     await this.#waitOver;
     const libc = this.#libc;
     if (libc === undefined) return;

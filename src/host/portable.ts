@@ -61,8 +61,7 @@ export class PortableHost implements Host {
     }
   }
 
-  watch(fd: number, events: number): void {
-    if (events === 0) return;
+  watch(fd: number, _events: number): never {
     throw new DescriptorsUnsupportedError(
       `Cannot watch descriptor ${fd}: the portable host has none, run with --allow-ffi to get the native host`,
     );

@@ -356,7 +356,9 @@ export class EventLoop implements AsyncDisposable {
     callback: (...args: A) => unknown,
     ...args: A
   ): TimerHandle {
-    if (!(delayMs >= 0)) checkNumber(delayMs, "schedule a callback", "delayMs");
+    if (typeof delayMs !== "number" || Number.isNaN(delayMs)) {
+      checkNumber(delayMs, "schedule a callback", "delayMs");
+    }
     return this.callAt(this.host.now() + delayMs, callback, ...args);
   }
 
@@ -380,7 +382,9 @@ export class EventLoop implements AsyncDisposable {
     callback: (...args: A) => unknown,
     ...args: A
   ): TimerHandle {
-    if (!(whenMs >= 0)) checkNumber(whenMs, "schedule a callback", "whenMs");
+    if (typeof whenMs !== "number" || Number.isNaN(whenMs)) {
+      checkNumber(whenMs, "schedule a callback", "whenMs");
+    }
     if (typeof callback !== "function") checkFunction(callback, "schedule a callback", "callback");
     if (this.closed) this.refuseClosed("schedule a callback");
     const timer = new TimerHandle(

@@ -8,6 +8,19 @@ import { Operation } from "./operation.ts";
 import type { Coroutine } from "./task.ts";
 import { until } from "./until.ts";
 
+/**
+ * The key under which a source of items that is part of the library tells
+ * {@linkcode each} how to wait for them without a promise in between, so that
+ * no item is lost when the wait is cancelled.
+ */
+export const items: unique symbol = Symbol("items");
+
+/** A source of items that {@linkcode each} can wait for by operations. */
+export interface OperationIterable<T> {
+  /** Starts an iteration: each call of the result is the wait for one more item. */
+  [items](): () => Operation<IteratorResult<T, undefined>>;
+}
+
 /** What {@linkcode each} calls for each item. */
 export type EachBody<T> = (item: T, stop: () => void) => Coroutine<unknown> | PromiseLike<unknown> | void;
 
@@ -42,12 +55,13 @@ export type EachBody<T> = (item: T, stop: () => void) => Coroutine<unknown> | Pr
  * @throws {TypeError} If `source` is not iterable or `body` is not a function.
  */
 export function each<T>(
-  source: AsyncIterable<T> | Iterable<T | PromiseLike<T>>,
+  source: OperationIterable<T> | AsyncIterable<T> | Iterable<T | PromiseLike<T>>,
   body: EachBody<T>,
 ): Operation<void> {
+  const native = (source as OperationIterable<T> | null)?.[items];
   const asynchronous = (source as AsyncIterable<T> | null)?.[Symbol.asyncIterator];
   if (
-    typeof asynchronous !== "function" &&
+    typeof native !== "function" && typeof asynchronous !== "function" &&
     typeof (source as Iterable<T> | null)?.[Symbol.iterator] !== "function"
   ) {
     throw new TypeError(
@@ -56,11 +70,26 @@ export function each<T>(
   }
   checkFunction(body, "iterate", "body");
   return new Operation<void>(
-    typeof asynchronous === "function"
+    typeof native === "function"
+      ? () => eachItem(source as OperationIterable<T>, body)
+      : typeof asynchronous === "function"
       ? () => eachAsync(source as AsyncIterable<T>, body)
       : () => eachSync(source as Iterable<T | PromiseLike<T>>, body),
     { name: "each()" },
   );
+}
+
+function* eachItem<T>(source: OperationIterable<T>, body: EachBody<T>): Coroutine<void> {
+  const next = source[items]();
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  while (!stopped) {
+    const step = yield* next();
+    if (step.done === true) return;
+    yield* runBody(body(step.value, stop));
+  }
 }
 
 function* eachAsync<T>(source: AsyncIterable<T>, body: EachBody<T>): Coroutine<void> {

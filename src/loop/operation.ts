@@ -1,5 +1,5 @@
 import { MisuseError } from "../errors.ts";
-import { checkSignal } from "./checks.ts";
+import { checkFunction, checkSignal } from "./checks.ts";
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
@@ -60,7 +60,7 @@ export interface OperationOptions extends WaitOptions {
  * @typeParam T What waiting for it gives.
  */
 export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
-  private readonly begin: (() => Iterator<Suspension, T, unknown>) | null;
+  private readonly body: (() => Iterator<Suspension, T, unknown>) | undefined;
   private started = false;
   private readonly signal: AbortSignal | undefined;
   private readonly label: string;
@@ -69,24 +69,39 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
   /**
    * Makes an operation. Nothing runs yet.
    *
-   * @param begin A generator function: what waiting for the operation does.
+   * @param body A generator function: what waiting for the operation does. A
+   * subclass may leave it out and override {@linkcode begin}.
    * @param options A name for messages, and a signal that ends the wait.
-   * @throws {TypeError} If `begin` is not a function or `signal` not an `AbortSignal`.
+   * @throws {TypeError} If `body` is not a function or `signal` not an `AbortSignal`.
    */
-  constructor(begin: () => Iterator<Suspension, T, unknown>, options: OperationOptions = {}) {
-    if (typeof begin !== "function") {
-      throw new TypeError(
-        `Cannot make an operation as begin must be a generator function: received ${begin}`,
-      );
+  constructor(
+    body: (() => Iterator<Suspension, T, unknown>) | undefined,
+    options: OperationOptions = {},
+  ) {
+    if (typeof body !== "function" && this.begin === Operation.prototype.begin) {
+      checkFunction(body, "make an operation", "body");
     }
-    checkSignal(options.signal, "make an operation");
-    this.begin = begin;
+    if (options.signal !== undefined) checkSignal(options.signal, "make an operation");
+    this.body = body;
     this.signal = options.signal;
     this.label = options.name ?? "an operation";
     this.record = tracking.wanted ? track(this, this.label) : null;
   }
 
-  /** Marks the operation as started; only the first who waits gets through. */
+  /**
+   * Makes the iterator that does the waiting. Called once, by the first who waits.
+   *
+   * @returns What `yield*` is to go through.
+   */
+  protected begin(): Iterator<Suspension, T, unknown> {
+    return this.body!();
+  }
+
+  /**
+   * Marks the operation as started; only the first who waits gets through.
+   *
+   * @throws {MisuseError} If it was started before.
+   */
   protected start(): void {
     if (this.started) {
       throw new MisuseError(
@@ -105,8 +120,7 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
-    const begin = this.begin!;
-    return this.signal === undefined ? begin() : guarded(this.signal, begin);
+    return this.signal === undefined ? this.begin() : guarded(this.signal, () => this.begin());
   }
 
   /**

@@ -47,27 +47,16 @@ export interface SleepOptions<T> extends WaitOptions {
  * @throws {RangeError} If `delayMs` is `NaN`.
  */
 export function sleep<T = void>(delayMs: number, options?: SleepOptions<T>): Operation<T> {
-  if (!(delayMs > 0)) {
-    checkNumber(delayMs, "sleep", "delayMs");
-    if (options?.signal === undefined) return new YieldOperation(options?.value as T);
-  } else if (options?.signal === undefined) {
-    return new SleepOperation(delayMs, options?.value as T);
-  } else checkNumber(delayMs, "sleep", "delayMs");
-  const { signal, value } = options;
-  checkSignal(signal, "sleep");
-  const begin = delayMs > 0
-    ? () => new SleepOperation(delayMs, value as T)[Symbol.iterator]()
-    : () => new YieldOperation(value as T)[Symbol.iterator]();
-  return new Operation<T>(begin, { signal, name: `sleep(${delayMs})` });
+  if (typeof delayMs !== "number" || Number.isNaN(delayMs)) checkNumber(delayMs, "sleep", "delayMs");
+  const signal = options?.signal;
+  if (signal !== undefined) checkSignal(signal, "sleep");
+  return delayMs > 0
+    ? new SleepOperation(delayMs, options?.value as T, signal)
+    : new YieldOperation(options?.value as T, signal);
 }
 
 // The two operations below are written by hand, without a generator, as they are
 // what every program waits in most often: 40 ns for a switch instead of 84.
-
-/** What `Operation` is given by classes that have an iterator of their own. */
-function unused(): never {
-  throw new Error("This operation has an iterator of its own");
-}
 
 /** What a bare yield looks like to the one who steps. Never written to. */
 const BARE_YIELD: IteratorResult<Suspension, never> = { done: false, value: undefined };
@@ -77,14 +66,13 @@ class YieldOperation<T> extends Operation<T> {
   readonly #value: T;
   #yielded = false;
 
-  constructor(value: T) {
-    super(unused, YIELD_OPTIONS);
+  constructor(value: T, signal?: AbortSignal) {
+    super(undefined, signal === undefined ? YIELD_OPTIONS : { ...YIELD_OPTIONS, signal });
     this.#value = value;
   }
 
-  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.start();
-    return this as unknown as Iterator<Suspension, T, unknown>;
+  protected override begin(): Iterator<Suspension, T, unknown> {
+    return this;
   }
 
   next(): IteratorResult<Suspension, T> {
@@ -106,8 +94,9 @@ class YieldOperation<T> extends Operation<T> {
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const wait = new YieldWait<T, A, B>(task, this.#value, onFulfilled, onRejected);
+    if (this["signal"] !== undefined) return super.waitIn(task, onFulfilled, onRejected);
     this.start();
+    const wait = new YieldWait<T, A, B>(task, this.#value, onFulfilled, onRejected);
     task.loop["schedule"](wait);
     return wait;
   }
@@ -162,15 +151,14 @@ class SleepOperation<T> extends Operation<T> {
   #timer: TimerHandle | null = null;
   #future: Future<void> | null = null;
 
-  constructor(delayMs: number, value: T) {
-    super(unused, SLEEP_OPTIONS);
+  constructor(delayMs: number, value: T, signal?: AbortSignal) {
+    super(undefined, signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal });
     this.#delayMs = delayMs;
     this.#value = value;
   }
 
-  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.start();
-    return this as unknown as Iterator<Suspension, T, unknown>;
+  protected override begin(): Iterator<Suspension, T, unknown> {
+    return this;
   }
 
   next(): IteratorResult<Suspension, T> {

@@ -8,9 +8,9 @@ export interface ListNode<Node extends ListNode<Node>> {
   /** The list that holds the node. */
   list: LinkedList<Node> | undefined;
   /** The node that was appended after this one. */
-  next: Node | undefined;
+  nextNode: Node | undefined;
   /** The node that was appended before this one. */
-  previous: Node | undefined;
+  previousNode: Node | undefined;
 }
 
 /**
@@ -55,9 +55,9 @@ export class LinkedList<Node extends ListNode<Node>> implements Iterable<Node> {
     }
     const last = this.#last;
     node.list = this;
-    node.previous = last;
+    node.previousNode = last;
     if (last === undefined) this.#first = node;
-    else last.next = node;
+    else last.nextNode = node;
     this.#last = node;
     this.#length++;
     if (this.#cursors.size === 0) return;
@@ -72,19 +72,19 @@ export class LinkedList<Node extends ListNode<Node>> implements Iterable<Node> {
    */
   remove(node: Node): boolean {
     if (node.list !== this) return false;
-    const { next, previous } = node;
+    const { nextNode, previousNode } = node;
     if (this.#cursors.size > 0) {
       for (const cursor of this.#cursors) {
-        if (cursor.next === node) cursor.next = next;
+        if (cursor.next === node) cursor.next = nextNode;
       }
     }
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#last = previous;
-    else next.previous = previous;
+    if (previousNode === undefined) this.#first = nextNode;
+    else previousNode.nextNode = nextNode;
+    if (nextNode === undefined) this.#last = previousNode;
+    else nextNode.previousNode = previousNode;
     node.list = undefined;
-    node.next = undefined;
-    node.previous = undefined;
+    node.nextNode = undefined;
+    node.previousNode = undefined;
     this.#length--;
     return true;
   }
@@ -114,7 +114,7 @@ export class LinkedList<Node extends ListNode<Node>> implements Iterable<Node> {
     try {
       while (cursor.next !== undefined) {
         const node: Node = cursor.next;
-        cursor.next = node.next;
+        cursor.next = node.nextNode;
         yield node;
       }
     } finally {

@@ -1,0 +1,29 @@
+/**
+ * Debug mode names the callbacks and tasks that hold up the loop.
+ *
+ * The reports go to the loop's exception handler, which by default writes them
+ * to standard error. `ROTA_DEBUG=1` turns debug mode on from outside.
+ */
+
+import { getRunningLoop, run, sleep } from "@rota/rota";
+import { assertEquals } from "@std/assert";
+
+function resizeImage(): void {
+  const endMs = performance.now() + 60;
+  while (performance.now() < endMs);
+}
+
+const reports: string[] = [];
+await run(function* () {
+  const loop = getRunningLoop();
+  loop.setExceptionHandler((_loop, { message, creationStack }) => {
+    reports.push(message);
+    console.log(message);
+    console.log(`  scheduled ${creationStack?.trim().split("\n").at(-1)}`);
+  });
+  loop.callSoon(resizeImage);
+  yield* sleep(20);
+}, { debug: true, slowCallbackMs: 50 });
+
+assertEquals(reports.length, 1);
+assertEquals(reports[0]?.startsWith('Executing callback "resizeImage"'), true);
