@@ -56,7 +56,7 @@ export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
 export { VirtualHost } from "./src/host/virtual.ts";
 
-export { Block } from "./src/loop/block.ts";
+export { Block, type BlockOptions } from "./src/loop/block.ts";
 export { currentTask, getRunningLoop } from "./src/loop/current.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";
 export {
@@ -68,11 +68,24 @@ export {
   type LoopStats,
   type TaskFactory,
 } from "./src/loop/event_loop.ts";
-export type { ExceptionContext, ExceptionHandler } from "./src/loop/exception_handler.ts";
+export type {
+  ExceptionContext,
+  ExceptionHandler,
+} from "./src/loop/exception_handler.ts";
 export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
-export { each, type EachBody, items, type OperationIterable, scoped } from "./src/loop/generators.ts";
+export {
+  each,
+  type EachBody,
+  items,
+  type OperationIterable,
+  scoped,
+} from "./src/loop/generators.ts";
 export { Handle, TimerHandle } from "./src/loop/handle.ts";
-export { Operation, type OperationOptions, type WaitOptions } from "./src/loop/operation.ts";
+export {
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "./src/loop/operation.ts";
 export {
   EventLoopPolicy,
   getEventLoopPolicy,
@@ -81,8 +94,18 @@ export {
 } from "./src/loop/policy.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
 export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
-export { type Coroutine, Task, type TaskBody, type TaskOptions } from "./src/loop/task.ts";
+export {
+  type Coroutine,
+  Task,
+  type TaskBody,
+  type TaskOptions,
+} from "./src/loop/task.ts";
 export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
 
-export { BaseQueue, LifoQueue, PriorityQueue, Queue } from "./src/sync/queue.ts";
+export {
+  BaseQueue,
+  LifoQueue,
+  PriorityQueue,
+  Queue,
+} from "./src/sync/queue.ts";

@@ -6,7 +6,12 @@
  * that is not running merely queues; `await using` would close it as well.
  */
 
-import { getRunningLoop, LoopClosedError, newEventLoop, sleep } from "@rota/rota";
+import {
+  getRunningLoop,
+  LoopClosedError,
+  newEventLoop,
+  sleep,
+} from "@rota/rota";
 import { assertEquals, assertThrows } from "@std/assert";
 
 const loop = newEventLoop();

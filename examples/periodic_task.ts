@@ -27,7 +27,7 @@ await run(function* () {
   const startMs = loop.time();
   const momentsMs: number[] = [];
   const periodic = loop.createTask(
-    () => every(PERIOD_MS, () => momentsMs.push(loop.time() - startMs)),
+    every(PERIOD_MS, () => momentsMs.push(loop.time() - startMs)),
     { name: "periodic" },
   );
   yield* sleep(10.5 * PERIOD_MS);

@@ -19,7 +19,7 @@ await run(function* () {
   loop.setExceptionHandler((_loop, { message, creationStack }) => {
     reports.push(message);
     console.log(message);
-    console.log(`  scheduled ${creationStack?.trim().split("\n").at(-1)}`);
+    XX;
   });
   loop.callSoon(resizeImage);
   yield* sleep(20);

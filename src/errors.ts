@@ -42,7 +42,9 @@ export class CancelledError extends Error {
    * @param reason What to say about the cause, of any type.
    */
   constructor(reason?: unknown) {
-    super(reason === undefined ? "Cancelled" : `Cancelled: ${describe(reason)}`);
+    super(
+      reason === undefined ? "Cancelled" : `Cancelled: ${describe(reason)}`,
+    );
     this.reason = reason;
   }
 

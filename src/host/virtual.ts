@@ -1,6 +1,6 @@
 import { macrotask } from "./ticks.ts";
 import { DescriptorsUnsupportedError } from "../errors.ts";
-import { type HostHold, holdOpen } from "./timers.ts";
+import { holdOpen, type HostHold } from "./timers.ts";
 import type { Host, HostClient } from "./host.ts";
 
 /**

@@ -1,18 +1,41 @@
+import { CancelledError } from "../errors.ts";
 import type { Task } from "./task.ts";
+
+/** How to open a {@linkcode Block}. */
+export interface BlockOptions {
+  /**
+   * What {@linkcode Block.cancel} does. `"once"` is asyncio's way: one error at
+   * one wait, and a request that counts in {@linkcode Task.cancelling}.
+   * `"level"` is trio's: no request, but every wait inside throws from then on
+   * until the block is closed, except under a shielded block.
+   *
+   * @default {"once"}
+   */
+  readonly cancels?: "once" | "level" | undefined;
+  /**
+   * The first value of {@linkcode Block.shielded}.
+   *
+   * @default {false}
+   */
+  readonly shielded?: boolean | undefined;
+}
 
 /**
  * A part of a task that can be cancelled by itself: what a timeout, a task
  * group or a cancel scope opens around its body.
  *
- * Blocks nest. Cancelling one cancels the task as {@linkcode Task.cancel} does,
- * but only the signals of this block and of those opened inside it abort. Each
- * block must be closed by its opener, innermost first.
+ * Blocks nest. Cancelling one cancels the task, but only the signals of this
+ * block and of those opened inside it abort. Each block must be closed by its
+ * opener, innermost first.
  */
 export class Block {
   /** The task this block is a part of. */
   readonly task: Task<unknown>;
   /** The block around this one; `null` for that of the whole task. */
   readonly outer: Block | null;
+  private readonly level: boolean;
+  private shield: boolean;
+  private levelError: CancelledError | null = null;
   private controller: AbortController | null = null;
   private aborted = false;
   private reason: unknown = undefined;
@@ -22,9 +45,25 @@ export class Block {
    *
    * @ignore
    */
-  constructor(task: Task<unknown>, outer: Block | null) {
+  constructor(task: Task<unknown>, outer: Block | null, options: BlockOptions) {
     this.task = task;
     this.outer = outer;
+    this.level = options.cancels === "level";
+    this.shield = options.shielded === true;
+  }
+
+  /**
+   * Whether level cancellations of blocks around this one are kept out. They
+   * apply again once it is closed, or this is set to false.
+   */
+  get shielded(): boolean {
+    return this.shield;
+  }
+
+  set shielded(shielded: boolean) {
+    if (shielded === this.shield) return;
+    this.shield = shielded;
+    if (!shielded) this.task["levelChanged"]();
   }
 
   /**
@@ -40,15 +79,24 @@ export class Block {
   }
 
   /**
-   * Cancels the task as {@linkcode Task.cancel} does, for the sake of this
-   * block: whoever calls it calls {@linkcode Task.uncancel} once the
-   * cancellation has reached the end of the block.
+   * Cancels the task for the sake of this block, in the way chosen when it was
+   * opened. With `"once"`, whoever calls it calls {@linkcode Task.uncancel} when
+   * the cancellation has reached the end of the block.
    *
    * @param reason What to say about the cause.
    * @returns Whether the task had not ended.
    */
   cancel(reason?: unknown): boolean {
+    if (this.level) return this.task["cancelLevel"](this, reason);
     return this.task["cancelFrom"](this, reason);
+  }
+
+  /**
+   * What every wait inside throws, for a block that was cancelled with
+   * `"level"`: one and the same error, so that the opener knows it again.
+   */
+  get cancellation(): CancelledError | null {
+    return this.levelError;
   }
 
   /** Ends the block. The block around it becomes the innermost again. */

@@ -1,8 +1,14 @@
 /** Throws unless `value` is a function; `what` is what cannot be done without. */
-export function checkFunction(value: unknown, what: string, name: string): void {
+export function checkFunction(
+  value: unknown,
+  what: string,
+  name: string,
+): void {
   if (typeof value !== "function") {
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a function: received ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be a function: received ${
+        inspect(value)
+      }`,
     );
   }
 }
@@ -11,19 +17,29 @@ export function checkFunction(value: unknown, what: string, name: string): void 
 export function checkNumber(value: unknown, what: string, name: string): void {
   if (typeof value !== "number") {
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a number of milliseconds: received ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be a number of milliseconds: received ${
+        inspect(value)
+      }`,
     );
   }
   if (Number.isNaN(value)) {
-    throw new RangeError(`Cannot ${what} as ${name} must not be NaN: received NaN`);
+    throw new RangeError(
+      `Cannot ${what} as ${name} must not be NaN: received NaN`,
+    );
   }
 }
 
 /** Throws unless `value` is a number >= 0; `Infinity` is allowed. */
-export function checkNotNegative(value: unknown, what: string, name: string): void {
+export function checkNotNegative(
+  value: unknown,
+  what: string,
+  name: string,
+): void {
   checkNumber(value, what, name);
   if (!((value as number) >= 0)) {
-    throw new RangeError(`Cannot ${what} as ${name} must be >= 0: received ${value}`);
+    throw new RangeError(
+      `Cannot ${what} as ${name} must be >= 0: received ${value}`,
+    );
   }
 }
 
@@ -37,7 +53,9 @@ export function checkOneOf(
   if (!allowed.includes(value)) {
     const list = allowed.map((choice) => inspect(choice)).join(", ");
     throw new TypeError(
-      `Cannot ${what} as ${name} must be one of ${list}: received ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be one of ${list}: received ${
+        inspect(value)
+      }`,
     );
   }
 }
@@ -46,7 +64,9 @@ export function checkOneOf(
 export function checkSignal(value: unknown, what: string): void {
   if (value !== undefined && !(value instanceof AbortSignal)) {
     throw new TypeError(
-      `Cannot ${what} as signal must be an AbortSignal: received ${inspect(value)}`,
+      `Cannot ${what} as signal must be an AbortSignal: received ${
+        inspect(value)
+      }`,
     );
   }
 }
@@ -55,9 +75,13 @@ export function checkSignal(value: unknown, what: string): void {
 export function inspect(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
+  if (typeof value === "function") {
+    return value.name === "" ? "a function" : `function ${value.name}`;
+  }
   if (typeof value !== "object" || value === null) return String(value);
-  if (typeof (value as { then?: unknown }).then === "function") return "a promise";
+  if (typeof (value as { then?: unknown }).then === "function") {
+    return "a promise";
+  }
   if (Array.isArray(value)) return "an array";
   const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
   return typeof name === "string" && name !== "Object" && name !== ""

@@ -48,7 +48,11 @@ export class Descriptors {
   }
 
   /** Sets the callback of one direction of a descriptor, in place of what was there. */
-  add(descriptor: Descriptor, direction: "reader" | "writer", handle: Handle): void {
+  add(
+    descriptor: Descriptor,
+    direction: "reader" | "writer",
+    handle: Handle,
+  ): void {
     const fd = numberOf(descriptor, `add a ${direction}`);
     const watched = this.#watched.get(fd) ?? { reader: null, writer: null };
     const other = direction === "reader" ? watched.writer : watched.reader;
@@ -73,7 +77,9 @@ export class Descriptors {
     const fd = numberOf(descriptor, `remove a ${direction}`);
     const watched = this.#watched.get(fd);
     const handle = watched?.[direction];
-    if (watched === undefined || handle === null || handle === undefined) return false;
+    if (watched === undefined || handle === null || handle === undefined) {
+      return false;
+    }
     handle.cancel();
     watched[direction] = null;
     const remaining = (watched.reader === null ? 0 : READABLE) |
@@ -91,8 +97,12 @@ export class Descriptors {
   readonly #ready = (fd: number, events: number): void => {
     const watched = this.#watched.get(fd);
     if (watched === undefined) return;
-    if ((events & READABLE) !== 0 && watched.reader !== null) this.#queue(watched.reader);
-    if ((events & WRITABLE) !== 0 && watched.writer !== null) this.#queue(watched.writer);
+    if ((events & READABLE) !== 0 && watched.reader !== null) {
+      this.#queue(watched.reader);
+    }
+    if ((events & WRITABLE) !== 0 && watched.writer !== null) {
+      this.#queue(watched.writer);
+    }
   };
 
   /** Forgets everything. */

@@ -13,7 +13,13 @@ import { createHost, type HostChoice } from "../host/select.ts";
 import { detached, macrotask, microtask } from "../host/ticks.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
-import { checkFunction, checkNotNegative, checkNumber, checkOneOf, checkSignal } from "./checks.ts";
+import {
+  checkFunction,
+  checkNotNegative,
+  checkNumber,
+  checkOneOf,
+  checkSignal,
+} from "./checks.ts";
 import { current, runningLoops } from "./current.ts";
 import { type Descriptor, Descriptors } from "./descriptors.ts";
 import {
@@ -285,12 +291,22 @@ export class EventLoop implements AsyncDisposable {
     checkOneOf(debug, [true, false], what, "debug");
     checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
     checkOneOf(asyncContext, ["empty", "inherit"], what, "asyncContext");
-    checkOneOf(deadlock, [undefined, "ignore", "report", "error"], what, "deadlock");
+    checkOneOf(
+      deadlock,
+      [undefined, "ignore", "report", "error"],
+      what,
+      "deadlock",
+    );
     checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
     checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
     checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
     if (typeof host !== "object" || host === null) {
-      checkOneOf(host, ["auto", "native", "poll", "portable", "virtual"], what, "host");
+      checkOneOf(
+        host,
+        ["auto", "native", "poll", "portable", "virtual"],
+        what,
+        "host",
+      );
     }
     this.host = typeof host === "string" ? createHost(host) : host;
     this.overridden = this.callSoon !== EventLoop.prototype.callSoon ||
@@ -324,8 +340,13 @@ export class EventLoop implements AsyncDisposable {
    * @throws {TypeError} If `callback` is not a function.
    * @throws {LoopClosedError} If the loop is closed.
    */
-  callSoon<A extends unknown[]>(callback: (...args: A) => unknown, ...args: A): Handle {
-    if (typeof callback !== "function") checkFunction(callback, "schedule a callback", "callback");
+  callSoon<A extends unknown[]>(
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): Handle {
+    if (typeof callback !== "function") {
+      checkFunction(callback, "schedule a callback", "callback");
+    }
     if (this.closed) this.refuseClosed("schedule a callback");
     const handle = new Handle(callback as (...args: never[]) => unknown, args);
     if (this.instrumented) this.instrument(handle, callback);
@@ -385,7 +406,9 @@ export class EventLoop implements AsyncDisposable {
     if (typeof whenMs !== "number" || Number.isNaN(whenMs)) {
       checkNumber(whenMs, "schedule a callback", "whenMs");
     }
-    if (typeof callback !== "function") checkFunction(callback, "schedule a callback", "callback");
+    if (typeof callback !== "function") {
+      checkFunction(callback, "schedule a callback", "callback");
+    }
     if (this.closed) this.refuseClosed("schedule a callback");
     const timer = new TimerHandle(
       this,
@@ -477,7 +500,9 @@ export class EventLoop implements AsyncDisposable {
    */
   createTask<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
     if (typeof body !== "function") checkBody(body, "create a task");
-    if (options.signal !== undefined) checkSignal(options.signal, "create a task");
+    if (options.signal !== undefined) {
+      checkSignal(options.signal, "create a task");
+    }
     if (this.closed) this.refuseClosed("create a task");
     return this.factory === null
       ? new Task<T>(this, body, options)
@@ -494,7 +519,9 @@ export class EventLoop implements AsyncDisposable {
    * @throws {TypeError} If `factory` is neither a function nor `null`.
    */
   setTaskFactory(factory: TaskFactory | null): void {
-    if (factory !== null) checkFunction(factory, "set the task factory", "factory");
+    if (factory !== null) {
+      checkFunction(factory, "set the task factory", "factory");
+    }
     this.factory = factory;
   }
 
@@ -529,7 +556,9 @@ export class EventLoop implements AsyncDisposable {
   /** The tasks that have not ended, in the order of their creation. */
   private unfinishedTasks(): Task<unknown>[] {
     const tasks: Task<unknown>[] = [];
-    for (let task = this.firstTask; task !== null; task = task["nextTask"]) tasks.push(task);
+    for (let task = this.firstTask; task !== null; task = task["nextTask"]) {
+      tasks.push(task);
+    }
     return tasks;
   }
 
@@ -569,7 +598,9 @@ export class EventLoop implements AsyncDisposable {
   async runUntilComplete<T>(main: TaskBody<T> | Future<T>): Promise<T> {
     this.checkMayRun();
     if (main instanceof Future && main.loop !== this) {
-      throw new MisuseError("Cannot run until a future is done: it belongs to another event loop");
+      throw new MisuseError(
+        "Cannot run until a future is done: it belongs to another event loop",
+      );
     }
     const future = main instanceof Future ? main : this.createTask<T>(main);
     const stop = () => this.stop();
@@ -581,7 +612,9 @@ export class EventLoop implements AsyncDisposable {
     }
     if (!future.done()) {
       throw new MisuseError(
-        `Cannot complete ${future["describe"]()}: the event loop was stopped before`,
+        `Cannot complete ${
+          future["describe"]()
+        }: the event loop was stopped before`,
       );
     }
     return future.result();
@@ -589,7 +622,9 @@ export class EventLoop implements AsyncDisposable {
 
   private checkMayRun(): void {
     if (this.closed) this.refuseClosed("run the event loop");
-    if (this.running) throw new MisuseError("Cannot run the event loop: it is running already");
+    if (this.running) {
+      throw new MisuseError("Cannot run the event loop: it is running already");
+    }
   }
 
   private drive(mode: "forever" | "until-complete"): Promise<void> {
@@ -660,7 +695,9 @@ export class EventLoop implements AsyncDisposable {
    * @throws {MisuseError} If the loop is running.
    */
   async close(): Promise<void> {
-    if (this.running) throw new MisuseError("Cannot close the event loop: it is running");
+    if (this.running) {
+      throw new MisuseError("Cannot close the event loop: it is running");
+    }
     if (!this.closed) {
       this.signals.clear();
       this.descriptors.clear();
@@ -693,11 +730,21 @@ export class EventLoop implements AsyncDisposable {
   private closeWaits(): void {
     // What was just queued are the waits of those outside, and they need no
     // turn: the rest of what the destroyed tasks queued has nobody to run for.
-    for (let runnable = this.ready.shift(); runnable !== undefined; runnable = this.ready.shift()) {
-      if (this.strays.has(runnable as Wait<unknown, unknown, unknown>)) runnable.run();
+    for (
+      let runnable = this.ready.shift();
+      runnable !== undefined;
+      runnable = this.ready.shift()
+    ) {
+      if (this.strays.has(runnable as Wait<unknown, unknown, unknown>)) {
+        runnable.run();
+      }
     }
     for (const wait of [...this.strays]) {
-      wait.close(new LoopClosedError(`Cannot wait for ${wait.describe()}: its loop is closed`));
+      wait.close(
+        new LoopClosedError(
+          `Cannot wait for ${wait.describe()}: its loop is closed`,
+        ),
+      );
     }
   }
 
@@ -734,7 +781,8 @@ export class EventLoop implements AsyncDisposable {
 
   private turn(): void {
     if (
-      --this.turnsToLook <= 0 || this.handlesToLook <= 0 || this.ready.length === 0 ||
+      --this.turnsToLook <= 0 || this.handlesToLook <= 0 ||
+      this.ready.length === 0 ||
       this.host.virtual
     ) {
       if (!this.look()) return;
@@ -763,7 +811,11 @@ export class EventLoop implements AsyncDisposable {
   private queueDueTimers(nowMs: number): void {
     const timers = this.timers;
     if (timers.size === 0) return;
-    for (let timer = timers.popDue(nowMs); timer !== undefined; timer = timers.popDue(nowMs)) {
+    for (
+      let timer = timers.popDue(nowMs);
+      timer !== undefined;
+      timer = timers.popDue(nowMs)
+    ) {
       timer["state"] = "due";
       if (!timer["holds"]) this.unheldTimers--;
       this.ready.push(timer);
@@ -775,7 +827,9 @@ export class EventLoop implements AsyncDisposable {
     const ready = this.ready;
     current.loop = this;
     while (count > 0) {
-      let chunk = count < this.handlesToLook ? count : Math.max(this.handlesToLook, 1);
+      let chunk = count < this.handlesToLook
+        ? count
+        : Math.max(this.handlesToLook, 1);
       count -= chunk;
       this.handlesToLook -= chunk;
       this.handlesSinceYield += chunk;
@@ -798,7 +852,9 @@ export class EventLoop implements AsyncDisposable {
     }
     current.loop = null;
     this.turnsSinceYield++;
-    if (this.freshFailures.length > 0 || this.agingFailures.length > 0) this.ageFailures();
+    if (this.freshFailures.length > 0 || this.agingFailures.length > 0) {
+      this.ageFailures();
+    }
     if (this.stopping) {
       this.leave();
       return;
@@ -826,7 +882,9 @@ export class EventLoop implements AsyncDisposable {
     current.task = null;
     const handle = runnable instanceof Handle ? runnable : undefined;
     this.callExceptionHandler({
-      message: `Exception in ${handle === undefined ? "the event loop" : handle["describe"]()}`,
+      message: `Exception in ${
+        handle === undefined ? "the event loop" : handle["describe"]()
+      }`,
       exception: error,
       ...(handle && { handle }),
       ...this.creationOf(runnable),
@@ -837,7 +895,9 @@ export class EventLoop implements AsyncDisposable {
 
   /** Whether the loop has had the thread for long enough; also measures how long handles take. */
   private gateIsDue(nowMs: number): boolean {
-    if (this.host.virtual) return this.handlesSinceYield >= GATE_HANDLES_VIRTUAL;
+    if (this.host.virtual) {
+      return this.handlesSinceYield >= GATE_HANDLES_VIRTUAL;
+    }
     const tookMs = nowMs - this.lookedAtMs;
     this.lookedAtMs = nowMs;
     if (tookMs > 2 * LOOK_MS) {
@@ -849,7 +909,8 @@ export class EventLoop implements AsyncDisposable {
     if (nowMs - this.yieldedAtMs < GATE_MS) return false;
     // A loop that was woken from outside has worked only since then. But if
     // that happens turn after turn, it may all be in one chain of microtasks.
-    return nowMs - this.wokenAtMs >= GATE_MS || this.turnsSinceYield >= TURNS_PER_LOOK;
+    return nowMs - this.wokenAtMs >= GATE_MS ||
+      this.turnsSinceYield >= TURNS_PER_LOOK;
   }
 
   private openGate(then: () => void): void {
@@ -880,7 +941,9 @@ export class EventLoop implements AsyncDisposable {
     if (untilMs === Infinity) {
       hold = false;
       if (this.watchesForDeadlock()) {
-        if (this.deadlockAtMs === Infinity) this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
+        if (this.deadlockAtMs === Infinity) {
+          this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
+        }
         untilMs = this.deadlockAtMs;
         hold = true;
       }
@@ -896,7 +959,9 @@ export class EventLoop implements AsyncDisposable {
   private parkAgainIfChanged(): void {
     const untilMs = this.timers.peekMs();
     const hold = untilMs !== Infinity && this.timers.size > this.unheldTimers;
-    if (untilMs !== this.parkedUntilMs || hold !== this.parkedHolding) this.park();
+    if (untilMs !== this.parkedUntilMs || hold !== this.parkedHolding) {
+      this.park();
+    }
   }
 
   /** Somebody outside has queued something while the host waits. */
@@ -916,7 +981,8 @@ export class EventLoop implements AsyncDisposable {
       loop.starved();
     },
     hasOutsideWaits(): boolean {
-      return !loop.ignoresOutside && (loop.outside > 0 || loop.asyncOutside > 0);
+      return !loop.ignoresOutside &&
+        (loop.outside > 0 || loop.asyncOutside > 0);
     },
     hasPromiseWork(): boolean {
       return loop.promisesTouched || loop.asyncTasks > 0 || loop.outside > 0 ||
@@ -934,7 +1000,9 @@ export class EventLoop implements AsyncDisposable {
     }
     const askedMs = this.parkedUntilMs - this.aheadMs;
     this.yielded();
-    if (this.precise && this.yieldedAtMs >= askedMs) this.learnLateness(this.yieldedAtMs - askedMs);
+    if (this.precise && this.yieldedAtMs >= askedMs) {
+      this.learnLateness(this.yieldedAtMs - askedMs);
+    }
     this.turn();
   }
 
@@ -973,7 +1041,8 @@ export class EventLoop implements AsyncDisposable {
 
   private watchesForDeadlock(): boolean {
     return !this.host.virtual && !this.deadlockReported && this.taskCount > 0 &&
-      this.asyncOutside === 0 && this.outside === 0 && this.descriptors.size === 0 &&
+      this.asyncOutside === 0 && this.outside === 0 &&
+      this.descriptors.size === 0 &&
       this.signals.size === 0 && this.deadlockPolicy() !== "ignore";
   }
 
@@ -983,7 +1052,10 @@ export class EventLoop implements AsyncDisposable {
     this.deadlockReported = true;
     const error = this.deadlockError();
     if (this.deadlockPolicy() === "error") this.failRun(error);
-    else this.callExceptionHandler({ message: error.message, exception: error });
+    else {this.callExceptionHandler({
+        message: error.message,
+        exception: error,
+      });}
   }
 
   private starved(): void {
@@ -1004,9 +1076,13 @@ export class EventLoop implements AsyncDisposable {
       waitsFor: task["describeWait"](),
       ...this.creationOf(task),
     }));
-    const list = tasks.map(({ name, waitsFor }) => `\n  task "${name}" waits for ${waitsFor}`);
+    const list = tasks.map(({ name, waitsFor }) =>
+      `\n  task "${name}" waits for ${waitsFor}`
+    );
     return new DeadlockError(
-      `Every task waits, and nothing is left that could wake one:${list.join("")}`,
+      `Every task waits, and nothing is left that could wake one:${
+        list.join("")
+      }`,
       tasks,
     );
   }
@@ -1024,7 +1100,9 @@ export class EventLoop implements AsyncDisposable {
 
   private updateKeepAlive(): void {
     if (!this.running) return;
-    this.host.keepAlive(this.forever || this.signals.size > 0 || this.outside > 0);
+    this.host.keepAlive(
+      this.forever || this.signals.size > 0 || this.outside > 0,
+    );
   }
 
   private outsideBegan(): void {
@@ -1071,7 +1149,8 @@ export class EventLoop implements AsyncDisposable {
   private warnOfStuckTask(task: Task<unknown>): TimerHandle {
     const timer = this.callLater(this.cancelWarnMs, () => {
       this.callExceptionHandler({
-        message: `Task "${task.name}" was cancelled ${this.cancelWarnMs} ms ago and has not ` +
+        message:
+          `Task "${task.name}" was cancelled ${this.cancelWarnMs} ms ago and has not ` +
           "reacted: it waits outside the loop, hand task.signal to what it waits for",
         task,
         name: task.name,
@@ -1171,7 +1250,10 @@ export class EventLoop implements AsyncDisposable {
     return handle;
   }
 
-  private removeDescriptor(descriptor: Descriptor, direction: "reader" | "writer"): boolean {
+  private removeDescriptor(
+    descriptor: Descriptor,
+    direction: "reader" | "writer",
+  ): boolean {
     const removed = this.descriptors.remove(descriptor, direction);
     if (removed && this.parked) this.park();
     return removed;
@@ -1211,12 +1293,18 @@ export class EventLoop implements AsyncDisposable {
     checkFunction(callback, "add a signal handler", "callback");
     if (this.closed) this.refuseClosed("add a signal handler");
     const deliver = () => {
-      const handle = new Handle(callback as (...args: never[]) => unknown, args);
+      const handle = new Handle(
+        callback as (...args: never[]) => unknown,
+        args,
+      );
       if (this.instrumented) this.instrument(handle, callback);
       this.schedule(handle);
     };
     this.signals.set(signal, deliver, (error) => {
-      this.callExceptionHandler({ message: `Cannot deliver ${signal}`, exception: error });
+      this.callExceptionHandler({
+        message: `Cannot deliver ${signal}`,
+        exception: error,
+      });
     });
     this.updateKeepAlive();
   }
@@ -1244,7 +1332,9 @@ export class EventLoop implements AsyncDisposable {
    * @throws {TypeError} If `handler` is neither a function nor `null`.
    */
   setExceptionHandler(handler: ExceptionHandler | null): void {
-    if (handler !== null) checkFunction(handler, "set the exception handler", "handler");
+    if (handler !== null) {
+      checkFunction(handler, "set the exception handler", "handler");
+    }
     this.handler = handler;
   }
 
@@ -1306,7 +1396,8 @@ export class EventLoop implements AsyncDisposable {
       message: `${record.what} failed and nobody ever looked at the error`,
       exception: record.exception,
       name: record.name,
-      ...(record.creationStack !== undefined && { creationStack: record.creationStack }),
+      ...(record.creationStack !== undefined &&
+        { creationStack: record.creationStack }),
     });
   }
 
@@ -1358,7 +1449,9 @@ export class EventLoop implements AsyncDisposable {
 
   private runTimed(runnable: Runnable): void {
     // Read before the callback runs, as it drops what it has run.
-    const task = runnable instanceof Task ? runnable as Task<unknown> : undefined;
+    const task = runnable instanceof Task
+      ? runnable as Task<unknown>
+      : undefined;
     const what = task !== undefined
       ? `task "${task.name}"`
       : runnable instanceof Handle
@@ -1389,8 +1482,12 @@ export class EventLoop implements AsyncDisposable {
       Object.defineProperty(handle["callback"], "name", { value: run.name });
     }
     if (!this.debugging) return;
-    const kind = callback === undefined ? "" : Object.prototype.toString.call(callback);
-    if (kind === "[object AsyncFunction]" || kind.endsWith("GeneratorFunction]")) {
+    const kind = callback === undefined
+      ? ""
+      : Object.prototype.toString.call(callback);
+    if (
+      kind === "[object AsyncFunction]" || kind.endsWith("GeneratorFunction]")
+    ) {
       throw new TypeError(
         "Cannot schedule a callback as callback must be a plain function: received " +
           `${kind.slice(8, -1)} ${handle["describe"]()}, use createTask()`,

@@ -32,7 +32,10 @@ export interface ExceptionContext {
  * What {@linkcode EventLoop.setExceptionHandler} takes: it is told of every
  * error that no caller, group or supervisor gets.
  */
-export type ExceptionHandler = (loop: EventLoop, context: ExceptionContext) => void;
+export type ExceptionHandler = (
+  loop: EventLoop,
+  context: ExceptionContext,
+) => void;
 
 /** Writes a context to standard error: the message, the error, and where things were made. */
 export function reportToConsole(context: ExceptionContext): void {
@@ -47,9 +50,12 @@ export function reportToConsole(context: ExceptionContext): void {
 function stackOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const text = error.stack ?? `${error.name}: ${error.message}`;
-  const cause = error.cause === undefined ? "" : `\ncaused by: ${stackOf(error.cause)}`;
+  const cause = error.cause === undefined
+    ? ""
+    : `\ncaused by: ${stackOf(error.cause)}`;
   if (!(error instanceof AggregateError)) return text + cause;
-  return text + cause + error.errors.map((inner) => `\none of: ${stackOf(inner)}`).join("");
+  return text + cause +
+    error.errors.map((inner) => `\none of: ${stackOf(inner)}`).join("");
 }
 
 function indent(text: string): string {

@@ -14,7 +14,9 @@ export interface FailureRecord {
 
 const registry = new Registry<FailureRecord>((record) => {
   // A loop that has closed has reported all of its own.
-  if (record.loop["failures"].delete(record)) record.loop["reportFailure"](record);
+  if (record.loop["failures"].delete(record)) {
+    record.loop["reportFailure"](record);
+  }
 });
 
 const records = new WeakMap<Future<unknown>, FailureRecord>();
@@ -26,7 +28,10 @@ export function forgetFailure(future: Future<unknown>): void {
 }
 
 /** Has `future` reported when it is collected unseen. The loop keeps the record meanwhile. */
-export function watchFailure(loop: EventLoop, future: Future<unknown>): FailureRecord {
+export function watchFailure(
+  loop: EventLoop,
+  future: Future<unknown>,
+): FailureRecord {
   const what = future["describe"]();
   const record: FailureRecord = {
     loop,

@@ -1,4 +1,8 @@
-import { CancelledError, InvalidStateError, LoopClosedError } from "../errors.ts";
+import {
+  CancelledError,
+  InvalidStateError,
+  LoopClosedError,
+} from "../errors.ts";
 import { checkFunction } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { forgetFailure } from "./failures.ts";
@@ -52,7 +56,8 @@ export const lastYielded: { future: Future<unknown> | null } = { future: null };
  *
  * @typeParam T What the result will be.
  */
-export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+export class Future<T>
+  implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
   /** The loop this future belongs to. */
   readonly loop: EventLoop;
   private state = PENDING;
@@ -124,7 +129,9 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
   /** What a future without a result throws at the one who asks. */
   private failure(what: string): unknown {
     if (this.state === PENDING) {
-      return new InvalidStateError(`Cannot ${what} ${this.describe()}: it is not done`);
+      return new InvalidStateError(
+        `Cannot ${what} ${this.describe()}: it is not done`,
+      );
     }
     if (this.state >= CANCELLED) return this.takeCancellation();
     return this.seen();
@@ -134,7 +141,9 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
   private seen(): unknown {
     if (this.state === UNSEEN) {
       this.state = REJECTED;
-      if (this.loop["failures"].size > 0) forgetFailure(this as Future<unknown>);
+      if (this.loop["failures"].size > 0) {
+        forgetFailure(this as Future<unknown>);
+      }
     }
     return this.value;
   }
@@ -143,7 +152,9 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
   private takeCancellation(): unknown {
     if (this.state === CANCELLED) {
       const reason = this.value;
-      return reason instanceof CancelledError ? reason : new CancelledError(reason);
+      return reason instanceof CancelledError
+        ? reason
+        : new CancelledError(reason);
     }
     const error = this.value;
     this.state = CANCELLED;
@@ -198,7 +209,10 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
    */
   addDoneCallback(callback: (future: this) => unknown): void {
     checkFunction(callback, "add a done callback", "callback");
-    const handle = new DoneCallback(callback as (...args: never[]) => unknown, this);
+    const handle = new DoneCallback(
+      callback as (...args: never[]) => unknown,
+      this,
+    );
     if (this.loop["instrumented"]) this.loop["instrument"](handle);
     this.addWaiter(handle);
   }
@@ -214,7 +228,8 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
     if (this.state !== PENDING) return 0;
     let removed = 0;
     const isIt = (waiter: Runnable | null) =>
-      waiter instanceof DoneCallback && waiter.isFor(callback as (...args: never[]) => unknown);
+      waiter instanceof DoneCallback &&
+      waiter.isFor(callback as (...args: never[]) => unknown);
     if (this.waiters !== null) {
       for (const waiter of this.waiters) {
         if (isIt(waiter)) {
@@ -279,7 +294,9 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
   }
 
   private alreadyDone(what: string): InvalidStateError {
-    return new InvalidStateError(`Cannot ${what} ${this.describe()}: it is done already`);
+    return new InvalidStateError(
+      `Cannot ${what} ${this.describe()}: it is done already`,
+    );
   }
 
   /** What to call this in messages. */
@@ -304,9 +321,17 @@ export class Future<T> implements PromiseLike<T>, Iterable<Suspension, T, unknow
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const wait = new PromiseWait<T, A, B>(this, onFulfilled ?? null, onRejected ?? null);
+    const wait = new PromiseWait<T, A, B>(
+      this,
+      onFulfilled ?? null,
+      onRejected ?? null,
+    );
     if (this.loop.isClosed() && !this.done()) {
-      wait.close(new LoopClosedError(`Cannot wait for ${this.describe()}: its loop is closed`));
+      wait.close(
+        new LoopClosedError(
+          `Cannot wait for ${this.describe()}: its loop is closed`,
+        ),
+      );
     } else this.addWaiter(wait);
     return wait;
   }

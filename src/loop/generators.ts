@@ -22,7 +22,10 @@ export interface OperationIterable<T> {
 }
 
 /** What {@linkcode each} calls for each item. */
-export type EachBody<T> = (item: T, stop: () => void) => Coroutine<unknown> | PromiseLike<unknown> | void;
+export type EachBody<T> = (
+  item: T,
+  stop: () => void,
+) => Coroutine<unknown> | PromiseLike<unknown> | void;
 
 /**
  * Runs `body` with each item of an iterable, one after the other: `for await`
@@ -55,11 +58,15 @@ export type EachBody<T> = (item: T, stop: () => void) => Coroutine<unknown> | Pr
  * @throws {TypeError} If `source` is not iterable or `body` is not a function.
  */
 export function each<T>(
-  source: OperationIterable<T> | AsyncIterable<T> | Iterable<T | PromiseLike<T>>,
+  source:
+    | OperationIterable<T>
+    | AsyncIterable<T>
+    | Iterable<T | PromiseLike<T>>,
   body: EachBody<T>,
 ): Operation<void> {
   const native = (source as OperationIterable<T> | null)?.[items];
-  const asynchronous = (source as AsyncIterable<T> | null)?.[Symbol.asyncIterator];
+  const asynchronous = (source as AsyncIterable<T> | null)
+    ?.[Symbol.asyncIterator];
   if (
     typeof native !== "function" && typeof asynchronous !== "function" &&
     typeof (source as Iterable<T> | null)?.[Symbol.iterator] !== "function"
@@ -79,7 +86,10 @@ export function each<T>(
   );
 }
 
-function* eachItem<T>(source: OperationIterable<T>, body: EachBody<T>): Coroutine<void> {
+function* eachItem<T>(
+  source: OperationIterable<T>,
+  body: EachBody<T>,
+): Coroutine<void> {
   const next = source[items]();
   let stopped = false;
   const stop = () => {
@@ -92,7 +102,10 @@ function* eachItem<T>(source: OperationIterable<T>, body: EachBody<T>): Coroutin
   }
 }
 
-function* eachAsync<T>(source: AsyncIterable<T>, body: EachBody<T>): Coroutine<void> {
+function* eachAsync<T>(
+  source: AsyncIterable<T>,
+  body: EachBody<T>,
+): Coroutine<void> {
   const iterator = source[Symbol.asyncIterator]();
   let stopped = false;
   const stop = () => {
@@ -197,7 +210,10 @@ export function scoped<R extends AsyncDisposable | Disposable, T>(
   resource: R,
   body: (resource: R) => Coroutine<T> | PromiseLike<T> | T,
 ): Operation<T> {
-  const both = resource as Partial<AsyncDisposable & Disposable> | null | undefined;
+  const both = resource as
+    | Partial<AsyncDisposable & Disposable>
+    | null
+    | undefined;
   if (
     typeof both?.[Symbol.asyncDispose] !== "function" &&
     typeof both?.[Symbol.dispose] !== "function"
@@ -223,7 +239,11 @@ function* inScope<R extends AsyncDisposable | Disposable, T>(
     try {
       yield* dispose(resource);
     } catch (disposalError) {
-      throw new SuppressedError(disposalError, error, "Both the body and the disposal failed");
+      throw new SuppressedError(
+        disposalError,
+        error,
+        "Both the body and the disposal failed",
+      );
     }
     throw error;
   }
@@ -231,7 +251,9 @@ function* inScope<R extends AsyncDisposable | Disposable, T>(
   return result;
 }
 
-function* dispose(resource: Partial<AsyncDisposable & Disposable>): Coroutine<void> {
+function* dispose(
+  resource: Partial<AsyncDisposable & Disposable>,
+): Coroutine<void> {
   if (typeof resource[Symbol.asyncDispose] === "function") {
     yield* until(Promise.resolve(resource[Symbol.asyncDispose]!()));
   } else resource[Symbol.dispose]!();
@@ -240,12 +262,17 @@ function* dispose(resource: Partial<AsyncDisposable & Disposable>): Coroutine<vo
 /** Goes through with what a body returned, in the current task. */
 function* runBody<T>(product: Coroutine<T> | PromiseLike<T> | T): Coroutine<T> {
   if (isThenable(product)) return yield* until(product as PromiseLike<T>);
-  if (typeof (product as Coroutine<T> | null)?.[Symbol.iterator] === "function") {
-    if (typeof (product as Coroutine<T>).next === "function") return yield* product as Coroutine<T>;
+  if (
+    typeof (product as Coroutine<T> | null)?.[Symbol.iterator] === "function"
+  ) {
+    if (typeof (product as Coroutine<T>).next === "function") {
+      return yield* product as Coroutine<T>;
+    }
   }
   return product as T;
 }
 
 function isThenable(value: unknown): value is PromiseLike<never> {
-  return typeof (value as PromiseLike<never> | null | undefined)?.then === "function";
+  return typeof (value as PromiseLike<never> | null | undefined)?.then ===
+    "function";
 }

@@ -31,7 +31,10 @@ export class Handle implements Runnable, Disposable {
    *
    * @ignore
    */
-  constructor(callback: (...args: never[]) => unknown, args: readonly unknown[]) {
+  constructor(
+    callback: (...args: never[]) => unknown,
+    args: readonly unknown[],
+  ) {
     this.callback = callback;
     this.args = args.length === 0 ? NO_ARGUMENTS : args;
   }
@@ -90,7 +93,9 @@ export class Handle implements Runnable, Disposable {
   /** What to call this handle in messages. */
   private describe(): string {
     const name = this.callback?.name;
-    return `callback ${name === undefined || name === "" ? "(anonymous)" : `"${name}"`}`;
+    return `callback ${
+      name === undefined || name === "" ? "(anonymous)" : `"${name}"`
+    }`;
   }
 }
 
@@ -183,7 +188,11 @@ export class TimerHandle extends Handle implements TimerNode {
    */
   reschedule(whenMs: number): void {
     checkNumber(whenMs, "reschedule a timer", "whenMs");
-    if (this.cancelled()) throw new InvalidStateError("Cannot reschedule a timer: it was cancelled");
+    if (this.cancelled()) {
+      throw new InvalidStateError(
+        "Cannot reschedule a timer: it was cancelled",
+      );
+    }
     this.loop["moveTimer"](this, whenMs);
   }
 

@@ -59,7 +59,8 @@ export interface OperationOptions extends WaitOptions {
  *
  * @typeParam T What waiting for it gives.
  */
-export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+export class Operation<T>
+  implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
   private readonly body: (() => Iterator<Suspension, T, unknown>) | undefined;
   private started = false;
   private readonly signal: AbortSignal | undefined;
@@ -78,10 +79,14 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
     body: (() => Iterator<Suspension, T, unknown>) | undefined,
     options: OperationOptions = {},
   ) {
-    if (typeof body !== "function" && this.begin === Operation.prototype.begin) {
+    if (
+      typeof body !== "function" && this.begin === Operation.prototype.begin
+    ) {
       checkFunction(body, "make an operation", "body");
     }
-    if (options.signal !== undefined) checkSignal(options.signal, "make an operation");
+    if (options.signal !== undefined) {
+      checkSignal(options.signal, "make an operation");
+    }
     this.body = body;
     this.signal = options.signal;
     this.label = options.name ?? "an operation";
@@ -120,7 +125,9 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
-    return this.signal === undefined ? this.begin() : guarded(this.signal, () => this.begin());
+    return this.signal === undefined
+      ? this.begin()
+      : guarded(this.signal, () => this.begin());
   }
 
   /**
@@ -139,7 +146,9 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
   ): PromiseLike<A | B> {
     const task = findTask();
     if (task === null) {
-      const implicit = getRunningLoop().createTask<T>(this, { name: `await ${this.label}` });
+      const implicit = getRunningLoop().createTask<T>(this, {
+        name: `await ${this.label}`,
+      });
       return implicit.then(onFulfilled, onRejected);
     }
     return this.waitIn(task, onFulfilled ?? null, onRejected ?? null);
@@ -151,7 +160,12 @@ export class Operation<T> implements PromiseLike<T>, Iterable<Suspension, T, unk
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const wait = new OperationWait<T, A, B>(task, this.label, onFulfilled, onRejected);
+    const wait = new OperationWait<T, A, B>(
+      task,
+      this.label,
+      onFulfilled,
+      onRejected,
+    );
     wait.start(this);
     return wait;
   }
@@ -288,7 +302,9 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   #end(error: unknown): void {
     // After its task nobody listens any more, but a failed clean-up is not
     // swallowed: only the cancellation itself, when it comes back out, is.
-    if (this.#abandoned || !this.hasListener()) this.loop["reportUnheard"](this.#label, error);
+    if (this.#abandoned || !this.hasListener()) {
+      this.loop["reportUnheard"](this.#label, error);
+    }
     if (!this.#abandoned) this.fail(error);
   }
 

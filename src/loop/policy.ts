@@ -78,7 +78,11 @@ export function getEventLoopPolicy(): EventLoopPolicy {
  * @throws {TypeError} If it has no `newEventLoop`.
  */
 export function setEventLoopPolicy(replacement: EventLoopPolicy): void {
-  checkFunction(replacement?.newEventLoop, "set the event loop policy", "policy.newEventLoop");
+  checkFunction(
+    replacement?.newEventLoop,
+    "set the event loop policy",
+    "policy.newEventLoop",
+  );
   policy = replacement;
 }
 

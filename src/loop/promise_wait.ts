@@ -44,8 +44,9 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
     this.task = task;
     this.onFulfilled = onFulfilled;
     this.onRejected = onRejected;
-    if (task !== null) task["enterWait"](this as Wait<unknown, unknown, unknown>);
-    else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+    if (task !== null) {
+      task["enterWait"](this as Wait<unknown, unknown, unknown>);
+    } else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
   }
 
   abstract run(): void;
@@ -70,8 +71,9 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
   }
 
   protected leave(): void {
-    if (this.task !== null) this.task["leaveWait"](this as Wait<unknown, unknown, unknown>);
-    else this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+    if (this.task !== null) {
+      this.task["leaveWait"](this as Wait<unknown, unknown, unknown>);
+    } else this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
   }
 
   protected succeed(value: T): void {
@@ -107,7 +109,9 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
   private settle(state: number, outcome: unknown): void {
     this.state = state;
     this.outcome = outcome;
-    this.derived?.[state === FULFILLED ? "resolve" : "reject"](outcome as A | B);
+    this.derived?.[state === FULFILLED ? "resolve" : "reject"](
+      outcome as A | B,
+    );
   }
 
   then<C = A | B, D = never>(
@@ -128,7 +132,11 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
   private cancelled = false;
   private reason: unknown = undefined;
 
-  constructor(future: Future<T>, onFulfilled: OnFulfilled<T, A>, onRejected: OnRejected<B>) {
+  constructor(
+    future: Future<T>,
+    onFulfilled: OnFulfilled<T, A>,
+    onRejected: OnRejected<B>,
+  ) {
     // `await` gives both callbacks. Who gives only one does not wait: it
     // listens, and must not take the future along when its task is cancelled.
     const waits = onFulfilled !== null && onRejected !== null;
@@ -139,10 +147,14 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
   }
 
   run(): void {
-    if (this.cancelled) return this.fail(cancellationFor(this.future, this.reason));
+    if (this.cancelled) {
+      return this.fail(cancellationFor(this.future, this.reason));
+    }
     const future = this.future;
     if (!future.done()) return; // interrupted before the future was done
-    if (!this.hasListener() && future["isUnseen"]()) return this.fail(future["value"]);
+    if (!this.hasListener() && future["isUnseen"]()) {
+      return this.fail(future["value"]);
+    }
     let value: T;
     try {
       value = future.result();

@@ -69,7 +69,10 @@ const INTERRUPTED_EXIT_CODE = 130;
  * @throws {DeadlockError} If all tasks wait for ever; see `deadlock`.
  * @throws {InterruptedError} If SIGINT ended `main`.
  */
-export async function run<T>(main: TaskBody<T>, options: RunOptions = {}): Promise<T> {
+export async function run<T>(
+  main: TaskBody<T>,
+  options: RunOptions = {},
+): Promise<T> {
   if (typeof main !== "function") checkBody(main, "run a program");
   const runner = new Runner(options);
   let result: T;
@@ -112,9 +115,14 @@ export class Runner implements AsyncDisposable {
    */
   constructor(options: RunOptions = {}) {
     const what = "create a runner";
-    const { loopFactory, cancelGraceMs = Infinity, handleInterrupt = options.host !== "virtual" } =
-      options;
-    if (loopFactory !== undefined) checkFunction(loopFactory, what, "loopFactory");
+    const {
+      loopFactory,
+      cancelGraceMs = Infinity,
+      handleInterrupt = options.host !== "virtual",
+    } = options;
+    if (loopFactory !== undefined) {
+      checkFunction(loopFactory, what, "loopFactory");
+    }
     checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
     checkOneOf(handleInterrupt, [true, false], what, "handleInterrupt");
     this.#options = options;
@@ -129,15 +137,21 @@ export class Runner implements AsyncDisposable {
    * something else than a loop that is not running.
    */
   getLoop(): EventLoop {
-    if (this.#closed) throw new MisuseError("Cannot get the loop of a runner: it is closed");
+    if (this.#closed) {
+      throw new MisuseError("Cannot get the loop of a runner: it is closed");
+    }
     if (this.#loop !== null) return this.#loop;
     const { loopFactory = newEventLoop } = this.#options;
     const loop = loopFactory(this.#options);
     if (!(loop instanceof EventLoop)) {
-      throw new TypeError("Cannot run a program as loopFactory must return an EventLoop");
+      throw new TypeError(
+        "Cannot run a program as loopFactory must return an EventLoop",
+      );
     }
     if (loop.isRunning()) {
-      throw new MisuseError("Cannot run a program: loopFactory gave a loop that is running already");
+      throw new MisuseError(
+        "Cannot run a program: loopFactory gave a loop that is running already",
+      );
     }
     return this.#loop = loop;
   }
@@ -155,15 +169,21 @@ export class Runner implements AsyncDisposable {
   async run<T>(main: TaskBody<T>): Promise<T> {
     const loop = this.getLoop();
     if (loop.isRunning()) {
-      throw new MisuseError("Cannot run a program: the runner's event loop is running already");
+      throw new MisuseError(
+        "Cannot run a program: the runner's event loop is running already",
+      );
     }
     const { name } = this.#options;
     const task = loop.createTask<T>(main, { name });
-    const interrupt = this.#interrupts ? new Interrupt(loop, task as Task<unknown>) : null;
+    const interrupt = this.#interrupts
+      ? new Interrupt(loop, task as Task<unknown>)
+      : null;
     try {
       return await loop.runUntilComplete<T>(task);
     } catch (error) {
-      if (interrupt?.ended(error) === true) throw new InterruptedError("SIGINT");
+      if (interrupt?.ended(error) === true) {
+        throw new InterruptedError("SIGINT");
+      }
       throw error;
     } finally {
       interrupt?.release();
@@ -180,7 +200,9 @@ export class Runner implements AsyncDisposable {
     this.#closed = true;
     const loop = this.#loop;
     if (loop === null) return;
-    if (!loop.isClosed()) await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+    if (!loop.isClosed()) {
+      await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+    }
     await loop.close();
   }
 
@@ -195,7 +217,10 @@ export class Runner implements AsyncDisposable {
 }
 
 /** Cancels all tasks of a stopped loop and runs it until they have ended or the grace is over. */
-async function cancelLeftovers(loop: EventLoop, graceMs: number): Promise<void> {
+async function cancelLeftovers(
+  loop: EventLoop,
+  graceMs: number,
+): Promise<void> {
   const tasks = loop["unfinishedTasks"]();
   if (tasks.length === 0) return;
   let left = tasks.length;
@@ -204,7 +229,8 @@ async function cancelLeftovers(loop: EventLoop, graceMs: number): Promise<void> 
       const error = task.exception();
       if (error !== undefined) {
         loop.callExceptionHandler({
-          message: `Task "${task.name}" failed while it was cancelled at the end of the run`,
+          message:
+            `Task "${task.name}" failed while it was cancelled at the end of the run`,
           exception: error,
           task,
           name: task.name,
@@ -220,7 +246,8 @@ async function cancelLeftovers(loop: EventLoop, graceMs: number): Promise<void> 
   const giveUp = graceMs === Infinity ? null : loop.callLater(graceMs, () => {
     for (const task of loop["unfinishedTasks"]()) {
       loop.callExceptionHandler({
-        message: `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
+        message:
+          `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
           `still waits for ${task["describeWait"]()}`,
         task,
         name: task.name,
@@ -251,7 +278,10 @@ class Interrupt {
 
   #listen(listener: () => void): () => void {
     return onSignal("SIGINT", listener, (error) => {
-      this.#loop.callExceptionHandler({ message: "Cannot handle SIGINT", exception: error });
+      this.#loop.callExceptionHandler({
+        message: "Cannot handle SIGINT",
+        exception: error,
+      });
     });
   }
 
@@ -267,7 +297,8 @@ class Interrupt {
 
   /** Whether `error` is what came of a cancellation by SIGINT and nothing else. */
   ended(error: unknown): boolean {
-    return this.#count > 0 && error instanceof CancelledError && this.#main.cancelled() &&
+    return this.#count > 0 && error instanceof CancelledError &&
+      this.#main.cancelled() &&
       this.#main.cancelling() <= this.#count;
   }
 

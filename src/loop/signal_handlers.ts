@@ -10,7 +10,11 @@ export class SignalHandlers {
   }
 
   /** Runs `deliver` on each `signal`, in place of what was set for it before. */
-  set(signal: Deno.Signal, deliver: () => void, onError: (error: unknown) => void): void {
+  set(
+    signal: Deno.Signal,
+    deliver: () => void,
+    onError: (error: unknown) => void,
+  ): void {
     const removal = onSignal(signal, deliver, onError);
     // The old one goes last: a signal that is refused changes nothing, and the
     // default action never has a moment in which it could apply.

@@ -25,14 +25,18 @@ class SignalHub {
   }
 
   add(listener: Listener): Subscription {
-    if (this.#listeners.size === 0) this.#signal.addEventListener("abort", this);
+    if (this.#listeners.size === 0) {
+      this.#signal.addEventListener("abort", this);
+    }
     const subscription = { unsubscribe: () => this.#remove(subscription) };
     this.#listeners.set(subscription, listener);
     return subscription;
   }
 
   #remove(subscription: object): void {
-    if (!this.#listeners.delete(subscription) || this.#listeners.size > 0) return;
+    if (!this.#listeners.delete(subscription) || this.#listeners.size > 0) {
+      return;
+    }
     this.#signal.removeEventListener("abort", this);
     hubs.delete(this.#signal);
   }
@@ -56,7 +60,10 @@ const cancellations = new WeakMap<AbortSignal, CancelledError>();
  * Calls `listener` with the signal's reason when it aborts, in the order of
  * subscription; at once if it has aborted. `listener` must not throw. O(1).
  */
-export function subscribe(signal: AbortSignal, listener: Listener): Subscription {
+export function subscribe(
+  signal: AbortSignal,
+  listener: Listener,
+): Subscription {
   if (signal.aborted) {
     listener(signal.reason);
     return { unsubscribe: () => {} };
@@ -74,6 +81,8 @@ export function cancellationBy(signal: AbortSignal): CancelledError {
   const { reason } = signal;
   if (reason instanceof CancelledError) return reason;
   let error = cancellations.get(signal);
-  if (error === undefined) cancellations.set(signal, error = new CancelledError(reason));
+  if (error === undefined) {
+    cancellations.set(signal, error = new CancelledError(reason));
+  }
   return error;
 }

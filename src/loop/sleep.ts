@@ -46,8 +46,13 @@ export interface SleepOptions<T> extends WaitOptions {
  * @throws {TypeError} If `delayMs` is not a number or `signal` no `AbortSignal`.
  * @throws {RangeError} If `delayMs` is `NaN`.
  */
-export function sleep<T = void>(delayMs: number, options?: SleepOptions<T>): Operation<T> {
-  if (typeof delayMs !== "number" || Number.isNaN(delayMs)) checkNumber(delayMs, "sleep", "delayMs");
+export function sleep<T = void>(
+  delayMs: number,
+  options?: SleepOptions<T>,
+): Operation<T> {
+  if (typeof delayMs !== "number" || Number.isNaN(delayMs)) {
+    checkNumber(delayMs, "sleep", "delayMs");
+  }
   const signal = options?.signal;
   if (signal !== undefined) checkSignal(signal, "sleep");
   return delayMs > 0
@@ -59,7 +64,10 @@ export function sleep<T = void>(delayMs: number, options?: SleepOptions<T>): Ope
 // what every program waits in most often: 40 ns for a switch instead of 84.
 
 /** What a bare yield looks like to the one who steps. Never written to. */
-const BARE_YIELD: IteratorResult<Suspension, never> = { done: false, value: undefined };
+const BARE_YIELD: IteratorResult<Suspension, never> = {
+  done: false,
+  value: undefined,
+};
 
 /** Waits for one turn. Its own iterator. */
 class YieldOperation<T> extends Operation<T> {
@@ -67,7 +75,10 @@ class YieldOperation<T> extends Operation<T> {
   #yielded = false;
 
   constructor(value: T, signal?: AbortSignal) {
-    super(undefined, signal === undefined ? YIELD_OPTIONS : { ...YIELD_OPTIONS, signal });
+    super(
+      undefined,
+      signal === undefined ? YIELD_OPTIONS : { ...YIELD_OPTIONS, signal },
+    );
     this.#value = value;
   }
 
@@ -94,9 +105,16 @@ class YieldOperation<T> extends Operation<T> {
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    if (this["signal"] !== undefined) return super.waitIn(task, onFulfilled, onRejected);
+    if (this["signal"] !== undefined) {
+      return super.waitIn(task, onFulfilled, onRejected);
+    }
     this.start();
-    const wait = new YieldWait<T, A, B>(task, this.#value, onFulfilled, onRejected);
+    const wait = new YieldWait<T, A, B>(
+      task,
+      this.#value,
+      onFulfilled,
+      onRejected,
+    );
     task.loop["schedule"](wait);
     return wait;
   }
@@ -152,7 +170,10 @@ class SleepOperation<T> extends Operation<T> {
   #future: Future<void> | null = null;
 
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
-    super(undefined, signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal });
+    super(
+      undefined,
+      signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal },
+    );
     this.#delayMs = delayMs;
     this.#value = value;
   }
@@ -163,7 +184,8 @@ class SleepOperation<T> extends Operation<T> {
 
   next(): IteratorResult<Suspension, T> {
     if (this.#future !== null) {
-      const { done, value } = (this.#future as unknown as Iterator<Suspension, void>).next();
+      const { done, value } =
+        (this.#future as unknown as Iterator<Suspension, void>).next();
       if (done !== true) return { done: false, value: value as Suspension };
       this.#timer!.cancel();
       return { done: true, value: this.#value };

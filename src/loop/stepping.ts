@@ -27,7 +27,10 @@ export interface Stepper extends Runnable {
 }
 
 /** The error of a cancellation that arrives at a wait for `awaited`. */
-export function cancellationFor(awaited: Future<unknown> | null, reason: unknown): unknown {
+export function cancellationFor(
+  awaited: Future<unknown> | null,
+  reason: unknown,
+): unknown {
   // A cancellation that is there already goes first, with its own reason. Any
   // other failure of what was awaited stays unseen, for somebody else to look at.
   if (awaited !== null && awaited.done()) {
@@ -71,7 +74,9 @@ export function suspend(
     lastYielded.future = null;
     stepper.waitingOn = target;
     target["addWaiter"](stepper);
-    if (stepper.interruption === CANCEL && target.cancel(stepper.interruptReason)) {
+    if (
+      stepper.interruption === CANCEL && target.cancel(stepper.interruptReason)
+    ) {
       stepper.interruption = NOT_INTERRUPTED;
       stepper.interruptReason = undefined;
     }
@@ -87,15 +92,25 @@ export function suspend(
 }
 
 /** What is wrong with a value that a generator yielded. */
-function complaint(stepper: Stepper, target: unknown, future: Future<unknown> | null): Error {
-  if (target === stepper) return new MisuseError("Cannot wait for a task in itself");
+function complaint(
+  stepper: Stepper,
+  target: unknown,
+  future: Future<unknown> | null,
+): Error {
+  if (target === stepper) {
+    return new MisuseError("Cannot wait for a task in itself");
+  }
   if (future === target) {
     return new MisuseError(
-      `Cannot wait for ${future!["describe"]()}: it belongs to another event loop`,
+      `Cannot wait for ${
+        future!["describe"]()
+      }: it belongs to another event loop`,
     );
   }
   return new MisuseError(
-    `Cannot wait for ${inspect(target)}: use "yield*" with an operation, future or task, ` +
+    `Cannot wait for ${
+      inspect(target)
+    }: use "yield*" with an operation, future or task, ` +
       `and "yield* until(promise)" with a promise`,
   );
 }

@@ -1,6 +1,6 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
-import { Block } from "./block.ts";
+import { Block, type BlockOptions } from "./block.ts";
 import { inspect } from "./checks.ts";
 import { current, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -32,7 +32,10 @@ export type Coroutine<T> = Generator<Suspension, T, unknown>;
  *
  * @typeParam T What it produces.
  */
-export type TaskBody<T> = (() => Coroutine<T> | PromiseLike<T> | T) | Coroutine<T> | Operation<T>;
+export type TaskBody<T> =
+  | (() => Coroutine<T> | PromiseLike<T> | T)
+  | Coroutine<T>
+  | Operation<T>;
 
 /** How to make a task. */
 export interface TaskOptions {
@@ -65,6 +68,8 @@ class Extras {
   subscription: Subscription | null = null;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
+  /** How many open blocks have been cancelled so that every wait inside throws. */
+  levels = 0;
   /** Enters the async context of the task's creator. */
   enter: (<R>(fn: () => R) => R) | null = null;
 }
@@ -121,7 +126,10 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   private follow(signal: AbortSignal): void {
-    this.extra().subscription = subscribe(signal, () => this.cancel(cancellationBy(signal)));
+    this.extra().subscription = subscribe(
+      signal,
+      () => this.cancel(cancellationBy(signal)),
+    );
   }
 
   private startEagerly(): void {
@@ -165,21 +173,72 @@ export class Task<T> extends Future<T> implements Stepper {
    * Opens a block inside the task: see {@linkcode Block}. This is what timeouts
    * and groups are built from; programs rarely need it.
    *
+   * @param options How the block is cancelled.
    * @returns The block, which the caller has to close.
    */
-  openBlock(): Block {
-    return this.extra().block = new Block(this as Task<unknown>, this.innermostBlock());
+  openBlock(options: BlockOptions = {}): Block {
+    const block = new Block(
+      this as Task<unknown>,
+      this.innermostBlock(),
+      options,
+    );
+    this.extra().block = block;
+    const level = this.levelCancellation();
+    if (level !== null) block["abort"](level);
+    return block;
   }
 
   private innermostBlock(): Block {
-    return this.extra().block ??= new Block(this as Task<unknown>, null);
+    return this.extra().block ??= new Block(this as Task<unknown>, null, {});
   }
 
   private closeBlock(block: Block): void {
     if (this.extras?.block !== block || block.outer === null) {
-      throw new MisuseError("Cannot close a block: it is not the innermost open one of its task");
+      throw new MisuseError(
+        "Cannot close a block: it is not the innermost open one of its task",
+      );
     }
     this.extras.block = block.outer;
+    if (block["levelError"] !== null) this.extras.levels--;
+  }
+
+  /** Cancels a block whose every wait throws from now on. */
+  private cancelLevel(block: Block, reason: unknown): boolean {
+    if (this.done()) return false;
+    if (block["levelError"] !== null) return true;
+    const error = block["levelError"] = cancellation(reason);
+    this.extra().levels++;
+    // From the block inward, as far as no shield is in between.
+    const inward: Block[] = [];
+    for (let at = this.innermostBlock(); at !== block; at = at.outer!) {
+      inward.push(at);
+    }
+    block["abort"](error);
+    for (
+      let at = inward.pop();
+      at !== undefined && !at.shielded;
+      at = inward.pop()
+    ) {
+      at["abort"](error);
+    }
+    this.levelChanged();
+    return true;
+  }
+
+  /** Throws a level cancellation that applies now into what the task waits for. */
+  private levelChanged(): void {
+    const error = this.levelCancellation();
+    if (error !== null && this !== current.task) this.interruptAll(error);
+  }
+
+  /** The level cancellation that applies at this place of the task, if any. */
+  private levelCancellation(): CancelledError | null {
+    if (this.extras === null || this.extras.levels === 0) return null;
+    for (let block = this.extras.block; block !== null; block = block.outer) {
+      if (block["levelError"] !== null) return block["levelError"];
+      if (block.shielded) return null;
+    }
+    return null;
   }
 
   private extra(): Extras {
@@ -233,8 +292,17 @@ export class Task<T> extends Future<T> implements Stepper {
     if (this.done()) return false;
     this.requests++;
     const extras = this.extras;
+    if (extras !== null && extras.block !== null) {
+      abortBlocks(extras.block, block, reason);
+    }
+    this.interruptAll(reason);
+    return true;
+  }
+
+  /** Throws a cancellation into whatever the task waits for, or else into its next wait. */
+  private interruptAll(reason: unknown): void {
+    const extras = this.extras;
     if (extras !== null) {
-      if (extras.block !== null) abortBlocks(extras.block, block, reason);
       if (extras.firstWait !== null) {
         for (let wait: AnyWait | null = extras.firstWait; wait !== null;) {
           const next: AnyWait | null = wait.nextWait;
@@ -242,12 +310,11 @@ export class Task<T> extends Future<T> implements Stepper {
           wait = next;
         }
         // The waits of an async function are all there is to throw into.
-        if (this.promised) return true;
+        if (this.promised) return;
       }
     }
     interrupt(this, reason);
     if (this.promised) this.warnIfStuck();
-    return true;
   }
 
   /**
@@ -264,7 +331,9 @@ export class Task<T> extends Future<T> implements Stepper {
         this.interruption = NOT_INTERRUPTED;
         this.interruptReason = undefined;
       }
-      for (let block = this.extras?.block ?? null; block !== null; block = block.outer) {
+      const extras = this.extras;
+      if (extras === null || extras.levels > 0) return 0;
+      for (let block = extras.block; block !== null; block = block.outer) {
         block["renew"]();
       }
     }
@@ -286,7 +355,9 @@ export class Task<T> extends Future<T> implements Stepper {
    * @throws {MisuseError} Always.
    */
   override setResult(_value: T): never {
-    throw new MisuseError(`Cannot set the result of ${this.describe()}: its body decides it`);
+    throw new MisuseError(
+      `Cannot set the result of ${this.describe()}: its body decides it`,
+    );
   }
 
   /**
@@ -295,7 +366,9 @@ export class Task<T> extends Future<T> implements Stepper {
    * @throws {MisuseError} Always.
    */
   override setException(_error: unknown): never {
-    throw new MisuseError(`Cannot set the exception of ${this.describe()}: its body decides it`);
+    throw new MisuseError(
+      `Cannot set the exception of ${this.describe()}: its body decides it`,
+    );
   }
 
   /**
@@ -344,8 +417,15 @@ export class Task<T> extends Future<T> implements Stepper {
       return;
     }
     current.task = null;
-    if (step.done === true) this.endWithValue(step.value);
-    else suspend(this, step.value, lastYielded);
+    if (step.done === true) {
+      this.endWithValue(step.value);
+      return;
+    }
+    suspend(this, step.value, lastYielded);
+    if (this.extras !== null && this.extras.levels > 0) {
+      const level = this.levelCancellation();
+      if (level !== null) interrupt(this, level);
+    }
   }
 
   /** The first step: finds out what the body is. */
@@ -380,8 +460,9 @@ export class Task<T> extends Future<T> implements Stepper {
     if (isGenerator(product)) {
       this.coroutine = product as Iterator<Suspension, T, unknown>;
       this.run();
-    } else if (isThenable(product)) this.startPromise(product as PromiseLike<T>);
-    else this.endWithValue(product as T);
+    } else if (isThenable(product)) {
+      this.startPromise(product as PromiseLike<T>);
+    } else this.endWithValue(product as T);
   }
 
   private runOwned(body: () => unknown): unknown {
@@ -392,15 +473,22 @@ export class Task<T> extends Future<T> implements Stepper {
   private startPromise(promise: PromiseLike<T>): void {
     this.promised = true;
     this.loop["asyncTaskStarted"]();
-    if (this.extras === null || this.extras.firstWait === null) this.loop["wentOutside"]();
-    promise.then((value) => this.promiseSettled(() => this.endWithValue(value)), (error) => {
-      this.promiseSettled(() => this.endWithError(error));
-    });
+    if (this.extras === null || this.extras.firstWait === null) {
+      this.loop["wentOutside"]();
+    }
+    promise.then(
+      (value) => this.promiseSettled(() => this.endWithValue(value)),
+      (error) => {
+        this.promiseSettled(() => this.endWithError(error));
+      },
+    );
   }
 
   private promiseSettled(end: () => void): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.extras === null || this.extras.firstWait === null) this.loop["cameInside"]();
+    if (this.extras === null || this.extras.firstWait === null) {
+      this.loop["cameInside"]();
+    }
     this.loop["asyncTaskEnded"]();
     end();
   }
@@ -460,7 +548,13 @@ export class Task<T> extends Future<T> implements Stepper {
 
   /** A cancellation that came while no operation was waited for, to be thrown now. */
   private takePendingCancellation(): { reason: unknown } | undefined {
-    if (this.interruption !== CANCEL || this.coroutine !== null) return undefined;
+    if (this.extras !== null && this.extras.levels > 0) {
+      const level = this.levelCancellation();
+      if (level !== null) return { reason: level };
+    }
+    if (this.interruption !== CANCEL || this.coroutine !== null) {
+      return undefined;
+    }
     const reason = this.interruptReason;
     this.interruption = NOT_INTERRUPTED;
     this.interruptReason = undefined;
@@ -497,7 +591,11 @@ export class Task<T> extends Future<T> implements Stepper {
   private describeWait(): string {
     if (this.waitingOn !== null) return this.waitingOn["describe"]();
     const waits: string[] = [];
-    for (let wait = this.extras?.firstWait ?? null; wait !== null; wait = wait.nextWait) {
+    for (
+      let wait = this.extras?.firstWait ?? null;
+      wait !== null;
+      wait = wait.nextWait
+    ) {
       waits.push(wait.describe());
     }
     if (waits.length > 0) return waits.join(" and ");
@@ -518,10 +616,23 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 }
 
+/** The error for a reason, which may be one already. */
+function cancellation(reason: unknown): CancelledError {
+  return reason instanceof CancelledError ? reason : new CancelledError(reason);
+}
+
 /** Aborts the signals from the innermost block out to `last`, or all of them. */
-function abortBlocks(innermost: Block, last: Block | null, reason: unknown): void {
-  const error = reason instanceof CancelledError ? reason : new CancelledError(reason);
-  for (let block: Block | null = innermost; block !== null; block = block.outer) {
+function abortBlocks(
+  innermost: Block,
+  last: Block | null,
+  reason: unknown,
+): void {
+  const error = cancellation(reason);
+  for (
+    let block: Block | null = innermost;
+    block !== null;
+    block = block.outer
+  ) {
     block["abort"](error);
     if (block === last) return;
   }
@@ -535,13 +646,16 @@ function isGenerator(value: unknown): boolean {
 }
 
 function isThenable(value: unknown): boolean {
-  return (typeof value === "object" || typeof value === "function") && value !== null &&
+  return (typeof value === "object" || typeof value === "function") &&
+    value !== null &&
     typeof (value as { then?: unknown }).then === "function";
 }
 
 /** Throws unless `body` is something a task can run. */
 export function checkBody(body: unknown, what: string): void {
-  if (typeof body === "function" || body instanceof Operation || isGenerator(body)) return;
+  if (
+    typeof body === "function" || body instanceof Operation || isGenerator(body)
+  ) return;
   const hint = isThenable(body) ? ", pass () => work() instead of work()" : "";
   throw new TypeError(
     `Cannot ${what} as its body must be a generator function, an async function, a coroutine or an operation: received ${

@@ -90,17 +90,25 @@ export class TaskLocal<T> {
   set(value: T): Disposable {
     const task = findTask();
     if (task === null) {
-      throw new MisuseError("Cannot set a task-local value: no task is running");
+      throw new MisuseError(
+        "Cannot set a task-local value: no task is running",
+      );
     }
     const before = this.get();
-    task["locals"] = { local: this as TaskLocal<unknown>, value, next: without(task["locals"], this) };
+    task["locals"] = {
+      local: this as TaskLocal<unknown>,
+      value,
+      next: without(task["locals"], this),
+    };
     let undone = false;
     return {
       [Symbol.dispose]: () => {
         if (undone) return;
         undone = true;
         if (findTask() !== task) {
-          throw new MisuseError("Cannot set back a task-local value: another task is running");
+          throw new MisuseError(
+            "Cannot set back a task-local value: another task is running",
+          );
         }
         this.set(before);
       },
@@ -109,7 +117,10 @@ export class TaskLocal<T> {
 }
 
 /** The chain without the value of `local`, so that setting again and again does not lengthen it. */
-function without<T>(chain: LocalValue | null, local: TaskLocal<T>): LocalValue | null {
+function without<T>(
+  chain: LocalValue | null,
+  local: TaskLocal<T>,
+): LocalValue | null {
   for (let at = chain; at !== null; at = at.next) {
     if (at.local !== local) continue;
     // Rebuild what stood before it. The chain is shared and never changed.

@@ -17,7 +17,9 @@ export class UnstartedRecord {
   constructor(name: string, loop: EventLoop | null) {
     this.name = name;
     this.loop = loop;
-    this.stack = loop?.debug === true ? new Error(`Creation of ${name}`).stack : undefined;
+    this.stack = loop?.debug === true
+      ? new Error(`Creation of ${name}`).stack
+      : undefined;
     loop?.["unstarted"].add(this);
   }
 
@@ -30,16 +32,23 @@ export class UnstartedRecord {
 const registry = new Registry<UnstartedRecord>((record) => {
   const { loop } = record;
   // Once the loop has closed it has reported all of its own.
-  if (loop !== null && loop["unstarted"].delete(record)) loop["reportUnstarted"](record);
+  if (loop !== null && loop["unstarted"].delete(record)) {
+    loop["reportUnstarted"](record);
+  }
 });
 
 /** Watches a new operation, as long as there is a loop to report to. */
-export function track(operation: WeakKey, name: string): UnstartedRecord | null {
+export function track(
+  operation: WeakKey,
+  name: string,
+): UnstartedRecord | null {
   const loop = findLoop();
   if (loop === null) return null;
   const record = new UnstartedRecord(name, loop);
   registry.register(operation, record);
-  if (++tracking.count >= WATCHED_MAX && tracking.debugLoops === 0) tracking.wanted = false;
+  if (++tracking.count >= WATCHED_MAX && tracking.debugLoops === 0) {
+    tracking.wanted = false;
+  }
   return record;
 }
 

@@ -51,10 +51,15 @@ export function until<T>(
       }`,
     );
   }
-  return new Operation<T>(() => waitFor(source), { ...options, name: "until()" });
+  return new Operation<T>(() => waitFor(source), {
+    ...options,
+    name: "until()",
+  });
 }
 
-function* waitFor<T>(source: PromiseLike<T> | (() => PromiseLike<T>)): Coroutine<T> {
+function* waitFor<T>(
+  source: PromiseLike<T> | (() => PromiseLike<T>),
+): Coroutine<T> {
   const loop = getRunningLoop();
   const promise = typeof source === "function" ? call(source) : source;
   const future = new Future<T>(loop, "a promise in until()");
@@ -71,7 +76,9 @@ function* waitFor<T>(source: PromiseLike<T> | (() => PromiseLike<T>)): Coroutine
 
 /** Calls `source` so that what it awaits finds the current task again. */
 function call<T>(source: () => PromiseLike<T>): PromiseLike<T> {
-  const promise = current.task === null ? source() : runOwned(current.task, source);
+  const promise = current.task === null
+    ? source()
+    : runOwned(current.task, source);
   if (typeof promise?.then !== "function") {
     throw new TypeError(
       `Cannot wait until a promise settles as source must return a promise: received ${
@@ -123,6 +130,8 @@ const reactions = new WeakMap<PromiseLike<unknown>, Reaction<unknown>>();
 
 function reactionOf(promise: PromiseLike<unknown>): Reaction<unknown> {
   let reaction = reactions.get(promise);
-  if (reaction === undefined) reactions.set(promise, reaction = new Reaction(promise));
+  if (reaction === undefined) {
+    reactions.set(promise, reaction = new Reaction(promise));
+  }
   return reaction;
 }

@@ -51,7 +51,9 @@ export class Heap<T> implements Iterable<T> {
     for (let index = 0;;) {
       let child = 2 * index + 1;
       if (child >= length) break;
-      if (child + 1 < length && this.#before(values[child + 1]!, values[child]!)) child++;
+      if (
+        child + 1 < length && this.#before(values[child + 1]!, values[child]!)
+      ) child++;
       if (!this.#before(values[child]!, last)) break;
       path.push(child);
       index = child;

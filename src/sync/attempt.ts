@@ -39,6 +39,8 @@ export abstract class AttemptOperation<T> extends Operation<T> {
   }
 
   return(value: T): IteratorResult<Suspension, T> {
-    return this.#waiting === null ? { done: true, value } : this.#waiting.return(value);
+    return this.#waiting === null
+      ? { done: true, value }
+      : this.#waiting.return(value);
   }
 }

@@ -1,4 +1,8 @@
-import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
+import {
+  QueueEmptyError,
+  QueueFullError,
+  QueueShutDownError,
+} from "../errors.ts";
 import { checkFunction } from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
@@ -65,7 +69,8 @@ class PriorityStore<T> implements Store<T> {
  *
  * @typeParam T What the items are.
  */
-export abstract class BaseQueue<T> implements AsyncIterable<T>, OperationIterable<T> {
+export abstract class BaseQueue<T>
+  implements AsyncIterable<T>, OperationIterable<T> {
   /** How many items fit in; `Infinity` if there is no limit. */
   readonly maxSize: number;
   readonly #store: Store<T>;
@@ -82,9 +87,14 @@ export abstract class BaseQueue<T> implements AsyncIterable<T>, OperationIterabl
    */
   constructor(maxSize: number, store: Store<T>) {
     if (typeof maxSize !== "number") {
-      throw new TypeError(`Cannot create a queue as maxSize must be a number: received ${maxSize}`);
+      throw new TypeError(
+        `Cannot create a queue as maxSize must be a number: received ${maxSize}`,
+      );
     }
-    if (Number.isNaN(maxSize) || (maxSize !== Infinity && !Number.isInteger(maxSize))) {
+    if (
+      Number.isNaN(maxSize) ||
+      (maxSize !== Infinity && !Number.isInteger(maxSize))
+    ) {
       throw new RangeError(
         `Cannot create a queue as maxSize must be an integer or Infinity: received ${maxSize}`,
       );
@@ -219,7 +229,9 @@ export abstract class BaseQueue<T> implements AsyncIterable<T>, OperationIterabl
    */
   taskDone(): void {
     if (this.#unfinished === 0) {
-      throw new RangeError("Cannot finish an item: taskDone() was called more often than put()");
+      throw new RangeError(
+        "Cannot finish an item: taskDone() was called more often than put()",
+      );
     }
     if (--this.#unfinished === 0) this.#wakeJoiners();
   }
@@ -268,7 +280,9 @@ export abstract class BaseQueue<T> implements AsyncIterable<T>, OperationIterabl
         try {
           return { done: false, value: yield* queue.get() };
         } catch (error) {
-          if (error instanceof QueueShutDownError) return { done: true, value: undefined };
+          if (error instanceof QueueShutDownError) {
+            return { done: true, value: undefined };
+          }
           throw error;
         }
       }, { name: "Queue.get()" });
@@ -294,12 +308,16 @@ class GetOperation<T> extends AttemptOperation<T> {
   readonly #queue: BaseQueue<T>;
 
   constructor(queue: BaseQueue<T>, options: WaitOptions) {
-    super(options.signal === undefined ? GET : { ...GET, signal: options.signal });
+    super(
+      options.signal === undefined ? GET : { ...GET, signal: options.signal },
+    );
     this.#queue = queue;
   }
 
   protected attempt(): IteratorReturnResult<T> | undefined {
-    return this.#queue.empty() ? undefined : { done: true, value: this.#queue["takeItem"]() };
+    return this.#queue.empty()
+      ? undefined
+      : { done: true, value: this.#queue["takeItem"]() };
   }
 
   protected wait(): Coroutine<T> {
@@ -312,7 +330,9 @@ class PutOperation<T> extends AttemptOperation<void> {
   readonly #item: T;
 
   constructor(queue: BaseQueue<T>, item: T, options: WaitOptions) {
-    super(options.signal === undefined ? PUT : { ...PUT, signal: options.signal });
+    super(
+      options.signal === undefined ? PUT : { ...PUT, signal: options.signal },
+    );
     this.#queue = queue;
     this.#item = item;
   }
@@ -396,7 +416,10 @@ export class PriorityQueue<T> extends BaseQueue<T> {
    * @throws {TypeError} If `maxSize` is not a number or `compare` not a function.
    * @throws {RangeError} If `maxSize` is neither an integer nor `Infinity`.
    */
-  constructor(maxSize = Infinity, compare: (a: T, b: T) => number = compareByLess) {
+  constructor(
+    maxSize = Infinity,
+    compare: (a: T, b: T) => number = compareByLess,
+  ) {
     checkFunction(compare, "create a queue", "compare");
     super(maxSize, new PriorityStore<T>(compare));
   }

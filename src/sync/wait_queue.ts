@@ -63,7 +63,9 @@ export class WaitQueue {
     if (this.#loop === null) this.#loop = loop;
     else if (this.#loop !== loop) {
       if (this.#waiters.length > 0) {
-        throw new MisuseError(`Cannot wait for ${this.#label}: it is in use on another event loop`);
+        throw new MisuseError(
+          `Cannot wait for ${this.#label}: it is in use on another event loop`,
+        );
       }
       this.#loop = loop;
     }
@@ -93,7 +95,11 @@ export class WaitQueue {
 
   /** Wakes the first who has not been woken or cancelled, and takes it out, and all before it; false if there is none. */
   shiftFirst(): boolean {
-    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) {
+    for (
+      let waiter = this.#waiters.shift();
+      waiter !== undefined;
+      waiter = this.#waiters.shift()
+    ) {
       if (waiter.done()) continue;
       waiter.setResult();
       return true;
