@@ -19,7 +19,10 @@ await run(function* () {
   loop.setExceptionHandler((_loop, { message, creationStack }) => {
     reports.push(message);
     console.log(message);
-    XX;
+    const here = creationStack?.split("\n").find((line) =>
+      line.includes(import.meta.url)
+    );
+    console.log(`  scheduled ${here?.trim()}`);
   });
   loop.callSoon(resizeImage);
   yield* sleep(20);

@@ -157,6 +157,7 @@ Deno.test(
       () => createHost("poll"),
       () => Pipe.open(),
       () => new EpollHost().watch(0, 1),
+      () => new EpollHost().park(1e9, true),
     ];
     for (const attempt of attempts) {
       try {
@@ -179,7 +180,7 @@ Deno.test(
         "\n",
       );
       assertEquals(auto, "portable");
-      assertEquals(refusals.length, 4);
+      assertEquals(refusals.length, 5);
       for (const refusal of refusals) {
         assert(
           refusal.startsWith(

@@ -193,6 +193,7 @@ export class EventLoop implements AsyncDisposable {
   // Other files of this folder use private members as loop["member"]: what they
   // share is no part of the interface, but is checked by the compiler.
   private readonly host: Host;
+  private readonly virtual: boolean;
   private readonly ready: RingBuffer<Runnable> = new RingBuffer();
   private readonly timers: TimerQueue<TimerHandle> = new TimerQueue();
   private readonly descriptors: Descriptors;
@@ -233,6 +234,8 @@ export class EventLoop implements AsyncDisposable {
 
   // The turn.
   private turns = 0;
+  /** Handles of this turn that have not had their chunk yet. */
+  private batch = 0;
   private turnsToLook = 0;
   private handlesToLook = 0;
   private handlesPerLook = 64;
@@ -265,6 +268,7 @@ export class EventLoop implements AsyncDisposable {
   /** Futures that failed in this turn and the one before; most are looked at by then. */
   private freshFailures: Future<unknown>[] = [];
   private agingFailures: Future<unknown>[] = [];
+  private anyFailures = false;
   private creationStacks: WeakMap<WeakKey, string> | null = null;
 
   /**
@@ -309,6 +313,7 @@ export class EventLoop implements AsyncDisposable {
       );
     }
     this.host = typeof host === "string" ? createHost(host) : host;
+    this.virtual = this.host.virtual;
     this.overridden = this.callSoon !== EventLoop.prototype.callSoon ||
       this.callAt !== EventLoop.prototype.callAt;
     this.inheritsContext = asyncContext === "inherit";
@@ -782,13 +787,13 @@ export class EventLoop implements AsyncDisposable {
   private turn(): void {
     if (
       --this.turnsToLook <= 0 || this.handlesToLook <= 0 ||
-      this.ready.length === 0 ||
-      this.host.virtual
+      this.ready.length === 0 || this.virtual
     ) {
       if (!this.look()) return;
     }
     this.turns++;
-    this.runBatch(this.ready.length);
+    this.batch = this.ready.length;
+    this.runBatch();
   }
 
   /** Steps 1 to 3 of a turn; false if the loop is parked or the gate is open. */
@@ -822,39 +827,50 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
-  /** Steps 4 and 5: runs `count` handles, and whatever the end of the turn brings. */
-  private runBatch(count: number): void {
-    const ready = this.ready;
+  /** Step 4: runs what is left of the batch, unless the gate has to open first. */
+  private readonly runBatch = (): void => {
     current.loop = this;
-    while (count > 0) {
-      let chunk = count < this.handlesToLook
-        ? count
-        : Math.max(this.handlesToLook, 1);
-      count -= chunk;
+    while (this.batch > this.handlesToLook) {
+      const chunk = Math.max(this.handlesToLook, 1);
+      this.batch -= chunk;
       this.handlesToLook -= chunk;
-      this.handlesSinceYield += chunk;
-      for (; chunk > 0; chunk--) {
-        const runnable = ready.shift()!;
-        try {
-          if (this.debugging) this.runTimed(runnable);
-          else runnable.run();
-        } catch (error) {
-          this.runnableFailed(runnable, error);
-        }
-      }
+      this.runHandles(chunk);
       // The gate may open between two handles of a long turn. Their order stays
       // the same. Not so on a virtual host, whose turns depend on no clock.
-      if (count > 0 && !this.host.virtual && this.gateIsDue(this.host.now())) {
+      if (this.virtual) this.handlesToLook = HANDLES_PER_LOOK_MAX;
+      else if (this.gateIsDue(this.host.now())) {
         current.loop = null;
-        this.openGate(() => this.runBatch(count));
+        this.openGate(this.runBatch);
         return;
       }
     }
+    this.handlesToLook -= this.batch;
+    this.runHandles(this.batch);
     current.loop = null;
-    this.turnsSinceYield++;
-    if (this.freshFailures.length > 0 || this.agingFailures.length > 0) {
-      this.ageFailures();
+    this.endTurn();
+  };
+
+  private runHandles(count: number): void {
+    this.handlesSinceYield += count;
+    if (this.debugging) {
+      this.runHandlesTimed(count);
+      return;
     }
+    const ready = this.ready;
+    for (; count > 0; count--) {
+      const runnable = ready.shift()!;
+      try {
+        runnable.run();
+      } catch (error) {
+        this.runnableFailed(runnable, error);
+      }
+    }
+  }
+
+  /** Step 5, and what comes before the next turn. */
+  private endTurn(): void {
+    this.turnsSinceYield++;
+    if (this.anyFailures) this.ageFailures();
     if (this.stopping) {
       this.leave();
       return;
@@ -895,7 +911,7 @@ export class EventLoop implements AsyncDisposable {
 
   /** Whether the loop has had the thread for long enough; also measures how long handles take. */
   private gateIsDue(nowMs: number): boolean {
-    if (this.host.virtual) {
+    if (this.virtual) {
       return this.handlesSinceYield >= GATE_HANDLES_VIRTUAL;
     }
     const tookMs = nowMs - this.lookedAtMs;
@@ -969,7 +985,7 @@ export class EventLoop implements AsyncDisposable {
     this.parked = false;
     this.deadlockAtMs = Infinity;
     this.host.unpark();
-    if (!this.host.virtual) this.wokenAtMs = this.lookedAtMs = this.host.now();
+    if (!this.virtual) this.wokenAtMs = this.lookedAtMs = this.host.now();
     detached(this.hop);
   }
 
@@ -1035,12 +1051,12 @@ export class EventLoop implements AsyncDisposable {
 
   private deadlockPolicy(): DeadlockPolicy {
     if (this.deadlock !== undefined) return this.deadlock;
-    if (this.host.virtual) return "error";
+    if (this.virtual) return "error";
     return this.debugging ? "report" : "ignore";
   }
 
   private watchesForDeadlock(): boolean {
-    return !this.host.virtual && !this.deadlockReported && this.taskCount > 0 &&
+    return !this.virtual && !this.deadlockReported && this.taskCount > 0 &&
       this.asyncOutside === 0 && this.outside === 0 &&
       this.descriptors.size === 0 &&
       this.signals.size === 0 && this.deadlockPolicy() !== "ignore";
@@ -1381,6 +1397,7 @@ export class EventLoop implements AsyncDisposable {
   /** A future has failed. Whoever waits for it looks at the error in the next turn or so. */
   private noteFailure(future: Future<unknown>): void {
     this.freshFailures.push(future);
+    this.anyFailures = true;
   }
 
   private ageFailures(): void {
@@ -1389,6 +1406,7 @@ export class EventLoop implements AsyncDisposable {
     }
     this.agingFailures = this.freshFailures;
     this.freshFailures = [];
+    this.anyFailures = this.agingFailures.length > 0;
   }
 
   private reportFailure(record: FailureRecord): void {
@@ -1445,6 +1463,17 @@ export class EventLoop implements AsyncDisposable {
   set slowCallbackMs(slowCallbackMs: number) {
     checkNotNegative(slowCallbackMs, "set slowCallbackMs", "slowCallbackMs");
     this.slowMs = slowCallbackMs;
+  }
+
+  private runHandlesTimed(count: number): void {
+    for (; count > 0; count--) {
+      const runnable = this.ready.shift()!;
+      try {
+        this.runTimed(runnable);
+      } catch (error) {
+        this.runnableFailed(runnable, error);
+      }
+    }
   }
 
   private runTimed(runnable: Runnable): void {

@@ -15,6 +15,8 @@ import {
 import type { Task } from "./task.ts";
 import { track, tracking, type UnstartedRecord } from "./unstarted.ts";
 
+const STARTED = Symbol("started");
+
 /** What every wait takes as its last argument. */
 export interface WaitOptions {
   /** Ends the wait when it aborts, by throwing the signal's reason at the waiter. */
@@ -62,10 +64,9 @@ export interface OperationOptions extends WaitOptions {
 export class Operation<T>
   implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
   private readonly body: (() => Iterator<Suspension, T, unknown>) | undefined;
-  private started = false;
-  private readonly signal: AbortSignal | undefined;
-  private readonly label: string;
-  private readonly record: UnstartedRecord | null;
+  private readonly options: OperationOptions;
+  /** What to report if nobody ever waits; null if nothing. */
+  private record: UnstartedRecord | typeof STARTED | null;
 
   /**
    * Makes an operation. Nothing runs yet.
@@ -88,9 +89,12 @@ export class Operation<T>
       checkSignal(options.signal, "make an operation");
     }
     this.body = body;
-    this.signal = options.signal;
-    this.label = options.name ?? "an operation";
+    this.options = options;
     this.record = tracking.wanted ? track(this, this.label) : null;
+  }
+
+  private get label(): string {
+    return this.options.name ?? "an operation";
   }
 
   /**
@@ -108,13 +112,14 @@ export class Operation<T>
    * @throws {MisuseError} If it was started before.
    */
   protected start(): void {
-    if (this.started) {
+    const record = this.record;
+    if (record === STARTED) {
       throw new MisuseError(
         `Cannot wait for ${this.label} a second time: an operation starts once, make a new one`,
       );
     }
-    this.started = true;
-    if (this.record !== null) this.record.started();
+    this.record = STARTED;
+    if (record !== null) record.started();
   }
 
   /**
@@ -125,9 +130,8 @@ export class Operation<T>
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
-    return this.signal === undefined
-      ? this.begin()
-      : guarded(this.signal, () => this.begin());
+    const { signal } = this.options;
+    return signal === undefined ? this.begin() : guarded(signal, () => this.begin());
   }
 
   /**

@@ -69,6 +69,9 @@ const BARE_YIELD: IteratorResult<Suspension, never> = {
   value: undefined,
 };
 
+/** The end of a wait that gives nothing. Never written to. */
+const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
 /** Waits for one turn. Its own iterator. */
 class YieldOperation<T> extends Operation<T> {
   readonly #value: T;
@@ -87,9 +90,14 @@ class YieldOperation<T> extends Operation<T> {
   }
 
   next(): IteratorResult<Suspension, T> {
-    if (this.#yielded) return { done: true, value: this.#value };
-    this.#yielded = true;
-    return BARE_YIELD;
+    if (!this.#yielded) {
+      this.#yielded = true;
+      return BARE_YIELD;
+    }
+    const value = this.#value;
+    return value === undefined
+      ? DONE as IteratorReturnResult<T>
+      : { done: true, value };
   }
 
   throw(error: unknown): never {
@@ -105,7 +113,7 @@ class YieldOperation<T> extends Operation<T> {
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    if (this["signal"] !== undefined) {
+    if (this["options"].signal !== undefined) {
       return super.waitIn(task, onFulfilled, onRejected);
     }
     this.start();
