@@ -1,8 +1,18 @@
 /** Runs `callback` when the current microtask is done: 15 to 20 ns. */
 export const microtask: (callback: () => void) => void = queueMicrotask;
 
-/** Runs `callback` in the next pass of the runtime's own event loop. */
-export const macrotask: (callback: () => void) => void = setImmediate;
+let immediate: ((callback: () => void) => unknown) | undefined;
+
+/**
+ * Runs `callback` in the next pass of the runtime's own event loop.
+ *
+ * `setImmediate` is looked up on first use: that loads the runtime's Node layer,
+ * which takes some five milliseconds that a short program need not spend.
+ */
+export function macrotask(callback: () => void): void {
+  immediate ??= setImmediate;
+  immediate(callback);
+}
 
 let submit: () => void;
 const detachedCallbacks: (() => void)[] = [];

@@ -1,3 +1,4 @@
+import { OsError } from "../errors.ts";
 import { type Host, READABLE, WRITABLE } from "../host/host.ts";
 import { inspect } from "./checks.ts";
 import { Handle, type Runnable } from "./handle.ts";
@@ -85,7 +86,15 @@ export class Descriptors {
     const remaining = (watched.reader === null ? 0 : READABLE) |
       (watched.writer === null ? 0 : WRITABLE);
     if (remaining === 0) this.#watched.delete(fd);
-    this.#host.watch(fd, remaining);
+    try {
+      this.#host.watch(fd, remaining);
+    } catch (error) {
+      // The descriptor was closed first. Nothing is watched under its number now.
+      if (!(error instanceof OsError)) throw error;
+      watched.reader?.cancel();
+      watched.writer?.cancel();
+      this.#watched.delete(fd);
+    }
     return true;
   }
 

@@ -25,14 +25,10 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
   protected readonly loop: EventLoop;
   /** The task that waits; null if nobody's cancellation concerns this wait. */
   protected readonly task: Task<unknown> | null;
-  /** Neighbours in the task's list of waits; kept by the task. */
-  nextWait: Wait<unknown, unknown, unknown> | null = null;
-  previousWait: Wait<unknown, unknown, unknown> | null = null;
-  private readonly onFulfilled: OnFulfilled<T, A>;
+  private onFulfilled: OnFulfilled<T, A>;
   private readonly onRejected: OnRejected<B>;
   private derived: PromiseWithResolvers<A | B> | null = null;
   private state = WAITING;
-  private outcome: unknown = undefined;
 
   constructor(
     loop: EventLoop,
@@ -108,7 +104,9 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
 
   private settle(state: number, outcome: unknown): void {
     this.state = state;
-    this.outcome = outcome;
+    // The callback has done its duty. Its place serves for the outcome, which
+    // somebody may ask for later.
+    this.onFulfilled = outcome as OnFulfilled<T, A>;
     this.derived?.[state === FULFILLED ? "resolve" : "reject"](
       outcome as A | B,
     );
@@ -120,7 +118,7 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
   ): Promise<C | D> {
     if (this.derived === null) {
       this.derived = Promise.withResolvers();
-      if (this.state !== WAITING) this.settle(this.state, this.outcome);
+      if (this.state !== WAITING) this.settle(this.state, this.onFulfilled);
     }
     return this.derived.promise.then(onFulfilled, onRejected);
   }

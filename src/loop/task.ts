@@ -62,9 +62,8 @@ let idLast = 0;
 class Extras {
   /** The innermost open block, or that of the whole task. */
   block: Block | null = null;
-  /** First and last of what async functions of this task wait for. */
-  firstWait: AnyWait | null = null;
-  lastWait: AnyWait | null = null;
+  /** What async functions of this task wait for: most often one thing at a time. */
+  waits: AnyWait | Set<AnyWait> | null = null;
   subscription: Subscription | null = null;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
@@ -303,12 +302,8 @@ export class Task<T> extends Future<T> implements Stepper {
   private interruptAll(reason: unknown): void {
     const extras = this.extras;
     if (extras !== null) {
-      if (extras.firstWait !== null) {
-        for (let wait: AnyWait | null = extras.firstWait; wait !== null;) {
-          const next: AnyWait | null = wait.nextWait;
-          wait.interrupt(reason);
-          wait = next;
-        }
+      if (extras.waits !== null) {
+        for (const wait of listWaits(extras)) wait.interrupt(reason);
         // The waits of an async function are all there is to throw into.
         if (this.promised) return;
       }
@@ -473,7 +468,7 @@ export class Task<T> extends Future<T> implements Stepper {
   private startPromise(promise: PromiseLike<T>): void {
     this.promised = true;
     this.loop["asyncTaskStarted"]();
-    if (this.extras === null || this.extras.firstWait === null) {
+    if (this.extras === null || this.extras.waits === null) {
       this.loop["wentOutside"]();
     }
     promise.then(
@@ -486,7 +481,7 @@ export class Task<T> extends Future<T> implements Stepper {
 
   private promiseSettled(end: () => void): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.extras === null || this.extras.firstWait === null) {
+    if (this.extras === null || this.extras.waits === null) {
       this.loop["cameInside"]();
     }
     this.loop["asyncTaskEnded"]();
@@ -526,11 +521,7 @@ export class Task<T> extends Future<T> implements Stepper {
     this.extras = null;
     extras.subscription?.unsubscribe();
     extras.warning?.cancel();
-    for (let wait = extras.firstWait; wait !== null;) {
-      const next: AnyWait | null = wait.nextWait;
-      wait.abandon();
-      wait = next;
-    }
+    for (const wait of listWaits(extras)) wait.abandon();
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
@@ -563,41 +554,33 @@ export class Task<T> extends Future<T> implements Stepper {
 
   private enterWait(wait: AnyWait): void {
     const extras = this.extra();
-    wait.previousWait = extras.lastWait;
-    if (extras.lastWait !== null) extras.lastWait.nextWait = wait;
-    else {
-      extras.firstWait = wait;
+    const { waits } = extras;
+    if (waits === null) {
+      extras.waits = wait;
       if (this.promised) this.loop["cameInside"]();
       if (extras.warning !== null) {
         extras.warning.cancel();
         extras.warning = null;
       }
-    }
-    extras.lastWait = wait;
+    } else if (waits instanceof Set) waits.add(wait);
+    else extras.waits = new Set([waits, wait]);
   }
 
   private leaveWait(wait: AnyWait): void {
     const extras = this.extras;
-    if (extras === null) return; // the task has ended, and dropped the list
-    if (wait.previousWait !== null) wait.previousWait.nextWait = wait.nextWait;
-    else extras.firstWait = wait.nextWait;
-    if (wait.nextWait !== null) wait.nextWait.previousWait = wait.previousWait;
-    else extras.lastWait = wait.previousWait;
-    wait.previousWait = wait.nextWait = null;
-    if (extras.firstWait === null && this.promised) this.loop["wentOutside"]();
+    if (extras === null) return; // the task has ended, and dropped them all
+    const { waits } = extras;
+    if (waits !== wait) {
+      if (!(waits instanceof Set) || !waits.delete(wait) || waits.size > 0) return;
+    }
+    extras.waits = null;
+    if (this.promised) this.loop["wentOutside"]();
   }
 
   /** What the task waits for, in words. */
   private describeWait(): string {
     if (this.waitingOn !== null) return this.waitingOn["describe"]();
-    const waits: string[] = [];
-    for (
-      let wait = this.extras?.firstWait ?? null;
-      wait !== null;
-      wait = wait.nextWait
-    ) {
-      waits.push(wait.describe());
-    }
+    const waits = this.extras === null ? [] : listWaits(this.extras).map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }
@@ -614,6 +597,12 @@ export class Task<T> extends Future<T> implements Stepper {
   override get [Symbol.toStringTag](): string {
     return "Task";
   }
+}
+
+/** A list of its own of what a task waits for, as that changes when one is told something. */
+function listWaits(extras: Extras): AnyWait[] {
+  const { waits } = extras;
+  return waits === null ? [] : waits instanceof Set ? [...waits] : [waits];
 }
 
 /** The error for a reason, which may be one already. */
