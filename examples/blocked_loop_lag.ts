@@ -38,5 +38,5 @@ await run(function* () {
   const usualMs = lagsMs.sort((a, b) => a - b)[lagsMs.length >> 1]!;
   console.log(`usual lag: ${usualMs.toFixed(2)} ms`);
   console.log(`worst lag: ${worstMs.toFixed(2)} ms`);
-  assert(worstMs > BLOCKED_MS - EVERY_MS - 1, "the lag was not seen");
+  assert(worstMs > BLOCKED_MS / 2, "the lag was not seen");
 });

@@ -123,14 +123,12 @@ function* cancelAll(tasks: readonly Task<unknown>[]): Coroutine<void> {
 }
 
 async function writeResult(job: Job): Promise<void> {
-  const { concordance, progress: { files, filesDone } } = job;
+  const { concordance, progress: { files, filesDone }, unreadable } = job;
+  const broken = filesDone + unreadable < files;
+  const heading = `Concordance of ${filesDone} of ${amount(files, "file")}` +
+    (broken ? ", and of others as far as they were read" : "");
   await Deno.mkdir(RESULT_FOLDER, { recursive: true });
-  await Deno.writeTextFile(
-    RESULT,
-    concordance.format(
-      `Concordance of ${filesDone} of ${amount(files, "file")}`,
-    ),
-  );
+  await Deno.writeTextFile(RESULT, concordance.format(heading));
   job.written = true;
 }
 

@@ -2,7 +2,8 @@
  * A signal handler that stops a service without breaking off what it does.
  *
  * On SIGTERM the workers are told to take no further job. The one they are at is
- * finished, then the loop stops. Here the program sends the signal to itself.
+ * finished, then the loop stops. Here the program sends the signal to itself,
+ * which needs --allow-run.
  */
 
 import { type Coroutine, newEventLoop, sleep } from "@rota/rota";

@@ -34,7 +34,7 @@ await run(function* () {
   periodic.cancel();
 
   console.log(`ran at ${momentsMs.map((ms) => ms.toFixed(1)).join(", ")} ms`);
-  assert(momentsMs.length > 0 && momentsMs.length <= 10);
+  assert(momentsMs.length > 0);
   for (const [index, ms] of momentsMs.entries()) {
     assert(ms >= (index + 1) * PERIOD_MS, "it ran early");
   }

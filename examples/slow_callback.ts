@@ -6,7 +6,7 @@
  */
 
 import { getRunningLoop, run, sleep } from "@rota/rota";
-import { assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 
 function resizeImage(): void {
   const endMs = performance.now() + 60;
@@ -28,5 +28,8 @@ await run(function* () {
   yield* sleep(20);
 }, { debug: true, slowCallbackMs: 50 });
 
-assertEquals(reports.length, 1);
-assertEquals(reports[0]?.startsWith('Executing callback "resizeImage"'), true);
+assert(
+  reports.some((report) =>
+    report.startsWith('Executing callback "resizeImage" took')
+  ),
+);

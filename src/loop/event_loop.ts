@@ -226,6 +226,7 @@ export class EventLoop implements AsyncDisposable {
   private parked = false;
   /** Whether the host is being asked to wait right now, and might answer at once. */
   private parking = false;
+  private parkingAnew = false;
   private parkedUntilMs = Infinity;
   private parkedHolding = false;
   private aheadMs = AHEAD_MS_FIRST;
@@ -423,7 +424,7 @@ export class EventLoop implements AsyncDisposable {
     );
     if (this.instrumented) this.instrument(timer, callback);
     this.timers.push(timer);
-    if (this.parked && whenMs < this.parkedUntilMs) this.park();
+    if (this.parked && whenMs < this.parkedUntilMs) this.parkAnew();
     return timer;
   }
 
@@ -732,18 +733,9 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
+  /** No turn will come for those who wait outside of tasks: they are told directly. */
   private closeWaits(): void {
-    // What was just queued are the waits of those outside, and they need no
-    // turn: the rest of what the destroyed tasks queued has nobody to run for.
-    for (
-      let runnable = this.ready.shift();
-      runnable !== undefined;
-      runnable = this.ready.shift()
-    ) {
-      if (this.strays.has(runnable as Wait<unknown, unknown, unknown>)) {
-        runnable.run();
-      }
-    }
+    this.ready.clear();
     for (const wait of [...this.strays]) {
       wait.close(
         new LoopClosedError(
@@ -976,9 +968,24 @@ export class EventLoop implements AsyncDisposable {
     const untilMs = this.timers.peekMs();
     const hold = untilMs !== Infinity && this.timers.size > this.unheldTimers;
     if (untilMs !== this.parkedUntilMs || hold !== this.parkedHolding) {
-      this.park();
+      this.parkAnew();
     }
   }
+
+  /**
+   * What the loop waits for was changed from outside while it waits. The host is
+   * told a little later, as what it then does belongs to nobody's async context.
+   */
+  private parkAnew(): void {
+    if (this.parkingAnew) return;
+    this.parkingAnew = true;
+    detached(this.parkIfParked);
+  }
+
+  private readonly parkIfParked = (): void => {
+    this.parkingAnew = false;
+    if (this.parked) this.park();
+  };
 
   /** Somebody outside has queued something while the host waits. */
   private unpark(): void {
@@ -1151,7 +1158,7 @@ export class EventLoop implements AsyncDisposable {
 
   /** A virtual host that stood still for the sake of something outside decides anew. */
   private outsideChanged(): void {
-    if (this.parked && !this.parking) this.park();
+    if (this.parked && !this.parking) this.parkAnew();
   }
 
   private enterStray(wait: Wait<unknown, unknown, unknown>): void {
@@ -1262,7 +1269,7 @@ export class EventLoop implements AsyncDisposable {
     const handle = new Handle(callback, args);
     if (this.instrumented) this.instrument(handle, callback);
     this.descriptors.add(descriptor, direction, handle);
-    if (this.parked) this.park();
+    if (this.parked) this.parkAnew();
     return handle;
   }
 
@@ -1271,7 +1278,7 @@ export class EventLoop implements AsyncDisposable {
     direction: "reader" | "writer",
   ): boolean {
     const removed = this.descriptors.remove(descriptor, direction);
-    if (removed && this.parked) this.park();
+    if (removed && this.parked) this.parkAnew();
     return removed;
   }
 

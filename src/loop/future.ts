@@ -3,6 +3,7 @@ import {
   InvalidStateError,
   LoopClosedError,
 } from "../errors.ts";
+import { microtask } from "../host/ticks.ts";
 import { checkFunction } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { forgetFailure } from "./failures.ts";
@@ -326,12 +327,11 @@ export class Future<T>
       onFulfilled ?? null,
       onRejected ?? null,
     );
-    if (this.loop.isClosed() && !this.done()) {
-      wait.close(
-        new LoopClosedError(
-          `Cannot wait for ${this.describe()}: its loop is closed`,
-        ),
+    if (this.loop.isClosed()) {
+      const error = new LoopClosedError(
+        `Cannot wait for ${this.describe()}: its loop is closed`,
       );
+      microtask(() => wait.close(error));
     } else this.addWaiter(wait);
     return wait;
   }

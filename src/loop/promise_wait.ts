@@ -168,6 +168,11 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     this.reason = reason;
   }
 
+  override close(error: MisuseError): void {
+    if (this.future.done()) this.run();
+    else this.fail(error);
+  }
+
   abandon(): void {
     // The future may be anybody's, so it is left alone.
     this.leave();

@@ -433,31 +433,31 @@ export class Task<T> extends Future<T> implements Stepper {
       this.endWithError(takeInterruption(this));
       return;
     }
-    if (typeof body !== "function") {
-      this.coroutine = (body as Iterable<Suspension, T>)[Symbol.iterator]();
-      this.run();
-      return;
-    }
     current.task = this as Task<unknown>;
     let product: unknown;
     try {
       // A generator function only makes its generator here. Anything else may be
       // an async function, whose continuations have to find their task again.
-      product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+      product = typeof body !== "function"
+        ? body
+        : Object.getPrototypeOf(body) === GeneratorFunctionPrototype
         ? body()
         : this.runOwned(body as () => unknown);
+      if (product instanceof Operation || product instanceof Future) {
+        // What `() => sleep(5)` gives: waited for like in a generator.
+        this.coroutine = (product as Iterable<Suspension, T>)[Symbol.iterator]();
+      } else if (isGenerator(product)) {
+        this.coroutine = product as Iterator<Suspension, T, unknown>;
+      }
     } catch (error) {
       current.task = null;
       this.endWithError(error);
       return;
     }
     current.task = null;
-    if (isGenerator(product)) {
-      this.coroutine = product as Iterator<Suspension, T, unknown>;
-      this.run();
-    } else if (isThenable(product)) {
-      this.startPromise(product as PromiseLike<T>);
-    } else this.endWithValue(product as T);
+    if (this.coroutine !== null) this.run();
+    else if (isThenable(product)) this.startPromise(product as PromiseLike<T>);
+    else this.endWithValue(product as T);
   }
 
   private runOwned(body: () => unknown): unknown {
