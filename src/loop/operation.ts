@@ -131,7 +131,9 @@ export class Operation<T>
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
     const { signal } = this.options;
-    return signal === undefined ? this.begin() : guarded(signal, () => this.begin());
+    return signal === undefined
+      ? this.begin()
+      : guarded(signal, () => this.begin());
   }
 
   /**

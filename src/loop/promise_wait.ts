@@ -14,21 +14,71 @@ const FULFILLED = 1;
 const REJECTED = 2;
 
 /**
+ * What `then` returns: a promise-like whose promise is only made when somebody
+ * calls `then` on it, which `await` never does.
+ */
+export class Outcome<R> implements PromiseLike<R> {
+  private derived: PromiseWithResolvers<R> | null = null;
+  private state = WAITING;
+  private outcome: unknown = undefined;
+
+  /** Whether somebody would get an error. */
+  hasFollower(): boolean {
+    return this.derived !== null;
+  }
+
+  /** Calls what was given to `then`; what comes of it is the outcome. */
+  follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
+    loop["promiseResumed"] = true;
+    let result: unknown;
+    try {
+      result = callback(value);
+    } catch (error) {
+      if (this.derived === null) {
+        loop.callExceptionHandler({
+          message: "A callback given to then() threw",
+          exception: error,
+        });
+      }
+      this.settle(REJECTED, error);
+      return;
+    }
+    this.settle(FULFILLED, result);
+  }
+
+  /** Sets the outcome: FULFILLED or REJECTED, and with what. */
+  settle(state: number, outcome: unknown): void {
+    this.state = state;
+    this.outcome = outcome;
+    if (this.derived === null) return;
+    if (state === FULFILLED) this.derived.resolve(outcome as R);
+    else this.derived.reject(outcome);
+  }
+
+  then<C = R, D = never>(
+    onFulfilled?: ((value: R) => C | PromiseLike<C>) | null,
+    onRejected?: ((reason: unknown) => D | PromiseLike<D>) | null,
+  ): Promise<C | D> {
+    if (this.derived === null) {
+      this.derived = Promise.withResolvers();
+      if (this.state !== WAITING) this.settle(this.state, this.outcome);
+    }
+    return this.derived.promise.then(onFulfilled, onRejected);
+  }
+}
+
+/**
  * One `then` on something of the loop: how an async function waits.
  *
- * It is the runnable that sits in the ready queue, the entry in the list of
- * waits of its task, and the promise-like that `then` returns, in one object.
- * The promise behind that is only made when somebody calls `then` on it, which
- * `await` never does.
+ * It is the runnable that sits in the ready queue, one of the waits of its task,
+ * and the promise-like that `then` returns, in one object.
  */
-export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
+export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   protected readonly loop: EventLoop;
   /** The task that waits; null if nobody's cancellation concerns this wait. */
   protected readonly task: Task<unknown> | null;
-  private onFulfilled: OnFulfilled<T, A>;
+  private readonly onFulfilled: OnFulfilled<T, A>;
   private readonly onRejected: OnRejected<B>;
-  private derived: PromiseWithResolvers<A | B> | null = null;
-  private state = WAITING;
 
   constructor(
     loop: EventLoop,
@@ -36,6 +86,7 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
     onFulfilled: OnFulfilled<T, A>,
     onRejected: OnRejected<B>,
   ) {
+    super();
     this.loop = loop;
     this.task = task;
     this.onFulfilled = onFulfilled;
@@ -63,7 +114,7 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
 
   /** Whether somebody would get an error. */
   protected hasListener(): boolean {
-    return this.onRejected !== null || this.derived !== null;
+    return this.onRejected !== null || this.hasFollower();
   }
 
   protected leave(): void {
@@ -75,52 +126,13 @@ export abstract class Wait<T, A, B> implements Runnable, PromiseLike<A | B> {
   protected succeed(value: T): void {
     this.leave();
     if (this.onFulfilled === null) this.settle(FULFILLED, value);
-    else this.callBack(this.onFulfilled, value);
+    else this.follow(this.loop, this.onFulfilled, value);
   }
 
   protected fail(error: unknown): void {
     this.leave();
     if (this.onRejected === null) this.settle(REJECTED, error);
-    else this.callBack(this.onRejected, error);
-  }
-
-  private callBack<V>(callback: (value: V) => unknown, value: V): void {
-    this.loop["promiseResumed"] = true;
-    let result: unknown;
-    try {
-      result = callback(value);
-    } catch (error) {
-      if (this.derived === null) {
-        this.loop.callExceptionHandler({
-          message: "A callback given to then() threw",
-          exception: error,
-        });
-      }
-      this.settle(REJECTED, error);
-      return;
-    }
-    this.settle(FULFILLED, result);
-  }
-
-  private settle(state: number, outcome: unknown): void {
-    this.state = state;
-    // The callback has done its duty. Its place serves for the outcome, which
-    // somebody may ask for later.
-    this.onFulfilled = outcome as OnFulfilled<T, A>;
-    this.derived?.[state === FULFILLED ? "resolve" : "reject"](
-      outcome as A | B,
-    );
-  }
-
-  then<C = A | B, D = never>(
-    onFulfilled?: ((value: A | B) => C | PromiseLike<C>) | null,
-    onRejected?: ((reason: unknown) => D | PromiseLike<D>) | null,
-  ): Promise<C | D> {
-    if (this.derived === null) {
-      this.derived = Promise.withResolvers();
-      if (this.state !== WAITING) this.settle(this.state, this.onFulfilled);
-    }
-    return this.derived.promise.then(onFulfilled, onRejected);
+    else this.follow(this.loop, this.onRejected, error);
   }
 }
 

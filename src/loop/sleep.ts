@@ -1,9 +1,9 @@
 import { checkNumber, checkSignal } from "./checks.ts";
-import { getRunningLoop } from "./current.ts";
+import { findTask, getRunningLoop } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
-import type { TimerHandle } from "./handle.ts";
+import type { Runnable, TimerHandle } from "./handle.ts";
 import { Operation, type WaitOptions } from "./operation.ts";
-import { Wait } from "./promise_wait.ts";
+import { Outcome } from "./promise_wait.ts";
 import { cancellationFor } from "./stepping.ts";
 import type { Task } from "./task.ts";
 
@@ -72,10 +72,14 @@ const BARE_YIELD: IteratorResult<Suspension, never> = {
 /** The end of a wait that gives nothing. Never written to. */
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** Waits for one turn. Its own iterator. */
-class YieldOperation<T> extends Operation<T> {
+/** Waits for one turn. Its own iterator, and in async functions its own wait. */
+class YieldOperation<T> extends Operation<T> implements Runnable {
   readonly #value: T;
   #yielded = false;
+  #task: Task<unknown> | null = null;
+  #onFulfilled: ((value: T) => unknown) | null = null;
+  #onRejected: ((reason: unknown) => unknown) | null = null;
+  #outcome: Outcome<unknown> | null = null;
 
   constructor(value: T, signal?: AbortSignal) {
     super(
@@ -108,62 +112,44 @@ class YieldOperation<T> extends Operation<T> {
     return { done: true, value };
   }
 
-  protected override waitIn<A, B>(
-    task: Task<unknown>,
-    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
+  // What `await` calls, in a task that is not being cancelled: the task counts
+  // the wait instead of holding it, and no further object is made for it.
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    if (this["options"].signal !== undefined) {
-      return super.waitIn(task, onFulfilled, onRejected);
-    }
+    const task = findTask();
+    if (
+      task === null || typeof onFulfilled !== "function" ||
+      typeof onRejected !== "function" ||
+      this["options"].signal !== undefined || task["isInterrupted"]()
+    ) return super.then(onFulfilled, onRejected);
     this.start();
-    const wait = new YieldWait<T, A, B>(
-      task,
-      this.#value,
-      onFulfilled,
-      onRejected,
-    );
-    task.loop["schedule"](wait);
-    return wait;
+    task["yields"]++;
+    this.#task = task;
+    this.#onFulfilled = onFulfilled;
+    this.#onRejected = onRejected;
+    task.loop["schedule"](this);
+    const outcome = new Outcome<A | B>();
+    this.#outcome = outcome as Outcome<unknown>;
+    return outcome;
+  }
+
+  /** The next turn is there. @ignore */
+  run(): void {
+    const task = this.#task!;
+    const interruption = task["endYield"]();
+    if (interruption === null) {
+      this.#outcome!.follow(task.loop, this.#onFulfilled!, this.#value);
+    } else {
+      const error = cancellationFor(null, interruption.reason);
+      this.#outcome!.follow(task.loop, this.#onRejected!, error);
+    }
   }
 }
 
 const YIELD_OPTIONS = { name: "sleep(0)" };
 const SLEEP_OPTIONS = { name: "sleep()" };
-
-/** An async function that waits for one turn. */
-class YieldWait<T, A, B> extends Wait<T, A, B> {
-  readonly #value: T;
-  #interrupted: { reason: unknown } | undefined;
-
-  constructor(
-    task: Task<unknown>,
-    value: T,
-    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ) {
-    super(task.loop, task, onFulfilled, onRejected);
-    this.#value = value;
-    this.#interrupted = task["takePendingCancellation"]();
-  }
-
-  run(): void {
-    if (this.#interrupted === undefined) this.succeed(this.#value);
-    else this.fail(cancellationFor(null, this.#interrupted.reason));
-  }
-
-  interrupt(reason: unknown): void {
-    this.#interrupted = { reason };
-  }
-
-  abandon(): void {
-    this.interrupt(undefined);
-  }
-
-  describe(): string {
-    return "its turn";
-  }
-}
 
 /** Sets the result of a sleeper's future. One function for all of them. */
 function wakeSleeper(future: Future<void>): void {

@@ -64,6 +64,8 @@ class Extras {
   block: Block | null = null;
   /** What async functions of this task wait for: most often one thing at a time. */
   waits: AnyWait | Set<AnyWait> | null = null;
+  /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
+  yieldInterruption: { readonly reason: unknown } | null = null;
   subscription: Subscription | null = null;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
@@ -93,6 +95,8 @@ export class Task<T> extends Future<T> implements Stepper {
   private given: string | undefined;
   private parentTask: Task<unknown> | null;
   private requests = 0;
+  /** How many `sleep(0)` of async functions of this task are in the ready queue. */
+  private yields = 0;
   /** @ignore */
   waitingOn: Future<unknown> | null = null;
   /** @ignore */
@@ -300,14 +304,14 @@ export class Task<T> extends Future<T> implements Stepper {
 
   /** Throws a cancellation into whatever the task waits for, or else into its next wait. */
   private interruptAll(reason: unknown): void {
-    const extras = this.extras;
-    if (extras !== null) {
-      if (extras.waits !== null) {
-        for (const wait of listWaits(extras)) wait.interrupt(reason);
-        // The waits of an async function are all there is to throw into.
-        if (this.promised) return;
-      }
+    let waiting = this.yields > 0;
+    if (waiting) this.extra().yieldInterruption = { reason };
+    if (this.extras !== null && this.extras.waits !== null) {
+      waiting = true;
+      for (const wait of listWaits(this.extras)) wait.interrupt(reason);
     }
+    // The waits of an async function are all there is to throw into.
+    if (waiting && this.promised) return;
     interrupt(this, reason);
     if (this.promised) this.warnIfStuck();
   }
@@ -327,7 +331,9 @@ export class Task<T> extends Future<T> implements Stepper {
         this.interruptReason = undefined;
       }
       const extras = this.extras;
-      if (extras === null || extras.levels > 0) return 0;
+      if (extras === null) return 0;
+      extras.yieldInterruption = null;
+      if (extras.levels > 0) return 0;
       for (let block = extras.block; block !== null; block = block.outer) {
         block["renew"]();
       }
@@ -445,7 +451,8 @@ export class Task<T> extends Future<T> implements Stepper {
         : this.runOwned(body as () => unknown);
       if (product instanceof Operation || product instanceof Future) {
         // What `() => sleep(5)` gives: waited for like in a generator.
-        this.coroutine = (product as Iterable<Suspension, T>)[Symbol.iterator]();
+        this.coroutine = (product as Iterable<Suspension, T>)
+          [Symbol.iterator]();
       } else if (isGenerator(product)) {
         this.coroutine = product as Iterator<Suspension, T, unknown>;
       }
@@ -552,6 +559,22 @@ export class Task<T> extends Future<T> implements Stepper {
     return { reason };
   }
 
+  /** Whether the next wait has to throw. */
+  private isInterrupted(): boolean {
+    return this.interruption === CANCEL ||
+      (this.extras !== null && this.extras.levels > 0);
+  }
+
+  /** A `sleep(0)` is over: with a cancellation, if one came while it was queued. */
+  private endYield(): { readonly reason: unknown } | null {
+    this.yields--;
+    const extras = this.extras;
+    if (extras === null || extras.yieldInterruption === null) return null;
+    const interruption = extras.yieldInterruption;
+    if (this.yields === 0) extras.yieldInterruption = null;
+    return interruption;
+  }
+
   private enterWait(wait: AnyWait): void {
     const extras = this.extra();
     const { waits } = extras;
@@ -571,7 +594,9 @@ export class Task<T> extends Future<T> implements Stepper {
     if (extras === null) return; // the task has ended, and dropped them all
     const { waits } = extras;
     if (waits !== wait) {
-      if (!(waits instanceof Set) || !waits.delete(wait) || waits.size > 0) return;
+      if (!(waits instanceof Set) || !waits.delete(wait) || waits.size > 0) {
+        return;
+      }
     }
     extras.waits = null;
     if (this.promised) this.loop["wentOutside"]();
@@ -580,7 +605,9 @@ export class Task<T> extends Future<T> implements Stepper {
   /** What the task waits for, in words. */
   private describeWait(): string {
     if (this.waitingOn !== null) return this.waitingOn["describe"]();
-    const waits = this.extras === null ? [] : listWaits(this.extras).map((wait) => wait.describe());
+    const waits = this.extras === null
+      ? []
+      : listWaits(this.extras).map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }

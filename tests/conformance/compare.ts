@@ -1,0 +1,66 @@
+/**
+ * Runs programs and compares what they do with what they should do.
+ *
+ * @module
+ */
+import { execute } from "./interpreter.ts";
+import type { ProgramFile, ProgramRecord } from "./language.ts";
+
+/** The first thing in which a program's trace is not what it should be. */
+export interface Difference {
+  readonly id: string;
+  /** Where in the trace. */
+  readonly index: number;
+  /** The event that should be there, as JSON. */
+  readonly wanted: string;
+  /** The event that is there, as JSON, or why the program could not go on. */
+  readonly got: string;
+}
+
+/** Runs a program; null if it does exactly what it should. */
+export async function compare(
+  program: ProgramRecord,
+): Promise<Difference | null> {
+  const { id, trace: wanted } = program;
+  const { trace: got, failure } = await execute(program);
+  for (let index = 0; index < Math.max(wanted.length, got.length); index++) {
+    const wantedText = toText(wanted[index]);
+    const gotText = index === got.length && failure !== null
+      ? `${failure}`
+      : toText(got[index]);
+    if (gotText !== wantedText) {
+      return { id, index, wanted: wantedText, got: gotText };
+    }
+  }
+  if (failure === null) return null;
+  return { id, index: got.length, wanted: END, got: `${failure}` };
+}
+
+const END = "the end";
+
+/** Events as text; the keys of the objects in them do not depend on the order. */
+function toText(event: unknown): string {
+  return event === undefined ? END : JSON.stringify(event, sortKeys);
+}
+
+function sortKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return value;
+  }
+  return Object.fromEntries(
+    Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1),
+  );
+}
+
+/** Reads a file of programs. */
+export async function readPrograms(
+  path: string | URL,
+): Promise<readonly ProgramRecord[]> {
+  const file = JSON.parse(await Deno.readTextFile(path)) as ProgramFile;
+  if (file.format !== 1 || !Array.isArray(file.programs)) {
+    throw new TypeError(
+      `Cannot read programs from ${path}: it is not of format 1`,
+    );
+  }
+  return file.programs;
+}
