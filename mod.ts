@@ -32,7 +32,9 @@
  */
 export {
   type BlockedTask,
+  BrokenBarrierError,
   CancelledError,
+  ChannelClosedError,
   DeadlockError,
   DescriptorsUnsupportedError,
   InterruptedError,
@@ -103,9 +105,21 @@ export {
 export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
 
+export { Barrier } from "./src/sync/barrier.ts";
+export {
+  Channel,
+  type ChannelOptions,
+  type ChannelReceiveResult,
+  type ChannelStats,
+} from "./src/sync/channel.ts";
+export { Condition } from "./src/sync/condition.ts";
+export { Flag } from "./src/sync/flag.ts";
+export { Lock } from "./src/sync/lock.ts";
+export type { Permit } from "./src/sync/permit.ts";
 export {
   BaseQueue,
   LifoQueue,
   PriorityQueue,
   Queue,
 } from "./src/sync/queue.ts";
+export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";

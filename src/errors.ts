@@ -55,7 +55,11 @@ export class CancelledError extends Error {
 
 /** A short text for a reason, which may be anything. */
 function describe(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
+  try {
+    return reason instanceof Error ? reason.message : String(reason);
+  } catch {
+    return "a reason that has no text"; // such as an object without a prototype
+  }
 }
 
 /** Thrown when a future, task or handle is not in the state that a call needs. */
@@ -188,5 +192,55 @@ export class QueueFullError extends Error {
 export class QueueShutDownError extends Error {
   static {
     this.prototype.name = "QueueShutDownError";
+  }
+}
+
+/** Thrown at those who wait at a barrier that is aborted or reset. */
+export class BrokenBarrierError extends MisuseError {
+  static {
+    this.prototype.name = "BrokenBarrierError";
+  }
+}
+
+/**
+ * Thrown by a channel that is closed: by `send` at once, by `receive` when no
+ * value is left.
+ *
+ * @example What could not be sent is not lost
+ * ```ts
+ * import { Channel, ChannelClosedError, run } from "@rota/rota";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const channel = new Channel<number>();
+ * channel.close();
+ * const error = await assertRejects(
+ *   () => run(() => channel.send(42)),
+ *   ChannelClosedError,
+ * );
+ * assertEquals(error.value, 42);
+ * ```
+ */
+export class ChannelClosedError extends Error {
+  /** The value that was not sent; not there in the error of a `receive`. */
+  declare readonly value?: unknown;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What to say.
+   * @param rest The value that was not sent, if there is one.
+   */
+  constructor(message: string, ...rest: [value: unknown] | []) {
+    super(message);
+    if (rest.length > 0) {
+      Object.defineProperty(this, "value", {
+        value: rest[0],
+        enumerable: true,
+      });
+    }
+  }
+
+  static {
+    this.prototype.name = "ChannelClosedError";
   }
 }

@@ -21,8 +21,6 @@ import {
   currentTask,
   eagerTaskFactory,
   EventLoop,
-  type EventLoopOptions,
-  type ExceptionContext,
   type Future,
   getRunningLoop,
   LoopClosedError,
@@ -36,26 +34,11 @@ import {
   until,
 } from "../mod.ts";
 import { SeededRandom } from "../src/structures/random.ts";
+import { collectReports, openLoop, runTurns } from "./support/loops.ts";
 import { ManualHost } from "./support/manual_host.ts";
 import { runProgram } from "./support/program.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
-
-/** A loop on the virtual host that collects what its exception handler is told. */
-function openLoop(
-  options: EventLoopOptions = {},
-): { loop: EventLoop; reports: ExceptionContext[] } {
-  const loop = newEventLoop({ ...VIRTUAL, ...options });
-  const reports: ExceptionContext[] = [];
-  loop.setExceptionHandler((_, context) => reports.push(context));
-  return { loop, reports };
-}
-
-/** Runs one turn. */
-function runTurn(loop: EventLoop): Promise<void> {
-  loop.stop();
-  return loop.runForever();
-}
 
 // -- The order of a turn --
 
@@ -66,7 +49,7 @@ Deno.test("callSoon() runs callbacks in the order of the calls, with their argum
   loop.callSoon(() => log.push("none"));
   loop.callSoon((list: number[]) => log.push(list), [1, 2]);
   assertEquals(log, [], "nothing runs inside the call");
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, [[1, "two", null], "none", [1, 2]]);
 });
 
@@ -78,9 +61,9 @@ Deno.test("What a callback adds runs in the next turn, after all of this one", a
     loop.callSoon(() => log.push("added by a"));
   });
   loop.callSoon(() => log.push("b"));
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["a", "b"]);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["a", "b", "added by a"]);
 });
 
@@ -93,7 +76,7 @@ Deno.test("A timer that is due runs behind what was ready already", async () => 
   loop.callAt(3, () => log.push("not due"));
   loop.callSoon(() => log.push("soon"));
   host.nowMs = 2;
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["soon", "delay -5", "delay 0"]);
 });
 
@@ -104,9 +87,9 @@ Deno.test("A timer set in a callback with delay 0 does not run in the same turn"
     loop.callLater(0, () => log.push("timer"));
     loop.callSoon(() => log.push("soon"));
   });
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, []);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["soon", "timer"]);
 });
 
@@ -123,9 +106,9 @@ Deno.test("A task's first step runs in the next turn, and tasks share the queue 
   loop.callSoon(() => log.push("between"));
   loop.createTask(() => steps("b"));
   assertEquals(log, []);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["before", "a 1", "between", "b 1"]);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log.slice(4), ["a 2", "b 2"]);
 });
 
@@ -363,10 +346,10 @@ Deno.test("stop() before runForever() makes it run one turn", async () => {
     loop.callSoon(again, count + 1);
   };
   loop.callSoon(again, 1);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["turn 1"]);
   assertEquals(loop.isRunning(), false);
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["turn 1", "turn 2"]);
 });
 
@@ -375,7 +358,7 @@ Deno.test("stop() before runForever() does not wait for a timer, but runs one th
   const log: string[] = [];
   loop.callAt(10, () => log.push("later"));
   loop.callAt(0, () => log.push("due"));
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(log, ["due"]);
   assertEquals(loop.time(), 0);
 });
@@ -411,7 +394,7 @@ Deno.test("No turn runs inside the call of runForever(), and none while the loop
   await using loop = newEventLoop(VIRTUAL);
   const log: string[] = [];
   loop.callSoon(() => log.push("ran"));
-  const ended = runTurn(loop);
+  const ended = runTurns(loop);
   assertEquals(log, []);
   await ended;
   loop.callSoon(() => log.push("queued"));
@@ -697,7 +680,7 @@ Deno.test("close() reports tasks that have not ended, by name and wait, and ends
       await Promise.withResolvers<void>().promise;
     }, { name: "outside" }),
   ];
-  await runTurn(loop);
+  await runTurns(loop);
   const unstarted = loop.createTask(function* () {
     wentOn = true;
   }, { name: "unstarted" });
@@ -735,9 +718,7 @@ for (
         }
       }
       const loop = new Logging(VIRTUAL);
-      const reports: ExceptionContext[] = [];
-      loop.setExceptionHandler((_, context) => reports.push(context));
-      return { loop, reports };
+      return { loop, reports: collectReports(loop) };
     }],
   ] as const
 ) {
@@ -749,7 +730,7 @@ for (
     const task = loop.createTask(function* () {
       yield* pending;
     });
-    await runTurn(loop);
+    await runTurns(loop);
     const settled: Record<string, unknown> = {};
     const settle = (name: string, promise: PromiseLike<unknown>) =>
       promise.then(
@@ -810,7 +791,7 @@ Deno.test("close() reports failures that nobody looked at, once, and not the oth
       // as planned
     }
   });
-  for (let turn = 0; turn < 5; turn++) await runTurn(loop);
+  for (let turn = 0; turn < 5; turn++) await runTurns(loop);
   await loop.close();
   await loop.close();
   assertEquals(reports.map(({ message, name }) => [message, name]), [
@@ -864,7 +845,7 @@ Deno.test("stats() counts what the loop has in hand, in a frozen snapshot", asyn
   });
   loop.addSignalHandler("SIGUSR1", () => {});
   assertEquals(loop.stats(), { ...zero, ready: 2, timers: 2, tasks: 1, signals: 1 });
-  await runTurn(loop);
+  await runTurns(loop);
   assertEquals(loop.stats(), {
     ...zero,
     turns: 1,
@@ -928,7 +909,7 @@ Deno.test("A task factory makes all tasks of createTask(), with the options it w
   assertEquals(seen.length, 2, "the main of a run as well");
   loop.setTaskFactory(null);
   assertEquals(loop.createTask(function* () {}) instanceof Named, false);
-  await runTurn(loop);
+  await runTurns(loop);
 });
 
 Deno.test("eagerTaskFactory runs the first step in createTask(), but only on a running loop", async () => {

@@ -90,6 +90,20 @@ const POLL = {
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+const POLL_WITH_STAT = {
+  ...POLL,
+  /**
+   * int fstat(int fd, struct stat *status). Older C libraries only have it
+   * inside their headers, and 64-bit Intel Macs under another name.
+   */
+  fstat: {
+    name: DARWIN && Deno.build.arch === "x86_64" ? "fstat$INODE64" : "fstat",
+    parameters: ["i32", "buffer"],
+    result: "i32",
+    optional: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 const EPOLL = {
   ...FILES,
   /** int epoll_create1(int flags) */
@@ -189,6 +203,22 @@ export const TIMESPEC = { words: 4, seconds: 0, nanos: 2 } as const;
  * 32-bit words, the others in 16-bit words.
  */
 export const POLLFD = { bytes: 8, fd: 0, events: 2, revents: 3 } as const;
+
+/**
+ * What tells files apart in `struct stat`, in 64-bit words: `st_dev` (on macOS
+ * 32 bits of the first word) and `st_ino`. No platform's is larger than 256 bytes.
+ */
+export const STAT: {
+  readonly words: number;
+  readonly device: number;
+  readonly deviceMask: bigint;
+  readonly inode: number;
+} = {
+  words: 32,
+  device: 0,
+  deviceMask: DARWIN ? 0xffff_ffffn : 0xffff_ffff_ffff_ffffn,
+  inode: 1,
+};
 
 // -- Errors --
 
@@ -345,14 +375,14 @@ function lender<S extends typeof ERRNO>(table: S): () => Libc<S> {
 /** What a pipe needs of the C library. */
 export type PipeLibc = Libc<typeof PIPES>;
 /** What {@linkcode PollHost} needs of the C library. */
-export type PollLibc = Libc<typeof POLL>;
+export type PollLibc = Libc<typeof POLL_WITH_STAT>;
 /** What {@linkcode EpollHost} needs of the C library. */
 export type EpollLibc = Libc<typeof EPOLL>;
 
 /** Borrows the functions for pipes. */
 export const borrowPipeLibc: () => PipeLibc = lender(PIPES);
 /** Borrows the functions for poll(2). */
-export const borrowPollLibc: () => PollLibc = lender(POLL);
+export const borrowPollLibc: () => PollLibc = lender(POLL_WITH_STAT);
 /** Borrows the functions for epoll(7). */
 export const borrowEpollLibc: () => EpollLibc = lender(EPOLL);
 

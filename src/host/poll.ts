@@ -11,8 +11,9 @@
  *   meanwhile stays open (and the other end of a pipe sees no end) until the
  *   call is over. So it is ended at once, even when the loop is busy.
  * - poll(2) knows numbers, not files. A number that is closed is dropped when it
- *   is next looked at; but if it is used again before that, without a word to
- *   this host, nobody can tell.
+ *   is next looked at. If it is used again before that, without a word to this
+ *   host, only the identity of the file tells: it is compared with that at
+ *   registration before a descriptor is reported, at the price of one `fstat`.
  * - Every look costs time in proportion to the number of descriptors.
  *
  * Runs on Linux, where it is tested; not tested on macOS.
@@ -40,6 +41,7 @@ import {
   type PollLibc,
   POLLNVAL,
   POLLOUT,
+  STAT,
 } from "./libc.ts";
 import { detached } from "./ticks.ts";
 import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
@@ -53,6 +55,8 @@ const EBADF = 9;
 interface Registration {
   readonly fd: number;
   readonly events: number;
+  readonly device: bigint;
+  readonly inode: bigint;
 }
 
 /** A growing array of `struct pollfd`. */
@@ -133,6 +137,8 @@ export class PollHost implements Host {
   #wakeReadFd = -1;
   #wakeWriteFd = -1;
   readonly #wakeBytes = new Uint8Array(8);
+  /** Lent to `fstat`. */
+  readonly #status = new BigUint64Array(STAT.words);
 
   now(): number {
     return monotonicMs();
@@ -180,9 +186,12 @@ export class PollHost implements Host {
 
   watch(fd: number, events: number): boolean {
     if (events !== 0) this.#checkOpen(fd);
-    const same = !this.#dropped.delete(fd);
+    let same = !this.#dropped.delete(fd);
+    const known = this.#descriptors.get(fd);
     if (events !== 0) {
-      this.#descriptors.set(fd, { fd, events });
+      if (known !== undefined && !this.#isSameFile(known)) same = false;
+      const [device, inode] = this.#identify(fd);
+      this.#descriptors.set(fd, { fd, events, device, inode });
     } else if (!this.#descriptors.delete(fd)) {
       return true;
     }
@@ -206,7 +215,7 @@ export class PollHost implements Host {
       const { fd, events } = registration;
       // Replaced or removed by `ready`, since the look.
       if (this.#descriptors.get(fd) !== registration) continue;
-      if ((found & POLLNVAL) !== 0) {
+      if ((found & POLLNVAL) !== 0 || !this.#isSameFile(registration)) {
         this.#descriptors.delete(fd);
         this.#dropped.add(fd);
         this.#listed = undefined;
@@ -329,6 +338,22 @@ export class PollHost implements Host {
     // A signal came in: the next turn looks again.
     if (errnoCode(errno) === "EINTR") return 0;
     throw osError("look for ready descriptors", errno);
+  }
+
+  /** What tells the file behind a number from others; zeros where that cannot be asked. */
+  #identify(fd: number): readonly [device: bigint, inode: bigint] {
+    const fstat = this.#libc?.symbols.fstat;
+    if (!fstat || fstat(fd, this.#status) !== 0) return [0n, 0n];
+    return [
+      this.#status[STAT.device]! & STAT.deviceMask,
+      this.#status[STAT.inode]!,
+    ];
+  }
+
+  /** Whether a number still means the file it was registered for. */
+  #isSameFile(registration: Registration): boolean {
+    const [device, inode] = this.#identify(registration.fd);
+    return device === registration.device && inode === registration.inode;
   }
 
   #checkOpen(fd: number): void {

@@ -1,5 +1,7 @@
 import { CancelledError } from "../errors.ts";
-import type { Task } from "./task.ts";
+import { runBody } from "./body.ts";
+import type { Suspension } from "./future.ts";
+import type { Coroutine, Task } from "./task.ts";
 
 /** How to open a {@linkcode Block}. */
 export interface BlockOptions {
@@ -97,6 +99,24 @@ export class Block {
    */
   get cancellation(): CancelledError | null {
     return this.levelError;
+  }
+
+  /**
+   * Calls `body` as the inside of this block, in its task.
+   *
+   * What an async function waits for then belongs to the task, as with
+   * `until(() => body())`. But a cancellation does not end the wait for it: it is
+   * thrown into whatever the function waits for, or else into its next wait, and
+   * the block goes on when the function has ended.
+   *
+   * @typeParam T What the body gives.
+   * @param body A generator function, an async function or a plain one.
+   * @returns What to `yield*` for the result. Do it at once.
+   */
+  run<T>(
+    body: () => Coroutine<T> | PromiseLike<T> | T,
+  ): Iterable<Suspension, T, unknown> {
+    return runBody(this.task, body);
   }
 
   /** Ends the block. The block around it becomes the innermost again. */

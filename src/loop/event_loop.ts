@@ -152,6 +152,9 @@ const AHEAD_MS_FIRST = 0.25;
 /** The last stretch before a deadline is waited for without giving up the thread. */
 const SPIN_MS = 0.02;
 
+/** Stands in for -Infinity, which the timer queue does not take. */
+const EARLIEST_MS = -Number.MAX_VALUE;
+
 /** The ready queue runs this for a task or wait, where a subclass wants to see all scheduling. */
 function resume(runnable: Runnable): void {
   runnable.run();
@@ -418,13 +421,16 @@ export class EventLoop implements AsyncDisposable {
     if (this.closed) this.refuseClosed("schedule a callback");
     const timer = new TimerHandle(
       this,
-      whenMs,
+      whenMs === -Infinity ? EARLIEST_MS : whenMs,
       callback as (...args: never[]) => unknown,
       args,
     );
     if (this.instrumented) this.instrument(timer, callback);
     this.timers.push(timer);
-    if (this.parked && whenMs < this.parkedUntilMs) this.parkAnew();
+    if (whenMs === Infinity) this.unheldTimers++;
+    if (
+      this.parked && (whenMs < this.parkedUntilMs || !this.parkedHolding)
+    ) this.parkAnew();
     return timer;
   }
 
@@ -454,22 +460,25 @@ export class EventLoop implements AsyncDisposable {
 
   private dropTimer(timer: TimerHandle): void {
     if (!this.timers.remove(timer)) return;
-    if (!timer["holds"]) this.unheldTimers--;
+    if (!timer["holdsProcess"]()) this.unheldTimers--;
     if (this.parked) this.parkAgainIfChanged();
   }
 
   private moveTimer(timer: TimerHandle, whenMs: number): void {
     if (this.closed) this.refuseClosed("reschedule a timer");
-    const pending = this.timers.remove(timer);
-    timer.whenMs = whenMs;
+    if (this.timers.remove(timer) && !timer["holdsProcess"]()) {
+      this.unheldTimers--;
+    }
+    timer.whenMs = whenMs === -Infinity ? EARLIEST_MS : whenMs;
     timer["state"] = "pending";
     this.timers.push(timer);
-    if (!pending && !timer["holds"]) this.unheldTimers++;
+    if (!timer["holdsProcess"]()) this.unheldTimers++;
     if (this.parked) this.parkAgainIfChanged();
   }
 
   private timerHoldChanged(timer: TimerHandle): void {
     if (timer["state"] !== "pending" || timer.cancelled()) return;
+    if (timer.whenMs === Infinity) return;
     this.unheldTimers += timer["holds"] ? -1 : 1;
     if (this.parked) this.parkAgainIfChanged();
   }
@@ -1377,15 +1386,28 @@ export class EventLoop implements AsyncDisposable {
    */
   callExceptionHandler(context: ExceptionContext): void {
     if (this.handler === null) {
-      this.defaultExceptionHandler(context);
+      this.handleByDefault(context);
       return;
     }
     try {
       this.handler(this, context);
     } catch (error) {
-      this.defaultExceptionHandler(context);
-      this.defaultExceptionHandler({
+      this.handleByDefault(context);
+      this.handleByDefault({
         message: "Unhandled error in exception handler",
+        exception: error,
+      });
+    }
+  }
+
+  /** The default handler may be that of a subclass, and throw as well. */
+  private handleByDefault(context: ExceptionContext): void {
+    try {
+      this.defaultExceptionHandler(context);
+    } catch (error) {
+      reportToConsole(context);
+      reportToConsole({
+        message: "Unhandled error in default exception handler",
         exception: error,
       });
     }

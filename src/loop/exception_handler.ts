@@ -47,15 +47,25 @@ export function reportToConsole(context: ExceptionContext): void {
   writeError(lines.join("\n"));
 }
 
-function stackOf(error: unknown): string {
+/** What is thrown may be anything, and must not break the one who reports it. */
+function stackOf(error: unknown, around: readonly unknown[] = []): string {
+  if (around.includes(error)) return "itself";
+  try {
+    return describe(error, [...around, error]);
+  } catch {
+    return Object.prototype.toString.call(error);
+  }
+}
+
+function describe(error: unknown, seen: readonly unknown[]): string {
   if (!(error instanceof Error)) return String(error);
   const text = error.stack ?? `${error.name}: ${error.message}`;
   const cause = error.cause === undefined
     ? ""
-    : `\ncaused by: ${stackOf(error.cause)}`;
+    : `\ncaused by: ${stackOf(error.cause, seen)}`;
   if (!(error instanceof AggregateError)) return text + cause;
   return text + cause +
-    error.errors.map((inner) => `\none of: ${stackOf(inner)}`).join("");
+    error.errors.map((inner) => `\none of: ${stackOf(inner, seen)}`).join("");
 }
 
 function indent(text: string): string {

@@ -332,7 +332,8 @@ export class Future<T>
         `Cannot wait for ${this.describe()}: its loop is closed`,
       );
       microtask(() => wait.close(error));
-    } else this.addWaiter(wait);
+    } else if (wait.waitsForItself()) this.loop["schedule"](wait);
+    else this.addWaiter(wait);
     return wait;
   }
 

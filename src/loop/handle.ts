@@ -212,6 +212,11 @@ export class TimerHandle extends Handle implements TimerNode {
     this.setHolds(false);
   }
 
+  /** Whether the process is to live for this timer: not for one that never runs. */
+  private holdsProcess(): boolean {
+    return this.holds && this.whenMs !== Infinity;
+  }
+
   private setHolds(holds: boolean): void {
     if (holds === this.holds) return;
     this.holds = holds;

@@ -1,4 +1,4 @@
-import { MisuseError } from "../errors.ts";
+import { CancelledError, MisuseError } from "../errors.ts";
 import { checkFunction, checkSignal } from "./checks.ts";
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
@@ -7,6 +7,7 @@ import { subscribe } from "./signal_hub.ts";
 import {
   interrupt,
   NOT_INTERRUPTED,
+  rescind,
   type Stepper,
   suspend,
   takeInterruption,
@@ -195,6 +196,8 @@ function* guarded<T>(
   const stepper = current.stepper!;
   let target: Suspension = undefined;
   let waiting = false;
+  // The signal ends one wait: clean-up may wait again.
+  let delivered = false;
   const subscription = subscribe(signal, (reason) => {
     // What is there already is delivered; the signal then ends the next wait.
     if (waiting && !(target?.done())) throwInto(stepper, target, reason);
@@ -203,7 +206,8 @@ function* guarded<T>(
   try {
     let step = iterator.next();
     while (step.done !== true) {
-      if (signal.aborted) {
+      if (signal.aborted && !delivered) {
+        delivered = true;
         step = iterator.throw!(signal.reason);
         continue;
       }
@@ -214,6 +218,9 @@ function* guarded<T>(
         sent = yield target;
       } catch (error) {
         waiting = false;
+        // A cancellation in the same turn stands for both.
+        delivered ||= signal.aborted &&
+          (error instanceof CancelledError || error === signal.reason);
         step = iterator.throw!(error);
         continue;
       }
@@ -316,6 +323,10 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
 
   interrupt(reason: unknown): void {
     interrupt(this, reason);
+  }
+
+  rescind(): void {
+    rescind(this);
   }
 
   abandon(): void {

@@ -1,4 +1,4 @@
-import type { MisuseError } from "../errors.ts";
+import { MisuseError } from "../errors.ts";
 import { findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
@@ -101,6 +101,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   /** Throws a cancellation into this wait: true if it was delivered or will be. */
   abstract interrupt(reason: unknown): void;
 
+  /** Takes back a cancellation that has not been thrown yet. */
+  abstract rescind(): void;
+
   /** The task has ended, and with it every reason to go on waiting. */
   abstract abandon(): void;
 
@@ -161,6 +164,9 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       return this.fail(cancellationFor(this.future, this.reason));
     }
     const future = this.future;
+    if (this.waitsForItself()) {
+      return this.fail(new MisuseError("Cannot wait for a task in itself"));
+    }
     if (!future.done()) return; // interrupted before the future was done
     if (!this.hasListener() && future["isUnseen"]()) {
       return this.fail(future["value"]);
@@ -178,6 +184,20 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (this.future.cancel(reason)) return;
     this.cancelled = true;
     this.reason = reason;
+    if (this.future.done() || this.waitsForItself()) return;
+    // The last in a ring of tasks that wait for each other: nobody wakes it.
+    this.future["removeWaiter"](this);
+    this.loop["schedule"](this);
+  }
+
+  rescind(): void {
+    this.cancelled = false;
+    this.reason = undefined;
+  }
+
+  /** Whether a task waits for its own end. */
+  waitsForItself(): boolean {
+    return this.task !== null && this.task === this.future as Future<unknown>;
   }
 
   override close(error: MisuseError): void {

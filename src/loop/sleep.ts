@@ -178,10 +178,11 @@ class SleepOperation<T> extends Operation<T> {
 
   next(): IteratorResult<Suspension, T> {
     if (this.#future !== null) {
+      // First the timer: the future throws if the wait was cancelled.
+      if (this.#future.done()) this.#timer!.cancel();
       const { done, value } =
         (this.#future as unknown as Iterator<Suspension, void>).next();
       if (done !== true) return { done: false, value: value as Suspension };
-      this.#timer!.cancel();
       return { done: true, value: this.#value };
     }
     const loop = getRunningLoop();

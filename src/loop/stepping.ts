@@ -51,9 +51,25 @@ export function takeInterruption(stepper: Stepper): unknown {
 
 /** Cancels the wait of a stepper, or else marks it, so that its next step throws. */
 export function interrupt(stepper: Stepper, reason: unknown): void {
-  if (stepper.waitingOn !== null && stepper.waitingOn.cancel(reason)) return;
+  const awaited = stepper.waitingOn;
+  if (awaited !== null) {
+    if (awaited.cancel(reason)) return;
+    if (!awaited.done()) {
+      // The last in a ring of tasks that wait for each other: nobody wakes it.
+      awaited["removeWaiter"](stepper);
+      stepper.waitingOn = null;
+      stepper.loop["schedule"](stepper);
+    }
+  }
   stepper.interruption = CANCEL;
   stepper.interruptReason = reason;
+}
+
+/** Takes an interruption back that has not been thrown yet. */
+export function rescind(stepper: Stepper): void {
+  if (stepper.interruption !== CANCEL) return;
+  stepper.interruption = NOT_INTERRUPTED;
+  stepper.interruptReason = undefined;
 }
 
 /** What the generator yielded decides when it is stepped next. */

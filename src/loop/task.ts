@@ -71,6 +71,17 @@ class Extras {
   warning: TimerHandle | null = null;
   /** How many open blocks have been cancelled so that every wait inside throws. */
   levels = 0;
+  /** How many async functions run inside of blocks; how many of them are waited for by one of `waits`. */
+  bodies = 0;
+  nestedBodies = 0;
+  /** Whether the innermost of them waits outside the loop. */
+  bodyOutside = false;
+  /** The cancellation that its next wait throws. */
+  bodyInterruption: { readonly reason: unknown } | null = null;
+  /** Why the task was last cancelled, for a signal that is asked for later. */
+  cancelReason: unknown = undefined;
+  /** Set while a cancellation is handed on to what the task waits for. */
+  handingOn = false;
   /** Enters the async context of the task's creator. */
   enter: (<R>(fn: () => R) => R) | null = null;
 }
@@ -136,13 +147,14 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   private startEagerly(): void {
-    const { loop, task } = current;
+    const { loop, task, stepper } = current;
     current.loop = this.loop;
     try {
       this.run();
     } finally {
       current.loop = loop;
       current.task = task;
+      current.stepper = stepper;
     }
   }
 
@@ -192,7 +204,14 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   private innermostBlock(): Block {
-    return this.extra().block ??= new Block(this as Task<unknown>, null, {});
+    const extras = this.extra();
+    if (extras.block === null) {
+      extras.block = new Block(this as Task<unknown>, null, {});
+      if (this.requests > 0) {
+        extras.block["abort"](cancellation(extras.cancelReason));
+      }
+    }
+    return extras.block;
   }
 
   private closeBlock(block: Block): void {
@@ -293,12 +312,15 @@ export class Task<T> extends Future<T> implements Stepper {
   /** Cancels; only signals of `block` and of the blocks inside it abort. */
   private cancelFrom(block: Block | null, reason: unknown): boolean {
     if (this.done()) return false;
+    const extras = this.extra();
+    // Tasks that wait for each other in a ring: it has come back to the first.
+    if (extras.handingOn) return false;
     this.requests++;
-    const extras = this.extras;
-    if (extras !== null && extras.block !== null) {
-      abortBlocks(extras.block, block, reason);
-    }
+    if (extras.block === null) extras.cancelReason = reason;
+    else abortBlocks(extras.block, block, reason);
+    extras.handingOn = true;
     this.interruptAll(reason);
+    extras.handingOn = false;
     return true;
   }
 
@@ -333,7 +355,9 @@ export class Task<T> extends Future<T> implements Stepper {
       const extras = this.extras;
       if (extras === null) return 0;
       extras.yieldInterruption = null;
+      extras.bodyInterruption = null;
       if (extras.levels > 0) return 0;
+      for (const wait of listWaits(extras)) wait.rescind();
       for (let block = extras.block; block !== null; block = block.outer) {
         block["renew"]();
       }
@@ -528,6 +552,8 @@ export class Task<T> extends Future<T> implements Stepper {
     this.extras = null;
     extras.subscription?.unsubscribe();
     extras.warning?.cancel();
+    if (extras.bodyOutside) this.loop["cameInside"]();
+    for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
     for (const wait of listWaits(extras)) wait.abandon();
   }
 
@@ -550,6 +576,11 @@ export class Task<T> extends Future<T> implements Stepper {
       const level = this.levelCancellation();
       if (level !== null) return { reason: level };
     }
+    if (this.extras !== null && this.extras.bodyInterruption !== null) {
+      const pending = this.extras.bodyInterruption;
+      this.extras.bodyInterruption = null;
+      return pending;
+    }
     if (this.interruption !== CANCEL || this.coroutine !== null) {
       return undefined;
     }
@@ -562,7 +593,67 @@ export class Task<T> extends Future<T> implements Stepper {
   /** Whether the next wait has to throw. */
   private isInterrupted(): boolean {
     return this.interruption === CANCEL ||
-      (this.extras !== null && this.extras.levels > 0);
+      (this.extras !== null &&
+        (this.extras.levels > 0 || this.extras.bodyInterruption !== null));
+  }
+
+  // -- Async functions inside of blocks --
+
+  private bodyBegan(nested: boolean): void {
+    const extras = this.extra();
+    extras.bodies++;
+    if (nested) extras.nestedBodies++;
+    this.loop["asyncTaskStarted"]();
+    this.bodyMoved(extras);
+  }
+
+  private bodyEnded(nested: boolean): void {
+    const extras = this.extras;
+    if (extras === null || extras.bodies === 0) return; // after the end of the task
+    extras.bodies--;
+    if (nested) extras.nestedBodies--;
+    this.loop["asyncTaskEnded"]();
+    this.bodyMoved(extras);
+    const pending = extras.bodyInterruption;
+    if (pending === null || extras.bodies > 0 || this.coroutine === null) {
+      return;
+    }
+    // It waited for nothing more. What is around it does, or has ended with it.
+    extras.bodyInterruption = null;
+    this.interruption = CANCEL;
+    this.interruptReason = pending.reason;
+  }
+
+  /** Whether the innermost async function inside a block waits for nothing of the loop. */
+  private isBodyOutside(extras: Extras): boolean {
+    if (extras.bodies === 0) return false;
+    const { waits } = extras;
+    const count = waits === null ? 0 : waits instanceof Set ? waits.size : 1;
+    return count <= extras.nestedBodies;
+  }
+
+  private bodyMoved(extras: Extras): void {
+    const outside = this.isBodyOutside(extras);
+    if (outside === extras.bodyOutside) return;
+    extras.bodyOutside = outside;
+    if (outside) this.loop["wentOutside"]();
+    else {
+      this.loop["cameInside"]();
+      extras.warning?.cancel();
+      extras.warning = null;
+    }
+  }
+
+  /** A cancellation has come to the wait for an async function inside a block. */
+  private cancelBody(reason: unknown): void {
+    const extras = this.extra();
+    // Otherwise it goes to those waits themselves.
+    if (!this.isBodyOutside(extras) || this.yields > 0) return;
+    // One of a level is found by each wait anew.
+    if (reason !== this.levelCancellation()) {
+      extras.bodyInterruption = { reason };
+    }
+    this.warnIfStuck();
   }
 
   /** A `sleep(0)` is over: with a cancellation, if one came while it was queued. */
@@ -587,6 +678,7 @@ export class Task<T> extends Future<T> implements Stepper {
       }
     } else if (waits instanceof Set) waits.add(wait);
     else extras.waits = new Set([waits, wait]);
+    if (extras.bodies > 0) this.bodyMoved(extras);
   }
 
   private leaveWait(wait: AnyWait): void {
@@ -595,11 +687,13 @@ export class Task<T> extends Future<T> implements Stepper {
     const { waits } = extras;
     if (waits !== wait) {
       if (!(waits instanceof Set) || !waits.delete(wait) || waits.size > 0) {
+        if (extras.bodies > 0) this.bodyMoved(extras);
         return;
       }
     }
     extras.waits = null;
     if (this.promised) this.loop["wentOutside"]();
+    if (extras.bodies > 0) this.bodyMoved(extras);
   }
 
   /** What the task waits for, in words. */

@@ -106,10 +106,15 @@ class Reaction<T> {
       },
       (error) => {
         reactions.delete(promise);
-        if (this.waiters.size === 0) this.#reportLost(error);
+        let told = false;
         for (const future of this.waiters) {
-          if (!future.done()) future.setException(error);
+          if (future.done()) this.lastLoop = future.loop; // about to leave
+          else {
+            future.setException(error);
+            told = true;
+          }
         }
+        if (!told) this.#reportLost(error);
       },
     );
   }

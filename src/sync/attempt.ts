@@ -1,5 +1,9 @@
 import type { Suspension } from "../loop/future.ts";
-import { Operation, type OperationOptions } from "../loop/operation.ts";
+import {
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 
 /**
@@ -10,8 +14,17 @@ import type { Coroutine } from "../loop/task.ts";
 export abstract class AttemptOperation<T> extends Operation<T> {
   #waiting: Coroutine<T> | null = null;
 
-  constructor(options: OperationOptions) {
-    super(undefined, options);
+  /**
+   * @param named An object that has the name and nothing else, shared by all of a kind.
+   * @param options What the caller gave.
+   */
+  constructor(named: OperationOptions, options: WaitOptions | undefined) {
+    super(
+      undefined,
+      options?.signal === undefined
+        ? named
+        : { ...named, signal: options.signal },
+    );
   }
 
   /** Does it now if that is possible: the result in the iterator's form, or `undefined`. */

@@ -77,7 +77,7 @@ export abstract class BaseQueue<T>
   readonly #getters = new WaitQueue("Queue.get()");
   readonly #putters = new WaitQueue("Queue.put()");
   readonly #joiners = new WaitQueue("Queue.join()");
-  #unfinished = 0;
+  private unfinished = 0;
   #shutDown = false;
 
   /**
@@ -138,7 +138,7 @@ export abstract class BaseQueue<T>
    * @returns An operation that gives the item.
    * @throws {QueueShutDownError} When the queue is shut down and no item is left.
    */
-  get(options: WaitOptions = {}): Operation<T> {
+  get(options?: WaitOptions): Operation<T> {
     return new GetOperation(this, options);
   }
 
@@ -153,7 +153,7 @@ export abstract class BaseQueue<T>
    * @returns An operation: nothing is added until it is waited for.
    * @throws {QueueShutDownError} When the queue is shut down.
    */
-  put(item: T, options: WaitOptions = {}): Operation<void> {
+  put(item: T, options?: WaitOptions): Operation<void> {
     return new PutOperation(this, item, options);
   }
 
@@ -191,34 +191,58 @@ export abstract class BaseQueue<T>
 
   private takeItem(): T {
     const item = this.#store.take() as T;
-    if (this.#putters.length > 0) this.#putters.shiftFirst();
+    this.#putters.wakeNext();
     return item;
   }
 
   private addItem(item: T): void {
     this.#store.add(item);
-    this.#unfinished++;
-    if (this.#getters.length > 0) this.#getters.shiftFirst();
+    this.unfinished++;
+    this.#getters.wakeNext();
   }
 
   private *waitToGet(): Coroutine<T> {
     while (this.#store.length === 0) {
       if (this.#shutDown) throw shutDownError("get an item");
-      yield* this.#getters.wait((woken) => {
-        if (woken && this.#store.length > 0) this.#getters.shiftFirst();
-      });
+      const getter = this.#getters.enter(undefined);
+      try {
+        yield* getter;
+      } catch (error) {
+        // Woken for an item that it cannot take any more: it is for the next in line.
+        if (getter.woken && this.#store.length > 0) this.#getters.wakeNext();
+        throw error;
+      } finally {
+        this.#getters.leave(getter);
+      }
     }
-    return this.takeItem();
+    try {
+      return this.takeItem();
+    } catch (error) {
+      // The comparison of a priority queue threw, and the item is still there.
+      this.#getters.wakeNext();
+      throw error;
+    }
   }
 
   private *waitToPut(item: T): Coroutine<void> {
     while (this.full()) {
       if (this.#shutDown) throw shutDownError("put an item");
-      yield* this.#putters.wait((woken) => {
-        if (woken && !this.full()) this.#putters.shiftFirst();
-      });
+      const putter = this.#putters.enter(undefined);
+      try {
+        yield* putter;
+      } catch (error) {
+        if (putter.woken && !this.full()) this.#putters.wakeNext();
+        throw error;
+      } finally {
+        this.#putters.leave(putter);
+      }
     }
-    this.putNowait(item);
+    try {
+      this.putNowait(item);
+    } catch (error) {
+      this.#putters.wakeNext();
+      throw error;
+    }
   }
 
   /**
@@ -228,16 +252,12 @@ export abstract class BaseQueue<T>
    * @throws {RangeError} If it is called more often than items were put.
    */
   taskDone(): void {
-    if (this.#unfinished === 0) {
+    if (this.unfinished === 0) {
       throw new RangeError(
         "Cannot finish an item: taskDone() was called more often than put()",
       );
     }
-    if (--this.#unfinished === 0) this.#wakeJoiners();
-  }
-
-  #wakeJoiners(): void {
-    while (this.#joiners.shiftFirst());
+    if (--this.unfinished === 0) this.#joiners.wakeAll();
   }
 
   /**
@@ -246,11 +266,17 @@ export abstract class BaseQueue<T>
    * @param options A signal that ends the wait.
    * @returns An operation that is over at once if no item is unfinished.
    */
-  join(options: WaitOptions = {}): Operation<void> {
-    const queue = this;
-    return new Operation(function* () {
-      if (queue.#unfinished > 0) yield* queue.#joiners.wait(() => {});
-    }, { ...options, name: "Queue.join()" });
+  join(options?: WaitOptions): Operation<void> {
+    return new JoinOperation(this, options);
+  }
+
+  private *waitToJoin(): Coroutine<void> {
+    const joiner = this.#joiners.enter(undefined);
+    try {
+      yield* joiner;
+    } finally {
+      this.#joiners.leave(joiner);
+    }
   }
 
   /**
@@ -265,11 +291,11 @@ export abstract class BaseQueue<T>
     if (options.immediate === true) {
       const dropped = this.#store.length;
       this.#store.clear();
-      this.#unfinished = Math.max(this.#unfinished - dropped, 0);
-      if (this.#unfinished === 0) this.#wakeJoiners();
+      this.unfinished = Math.max(this.unfinished - dropped, 0);
+      if (this.unfinished === 0) this.#joiners.wakeAll();
     }
-    while (this.#getters.shiftFirst());
-    while (this.#putters.shiftFirst());
+    this.#getters.wakeAll();
+    this.#putters.wakeAll();
   }
 
   /** @ignore */
@@ -307,10 +333,8 @@ function shutDownError(what: string): QueueShutDownError {
 class GetOperation<T> extends AttemptOperation<T> {
   readonly #queue: BaseQueue<T>;
 
-  constructor(queue: BaseQueue<T>, options: WaitOptions) {
-    super(
-      options.signal === undefined ? GET : { ...GET, signal: options.signal },
-    );
+  constructor(queue: BaseQueue<T>, options: WaitOptions | undefined) {
+    super(GET, options);
     this.#queue = queue;
   }
 
@@ -329,10 +353,8 @@ class PutOperation<T> extends AttemptOperation<void> {
   readonly #queue: BaseQueue<T>;
   readonly #item: T;
 
-  constructor(queue: BaseQueue<T>, item: T, options: WaitOptions) {
-    super(
-      options.signal === undefined ? PUT : { ...PUT, signal: options.signal },
-    );
+  constructor(queue: BaseQueue<T>, item: T, options: WaitOptions | undefined) {
+    super(PUT, options);
     this.#queue = queue;
     this.#item = item;
   }
@@ -348,8 +370,26 @@ class PutOperation<T> extends AttemptOperation<void> {
   }
 }
 
+class JoinOperation extends AttemptOperation<void> {
+  readonly #queue: BaseQueue<unknown>;
+
+  constructor(queue: BaseQueue<unknown>, options: WaitOptions | undefined) {
+    super(JOIN, options);
+    this.#queue = queue;
+  }
+
+  protected attempt(): IteratorReturnResult<void> | undefined {
+    return this.#queue["unfinished"] === 0 ? DONE : undefined;
+  }
+
+  protected wait(): Coroutine<void> {
+    return this.#queue["waitToJoin"]();
+  }
+}
+
 const GET = { name: "Queue.get()" };
 const PUT = { name: "Queue.put()" };
+const JOIN = { name: "Queue.join()" };
 const DONE: IteratorReturnResult<void> = { done: true, value: undefined };
 
 /**

@@ -1,29 +1,68 @@
+import { MisuseError } from "../errors.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import type { Coroutine } from "../loop/task.ts";
-import { MisuseError } from "../errors.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
-/** One who waits in a {@linkcode WaitQueue}, until somebody sets the result or it is cancelled. */
-class Waiter extends Future<void> implements ListNode<Waiter> {
-  list: LinkedList<Waiter> | undefined = undefined;
-  nextNode: Waiter | undefined = undefined;
-  previousNode: Waiter | undefined = undefined;
+/**
+ * One who waits in a {@linkcode WaitQueue}: a future that `yield*` waits for.
+ * Its result is what the waking one said, `true` in most cases.
+ */
+export class Waiter<V = undefined> extends Future<boolean>
+  implements ListNode<Waiter<V>> {
+  list: LinkedList<Waiter<V>> | undefined = undefined;
+  nextNode: Waiter<V> | undefined = undefined;
+  previousNode: Waiter<V> | undefined = undefined;
+  /** What it waits with: the value of a sender. */
+  readonly item: V;
+  readonly #queue: WaitQueue<V>;
+
+  constructor(loop: EventLoop, label: string, queue: WaitQueue<V>, item: V) {
+    super(loop, label);
+    this.#queue = queue;
+    this.item = item;
+  }
+
+  /** Whether it has been woken. It may have been cancelled since, in the turn before its own. */
+  get woken(): boolean {
+    return this.done() && !this.cancelled();
+  }
+
+  /** Whether it has been neither woken nor cancelled, and somebody still waits for it. */
+  get pending(): boolean {
+    // An abort takes the waiting one away at once, one turn before it leaves.
+    return !this.done() && this["waiter"] !== null;
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (!super.cancel(reason)) return false;
+    this.#queue["cancelledCount"]++;
+    return true;
+  }
 }
 
 /**
  * Those who wait for the same thing, first come, first served: the one wait
  * queue that locks, semaphores, queues and the rest are built on.
  *
- * Waking somebody only queues a task; until its turn comes it may still be
- * cancelled. Whoever wakes therefore hands nothing over: the woken one looks
- * again, and `wait` tells the owner when a woken one did not get that far, so
- * that somebody else can be woken in its place.
+ *     const waiter = this.#waiters.enter();
+ *     try {
+ *       yield* waiter;
+ *     } finally {
+ *       this.#waiters.leave(waiter);
+ *     }
+ *
+ * As in asyncio, a waiter leaves when its task runs, not when it is woken or
+ * cancelled, and those in between count or do not, depending on the question.
+ * Nothing here takes longer because many wait: each waiter is passed over once.
  */
-export class WaitQueue {
+export class WaitQueue<V = undefined> {
   readonly #label: string;
-  readonly #waiters = new LinkedList<Waiter>();
+  readonly #waiters = new LinkedList<Waiter<V>>();
+  /** The first who may be pending: all before it are not. */
+  #next: Waiter<V> | undefined = undefined;
+  /** How many have been cancelled and have not left. */
+  private cancelledCount = 0;
   #loop: EventLoop | null = null;
 
   /** @param label What is waited for, such as `"Queue.get()"`, for deadlock reports. */
@@ -31,86 +70,70 @@ export class WaitQueue {
     this.#label = label;
   }
 
-  /** How many wait, those included who are woken but have not had their turn. */
+  /** How many wait, the woken ones included who have not had their turn, and the cancelled ones not. */
   get length(): number {
-    return this.#waiters.length;
+    return this.#waiters.length - this.cancelledCount;
   }
 
-  /** Whether somebody waits who has been neither woken nor cancelled. */
-  hasPending(): boolean {
-    for (const waiter of this.#waiters) {
-      if (!waiter.done()) return true;
-    }
-    return false;
+  /** Comes in as the last. */
+  enter(item: V): Waiter<V> {
+    const loop = getRunningLoop();
+    if (this.#loop !== loop) this.#moveTo(loop);
+    const waiter = new Waiter(loop, this.#label, this, item);
+    this.#waiters.append(waiter);
+    if (this.#next === undefined) this.#next = waiter;
+    return waiter;
   }
 
-  /** Whether somebody waits who has not been cancelled. */
-  hasUncancelled(): boolean {
-    for (const waiter of this.#waiters) {
-      if (!waiter.cancelled()) return true;
+  /** Goes out, woken or not. */
+  leave(waiter: Waiter<V>): void {
+    if (!waiter.done()) waiter.cancel();
+    if (this.#next === waiter) this.#next = waiter.nextNode;
+    if (this.#waiters.remove(waiter) && waiter.cancelled()) {
+      this.cancelledCount--;
     }
-    return false;
+  }
+
+  /** The first who has been neither woken nor cancelled. */
+  peek(): Waiter<V> | undefined {
+    let next = this.#next;
+    while (next !== undefined && !next.pending) next = next.nextNode;
+    return this.#next = next;
+  }
+
+  /** Wakes the first who has been neither woken nor cancelled, and returns it. */
+  wakeNext(result: boolean = true): Waiter<V> | undefined {
+    const waiter = this.peek();
+    waiter?.setResult(result);
+    return waiter;
   }
 
   /**
-   * Waits to be woken. The waiter leaves the queue whatever happens.
-   *
-   * @param lost Called if the wait ends with an error, before that goes on:
-   * `woken` tells whether the waiter had been woken nevertheless.
+   * Wakes the very first, unless it has been woken or cancelled. In that case it
+   * will look for itself, when it runs, whether the next is to be woken.
    */
-  *wait(lost: (woken: boolean) => void): Coroutine<void> {
-    const loop = getRunningLoop();
-    if (this.#loop === null) this.#loop = loop;
-    else if (this.#loop !== loop) {
-      if (this.#waiters.length > 0) {
+  wakeHead(): void {
+    const head = this.#waiters.first;
+    if (head !== undefined && !head.done()) head.setResult(true);
+  }
+
+  /** Wakes all who have been neither woken nor cancelled. */
+  wakeAll(result: boolean = true): void {
+    while (this.wakeNext(result) !== undefined);
+  }
+
+  #moveTo(loop: EventLoop): void {
+    if (this.#loop !== null && this.#waiters.length > 0) {
+      if (!this.#loop.isClosed()) {
         throw new MisuseError(
           `Cannot wait for ${this.#label}: it is in use on another event loop`,
         );
       }
-      this.#loop = loop;
+      // They waited on a loop that was closed under them.
+      this.#waiters.clear();
+      this.#next = undefined;
+      this.cancelledCount = 0;
     }
-    const waiter = new Waiter(loop, this.#label);
-    this.#waiters.append(waiter);
-    try {
-      yield* waiter;
-    } catch (error) {
-      this.#waiters.remove(waiter);
-      const woken = waiter.done() && !waiter.cancelled();
-      if (!waiter.done()) waiter.cancel();
-      lost(woken);
-      throw error;
-    }
-    this.#waiters.remove(waiter);
-  }
-
-  /** Wakes the first who has not been woken or cancelled, and leaves it in the queue; false if there is none. */
-  wakeFirst(): boolean {
-    for (const waiter of this.#waiters) {
-      if (waiter.done()) continue;
-      waiter.setResult();
-      return true;
-    }
-    return false;
-  }
-
-  /** Wakes the first who has not been woken or cancelled, and takes it out, and all before it; false if there is none. */
-  shiftFirst(): boolean {
-    for (
-      let waiter = this.#waiters.shift();
-      waiter !== undefined;
-      waiter = this.#waiters.shift()
-    ) {
-      if (waiter.done()) continue;
-      waiter.setResult();
-      return true;
-    }
-    return false;
-  }
-
-  /** Wakes all. They stay in the queue until their turn. */
-  wakeAll(): void {
-    for (const waiter of this.#waiters) {
-      if (!waiter.done()) waiter.setResult();
-    }
+    this.#loop = loop;
   }
 }

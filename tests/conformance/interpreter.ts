@@ -39,6 +39,7 @@ import {
 } from "../../mod.ts";
 import {
   type Awaitable,
+  type Handler,
   namesIn,
   type ObjectDeclaration,
   type Program,
@@ -225,7 +226,9 @@ class Machine {
   /** The loop's exception handler; what is not about a callback is about things never looked at. */
   #report({ handle, exception }: ExceptionContext): void {
     if (handle === undefined || exception === undefined) return;
-    this.#guarded(() => this.#emit("loop", "exch", encodeError(exception)));
+    if (this.#failure !== null) return;
+    const text = this.#strictly(() => encodeError(exception));
+    this.#emit("loop", "exch", text);
   }
 
   #emit(label: string, kind: string, ...details: unknown[]): void {
@@ -239,12 +242,13 @@ class Machine {
     if (this.#loop.isRunning()) this.#loop.stop();
   }
 
-  /** Runs code of this interpreter where the library would deal with its errors. */
-  #guarded(code: () => void): void {
+  /** Runs code whose errors end the program, wherever it is. */
+  #strictly<R>(code: () => R): R {
     try {
-      code();
+      return code();
     } catch (error) {
       this.#fail(error);
+      throw error;
     }
   }
 
@@ -344,7 +348,7 @@ class Machine {
     this.#bind(name, task);
     this.#register(name, task);
     task.addDoneCallback(() =>
-      this.#guarded(() => {
+      this.#strictly(() => {
         if (task.cancelled()) this.#emit(name, "end", "cancelled");
         else {
           const error = task.exception();
@@ -356,19 +360,21 @@ class Machine {
     );
   }
 
+  #findBody(name: string): Statements {
+    const body = this.#program.bodies[name];
+    if (body !== undefined) return body;
+    throw new ProgramError(`there is no body ${JSON.stringify(name)}`);
+  }
+
   *#body(name: string, label: string): Coroutine<unknown> {
     const task = currentTask();
     if (task !== null) this.#register(label, task);
-    const body = this.#program.bodies[name];
-    if (body === undefined) {
-      throw this.#fatal(`there is no body ${JSON.stringify(name)}`);
-    }
     const frame = new Frame(label);
     this.#emit(label, "start");
     try {
-      yield* this.#run(frame, body);
+      yield* this.#run(frame, this.#strictly(() => this.#findBody(name)));
     } catch (error) {
-      this.#emit(label, "exc", this.#encodeError(error));
+      this.#emit(label, "exc", this.#strictly(() => encodeError(error)));
       throw error;
     }
     this.#emit(label, "ret", encodeValue(frame.result));
@@ -378,24 +384,10 @@ class Machine {
   #callback(name: string, statements: Statements): () => void {
     return () => {
       const step = this.#run(new Frame(`cb:${name}`), statements).next();
-      if (step.done !== true) throw this.#fatal("a callback cannot wait");
+      if (step.done !== true) {
+        this.#fail(new ProgramError("a callback cannot wait"));
+      }
     };
-  }
-
-  /** For an error that ends the program, whatever handlers are around. */
-  #fatal(message: string): ProgramError {
-    const error = new ProgramError(message);
-    this.#fail(error);
-    return error;
-  }
-
-  #encodeError(error: unknown): string {
-    try {
-      return encodeError(error);
-    } catch (failure) {
-      this.#fail(failure);
-      throw failure;
-    }
   }
 
   // -- Statements --
@@ -404,19 +396,12 @@ class Machine {
   *#run(frame: Frame, statements: Statements): Coroutine<boolean> {
     for (const statement of statements) {
       if (this.#failure !== null) throw this.#failure;
-      if (++this.#statements > STATEMENTS_MAX) {
-        throw this.#fatal("it executes too many statements");
-      }
-      let missing: string | undefined;
       try {
-        missing = namesIn(statement).find((name) => !this.#isBound(name));
+        if (yield* this.#execute(frame, statement)) return true;
       } catch (error) {
-        this.#fail(error);
+        if (error instanceof ProgramError) this.#fail(error);
         throw error;
       }
-      if (missing !== undefined) {
-        this.#emit(frame.label, "unbound", missing);
-      } else if (yield* this.#execute(frame, statement)) return true;
     }
     return false;
   }
@@ -424,6 +409,14 @@ class Machine {
   *#execute(frame: Frame, s: Statement): Coroutine<boolean> {
     const { label } = frame;
     const loop = this.#loop;
+    if (++this.#statements > STATEMENTS_MAX) {
+      throw new ProgramError("it executes too many statements");
+    }
+    const missing = namesIn(s).find((name) => !this.#isBound(name));
+    if (missing !== undefined) {
+      this.#emit(label, "unbound", missing);
+      return false;
+    }
     switch (s[0]) {
       // Control
       case "log":
@@ -451,7 +444,7 @@ class Machine {
         throw new UserError(s[1], s[2]);
       case "reraise":
         if (frame.handled.length === 0) {
-          throw this.#fatal("reraise stands outside every handler");
+          throw new ProgramError("reraise stands outside every handler");
         }
         throw frame.handled.at(-1);
       case "return":
@@ -528,7 +521,7 @@ class Machine {
           label,
           "exception",
           s[1],
-          error === undefined ? null : this.#encodeError(error),
+          error === undefined ? null : encodeError(error),
         );
         return false;
       }
@@ -691,16 +684,10 @@ class Machine {
     handlers: readonly Handler[],
   ): Coroutine<boolean> {
     if (this.#failure !== null) throw this.#failure;
-    let type: string;
-    try {
-      type = typeOf(error);
-    } catch (failure) {
-      this.#fail(failure);
-      throw failure;
-    }
+    const type = this.#strictly(() => typeOf(error));
     const handler = handlers.find(([names]) => isCaughtBy(names, type));
     if (handler === undefined) throw error;
-    this.#emit(frame.label, "caught", this.#encodeError(error));
+    this.#emit(frame.label, "caught", encodeError(error));
     frame.handled.push(error);
     try {
       return yield* this.#run(frame, handler[1]);
@@ -746,7 +733,7 @@ class Machine {
       try {
         value = yield* next;
       } catch (error) {
-        if (!catches || !isCaughtBy(["Exception"], this.#typeOf(error))) {
+        if (!catches || !isCaughtBy(["Exception"], typeOf(error))) {
           throw error;
         }
         value = error;
@@ -808,11 +795,11 @@ class Machine {
         return this.#find<Barrier>(a[1]).wait();
       case "barrier_abort": {
         const barrier = this.#find<Barrier>(a[1]);
-        return calling(() => barrier.abort());
+        return barrier.abort();
       }
       case "barrier_reset": {
         const barrier = this.#find<Barrier>(a[1]);
-        return calling(() => barrier.reset());
+        return barrier.reset();
       }
       case "get":
         return this.#find<AnyQueue>(a[1]).get();

@@ -1,0 +1,107 @@
+/**
+ * A byte that goes to and fro between two readers: what it costs to be told
+ * that a descriptor is readable.
+ *
+ * @module
+ */
+import { EventLoop, Pipe } from "../mod.ts";
+import { register, type Stopwatch, type Suite } from "./support/suite.ts";
+
+const IDLE_PIPES = 1_000;
+
+/** Rota: two pipes, two readers, and readers on pipes where nothing happens. */
+export function pingPongOnLoop(
+  idlePipes: number,
+): (size: number, watch: Stopwatch) => Promise<number> {
+  return async (size, watch) => {
+    await using loop = new EventLoop({ host: "native" });
+    using stack = new DisposableStack();
+    const open = (reader: () => void): Pipe => {
+      const pipe = stack.use(Pipe.open());
+      loop.addReader(pipe.readFd, reader);
+      stack.defer(() => loop.removeReader(pipe.readFd));
+      return pipe;
+    };
+    for (let n = 0; n < idlePipes; n++) {
+      open(() => {
+        throw new Error("Nobody wrote into the pipe");
+      });
+    }
+    const byte = new Uint8Array(1);
+    let trips = 0;
+    const there = open(() => {
+      if (there.read(byte) === 1) back.write(byte);
+    });
+    const back = open(() => {
+      if (back.read(byte) !== 1) return;
+      if (++trips < size) there.write(byte);
+      else loop.stop();
+    });
+    there.write(byte);
+    watch.start();
+    await loop.runForever();
+    watch.end();
+    return trips;
+  };
+}
+
+/** The runtime's own unix sockets. */
+export async function pingPongInDeno(
+  size: number,
+  watch: Stopwatch,
+): Promise<number> {
+  const directory = await Deno.makeTempDir();
+  try {
+    const path = `${directory}/socket`;
+    using listener = Deno.listen({ transport: "unix", path });
+    using client = await Deno.connect({ transport: "unix", path });
+    using server = await listener.accept();
+    const echo = async (): Promise<void> => {
+      const byte = new Uint8Array(1);
+      for (let trip = 0; trip < size; trip++) {
+        await server.read(byte);
+        await server.write(byte);
+      }
+    };
+    const echoing = echo();
+    const byte = new Uint8Array(1);
+    let trips = 0;
+    watch.start();
+    while (trips < size) {
+      await client.write(byte);
+      if (await client.read(byte) === 1) trips++;
+    }
+    watch.end();
+    await echoing;
+    return trips;
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+/** What is compared. */
+export const suites: readonly Suite[] = [{
+  name: "ping-pong",
+  title: "ping-pong through two pipes",
+  each: "round trip",
+  size: 20_000,
+  tinySize: 5,
+  cases: [
+    { name: "Rota", role: "rota", run: pingPongOnLoop(0) },
+    {
+      name: "Rota, 1,000 idle pipes",
+      role: "rota",
+      run: pingPongOnLoop(IDLE_PIPES),
+    },
+    { name: "Deno unix sockets", role: "rival", run: pingPongInDeno },
+  ],
+  foreign: [
+    {
+      name: "asyncio",
+      program: "python3",
+      script: "pipes.py",
+      figure: "trip",
+    },
+  ],
+}];
+suites.forEach(register);

@@ -1,0 +1,124 @@
+/**
+ * What a benchmark is made of, and how it is shown to `deno bench`.
+ *
+ * A suite is one workload and everybody who can do it. Its cases run in the
+ * same process, and each checks its own result: a workload returns how much of
+ * it was done, and anything but all of it is an error.
+ *
+ * @module
+ */
+
+/** Marks the part of a workload that is timed. A `Deno.BenchContext` is one. */
+export interface Stopwatch {
+  /** The timed part begins. Called once. */
+  start(): void;
+  /** The timed part is over. Called once. */
+  end(): void;
+}
+
+/** Whether a case is ours, the least that JavaScript could need, or a rival. */
+export type Role = "rota" | "limit" | "rival";
+
+/** One way to do the workload of a suite. */
+export interface Case {
+  /** Who does it, and how. */
+  readonly name: string;
+  readonly role: Role;
+  /**
+   * Does the workload.
+   *
+   * @param size How many callbacks, switches or timers.
+   * @param watch Told when the timed part begins and ends.
+   * @returns How many were done.
+   */
+  readonly run: (size: number, watch: Stopwatch) => number | Promise<number>;
+}
+
+/** A rival that is another program, which times itself. */
+export interface ForeignCase {
+  readonly name: string;
+  /** The program, and the script it is given. */
+  readonly program: "node" | "python3";
+  readonly script: string;
+  /** Which of the figures it prints. */
+  readonly figure: string;
+}
+
+/** A workload and everybody who does it. */
+export interface Suite {
+  readonly name: string;
+  /** What is measured, for readers. */
+  readonly title: string;
+  /** What one of the things is called that `size` counts. */
+  readonly each: string;
+  readonly size: number;
+  /** A size at which the workload is still itself, for the smoke test. */
+  readonly tinySize: number;
+  /** How often the workload runs for one figure, where one run is too short. */
+  readonly repeat?: number;
+  /** Runs before anything counts. Enough for V8 to have optimized all of it. */
+  readonly warmup?: number;
+  /** Iterations of `deno bench`, where its own choice would take too long. */
+  readonly iterations?: number;
+  readonly cases: readonly Case[];
+  readonly foreign?: readonly ForeignCase[];
+}
+
+/** Runs a case once and throws unless all of it was done. */
+export async function runCase(
+  suite: Suite,
+  { name, run }: Case,
+  size: number,
+  watch: Stopwatch,
+): Promise<void> {
+  const done = await run(size, watch);
+  if (done !== size) {
+    throw new Error(
+      `${suite.name}, ${name}: did ${done} of ${size} ${suite.each}s`,
+    );
+  }
+}
+
+/** Gives the cases of a suite to `deno bench`, as one group. Does nothing elsewhere. */
+export function register(suite: Suite): void {
+  const { title, each, size, cases, iterations } = suite;
+  cases.forEach((one, index) => {
+    Deno.bench({
+      group: `${title}, ${size.toLocaleString("en")} ${each}s`,
+      name: one.name,
+      baseline: index === 0,
+      ...(iterations !== undefined && { n: iterations, warmup: 1 }),
+      fn: (context) => runCase(suite, one, size, context),
+    });
+  });
+}
+
+/** Keeps score of tasks that should take turns: none may run far ahead of the others. */
+export class Fairness {
+  readonly #left: number[];
+  #checked = false;
+
+  constructor(tasks: number, steps: number) {
+    this.#left = new Array(tasks).fill(steps);
+  }
+
+  /** A task has made a step. */
+  step(task: number): void {
+    this.#left[task]!--;
+  }
+
+  /** A task has ended: the first that does must find the others almost done. */
+  ended(): void {
+    if (this.#checked) return;
+    this.#checked = true;
+    const behind = Math.max(...this.#left);
+    if (behind > 2) {
+      throw new Error(`A task ended while another had ${behind} steps to go`);
+    }
+  }
+
+  /** How many steps were made in all, of as many as there are. */
+  done(tasks: number, steps: number): number {
+    return tasks * steps - this.#left.reduce((sum, left) => sum + left, 0);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Async functions that are a part of a task: the bodies of timeouts, groups and
+ * scopes.
+ *
+ * @module
+ */
+import { runOwned } from "../host/async_context.ts";
+import { current } from "./current.ts";
+import { Future, type Suspension } from "./future.ts";
+import type { Coroutine, Task } from "./task.ts";
+
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+/**
+ * Calls `body` in the current task: the result is what to `yield*` for what it
+ * gives. An async function then belongs to the task, and is waited for to its
+ * very end: a cancellation goes to what it waits for, not to the wait for it.
+ */
+export function runBody<T>(
+  task: Task<unknown>,
+  body: () => Coroutine<T> | PromiseLike<T> | T,
+): Iterable<Suspension, T, unknown> {
+  const product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+    ? body()
+    : runOwned(task, body);
+  if (typeof product !== "object" || product === null) {
+    return new Finished(product as T);
+  }
+  // An operation or future is both, and is waited for as what it is.
+  if (typeof (product as Coroutine<T>)[Symbol.iterator] === "function") {
+    const isWaited = typeof (product as Coroutine<T>).throw === "function" ||
+      typeof (product as PromiseLike<T>).then === "function";
+    if (isWaited) return product as Iterable<Suspension, T, unknown>;
+  }
+  return typeof (product as PromiseLike<T>).then === "function"
+    ? new BodyFuture<T>(task, product as PromiseLike<T>)
+    : new Finished(product as T);
+}
+
+/** A body that was over at once. */
+class Finished<T> implements Iterable<Suspension, T, unknown> {
+  readonly #value: T;
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    return {
+      next: () => ({ done: true, value: this.#value }),
+      throw: (error) => {
+        throw error;
+      },
+    };
+  }
+}
+
+/** What an async function inside a task produces. Whoever wants it to end cancels what it waits for. */
+export class BodyFuture<T> extends Future<T> {
+  readonly #task: Task<unknown>;
+  /** Whether the wait for this is one of an async function itself. */
+  readonly #nested: boolean;
+
+  constructor(task: Task<unknown>, promise: PromiseLike<T>) {
+    super(task.loop, "an async function inside a block");
+    this.#task = task;
+    this.#nested = current.stepper !== task as unknown;
+    task["bodyBegan"](this.#nested);
+    promise.then(
+      (value) => {
+        if (this.#ended()) this.setResult(value);
+      },
+      (error) => {
+        if (this.#ended()) this.setException(error);
+      },
+    );
+  }
+
+  #ended(): boolean {
+    this.#task["bodyEnded"](this.#nested);
+    return !this.done();
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    this.#task["cancelBody"](reason);
+    return true;
+  }
+}
