@@ -58,6 +58,7 @@ export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
 export { VirtualHost } from "./src/host/virtual.ts";
 
+export { AttemptOperation } from "./src/loop/attempt_operation.ts";
 export { Block, type BlockOptions } from "./src/loop/block.ts";
 export { currentTask, getRunningLoop } from "./src/loop/current.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";

@@ -231,12 +231,12 @@ Deno.test("Callbacks and waiting tasks of both styles go on in the order in whic
       log.push(`${name} got ${yield future}`);
     }));
   future.addDoneCallback(() => log.push("callback 1"));
-  wait("generator", "g1");
+  wait("a generator", "g1");
   await runTurns(loop, 1);
   future.addDoneCallback(() => log.push("callback 2"));
-  wait("async function", "a1");
+  wait("an async function", "a1");
   await runTurns(loop, 1);
-  wait("generator", "g2");
+  wait("a generator", "g2");
   await runTurns(loop, 1);
   future.addDoneCallback(() => log.push("callback 3"));
 
@@ -370,7 +370,7 @@ Deno.test("Adding, removing and waiting in any order keeps the order of those wh
 // -- Waiting --
 
 for (const style of STYLES) {
-  Deno.test(`Waiting for a future in a ${style} gives the result and throws the error`, async () => {
+  Deno.test(`Waiting for a future in ${style} gives the result and throws the error`, async () => {
     const { loop } = openLoop();
     const good = loop.createFuture<string>();
     const bad = loop.createFuture<string>();
@@ -392,18 +392,21 @@ for (const style of STYLES) {
     await loop.close();
   });
 
-  Deno.test(`Everybody who waits in a ${style} gets the same error object`, async () => {
+  Deno.test(`Everybody who waits in ${style} gets the same error object`, async () => {
     const { loop } = openLoop();
     const future = loop.createFuture();
     const error = new Error("broken");
-    const tasks = Array.from({ length: 3 }, () =>
-      loop.createTask(inStyle(style, function* () {
-        try {
-          return yield future;
-        } catch (caught) {
-          return caught;
-        }
-      })));
+    const tasks = Array.from(
+      { length: 3 },
+      () =>
+        loop.createTask(inStyle(style, function* () {
+          try {
+            return yield future;
+          } catch (caught) {
+            return caught;
+          }
+        })),
+    );
     await runTurns(loop, 1);
     future.setException(error);
     await runTurns(loop, 2);

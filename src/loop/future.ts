@@ -127,6 +127,27 @@ export class Future<T>
     throw this.failure("get the exception of");
   }
 
+  /**
+   * Tells whether there is an error. Unlike {@linkcode exception}, this does
+   * not count as having looked at it.
+   *
+   * @returns Whether the future failed. A cancellation is no failure.
+   */
+  failed(): boolean {
+    return this.state === UNSEEN || this.state === REJECTED;
+  }
+
+  /**
+   * Gives what {@linkcode cancel} was called with, without taking the error of
+   * the cancellation away from the one who waits.
+   *
+   * @returns The reason; `undefined` if there is none, and for a task that ended
+   * by throwing a `CancelledError`.
+   */
+  cancelReason(): unknown {
+    return this.state === CANCELLED ? this.value : undefined;
+  }
+
   /** What a future without a result throws at the one who asks. */
   private failure(what: string): unknown {
     if (this.state === PENDING) {
@@ -288,6 +309,11 @@ export class Future<T>
 
   private finishCancelled(error: unknown): void {
     this.finish(CANCELLED_BY_ERROR, error);
+  }
+
+  /** Whether a cancellation that this hands on to others is on its way through them. */
+  protected isHandingOn(): boolean {
+    return false;
   }
 
   private isUnseen(): boolean {

@@ -131,6 +131,11 @@ export class Operation<T>
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
+    return this.iterate();
+  }
+
+  /** The iterator of an operation that was just started. */
+  private iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
     return signal === undefined
       ? this.begin()
@@ -158,11 +163,12 @@ export class Operation<T>
       });
       return implicit.then(onFulfilled, onRejected);
     }
+    this.start();
     return this.waitIn(task, onFulfilled ?? null, onRejected ?? null);
   }
 
-  /** Starts the operation as a wait of `task`. */
-  protected waitIn<A, B>(
+  /** Lets an async function of `task` wait for the operation, which was just started. */
+  private waitIn<A, B>(
     task: Task<unknown>,
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
@@ -251,6 +257,8 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   interruption: number = NOT_INTERRUPTED;
   interruptReason: unknown = undefined;
   readonly #label: string;
+  /** What to begin with, until the first step. */
+  #operation: Operation<T> | null = null;
   #iterator: Iterator<Suspension, T, unknown> | null = null;
   #abandoned = false;
 
@@ -266,17 +274,19 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
 
   /** Takes the first step at once, as awaiting a coroutine does in asyncio. */
   start(operation: Operation<T>): void {
+    this.#operation = operation;
     const pending = this.task!["takePendingCancellation"]();
-    if (pending !== undefined) {
-      operation["start"]();
-      this.interrupt(pending.reason);
+    if (pending !== undefined) this.interrupt(pending.reason);
+    // A cancelled wait does not begin. And an async function that finds one
+    // thing after the other ready has to let the loop have its turn.
+    if (pending !== undefined || !this.loop["mayStartAtOnce"]()) {
       this.loop["schedule"](this);
       return;
     }
     const { loop, task, stepper } = current;
     current.loop = this.loop;
     try {
-      this.run(operation);
+      this.run();
     } finally {
       current.loop = loop;
       current.task = task;
@@ -284,32 +294,47 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     }
   }
 
-  run(operation?: Operation<T>): void {
+  run(): void {
     current.task = this.task;
     current.stepper = this;
     let step: IteratorResult<Suspension, T>;
     try {
-      if (operation !== undefined) {
-        this.#iterator = operation[Symbol.iterator]();
-        step = this.#iterator.next();
-      } else if (this.interruption === NOT_INTERRUPTED) {
-        this.waitingOn = null;
-        step = this.#iterator!.next();
-      } else {
-        const error = takeInterruption(this);
-        this.waitingOn = null;
-        // Without an iterator it was cancelled before it started.
-        if (this.#iterator === null) throw error;
-        step = this.#iterator.throw!(error);
-      }
+      step = this.#iterator === null
+        ? this.#firstStep()
+        : this.#nextStep(this.#iterator);
     } catch (error) {
       current.task = null;
       this.#end(error);
       return;
     }
     current.task = null;
-    if (step.done !== true) suspend(this, step.value, lastYielded);
-    else if (!this.#abandoned) this.succeed(step.value);
+    if (step.done === true) {
+      if (!this.#abandoned) this.succeed(step.value);
+      return;
+    }
+    suspend(this, step.value, lastYielded);
+    const level = this.task!["levelCancellation"]();
+    if (level !== null) interrupt(this, level);
+  }
+
+  #firstStep(): IteratorResult<Suspension, T> {
+    const operation = this.#operation!;
+    this.#operation = null;
+    if (this.interruption !== NOT_INTERRUPTED) throw takeInterruption(this);
+    this.#iterator = operation["iterate"]();
+    return this.#iterator.next();
+  }
+
+  #nextStep(
+    iterator: Iterator<Suspension, T, unknown>,
+  ): IteratorResult<Suspension, T> {
+    if (this.interruption === NOT_INTERRUPTED) {
+      this.waitingOn = null;
+      return iterator.next();
+    }
+    const error = takeInterruption(this);
+    this.waitingOn = null;
+    return iterator.throw!(error);
   }
 
   #end(error: unknown): void {

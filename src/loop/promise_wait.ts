@@ -184,7 +184,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (this.future.cancel(reason)) return;
     this.cancelled = true;
     this.reason = reason;
-    if (this.future.done() || this.waitsForItself()) return;
+    if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
     this.future["removeWaiter"](this);
     this.loop["schedule"](this);

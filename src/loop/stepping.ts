@@ -54,7 +54,7 @@ export function interrupt(stepper: Stepper, reason: unknown): void {
   const awaited = stepper.waitingOn;
   if (awaited !== null) {
     if (awaited.cancel(reason)) return;
-    if (!awaited.done()) {
+    if (awaited["isHandingOn"]()) {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
       awaited["removeWaiter"](stepper);
       stepper.waitingOn = null;
@@ -84,7 +84,8 @@ export function suspend(
   }
   // A future of this loop, yielded by its own iterator, that is not the stepper itself.
   if (
-    lastYielded.future === target && target.loop === stepper.loop &&
+    lastYielded.future === target && target as unknown !== null &&
+    target.loop === stepper.loop &&
     target !== stepper as unknown
   ) {
     lastYielded.future = null;
@@ -116,10 +117,10 @@ function complaint(
   if (target === stepper) {
     return new MisuseError("Cannot wait for a task in itself");
   }
-  if (future === target) {
+  if (future !== null && future === target) {
     return new MisuseError(
       `Cannot wait for ${
-        future!["describe"]()
+        future["describe"]()
       }: it belongs to another event loop`,
     );
   }

@@ -215,13 +215,23 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   private closeBlock(block: Block): void {
-    if (this.extras?.block !== block || block.outer === null) {
+    const extras = this.extras;
+    if (extras === null) return; // cleaning up after the end of the task
+    if (extras.block !== block || block.outer === null) {
       throw new MisuseError(
         "Cannot close a block: it is not the innermost open one of its task",
       );
     }
-    this.extras.block = block.outer;
-    if (block["levelError"] !== null) this.extras.levels--;
+    extras.block = block.outer;
+    if (block["levelError"] !== null) extras.levels--;
+    const pending = extras.bodyInterruption;
+    if (pending === null || extras.bodies > 0 || this.coroutine === null) {
+      return;
+    }
+    // The async function inside waited for nothing more. What is around it does.
+    extras.bodyInterruption = null;
+    this.interruption = CANCEL;
+    this.interruptReason = pending.reason;
   }
 
   /** Cancels a block whose every wait throws from now on. */
@@ -447,10 +457,13 @@ export class Task<T> extends Future<T> implements Stepper {
       return;
     }
     suspend(this, step.value, lastYielded);
-    if (this.extras !== null && this.extras.levels > 0) {
-      const level = this.levelCancellation();
-      if (level !== null) interrupt(this, level);
-    }
+    if (this.extras !== null && this.extras.levels > 0) this.throwLevel(this);
+  }
+
+  /** Throws a level cancellation that applies now into the wait of `stepper`. */
+  private throwLevel(stepper: Stepper): void {
+    const level = this.levelCancellation();
+    if (level !== null) interrupt(stepper, level);
   }
 
   /** The first step: finds out what the body is. */
@@ -520,6 +533,12 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   private endWithValue(value: T): void {
+    const pending = this.extras?.bodyInterruption;
+    if (pending !== null && pending !== undefined) {
+      this.end();
+      super.cancel(pending.reason);
+      return;
+    }
     if (this.interruption === CANCEL) {
       // Cancelled too late to be thrown, but not too late to count.
       this.end();
@@ -614,14 +633,6 @@ export class Task<T> extends Future<T> implements Stepper {
     if (nested) extras.nestedBodies--;
     this.loop["asyncTaskEnded"]();
     this.bodyMoved(extras);
-    const pending = extras.bodyInterruption;
-    if (pending === null || extras.bodies > 0 || this.coroutine === null) {
-      return;
-    }
-    // It waited for nothing more. What is around it does, or has ended with it.
-    extras.bodyInterruption = null;
-    this.interruption = CANCEL;
-    this.interruptReason = pending.reason;
   }
 
   /** Whether the innermost async function inside a block waits for nothing of the loop. */
@@ -704,6 +715,10 @@ export class Task<T> extends Future<T> implements Stepper {
       : listWaits(this.extras).map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
+  }
+
+  protected override isHandingOn(): boolean {
+    return this.extras !== null && this.extras.handingOn;
   }
 
   protected override describe(): string {

@@ -99,12 +99,10 @@ export class Barrier {
    * @returns An operation: nothing happens until it is waited for.
    */
   reset(options?: WaitOptions): Operation<void> {
-    const barrier = this;
-    return new Operation(function* (): Coroutine<void> {
-      using _permit = yield* barrier.#condition.acquire();
-      barrier.#state = barrier.#count > 0 ? "resetting" : "filling";
-      barrier.#condition.notifyAll();
-    }, { ...RESET, signal: options?.signal });
+    return new Operation(() => this.#reset(), {
+      ...RESET,
+      signal: options?.signal,
+    });
   }
 
   /**
@@ -115,12 +113,22 @@ export class Barrier {
    * @returns An operation: nothing happens until it is waited for.
    */
   abort(options?: WaitOptions): Operation<void> {
-    const barrier = this;
-    return new Operation(function* (): Coroutine<void> {
-      using _permit = yield* barrier.#condition.acquire();
-      barrier.#state = "broken";
-      barrier.#condition.notifyAll();
-    }, { ...ABORT, signal: options?.signal });
+    return new Operation(() => this.#abort(), {
+      ...ABORT,
+      signal: options?.signal,
+    });
+  }
+
+  *#reset(): Coroutine<void> {
+    using _permit = yield* this.#condition.acquire();
+    this.#state = this.#count > 0 ? "resetting" : "filling";
+    this.#condition.notifyAll();
+  }
+
+  *#abort(): Coroutine<void> {
+    using _permit = yield* this.#condition.acquire();
+    this.#state = "broken";
+    this.#condition.notifyAll();
   }
 
   *#wait(signal: AbortSignal | undefined): Coroutine<number> {

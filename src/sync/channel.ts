@@ -2,7 +2,6 @@ import { CancelledError, ChannelClosedError } from "../errors.ts";
 import { current } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Wait } from "../loop/promise_wait.ts";
 import { CANCEL } from "../loop/stepping.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
@@ -249,9 +248,8 @@ export class Channel<T>
    * @returns An iterator for `for await`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
-    const channel = this;
     return {
-      next: async () => await new NextOperation(channel),
+      next: async () => await new NextOperation(this),
       [Symbol.asyncIterator]() {
         return this;
       },
@@ -305,6 +303,7 @@ export class Channel<T>
     return this.size > 0 || this.#acceptNext();
   }
 
+  /** Takes the first value, and lets senders fill the room. */
   private takeValue(): T {
     const value = this.#values.shift() as T;
     this.#received++;
@@ -313,6 +312,7 @@ export class Channel<T>
     return value;
   }
 
+  /** Waits for a promise, and takes a value. */
   private *waitToReceive(): Coroutine<T> {
     const receiver = this.#receivers.enter(undefined);
     let promised: boolean;
@@ -333,6 +333,7 @@ export class Channel<T>
     return this.takeValue();
   }
 
+  /** Waits for a receiver to accept the value. */
   private *waitToSend(value: T): Coroutine<void> {
     const sender = this.#senders.enter(value);
     let accepted: boolean;
@@ -380,10 +381,9 @@ function postpone(error: CancelledError): void {
   // In a cancelled scope each wait throws anyway, and none outside of it.
   if (task["levelCancellation"]() === error) return;
   if (stepper !== task) {
-    // If the task waits for something else as well, it is told by that.
-    const wait = stepper as unknown as Wait<unknown, unknown, unknown>;
-    const alone = wait.nextWait === null && wait.previousWait === null;
-    if (!alone || !task["promised"]) return;
+    const waits = task["extras"]?.waits;
+    // If it waits for something else as well, it is told by that.
+    if (!task["promised"] || (waits instanceof Set && waits.size > 1)) return;
   }
   task.interruption = CANCEL;
   task.interruptReason = error;

@@ -155,12 +155,14 @@ export class Condition {
     this.notify(Infinity);
   }
 
+  /** Wakes the first `count`, also without the lock. */
   private wake(count: number): void {
     for (let n = 0; n < count; n++) {
       if (this.#waiters.wakeNext() === undefined) return;
     }
   }
 
+  /** Waits again and again. */
   private *waitUntil<T>(
     predicate: () => T,
     signal: AbortSignal | undefined,
@@ -173,6 +175,7 @@ export class Condition {
     return result;
   }
 
+  /** Waits once, as asyncio's `wait()`. */
   private *waitOnce(signal: AbortSignal | undefined): Coroutine<true> {
     if (!this.locked()) {
       throw new MisuseError(

@@ -77,6 +77,7 @@ export class Flag {
     return new FlagOperation(this, options);
   }
 
+  /** Waits in line. */
   private *waitToBeSet(): Coroutine<true> {
     const waiter = this.#waiters.enter(undefined);
     try {

@@ -189,18 +189,21 @@ export abstract class BaseQueue<T>
     this.addItem(item);
   }
 
+  /** Takes the next item, of which there is one, and wakes who waits for room. */
   private takeItem(): T {
     const item = this.#store.take() as T;
     this.#putters.wakeNext();
     return item;
   }
 
+  /** Adds an item, for which there is room, and wakes who waits for one. */
   private addItem(item: T): void {
     this.#store.add(item);
     this.unfinished++;
     this.#getters.wakeNext();
   }
 
+  /** Waits for an item, and takes it. */
   private *waitToGet(): Coroutine<T> {
     while (this.#store.length === 0) {
       if (this.#shutDown) throw shutDownError("get an item");
@@ -224,6 +227,7 @@ export abstract class BaseQueue<T>
     }
   }
 
+  /** Waits for room, and adds the item. */
   private *waitToPut(item: T): Coroutine<void> {
     while (this.full()) {
       if (this.#shutDown) throw shutDownError("put an item");
@@ -270,6 +274,7 @@ export abstract class BaseQueue<T>
     return new JoinOperation(this, options);
   }
 
+  /** Waits in line. */
   private *waitToJoin(): Coroutine<void> {
     const joiner = this.#joiners.enter(undefined);
     try {
@@ -300,18 +305,7 @@ export abstract class BaseQueue<T>
 
   /** @ignore */
   [items](): () => Operation<IteratorResult<T, undefined>> {
-    const queue = this;
-    return () =>
-      new Operation(function* (): Coroutine<IteratorResult<T, undefined>> {
-        try {
-          return { done: false, value: yield* queue.get() };
-        } catch (error) {
-          if (error instanceof QueueShutDownError) {
-            return { done: true, value: undefined };
-          }
-          throw error;
-        }
-      }, { name: "Queue.get()" });
+    return () => new NextOperation(this);
   }
 
   /**
@@ -321,8 +315,7 @@ export abstract class BaseQueue<T>
    * @returns An iterator for `for await`.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    const next = this[items]();
-    return { next: async () => await next() };
+    return { next: async () => await new NextOperation(this) };
   }
 }
 
@@ -384,6 +377,22 @@ class JoinOperation extends AttemptOperation<void> {
 
   protected wait(): Coroutine<void> {
     return this.#queue["waitToJoin"]();
+  }
+}
+
+/** One step of an iteration. */
+class NextOperation<T> extends Operation<IteratorResult<T, undefined>> {
+  constructor(queue: BaseQueue<T>) {
+    super(function* (): Coroutine<IteratorResult<T, undefined>> {
+      try {
+        return { done: false, value: yield* queue.get() };
+      } catch (error) {
+        if (error instanceof QueueShutDownError) {
+          return { done: true, value: undefined };
+        }
+        throw error;
+      }
+    }, GET);
   }
 }
 

@@ -133,6 +133,7 @@ export class Semaphore {
     return true;
   }
 
+  /** Waits in line. */
   private *waitForPermit(): Coroutine<Permit> {
     const waiter = this.#waiters.enter(undefined);
     try {

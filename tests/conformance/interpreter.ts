@@ -18,7 +18,7 @@ import {
   type ExceptionContext,
   Future,
   gather,
-  Gate,
+  Flag,
   type Handle,
   LifoQueue,
   Lock,
@@ -266,7 +266,7 @@ class Machine {
       case "lock":
         return new Lock();
       case "event":
-        return new Gate();
+        return new Flag();
       case "cond":
         return typeof argument === "string"
           ? new Condition(this.#find<Lock>(argument))
@@ -300,10 +300,10 @@ class Machine {
       case "bsem":
         return this.#find<Lockable>(name).locked();
       case "event":
-        return this.#find<Gate>(name).isOpen();
+        return this.#find<Flag>(name).isSet();
       case "barrier": {
         const barrier = this.#find<Barrier>(name);
-        return [barrier.waiting, barrier.broken];
+        return [barrier.nWaiting, barrier.broken];
       }
       case "queue":
       case "pqueue":
@@ -550,10 +550,10 @@ class Machine {
 
       // Synchronisation
       case "event_set":
-        this.#find<Gate>(s[1]).open();
+        this.#find<Flag>(s[1]).set();
         return false;
       case "event_clear":
-        this.#find<Gate>(s[1]).close();
+        this.#find<Flag>(s[1]).clear();
         return false;
       case "release":
         this.#find<Lockable>(s[1]).release();
@@ -569,7 +569,7 @@ class Machine {
         return false;
       case "barrier_info": {
         const barrier = this.#find<Barrier>(s[1]);
-        this.#emit(label, "barrier", s[1], barrier.waiting, barrier.broken);
+        this.#emit(label, "barrier", s[1], barrier.nWaiting, barrier.broken);
         return false;
       }
       case "put_nowait":
@@ -649,7 +649,7 @@ class Machine {
       case "done":
         return this.#find<AnyFuture>(question[1]).done();
       case "is_set":
-        return this.#find<Gate>(question[1]).isOpen();
+        return this.#find<Flag>(question[1]).isSet();
       case "locked":
         return this.#find<Lockable>(question[1]).locked();
       case "ge":
@@ -779,7 +779,7 @@ class Machine {
       case "wait":
         return this.#wait(this.#named(a[1]), a[2], a[3]);
       case "event_wait":
-        return givingTrue(this.#find<Gate>(a[1]).wait());
+        return givingTrue(this.#find<Flag>(a[1]).wait());
       case "acquire":
         return givingTrue(this.#find<Lockable>(a[1]).acquire());
       case "cond_wait":

@@ -7,7 +7,7 @@
 import type { Coroutine, Future, Operation } from "../../mod.ts";
 
 /** The styles in which a task can be written. */
-export const STYLES = ["generator", "async function"] as const;
+export const STYLES = ["a generator", "an async function"] as const;
 
 /** One of them. */
 export type Style = typeof STYLES[number];
@@ -24,7 +24,9 @@ export function inStyle<T>(
   style: Style,
   steps: Steps<T>,
 ): () => Coroutine<T> | Promise<T> {
-  return style === "generator" ? () => asGenerator(steps) : () => asAsync(steps);
+  return style === "a generator"
+    ? () => asGenerator(steps)
+    : () => asAsync(steps);
 }
 
 function* asGenerator<T>(steps: Steps<T>): Coroutine<T> {
