@@ -244,3 +244,29 @@ export class ChannelClosedError extends Error {
     this.prototype.name = "ChannelClosedError";
   }
 }
+
+/** Thrown when something was not done by its deadline. */
+export class TimeoutError extends Error {
+  static {
+    this.prototype.name = "TimeoutError";
+  }
+}
+
+/**
+ * Thrown by a task group in which something failed: all failures in one.
+ *
+ * `errors` has those of the children in the order in which the group learnt of
+ * them; that of the body comes last.
+ */
+export class TaskGroupError extends AggregateError {
+  static {
+    this.prototype.name = "TaskGroupError";
+  }
+}
+
+/** Thrown when something is asked of a task group that is not open for it: not entered yet, or over. */
+export class TaskGroupClosedError extends MisuseError {
+  static {
+    this.prototype.name = "TaskGroupClosedError";
+  }
+}

@@ -88,7 +88,8 @@ export function register(suite: Suite): void {
       name: one.name,
       baseline: index === 0,
       ...(iterations !== undefined && { n: iterations, warmup: 1 }),
-      fn: (context) => runCase(suite, one, size, context),
+      // Must be an async function: `deno bench` waits for no other.
+      fn: async (context) => await runCase(suite, one, size, context),
     });
   });
 }

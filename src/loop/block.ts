@@ -109,14 +109,17 @@ export class Block {
    * thrown into whatever the function waits for, or else into its next wait, and
    * the block goes on when the function has ended.
    *
+   * @typeParam A What the body is called with.
    * @typeParam T What the body gives.
    * @param body A generator function, an async function or a plain one.
+   * @param argument What to call it with.
    * @returns What to `yield*` for the result. Do it at once.
    */
-  run<T>(
-    body: () => Coroutine<T> | PromiseLike<T> | T,
+  run<A, T>(
+    body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
+    argument: A,
   ): Iterable<Suspension, T, unknown> {
-    return runBody(this.task, body);
+    return runBody(this.task, body, argument);
   }
 
   /** Ends the block. The block around it becomes the innermost again. */

@@ -16,13 +16,14 @@ const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
  * gives. An async function then belongs to the task, and is waited for to its
  * very end: a cancellation goes to what it waits for, not to the wait for it.
  */
-export function runBody<T>(
+export function runBody<A, T>(
   task: Task<unknown>,
-  body: () => Coroutine<T> | PromiseLike<T> | T,
+  body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
+  argument: A,
 ): Iterable<Suspension, T, unknown> {
   const product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
-    ? body()
-    : runOwned(task, body);
+    ? body(argument)
+    : runOwned(task, () => body(argument));
   if (typeof product !== "object" || product === null) {
     return new Finished(product as T);
   }

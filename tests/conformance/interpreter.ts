@@ -16,9 +16,9 @@ import {
   eagerTaskFactory,
   EventLoop,
   type ExceptionContext,
-  Future,
-  gather,
   Flag,
+  type Future,
+  gather,
   type Handle,
   LifoQueue,
   Lock,
@@ -29,8 +29,8 @@ import {
   shield,
   sleep,
   type Task,
-  taskGroup,
   type TaskGroup,
+  taskGroup,
   type Timeout,
   timeout,
   timeoutAt,
@@ -51,13 +51,19 @@ import {
   type TraceEvent,
   unknown,
 } from "./language.ts";
-import { encodeError, encodeValue, isCaughtBy, typeOf, UserError } from "./values.ts";
+import {
+  encodeError,
+  encodeValue,
+  isCaughtBy,
+  typeOf,
+  UserError,
+} from "./values.ts";
 
 /** How often the watchdog cancels everything before it gives up. */
 const WATCHDOG_FIRES = 5;
 const DRAIN_ROUNDS = 4;
 /** A program that goes on for longer has lost its way; the longest known takes some thousand. */
-const STATEMENTS_MAX = 1_000_000;
+const STATEMENTS_MAX = 200_000;
 const REAL_MS_MAX = 30_000;
 
 const RETURN_WHEN = {
@@ -488,7 +494,12 @@ class Machine {
         return false;
       }
       case "uncancel":
-        this.#emit(label, "uncancel", s[1], this.#find<AnyTask>(s[1]).uncancel());
+        this.#emit(
+          label,
+          "uncancel",
+          s[1],
+          this.#find<AnyTask>(s[1]).uncancel(),
+        );
         return false;
       case "cancelling":
         this.#emit(
@@ -673,7 +684,9 @@ class Machine {
         returned = yield* this.#handle(frame, error, handlers);
       }
     } finally {
-      if (last !== null && this.#failure === null) yield* this.#run(frame, last);
+      if (last !== null && this.#failure === null) {
+        yield* this.#run(frame, last);
+      }
     }
     return returned;
   }
@@ -728,7 +741,9 @@ class Machine {
     timeout: number | null,
     catches: boolean,
   ): Coroutine<void> {
-    for (const next of asCompleted(this.#futures(names), withTimeout(timeout))) {
+    for (
+      const next of asCompleted(this.#futures(names), withTimeout(timeout))
+    ) {
       let value: unknown;
       try {
         value = yield* next;
@@ -846,12 +861,6 @@ function withTimeout(seconds: number | null): { timeoutMs?: number } {
 function* givingTrue(operation: Operation<unknown>): Coroutine<true> {
   yield* operation;
   return true;
-}
-
-/** A plain call, which in Python is a coroutine that never waits. */
-function* calling(call: () => void): Coroutine<null> {
-  call();
-  return null;
 }
 
 function stateOf(future: AnyFuture): string {

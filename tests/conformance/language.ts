@@ -159,7 +159,11 @@ export type Awaitable =
   | readonly ["co", body: string, label: string]
   | readonly ["sleep", delay: number, value?: unknown]
   | readonly ["shield", awaitable: Awaitable]
-  | readonly ["gather", returnExceptions: boolean, awaitable: readonly Awaitable[]]
+  | readonly [
+    "gather",
+    returnExceptions: boolean,
+    awaitable: readonly Awaitable[],
+  ]
   | readonly ["wait_for", awaitable: Awaitable, timeout: number | null]
   | readonly [
     "wait",

@@ -91,5 +91,7 @@ function isStackOverflow(error: unknown): boolean {
 }
 
 function inspect(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : `${error}`;
+  return error instanceof Error
+    ? `${error.name}: ${error.message}`
+    : `${error}`;
 }

@@ -1,0 +1,234 @@
+import { CancelledError } from "../errors.ts";
+import { checkOneOf } from "../loop/checks.ts";
+import { getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import {
+  checkOptions,
+  checkWaitables,
+  type LoopOptions,
+  startWaitable,
+  toArray,
+  type Waitable,
+  type Waited,
+} from "./waitable.ts";
+
+/** How to {@linkcode gather}. */
+export interface GatherOptions extends LoopOptions {
+  /**
+   * Whether failures and cancellations stand among the results, instead of
+   * ending the whole.
+   *
+   * @default {false}
+   */
+  readonly returnExceptions?: boolean | undefined;
+}
+
+/**
+ * What {@linkcode gather} gives: the results in the order of the entries.
+ *
+ * @typeParam E The entries, an array or a tuple.
+ */
+export type Gathered<E extends readonly Waitable<unknown>[]> = {
+  -readonly [K in keyof E]: Waited<E[K]>;
+};
+
+/**
+ * The same with `returnExceptions`: an error stands where there is no result.
+ *
+ * @typeParam E The entries, an array or a tuple.
+ */
+export type GatheredOrFailed<E extends readonly Waitable<unknown>[]> = {
+  -readonly [K in keyof E]: Waited<E[K]> | Error;
+};
+
+/**
+ * Waits for all entries at once, and gives their results in order.
+ *
+ * It is asyncio's `gather`. Functions, coroutines, operations and promises
+ * become tasks at once, in order, whether or not somebody waits for the future
+ * that is returned. The same future, coroutine or operation twice runs once; a
+ * function runs once for each time it stands there.
+ *
+ * The first entry that fails or is cancelled ends the whole with its error. The
+ * others go on; if one of them fails later, and nobody looks at that, the
+ * exception handler is told. A {@linkcode taskGroup} would cancel them. With
+ * `returnExceptions` all are waited for, and errors stand among the results.
+ *
+ * Cancelling the future cancels every entry that has not ended; it is then
+ * cancelled itself once they have. After it is done, cancelling does nothing.
+ *
+ * @example
+ * ```ts
+ * import { gather, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [name, size] = await run(async () =>
+ *   await gather([
+ *     sleep(20, { value: "readme" }),
+ *     async () => {
+ *       await sleep(10);
+ *       return 42;
+ *     },
+ *   ]), { host: "virtual" });
+ * assertEquals(name.toUpperCase(), "README");
+ * assertEquals(size + 1, 43);
+ * ```
+ *
+ * @example Failures among the results
+ * ```ts
+ * import { gather, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const results = await run(function* () {
+ *   return yield* gather([
+ *     () => "fine",
+ *     (): string => {
+ *       throw new Error("broken");
+ *     },
+ *   ], { returnExceptions: true });
+ * });
+ * assertEquals(results, ["fine", new Error("broken")]);
+ * ```
+ *
+ * @typeParam E The entries.
+ * @param entries What to wait for. None gives a future that is done.
+ * @param options Whether errors count as results; on which loop.
+ * @returns A future of the results.
+ * @throws {TypeError} If an entry cannot be waited for; then none is started.
+ * @throws {MisuseError} If two entries are futures of different loops, or there
+ * is no loop given, running or known from an entry.
+ */
+export function gather<E extends readonly Waitable<unknown>[] | []>(
+  entries: E,
+  options?: GatherOptions & { readonly returnExceptions?: false | undefined },
+): Future<Gathered<E>>;
+/** The same, with errors among the results. */
+export function gather<E extends readonly Waitable<unknown>[] | []>(
+  entries: E,
+  options: GatherOptions,
+): Future<GatheredOrFailed<E>>;
+/** The same for any iterable. */
+export function gather<T>(
+  entries: Iterable<Waitable<T>>,
+  options?: GatherOptions & { readonly returnExceptions?: false | undefined },
+): Future<T[]>;
+/** The same for any iterable, with errors among the results. */
+export function gather<T>(
+  entries: Iterable<Waitable<T>>,
+  options: GatherOptions,
+): Future<(T | Error)[]>;
+export function gather(
+  entries: Iterable<Waitable<unknown>>,
+  options: GatherOptions = {},
+): Future<unknown[]> {
+  const what = "gather";
+  checkOptions(options as object, what);
+  const { returnExceptions = false } = options;
+  checkOneOf(returnExceptions, [true, false], what, "returnExceptions");
+  const list = toArray(entries, what, "entries");
+  const loop = checkWaitables(list, options.loop, what, "entries") ??
+    getRunningLoop();
+  const children: Future<unknown>[] = [];
+  const started = new Map<unknown, Future<unknown>>();
+  for (const entry of list) {
+    let child = started.get(entry);
+    if (child === undefined) {
+      child = startWaitable(entry, loop);
+      // Each mention of a function is a run of its own.
+      started.set(typeof entry === "function" ? child : entry, child);
+    }
+    children.push(child);
+  }
+  return new GatheringFuture(
+    loop,
+    children,
+    new Set(started.values()),
+    returnExceptions,
+  );
+}
+
+class GatheringFuture extends Future<unknown[]> {
+  /** In the order of the entries, with repetitions. */
+  readonly #children: readonly Future<unknown>[];
+  readonly #returnExceptions: boolean;
+  #left: number;
+  #cancelRequested = false;
+
+  constructor(
+    loop: EventLoop,
+    children: readonly Future<unknown>[],
+    distinct: ReadonlySet<Future<unknown>>,
+    returnExceptions: boolean,
+  ) {
+    super(loop, "gather()");
+    this.#children = children;
+    this.#returnExceptions = returnExceptions;
+    this.#left = distinct.size;
+    if (distinct.size === 0) {
+      this.setResult([]);
+      return;
+    }
+    const childDone = (child: Future<unknown>) => this.#childDone(child);
+    const done: Future<unknown>[] = [];
+    for (const child of distinct) {
+      if (child.done()) done.push(child);
+      else child.addDoneCallback(childDone);
+    }
+    for (const child of done) this.#childDone(child);
+  }
+
+  /** The futures this waits for. */
+  get children(): readonly Future<unknown>[] {
+    return this.#children;
+  }
+
+  #childDone(child: Future<unknown>): void {
+    this.#left--;
+    // What comes too late is left for somebody else to look at: if nobody does,
+    // the exception handler is told.
+    if (this.done()) return;
+    if (!this.#returnExceptions && (child.cancelled() || child.failed())) {
+      this.setException(errorOf(child));
+      return;
+    }
+    if (this.#left > 0) return;
+    if (this.#cancelRequested) {
+      const last = this.#children[this.#children.length - 1]!;
+      this.setException(
+        last.cancelled() ? errorOf(last) : new CancelledError(),
+      );
+      return;
+    }
+    this.setResult(this.#children.map(outcomeOf));
+  }
+
+  /** Cancels the children. This is over when they are. */
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    let accepted = false;
+    for (const child of this.#children) {
+      if (child.cancel(reason)) accepted = true;
+    }
+    if (accepted) this.#cancelRequested = true;
+    return accepted;
+  }
+}
+
+/** What a future that has no result throws at the one who asks. */
+function errorOf(future: Future<unknown>): unknown {
+  try {
+    return future.result();
+  } catch (error) {
+    return error;
+  }
+}
+
+/** A result or an error. The error of a cancellation stays there for the one who waits. */
+function outcomeOf(future: Future<unknown>): unknown {
+  if (!future.cancelled()) return errorOf(future);
+  const reason = future.cancelReason();
+  return reason instanceof CancelledError
+    ? new CancelledError(reason.reason)
+    : new CancelledError(reason);
+}

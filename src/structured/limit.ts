@@ -1,0 +1,181 @@
+/**
+ * How a task group keeps no more than so many tasks running at once.
+ *
+ * @module
+ */
+import { currentTask } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { Future, Suspension } from "../loop/future.ts";
+import {
+  type Coroutine,
+  Task,
+  type TaskBody,
+  type TaskOptions,
+} from "../loop/task.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
+
+/**
+ * The slots of one group. A task takes one for its first step and gives it back
+ * at its end; those that find none wait in line without having begun.
+ */
+export class Limiter {
+  readonly #limit: number;
+  #running = 0;
+  readonly #parked = new LinkedList<LimitedTask<unknown>>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Takes a slot for `task`, or puts it in line. */
+  admit(task: LimitedTask<unknown>): boolean {
+    if (this.#running >= this.#limit) {
+      this.#parked.append(task);
+      return false;
+    }
+    this.#running++;
+    return true;
+  }
+
+  /** A slot is taken without asking, by a task that had lent its own. */
+  take(): void {
+    this.#running++;
+  }
+
+  /** Gives back a slot, and starts who has been waiting for it longest. */
+  release(): void {
+    this.#running--;
+    if (this.#running >= this.#limit) return;
+    const next = this.#parked.shift();
+    if (next === undefined) return;
+    this.#running++;
+    next["begin"]();
+  }
+
+  /** Takes a task out of the line. */
+  withdraw(task: LimitedTask<unknown>): boolean {
+    return this.#parked.remove(task);
+  }
+}
+
+/** Ends a task that was cancelled in line. */
+function runTask(task: LimitedTask<unknown>): void {
+  task.run();
+}
+
+/** A task that begins when its group has a slot for it. */
+export class LimitedTask<T> extends Task<T>
+  implements ListNode<LimitedTask<unknown>> {
+  list: LinkedList<LimitedTask<unknown>> | undefined = undefined;
+  nextNode: LimitedTask<unknown> | undefined = undefined;
+  previousNode: LimitedTask<unknown> | undefined = undefined;
+  readonly #limiter: Limiter;
+  #begun = false;
+  #holdsSlot = false;
+  /** How many waits for tasks of its own it is in. */
+  #loans = 0;
+
+  constructor(
+    limiter: Limiter,
+    loop: EventLoop,
+    body: TaskBody<T>,
+    options: TaskOptions,
+  ) {
+    super(loop, body, { ...options, eager: false });
+    this.#limiter = limiter;
+  }
+
+  override run(): void {
+    if (this.#begun) super.run();
+    else if (this.list === undefined) {
+      if (this.#limiter.admit(this as LimitedTask<unknown>)) this.begin();
+    }
+  }
+
+  /** The slot is there. */
+  private begin(): void {
+    this.#begun = this.#holdsSlot = true;
+    super.run();
+  }
+
+  override cancel(reason?: unknown): boolean {
+    const accepted = super.cancel(reason);
+    if (accepted && this.#limiter.withdraw(this as LimitedTask<unknown>)) {
+      this.#begun = true;
+      this.loop.callSoon(runTask, this as LimitedTask<unknown>);
+    }
+    return accepted;
+  }
+
+  /** The task has ended. */
+  giveBack(): void {
+    if (this.#holdsSlot && this.#loans === 0) this.#limiter.release();
+    this.#holdsSlot = false;
+  }
+
+  /** Whether it counts, and `future` is a task of its own that may have to wait for its slot. */
+  ownsUnfinished(future: Future<unknown>): boolean {
+    return this.#holdsSlot && future instanceof LimitedTask && !future.done() &&
+      future.#limiter === this.#limiter &&
+      future.parent === this as Task<unknown>;
+  }
+
+  /** Lets others run while it waits for them. */
+  lend(): void {
+    if (this.#holdsSlot && this.#loans++ === 0) this.#limiter.release();
+  }
+
+  /** It goes on, and counts again, even if that makes one too many for a while. */
+  reclaim(): void {
+    if (this.#holdsSlot && --this.#loans === 0) this.#limiter.take();
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    const lender = lenderFor([this]);
+    return lender === null
+      ? super[Symbol.iterator]()
+      : lending(lender, { [Symbol.iterator]: () => super[Symbol.iterator]() });
+  }
+
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const lender = typeof onFulfilled === "function" &&
+        typeof onRejected === "function"
+      ? lenderFor([this])
+      : null;
+    if (lender === null) return super.then(onFulfilled, onRejected);
+    lender.lend();
+    return super.then((value) => {
+      lender.reclaim();
+      return onFulfilled!(value);
+    }, (error) => {
+      lender.reclaim();
+      return onRejected!(error);
+    });
+  }
+}
+
+/** The current task, if it is about to wait for one of its own that may need its slot. */
+export function lenderFor(
+  futures: Iterable<Future<unknown>>,
+): LimitedTask<unknown> | null {
+  const task = currentTask();
+  if (!(task instanceof LimitedTask)) return null;
+  for (const future of futures) if (task.ownsUnfinished(future)) return task;
+  return null;
+}
+
+/** Waits, while the slot of the waiting task is lent. */
+export function* lending<T>(
+  lender: LimitedTask<unknown>,
+  waiting: Iterable<Suspension, T, unknown>,
+): Coroutine<T> {
+  lender.lend();
+  try {
+    return yield* waiting;
+  } finally {
+    lender.reclaim();
+  }
+}

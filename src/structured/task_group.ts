@@ -1,0 +1,559 @@
+import {
+  CancelledError,
+  MisuseError,
+  TaskGroupClosedError,
+  TaskGroupError,
+} from "../errors.ts";
+import type { Block } from "../loop/block.ts";
+import { checkFunction, checkOneOf, inspect } from "../loop/checks.ts";
+import { currentTask } from "../loop/current.ts";
+import { Future } from "../loop/future.ts";
+import { Operation, type WaitOptions } from "../loop/operation.ts";
+import { subscribe, type Subscription } from "../loop/signal_hub.ts";
+import {
+  checkBody,
+  type Coroutine,
+  type Task,
+  type TaskBody,
+  type TaskOptions,
+} from "../loop/task.ts";
+import { isFromOutside } from "./levels.ts";
+import { LimitedTask, Limiter } from "./limit.ts";
+import type { BlockBody } from "./timeout.ts";
+import { release } from "./wait.ts";
+import { checkOptions, isCoroutine } from "./waitable.ts";
+
+/** How to make a {@linkcode TaskGroup}. */
+export interface TaskGroupOptions extends WaitOptions {
+  /** What to call the group in messages. */
+  readonly name?: string | undefined;
+  /**
+   * How many of its tasks run at once; the others begin later, in the order in
+   * which they were created. A task that waits for tasks of its own does not
+   * count meanwhile. The group makes its tasks itself then, without the loop's
+   * task factory.
+   *
+   * @default {Infinity}
+   */
+  readonly limit?: number | undefined;
+  /**
+   * Whether what the tasks produce is dropped, as a server does that never ends:
+   * waiting for such a task gives `undefined`.
+   *
+   * @default {false}
+   */
+  readonly discard?: boolean | undefined;
+}
+
+/** How to {@linkcode TaskGroup.start} a task. */
+export interface StartOptions extends TaskOptions, WaitOptions {}
+
+/**
+ * Tasks that belong together, and to a block of the task that opened it: none
+ * of them outlives the block. {@linkcode taskGroup} makes and runs one.
+ *
+ * A group that was made by itself may be handed out, and cancelled, before it
+ * runs.
+ */
+export class TaskGroup {
+  readonly #name: string | undefined;
+  readonly #limiter: Limiter | null;
+  readonly #discard: boolean;
+  readonly #signal: AbortSignal | undefined;
+  #state: "created" | "open" | "closing" | "finished" = "created";
+  #aborting = false;
+  /** Set by a cancellation before the group was entered. */
+  #cancelled: { readonly reason: unknown } | null = null;
+  #signalled = false;
+  #block: Block | null = null;
+  /** Whether the body was cancelled by the group itself. */
+  #bodyCancelled = false;
+  /** Those that have not ended, in the order of their creation. */
+  readonly #children: Set<Task<unknown>> = new Set();
+  #created = 0;
+  readonly #errors: unknown[] = [];
+  /** What `start` waits for, by the task it has created. */
+  #starting: Map<Task<unknown>, Future<unknown>> | null = null;
+  /** What the exit waits for: the end of the last child. */
+  #idle: Future<void> | null = null;
+
+  /**
+   * Makes a group.
+   *
+   * @param options A name, a limit, whether to drop results; a signal that ends
+   * the group: its reason is then thrown.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `limit` is not a whole number > 0 or `Infinity`.
+   */
+  constructor(options: TaskGroupOptions = {}) {
+    const what = "make a task group";
+    checkOptions(options, what);
+    const { name, limit = Infinity, discard = false, signal } = options;
+    if (typeof limit !== "number") {
+      throw new TypeError(
+        `Cannot ${what} as limit must be a number: received ${inspect(limit)}`,
+      );
+    }
+    if (!(limit > 0) || (limit !== Infinity && !Number.isInteger(limit))) {
+      throw new RangeError(
+        `Cannot ${what} as limit must be a whole number > 0 or Infinity: received ${limit}`,
+      );
+    }
+    checkOneOf(discard, [true, false], what, "discard");
+    this.#name = name;
+    this.#limiter = limit === Infinity ? null : new Limiter(limit);
+    this.#discard = discard;
+    this.#signal = signal;
+  }
+
+  /** What the group was called; `undefined` if nothing was given. */
+  get name(): string | undefined {
+    return this.#name;
+  }
+
+  /** How many of its tasks have not ended. */
+  get size(): number {
+    return this.#children.size;
+  }
+
+  /**
+   * A signal that aborts when the group is cancelled: because a task failed, by
+   * {@linkcode cancel}, or with the task that it runs in.
+   *
+   * @throws {TaskGroupClosedError} If the group was not entered yet.
+   */
+  get signal(): AbortSignal {
+    if (this.#block === null) {
+      throw new TaskGroupClosedError(
+        `Cannot get the signal of ${this.#describe()}: it has not been entered`,
+      );
+    }
+    return this.#block.signal;
+  }
+
+  /**
+   * Makes a task of the group and queues its first step.
+   *
+   * The body may do it, so may the group's tasks, and anybody the group was
+   * handed to, as long as it has not ended. The first task that fails, other
+   * than by cancellation, cancels the others and the body; its error is then
+   * thrown by the group, so nobody has to wait for the task. A failure counts
+   * when its done callback runs, in the turn after.
+   *
+   * @example A task that creates tasks
+   * ```ts
+   * import { type Coroutine, run, sleep, taskGroup } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const seen: number[] = [];
+   * await run(function* () {
+   *   yield* taskGroup(function* (group) {
+   *     const visit = function* (node: number): Coroutine<void> {
+   *       yield* sleep(1);
+   *       seen.push(node);
+   *       if (node < 4) {
+   *         group.createTask(() => visit(node * 2));
+   *         group.createTask(() => visit(node * 2 + 1));
+   *       }
+   *     };
+   *     group.createTask(() => visit(1));
+   *   });
+   * }, { host: "virtual" });
+   * assertEquals(seen, [1, 2, 3, 4, 5, 6, 7]);
+   * ```
+   *
+   * @typeParam T What the task produces.
+   * @param body What {@linkcode EventLoop.createTask} takes.
+   * @param options A name, a signal that cancels the task.
+   * @returns The task.
+   * @throws {TypeError} If `body` cannot be run as a task.
+   * @throws {TaskGroupClosedError} If the group has not been entered, is being
+   * cancelled, or is over. A coroutine is then closed without having begun.
+   */
+  createTask<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+    if (typeof body !== "function") checkBody(body, "create a task");
+    if (
+      this.#state === "created" || this.#aborting ||
+      (this.#state !== "open" && this.#children.size === 0)
+    ) this.#refuse(body, options.name);
+    const { loop } = this.#block!.task;
+    const what = this.#discard ? discarding(body) : body;
+    const task = this.#limiter === null
+      ? loop.createTask<T>(what, options)
+      : this.#createLimited<T>(what, options);
+    this.#created++;
+    if (task.done()) this.#childDone(task as Task<unknown>);
+    else {
+      this.#children.add(task as Task<unknown>);
+      task.addDoneCallback(this.#childDone as (future: Task<T>) => void);
+    }
+    return task;
+  }
+
+  #createLimited<T>(body: TaskBody<T>, options: TaskOptions): Task<T> {
+    const { loop } = this.#block!.task;
+    if (loop.isClosed()) return loop.createTask<T>(body, options);
+    return new LimitedTask<T>(this.#limiter!, loop, body, options);
+  }
+
+  /**
+   * The same as {@linkcode createTask}.
+   *
+   * @typeParam T What the task produces.
+   * @param body What the task runs.
+   * @param options A name, a signal that cancels the task.
+   * @returns The task.
+   */
+  spawn<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+    return this.createTask(body, options);
+  }
+
+  #refuse(body: TaskBody<unknown>, name: string | undefined): never {
+    if (isCoroutine(body)) body.return(undefined);
+    // An operation that can no longer be waited for must not be missed either.
+    else if (body instanceof Operation) body[Symbol.iterator]();
+    const state = this.#state === "created"
+      ? "has not been entered"
+      : this.#state === "finished" || this.#children.size === 0 &&
+          !this.#aborting
+      ? "is over"
+      : "is shutting down";
+    throw new TaskGroupClosedError(
+      `Cannot create ${
+        name === undefined ? "a task" : `task "${name}"`
+      } in ${this.#describe()}: it ${state}`,
+    );
+  }
+
+  /**
+   * Creates a task, and waits until that says it has started.
+   *
+   * `body` is called with a function, `started(value)`; the wait gives that
+   * value as soon as it is called, and the task goes on in the group like any
+   * other. A task that fails before is not the group's failure: its error is
+   * thrown here. Cancelling the wait cancels that task, and takes until it has
+   * ended.
+   *
+   * @example A server that is up when the client starts
+   * ```ts
+   * import { Future, run, sleep, taskGroup } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const log: string[] = [];
+   * await run(async () => {
+   *   await taskGroup(async (group) => {
+   *     const port = await group.start<number>(async (started) => {
+   *       await sleep(50); // binding
+   *       started(8080);
+   *       log.push("serving");
+   *       await new Future(group.loop);
+   *     });
+   *     log.push(`connecting to ${port}`);
+   *     group.cancel("done");
+   *   });
+   * }, { host: "virtual" });
+   * assertEquals(log, ["serving", "connecting to 8080"]);
+   * ```
+   *
+   * @typeParam V What the task hands over when it has started.
+   * @param body A generator function or async function.
+   * @param options A name; a signal that ends the wait, and with it the task.
+   * @returns An operation that gives what was handed over.
+   * @throws {TypeError} If `body` is not a function.
+   * @throws {TaskGroupClosedError} If the group takes no tasks now.
+   * @throws {MisuseError} If the task ends without having called `started`.
+   */
+  start<V>(
+    body: (
+      started: (value: V) => void,
+    ) => Coroutine<unknown> | PromiseLike<unknown> | unknown,
+    options: StartOptions = {},
+  ): Operation<V> {
+    const what = "start a task";
+    checkFunction(body, what, "body");
+    checkOptions(options, what);
+    return new Operation(() => this.#start(body, options), {
+      name: "TaskGroup.start()",
+    });
+  }
+
+  *#start<V>(
+    body: (started: (value: V) => void) => unknown,
+    options: StartOptions,
+  ): Coroutine<V> {
+    const { signal, ...taskOptions } = options;
+    signal?.throwIfAborted();
+    let handedOver = false;
+    let future: Future<V> | null = null;
+    const started = (value: V) => {
+      if (handedOver) {
+        throw new MisuseError(
+          "Cannot say that a task has started: it has said so before",
+        );
+      }
+      handedOver = true;
+      if (future !== null && !future.done()) future.setResult(value);
+    };
+    const task = this.createTask(
+      () => body(started) as Coroutine<unknown>,
+      taskOptions,
+    ) as Task<unknown>;
+    future = new Future<V>(task.loop, `${task.name} to have started`);
+    (this.#starting ??= new Map()).set(task, future as Future<unknown>);
+    const subscription = signal === undefined
+      ? null
+      : subscribe(signal, () => task.cancel(signal.reason));
+    try {
+      return yield* this.#untilStarted(task, future);
+    } catch (error) {
+      if (signal?.aborted && error instanceof CancelledError) {
+        throw signal.reason;
+      }
+      throw error;
+    } finally {
+      subscription?.unsubscribe();
+      this.#starting.delete(task);
+    }
+  }
+
+  /** Waits; takes the task along if that is cancelled. */
+  *#untilStarted<V>(task: Task<unknown>, future: Future<V>): Coroutine<V> {
+    try {
+      return yield* future;
+    } catch (error) {
+      if (task.done() || !future.cancelled()) throw error;
+      this.#starting!.delete(task); // what it fails with now is the group's
+      task.cancel();
+      const ended = new Future<void>(task.loop, `the end of ${task.name}`);
+      task.addDoneCallback(() => release(ended));
+      yield* undisturbed(this.#block!.task.loop, ended);
+      throw error;
+    }
+  }
+
+  /**
+   * Ends the group early, and without an error: the tasks that have not ended
+   * are cancelled, and so is the body at the point where it waits. The group
+   * takes no new tasks.
+   *
+   * Before the group is entered, it takes effect then. After it is over, and the
+   * second time, nothing happens. Errors that come of the cancellation are
+   * thrown as usual.
+   *
+   * @example First come, first served
+   * ```ts
+   * import { run, sleep, taskGroup } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const answers: number[] = [];
+   * await run(async () => {
+   *   await taskGroup(async (group) => {
+   *     for (const ms of [300, 100, 200]) {
+   *       group.createTask(async () => {
+   *         await sleep(ms);
+   *         answers.push(ms);
+   *         group.cancel("have an answer");
+   *       });
+   *     }
+   *   });
+   * }, { host: "virtual" });
+   * assertEquals(answers, [100]);
+   * ```
+   *
+   * @param reason What to say about the cause.
+   */
+  cancel(reason?: unknown): void {
+    if (this.#state === "created") {
+      this.#cancelled ??= { reason };
+      return;
+    }
+    if (this.#state === "finished" || this.#aborting) return;
+    this.#abort(reason);
+    this.#cancelBody(reason);
+  }
+
+  #abort(reason?: unknown): void {
+    this.#aborting = true;
+    for (const child of this.#children) if (!child.done()) child.cancel(reason);
+  }
+
+  #cancelBody(reason?: unknown): void {
+    this.#bodyCancelled = true;
+    this.#block!.cancel(reason);
+  }
+
+  readonly #childDone = (child: Task<unknown>): void => {
+    this.#children.delete(child);
+    if (this.#limiter !== null && child instanceof LimitedTask) {
+      child.giveBack();
+    }
+    if (this.#idle !== null && this.#children.size === 0) release(this.#idle);
+    const starting = this.#starting?.get(child);
+    if (starting !== undefined && !starting.done()) {
+      this.#endedBeforeStart(child, starting);
+      return;
+    }
+    if (!child.failed()) return;
+    const error = child.exception();
+    const { task } = this.#block!;
+    if (task.done()) {
+      task.loop.callExceptionHandler({
+        message:
+          `Task "${child.name}" failed, and the task that owns its group has ended`,
+        exception: error,
+        task: child,
+        name: child.name,
+      });
+      return;
+    }
+    this.#errors.push(error);
+    if (this.#aborting || this.#bodyCancelled) return;
+    this.#abort();
+    this.#cancelBody();
+  };
+
+  #endedBeforeStart(child: Task<unknown>, starting: Future<unknown>): void {
+    if (child.cancelled()) starting.cancel(child.cancelReason());
+    else if (child.failed()) starting.setException(child.exception());
+    else {
+      starting.setException(
+        new MisuseError(
+          `Cannot start task "${child.name}": it ended without calling started()`,
+        ),
+      );
+    }
+  }
+
+  /**
+   * Runs `body` with the group open, and waits for its tasks: what
+   * {@linkcode taskGroup} does.
+   *
+   * @typeParam T What the body gives.
+   * @param body A generator function or async function.
+   * @returns An operation that gives what the body gives.
+   * @throws {TypeError} If `body` is not a function.
+   * @throws {MisuseError} If the group was run before.
+   */
+  run<T>(body: BlockBody<this, T>): Operation<T> {
+    checkFunction(body, "run a task group", "body");
+    return new Operation(() => this.#run(body), { name: this.#describe() });
+  }
+
+  *#run<T>(body: BlockBody<this, T>): Coroutine<T> {
+    if (this.#state !== "created") {
+      throw new MisuseError(
+        `Cannot enter ${this.#describe()}: it has been entered before`,
+      );
+    }
+    this.#signal?.throwIfAborted();
+    const task = currentTask()!;
+    const block = this.#block = task.openBlock();
+    this.#state = "open";
+    const subscription = this.#subscribe();
+    if (this.#cancelled !== null) this.cancel(this.#cancelled.reason);
+    let value: T | undefined;
+    let failure: { readonly error: unknown } | null = null;
+    try {
+      value = yield* block.run(body, this);
+    } catch (error) {
+      failure = { error };
+    }
+    this.#state = "closing";
+    const cancelled = failure !== null &&
+      failure.error instanceof CancelledError;
+    // What to go on with: a cancellation, unless it was our own.
+    let thrown = cancelled ? failure : null;
+    if (failure !== null && !this.#aborting) this.#abort();
+    if (this.#children.size > 0) {
+      const lender = task instanceof LimitedTask ? task : null;
+      lender?.lend();
+      const interruption = yield* this.#join(task, cancelled);
+      lender?.reclaim();
+      if (interruption !== null) thrown = interruption;
+    }
+    this.#state = "finished";
+    subscription?.unsubscribe();
+    if (this.#bodyCancelled && task.uncancel() === 0) {
+      if (thrown !== null && !isFromOutside(thrown.error, block)) thrown = null;
+    }
+    block.close();
+    const errors = this.#errors;
+    if (thrown !== null && errors.length === 0) throw thrown.error;
+    const failed = errors.length;
+    if (failure !== null && !cancelled) errors.push(failure.error);
+    if (errors.length > 0) {
+      if (task.cancelling() > 0) {
+        // The cancellation from outside must not get lost: it arrives at the
+        // next wait, and counts once, as before.
+        task.uncancel();
+        task.cancel();
+      }
+      throw this.#error(failed, errors.splice(0));
+    }
+    if (this.#signalled) throw this.#signal!.reason;
+    return value as T;
+  }
+
+  /** Waits for the children, whatever happens; returns the first interruption that was not our own. */
+  *#join(
+    task: Task<unknown>,
+    cancelled: boolean,
+  ): Coroutine<{ readonly error: unknown } | null> {
+    let interruption: { readonly error: unknown } | null = null;
+    let interrupted = cancelled;
+    while (this.#children.size > 0) {
+      this.#idle = new Future<void>(task.loop, `the tasks of ${this.#describe()}`);
+      // A cancelled scope throws at every wait. Once is enough.
+      const shield = interrupted ? task.openBlock({ shielded: true }) : null;
+      try {
+        yield* this.#idle;
+      } catch (error) {
+        interrupted = true;
+        if (!this.#aborting) {
+          interruption = { error };
+          this.#abort();
+        } else if (!(error instanceof CancelledError)) {
+          interruption ??= { error };
+        }
+      } finally {
+        shield?.close();
+      }
+    }
+    this.#idle = null;
+    return interruption;
+  }
+
+  #subscribe(): Subscription | null {
+    const signal = this.#signal;
+    if (signal === undefined) return null;
+    return subscribe(signal, () => {
+      if (this.#aborting) return;
+      this.#signalled = true;
+      this.cancel(signal.reason);
+    });
+  }
+
+  #error(failed: number, errors: unknown[]): TaskGroupError {
+    const who = failed === errors.length
+      ? `${failed} of ${this.#created} tasks`
+      : failed === 0
+      ? "The body"
+      : `The body and ${failed} of ${this.#created} tasks`;
+    return new TaskGroupError(errors, `${who} failed in ${this.#describe()}`);
+  }
+
+  #describe(): string {
+    return this.#name === undefined
+      ? "a task group"
+      : `task group "${this.#name}"`;
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"TaskGroup"`.
+   */
+  get [Symbol.toStringTag](): string {
+    return "TaskGroup";
+  }
+}

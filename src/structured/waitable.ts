@@ -1,0 +1,187 @@
+import { MisuseError } from "../errors.ts";
+import { checkSignal, inspect } from "../loop/checks.ts";
+import { getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import { Operation } from "../loop/operation.ts";
+import type { Coroutine, Task, TaskBody } from "../loop/task.ts";
+import { until } from "../loop/until.ts";
+
+/**
+ * What can be waited for beside others: a future or task, whatever a task can
+ * run (a generator function or async function without parameters, a generator
+ * that has not started, an operation), or a promise.
+ *
+ * @typeParam T What it gives.
+ */
+export type Waitable<T> = Future<T> | TaskBody<T> | PromiseLike<T>;
+
+/**
+ * What waiting for a {@linkcode Waitable} gives.
+ *
+ * @typeParam W The waitable.
+ */
+export type Waited<W> = W extends Future<infer T> ? T
+  : W extends Operation<infer T> ? T
+  : W extends Coroutine<infer T> ? T
+  : W extends () => infer R ? Waited<R>
+  : Awaited<W>;
+
+/** On which loop to make what has to be made. */
+export interface LoopOptions {
+  /**
+   * The loop, for calls outside of a running one.
+   *
+   * @default {the loop of the futures given, else the running loop}
+   */
+  readonly loop?: EventLoop | undefined;
+}
+
+/**
+ * Makes a future of anything that can be waited for, and starts it.
+ *
+ * A future or task is returned as it is. What a task can run becomes a task,
+ * whose first step runs in the next turn. A promise becomes a task that waits
+ * for it, as `until` does: cancelling that task leaves the promise alone.
+ *
+ * @example
+ * ```ts
+ * import { ensureFuture, run, sleep } from "@rota/rota";
+ * import { assertEquals, assertStrictEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const task = ensureFuture(sleep(5, { value: "slept" }));
+ *   assertStrictEquals(ensureFuture(task), task);
+ *   const promised = ensureFuture(Promise.resolve("kept"));
+ *   assertEquals([yield* task, yield* promised], ["slept", "kept"]);
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam W What is waited for.
+ * @param waitable A future, task, function, coroutine, operation or promise.
+ * @param options On which loop.
+ * @returns The future.
+ * @throws {TypeError} If `waitable` is none of these.
+ * @throws {MisuseError} If it is a future of another loop than the one given,
+ * or no loop is given or running.
+ */
+export function ensureFuture<W extends Waitable<unknown>>(
+  waitable: W,
+  options: LoopOptions = {},
+): W extends Task<unknown> ? W : Future<Waited<W>> {
+  const what = "make a future";
+  checkWaitable(waitable, what, "waitable");
+  const { loop } = options;
+  if (loop !== undefined) checkLoop(waitable, loop, what);
+  return startWaitable(waitable, loop) as W extends Task<unknown> ? W
+    : Future<Waited<W>>;
+}
+
+/** Makes a future of what has been checked. */
+export function startWaitable<T>(
+  waitable: Waitable<T>,
+  loop: EventLoop | undefined,
+): Future<T> {
+  if (waitable instanceof Future) return waitable;
+  const on = loop ?? getRunningLoop();
+  if (isBody(waitable)) return on.createTask<T>(waitable as TaskBody<T>);
+  // At once, so that a failure of the promise finds somebody who listens.
+  return on.createTask<T>(until(waitable as PromiseLike<T>), { eager: true });
+}
+
+/** Throws unless `value` can be waited for. */
+export function checkWaitable(
+  value: unknown,
+  what: string,
+  name: string,
+): void {
+  if (
+    value instanceof Future || isBody(value) ||
+    typeof (value as PromiseLike<unknown> | null)?.then === "function"
+  ) return;
+  throw new TypeError(
+    `Cannot ${what} as ${name} must be a future, a task, a coroutine, an operation, a promise or a function: received ${
+      inspect(value)
+    }`,
+  );
+}
+
+/** Throws if `value` is a future of another loop. */
+export function checkLoop(
+  value: unknown,
+  loop: EventLoop,
+  what: string,
+): void {
+  if (value instanceof Future && value.loop !== loop) {
+    throw new MisuseError(
+      `Cannot ${what}: it would wait for a future of another event loop`,
+    );
+  }
+}
+
+/** Throws unless all of `futures` are futures of one loop; `loop`, if it is given. */
+export function checkWaitables(
+  waitables: readonly unknown[],
+  loop: EventLoop | undefined,
+  what: string,
+  name: string,
+): EventLoop | undefined {
+  for (let index = 0; index < waitables.length; index++) {
+    const waitable = waitables[index];
+    checkWaitable(waitable, what, `${name}[${index}]`);
+    if (waitable instanceof Future) {
+      loop ??= waitable.loop;
+      checkLoop(waitable, loop, what);
+    }
+  }
+  return loop;
+}
+
+/** What an iterable gives, as an array, unless it is something to wait for itself. */
+export function toArray<T>(
+  iterable: Iterable<T>,
+  what: string,
+  name: string,
+): readonly T[] {
+  if (Array.isArray(iterable)) return iterable;
+  if (
+    iterable instanceof Future || iterable instanceof Operation ||
+    isCoroutine(iterable) || typeof iterable === "string" ||
+    typeof (iterable as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be an array, a set or the like: received ${
+        inspect(iterable)
+      }`,
+    );
+  }
+  return [...iterable];
+}
+
+/** Throws unless `options` has a signal that is one, or none. */
+export function checkOptions(
+  options: { readonly signal?: AbortSignal | undefined },
+  what: string,
+): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot ${what} as options must be an object: received ${
+        inspect(options)
+      }`,
+    );
+  }
+  if (options.signal !== undefined) checkSignal(options.signal, what);
+}
+
+/** Whether `value` is a generator that runs when it is stepped. */
+export function isCoroutine(value: unknown): value is Coroutine<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as Coroutine<unknown>).next === "function" &&
+    typeof (value as Coroutine<unknown>).throw === "function" &&
+    !(value instanceof Future);
+}
+
+function isBody(value: unknown): boolean {
+  return typeof value === "function" || value instanceof Operation ||
+    isCoroutine(value);
+}

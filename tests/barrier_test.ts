@@ -1,0 +1,218 @@
+/**
+ * The barrier: asyncio's rules one by one.
+ *
+ * @module
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import {
+  Barrier,
+  BrokenBarrierError,
+  type Coroutine,
+  type Future,
+  getRunningLoop,
+  MisuseError,
+  type Operation,
+  run,
+  sleep,
+  type Task,
+} from "../mod.ts";
+
+const VIRTUAL = { host: "virtual" } as const;
+
+// A script yields what it waits for. It is run twice: by `yield*` in a generator
+// coroutine and by `await` in an async function.
+
+// deno-lint-ignore no-explicit-any -- what a yield gives depends on what was yielded
+type Script = Generator<Operation<any> | Future<any>, unknown, any>;
+type Spawn = (script: () => Script) => Task<unknown>;
+
+function* byYield(script: Script): Coroutine<unknown> {
+  let step = script.next();
+  while (step.done !== true) {
+    let result: unknown;
+    try {
+      result = yield* step.value;
+    } catch (error) {
+      step = script.throw(error);
+      continue;
+    }
+    step = script.next(result);
+  }
+  return step.value;
+}
+
+async function byAwait(script: Script): Promise<unknown> {
+  let step = script.next();
+  while (step.done !== true) {
+    let result: unknown;
+    try {
+      result = await step.value;
+    } catch (error) {
+      step = script.throw(error);
+      continue;
+    }
+    step = script.next(result);
+  }
+  return step.value;
+}
+
+function testBoth(name: string, script: (spawn: Spawn) => Script): void {
+  for (const drive of [byYield, byAwait]) {
+    const spawn: Spawn = (body) =>
+      getRunningLoop().createTask(() => drive(body()));
+    const style = drive === byYield ? "yield*" : "await";
+    Deno.test(`${name} (${style})`, async () => {
+      await run(() => drive(script(spawn)), VIRTUAL);
+    });
+  }
+}
+
+/** Tasks that wait at the barrier, and give their index or what they failed with. */
+function arrive(spawn: Spawn, barrier: Barrier, count = 1): Task<unknown>[] {
+  return Array.from({ length: count }, () =>
+    spawn(function* () {
+      try {
+        return yield barrier.wait();
+      } catch (error) {
+        if (error instanceof BrokenBarrierError) return "broken";
+        throw error;
+      }
+    }));
+}
+
+function* results(tasks: Task<unknown>[]): Script {
+  const all: unknown[] = [];
+  for (const task of tasks) all.push(yield task);
+  return all;
+}
+
+testBoth(
+  "Barrier.wait() goes on when all have come, and gives the order of arrival",
+  function* (spawn) {
+    const barrier = new Barrier(3);
+    assertEquals([barrier.parties, barrier.nWaiting, barrier.broken], [
+      3,
+      0,
+      false,
+    ]);
+    const early = arrive(spawn, barrier, 2);
+    yield sleep(5);
+    assertEquals(barrier.nWaiting, 2);
+    assertEquals(yield barrier.wait(), 2);
+    assertEquals(barrier.nWaiting, 0);
+    assertEquals(yield* results(early), [0, 1]);
+    assertEquals(getRunningLoop().time(), 5);
+  },
+);
+
+testBoth("A barrier of one lets everybody through", function* () {
+  const barrier = new Barrier(1);
+  const { turns } = getRunningLoop().stats();
+  for (let n = 0; n < 3; n++) assertEquals(yield barrier.wait(), 0);
+  assertEquals(getRunningLoop().stats().turns, turns);
+});
+
+testBoth(
+  "A barrier serves again, and newcomers wait until the last lot is out",
+  function* (spawn) {
+    const barrier = new Barrier(2);
+    const tasks = arrive(spawn, barrier, 6);
+    const indices = (yield* results(tasks)) as number[];
+    assertEquals(indices.toSorted(), [0, 0, 0, 1, 1, 1]);
+    assertEquals([barrier.nWaiting, barrier.broken], [0, false]);
+  },
+);
+
+testBoth(
+  "A cancelled waiter leaves, and the barrier waits for one more",
+  function* (spawn) {
+    const barrier = new Barrier(3);
+    const tasks = arrive(spawn, barrier, 2);
+    yield sleep(1);
+    tasks[0]!.cancel();
+    yield sleep(1);
+    assertEquals([barrier.nWaiting, barrier.broken], [1, false]);
+    tasks.push(...arrive(spawn, barrier));
+    yield sleep(1);
+    assertEquals(barrier.nWaiting, 2);
+    // As in asyncio, an index is the number of those who were there.
+    tasks.push(...arrive(spawn, barrier));
+    assertEquals(yield* results(tasks.slice(1)), [1, 1, 2]);
+  },
+);
+
+testBoth(
+  "Barrier.reset() sends those away who wait, and the barrier serves again",
+  function* (spawn) {
+    const barrier = new Barrier(3);
+    const tasks = arrive(spawn, barrier, 2);
+    yield sleep(1);
+    yield barrier.reset();
+    const next = arrive(spawn, barrier, 3);
+    assertEquals(yield* results(tasks), ["broken", "broken"]);
+    assertEquals(yield* results(next), [0, 1, 2]);
+    yield barrier.reset();
+    assertEquals([barrier.nWaiting, barrier.broken], [0, false]);
+  },
+);
+
+testBoth(
+  "Barrier.abort() sends everybody away until reset()",
+  function* (spawn) {
+    const barrier = new Barrier(3);
+    const tasks = arrive(spawn, barrier, 2);
+    yield sleep(1);
+    yield barrier.abort();
+    assertEquals([barrier.broken, barrier.nWaiting], [true, 0]);
+    assertEquals(yield* results(tasks), ["broken", "broken"]);
+    assertEquals(yield* results(arrive(spawn, barrier)), ["broken"]);
+    yield barrier.reset();
+    assertEquals(barrier.broken, false);
+    assertEquals(yield* results(arrive(spawn, barrier, 3)), [0, 1, 2]);
+  },
+);
+
+testBoth(
+  "An abort of its signal ends Barrier.wait() like a cancellation",
+  function* (spawn) {
+    const barrier = new Barrier(2);
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const task = spawn(function* () {
+      yield barrier.wait({ signal: controller.signal });
+    });
+    yield sleep(1);
+    assertEquals(barrier.nWaiting, 1);
+    controller.abort(reason);
+    yield sleep(1);
+    assertStrictEquals(task.exception(), reason);
+    assertEquals([barrier.nWaiting, barrier.broken], [0, false]);
+    assertEquals(yield* results(arrive(spawn, barrier, 2)), [0, 1]);
+  },
+);
+
+Deno.test("BrokenBarrierError is a MisuseError", () => {
+  const error = new BrokenBarrierError("x");
+  assert(error instanceof MisuseError);
+  assertEquals(error.name, "BrokenBarrierError");
+});
+
+Deno.test("Barrier checks its arguments", () => {
+  for (const parties of [0, -1, 1.5, NaN, Infinity]) {
+    const error = assertThrows(() => new Barrier(parties), RangeError);
+    assertEquals(
+      error.message,
+      `Cannot create a barrier as parties must be an integer >= 1: received ${parties}`,
+    );
+  }
+  // @ts-expect-error -- not a number
+  assertThrows(() => new Barrier("2"), TypeError, "must be a number");
+  // @ts-expect-error -- not a signal
+  assertThrows(() => new Barrier(2).wait({ signal: 1 }), TypeError);
+});
