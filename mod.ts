@@ -45,6 +45,9 @@ export {
   QueueEmptyError,
   QueueFullError,
   QueueShutDownError,
+  TaskGroupClosedError,
+  TaskGroupError,
+  TimeoutError,
 } from "./src/errors.ts";
 
 export {
@@ -60,7 +63,11 @@ export { VirtualHost } from "./src/host/virtual.ts";
 
 export { AttemptOperation } from "./src/loop/attempt_operation.ts";
 export { Block, type BlockOptions } from "./src/loop/block.ts";
-export { currentTask, getRunningLoop } from "./src/loop/current.ts";
+export {
+  currentBlock,
+  currentTask,
+  getRunningLoop,
+} from "./src/loop/current.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";
 export {
   allTasks,
@@ -124,3 +131,52 @@ export {
   Queue,
 } from "./src/sync/queue.ts";
 export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";
+
+export {
+  AsCompleted,
+  asCompleted,
+  type AsCompletedOptions,
+} from "./src/structured/as_completed.ts";
+export {
+  CancelScope,
+  cancelScope,
+  type CancelScopeOptions,
+  currentEffectiveDeadline,
+  failAfter,
+  failAt,
+  moveOnAfter,
+  moveOnAt,
+  type ScopeOutcome,
+} from "./src/structured/cancel_scope.ts";
+export {
+  gather,
+  type Gathered,
+  type GatheredOrFailed,
+  type GatherOptions,
+} from "./src/structured/gather.ts";
+export { shield } from "./src/structured/shield.ts";
+export {
+  type StartOptions,
+  TaskGroup,
+  taskGroup,
+  type TaskGroupOptions,
+} from "./src/structured/task_group.ts";
+export {
+  type BlockBody,
+  Timeout,
+  timeout,
+  timeoutAt,
+  waitFor,
+} from "./src/structured/timeout.ts";
+export {
+  type ReturnWhen,
+  wait,
+  type WaitForFuturesOptions,
+  type WaitResult,
+} from "./src/structured/wait.ts";
+export {
+  ensureFuture,
+  type LoopOptions,
+  type Waitable,
+  type Waited,
+} from "./src/structured/waitable.ts";

@@ -64,7 +64,7 @@ export function asyncSwitchBy(
 export const suites: readonly Suite[] = [{
   name: "async-switch",
   title: "async task switch, 200 tasks",
-  each: "switch",
+  things: "switches",
   size: 200_000,
   tinySize: 800,
   cases: [

@@ -47,7 +47,7 @@ const settled = Promise.resolve();
 export const suites: readonly Suite[] = [{
   name: "bulk",
   title: "bulk dispatch",
-  each: "callback",
+  things: "callbacks",
   size: 100_000,
   tinySize: 40,
   repeat: 5,

@@ -86,7 +86,7 @@ const settled = Promise.resolve();
 export const suites: readonly Suite[] = [{
   name: "chain",
   title: "callback chain",
-  each: "callback",
+  things: "callbacks",
   size: 200_000,
   tinySize: 40,
   cases: [

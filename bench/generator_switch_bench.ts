@@ -126,9 +126,10 @@ export async function switchInEffect(
 export const suites: readonly Suite[] = [{
   name: "switch",
   title: "generator task switch, 200 tasks",
-  each: "switch",
-  size: 200_000,
+  things: "switches",
+  size: 100_000,
   tinySize: 800,
+  iterations: 10,
   cases: [
     { name: "Rota", role: "rota", run: switchOnLoop },
     { name: "generators in a ring", role: "limit", run: switchInRing },

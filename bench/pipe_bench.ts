@@ -83,7 +83,7 @@ export async function pingPongInDeno(
 export const suites: readonly Suite[] = [{
   name: "ping-pong",
   title: "ping-pong through two pipes",
-  each: "round trip",
+  things: "round trips",
   size: 20_000,
   tinySize: 5,
   cases: [

@@ -126,7 +126,7 @@ function createAndCancel(
   return (["create", "cancel"] as const).map((phase) => ({
     name: `timer-${phase}-${size}`,
     title: `timer ${phase}, ${size.toLocaleString("en")} pending`,
-    each: "timer",
+    things: "timers",
     size,
     tinySize: 40,
     repeat,
@@ -156,7 +156,7 @@ export const suites: readonly Suite[] = [
   {
     name: "timers-due",
     title: "timers due at once",
-    each: "timer",
+    things: "timers",
     size: 20_000,
     tinySize: 40,
     repeat: 4,

@@ -49,8 +49,8 @@ export interface Suite {
   readonly name: string;
   /** What is measured, for readers. */
   readonly title: string;
-  /** What one of the things is called that `size` counts. */
-  readonly each: string;
+  /** What `size` counts. */
+  readonly things: string;
   readonly size: number;
   /** A size at which the workload is still itself, for the smoke test. */
   readonly tinySize: number;
@@ -74,17 +74,17 @@ export async function runCase(
   const done = await run(size, watch);
   if (done !== size) {
     throw new Error(
-      `${suite.name}, ${name}: did ${done} of ${size} ${suite.each}s`,
+      `${suite.name}, ${name}: did ${done} of ${size} ${suite.things}`,
     );
   }
 }
 
 /** Gives the cases of a suite to `deno bench`, as one group. Does nothing elsewhere. */
 export function register(suite: Suite): void {
-  const { title, each, size, cases, iterations } = suite;
+  const { title, things, size, cases, iterations } = suite;
   cases.forEach((one, index) => {
     Deno.bench({
-      group: `${title}, ${size.toLocaleString("en")} ${each}s`,
+      group: `${title}, ${size.toLocaleString("en")} ${things}`,
       name: one.name,
       baseline: index === 0,
       ...(iterations !== undefined && { n: iterations, warmup: 1 }),

@@ -35,7 +35,13 @@ export class Block {
   readonly task: Task<unknown>;
   /** The block around this one; `null` for that of the whole task. */
   readonly outer: Block | null;
-  private readonly level: boolean;
+  /** What {@linkcode cancel} does. */
+  readonly cancels: "once" | "level";
+  /**
+   * When the block is going to be cancelled, on the clock of the loop: for those
+   * who ask how much time is left. The opener writes it.
+   */
+  deadlineMs: number = Infinity;
   private shield: boolean;
   private levelError: CancelledError | null = null;
   private controller: AbortController | null = null;
@@ -50,7 +56,7 @@ export class Block {
   constructor(task: Task<unknown>, outer: Block | null, options: BlockOptions) {
     this.task = task;
     this.outer = outer;
-    this.level = options.cancels === "level";
+    this.cancels = options.cancels ?? "once";
     this.shield = options.shielded === true;
   }
 
@@ -89,7 +95,7 @@ export class Block {
    * @returns Whether the task had not ended.
    */
   cancel(reason?: unknown): boolean {
-    if (this.level) return this.task["cancelLevel"](this, reason);
+    if (this.cancels === "level") return this.task["cancelLevel"](this, reason);
     return this.task["cancelFrom"](this, reason);
   }
 

@@ -5,6 +5,7 @@
  */
 import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/async_context.ts";
+import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Stepper } from "./stepping.ts";
 import type { Task } from "./task.ts";
@@ -69,6 +70,16 @@ export function findLoop(): EventLoop | null {
  */
 export function currentTask(): Task<unknown> | null {
   return findTask();
+}
+
+/**
+ * Gives the innermost open block around the running code, or `null` if its task
+ * has none open, or there is no task.
+ *
+ * @returns The block.
+ */
+export function currentBlock(): Block | null {
+  return findTask()?.["openedBlock"]() ?? null;
 }
 
 /**

@@ -29,7 +29,7 @@ import {
 } from "./exception_handler.ts";
 import { type FailureRecord, watchFailure } from "./failures.ts";
 import { Future } from "./future.ts";
-import { Handle, type Runnable, TimerHandle } from "./handle.ts";
+import { Handle, type Runnable, type Timer, TimerHandle } from "./handle.ts";
 import type { Wait } from "./promise_wait.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
 import { checkBody, Task, type TaskBody, type TaskOptions } from "./task.ts";
@@ -206,7 +206,7 @@ export class EventLoop implements AsyncDisposable {
   private readonly host: Host;
   private readonly virtual: boolean;
   private readonly ready: RingBuffer<Runnable> = new RingBuffer();
-  private readonly timers: TimerQueue<TimerHandle> = new TimerQueue();
+  private readonly timers: TimerQueue<Timer> = new TimerQueue();
   private readonly descriptors: Descriptors;
   private readonly signals: SignalHandlers = new SignalHandlers();
 
@@ -428,7 +428,6 @@ export class EventLoop implements AsyncDisposable {
     if (typeof callback !== "function") {
       checkFunction(callback, "schedule a callback", "callback");
     }
-    if (this.closed) this.refuseClosed("schedule a callback");
     const timer = new TimerHandle(
       this,
       whenMs === -Infinity ? EARLIEST_MS : whenMs,
@@ -436,12 +435,18 @@ export class EventLoop implements AsyncDisposable {
       args,
     );
     if (this.instrumented) this.instrument(timer, callback);
+    this.startTimer(timer);
+    return timer;
+  }
+
+  private startTimer(timer: Timer): void {
+    if (this.closed) this.refuseClosed("schedule a callback");
+    const { whenMs } = timer;
     this.timers.push(timer);
     if (whenMs === Infinity) this.unheldTimers++;
     if (
       this.parked && (whenMs < this.parkedUntilMs || !this.parkedHolding)
     ) this.parkAnew();
-    return timer;
   }
 
   /**
@@ -468,28 +473,25 @@ export class EventLoop implements AsyncDisposable {
     this.ready.push(runnable);
   };
 
-  private dropTimer(timer: TimerHandle): void {
+  private dropTimer(timer: Timer): void {
     if (!this.timers.remove(timer)) return;
-    if (!timer["holdsProcess"]()) this.unheldTimers--;
+    if (!timer.holdsProcess()) this.unheldTimers--;
     if (this.parked) this.parkAgainIfChanged();
   }
 
   private moveTimer(timer: TimerHandle, whenMs: number): void {
     if (this.closed) this.refuseClosed("reschedule a timer");
-    if (this.timers.remove(timer) && !timer["holdsProcess"]()) {
+    if (this.timers.remove(timer) && !timer.holdsProcess()) {
       this.unheldTimers--;
     }
-    timer.whenMs = whenMs === -Infinity ? EARLIEST_MS : whenMs;
-    timer["state"] = "pending";
+    timer["move"](whenMs === -Infinity ? EARLIEST_MS : whenMs);
     this.timers.push(timer);
-    if (!timer["holdsProcess"]()) this.unheldTimers++;
+    if (!timer.holdsProcess()) this.unheldTimers++;
     if (this.parked) this.parkAgainIfChanged();
   }
 
-  private timerHoldChanged(timer: TimerHandle): void {
-    if (timer["state"] !== "pending" || timer.cancelled()) return;
-    if (timer.whenMs === Infinity) return;
-    this.unheldTimers += timer["holds"] ? -1 : 1;
+  private timerHoldChanged(holds: boolean): void {
+    this.unheldTimers += holds ? -1 : 1;
     if (this.parked) this.parkAgainIfChanged();
   }
 
@@ -832,8 +834,8 @@ export class EventLoop implements AsyncDisposable {
       timer !== undefined;
       timer = timers.popDue(nowMs)
     ) {
-      timer["state"] = "due";
-      if (!timer["holds"]) this.unheldTimers--;
+      timer.fallDue();
+      if (!timer.holdsProcess()) this.unheldTimers--;
       this.ready.push(timer);
     }
   }

@@ -99,15 +99,28 @@ export class Handle implements Runnable, Disposable {
   }
 }
 
-/** What has become of a timer; a cancelled one has given up its place wherever it was. */
-type TimerState = "pending" | "due" | "ran";
+/** What the timers of a loop hold: a callback's handle, or a task's sleep. */
+export interface Timer extends TimerNode, Runnable {
+  /** Whether the process is to live for this timer: not for one that never runs. */
+  holdsProcess(): boolean;
+  /** The moment has come: `run` is called when its turn has come. */
+  fallDue(): void;
+}
+
+// What has become of a timer; a cancelled one has given up its place wherever
+// it was. Numbers, as a handle has one field for all of its state.
+const PENDING = 0;
+const DUE = 1;
+const RAN = 2;
+/** Added to the state of a timer that does not keep the process alive. */
+const UNHELD = 4;
 
 /**
  * A callback that a loop runs at a moment, and that may be withdrawn or moved.
  *
  * {@linkcode EventLoop.callLater} and {@linkcode EventLoop.callAt} return one.
  */
-export class TimerHandle extends Handle implements TimerNode {
+export class TimerHandle extends Handle implements Timer {
   private readonly loop: EventLoop;
   /** Maintained by the loop's timer queue. @ignore */
   whenMs: number;
@@ -117,8 +130,7 @@ export class TimerHandle extends Handle implements TimerNode {
   queueBucket: number = NOT_QUEUED;
   /** Maintained by the loop's timer queue. @ignore */
   queueIndex = 0;
-  private state: TimerState = "pending";
-  private holds = true;
+  private state = PENDING;
 
   /** @ignore */
   constructor(
@@ -212,22 +224,37 @@ export class TimerHandle extends Handle implements TimerNode {
     this.setHolds(false);
   }
 
-  /** Whether the process is to live for this timer: not for one that never runs. */
-  private holdsProcess(): boolean {
-    return this.holds && this.whenMs !== Infinity;
+  /** Whether the process is to live for this timer. @ignore */
+  holdsProcess(): boolean {
+    return this.state < UNHELD && this.whenMs !== Infinity;
   }
 
   private setHolds(holds: boolean): void {
-    if (holds === this.holds) return;
-    this.holds = holds;
-    this.loop["timerHoldChanged"](this);
+    const held = this.state < UNHELD;
+    if (holds === held) return;
+    const counted = this.holdsProcess();
+    this.state ^= UNHELD;
+    if (
+      (this.state & ~UNHELD) === PENDING && !this.cancelled() &&
+      this.holdsProcess() !== counted
+    ) this.loop["timerHoldChanged"](holds);
   }
 
-  /** @ignore */
+  private move(whenMs: number): void {
+    this.whenMs = whenMs;
+    this.state = this.state & UNHELD;
+  }
+
+  /** The moment has come. @ignore */
+  fallDue(): void {
+    this.state = (this.state & UNHELD) | DUE;
+  }
+
+  /** Its turn has come. @ignore */
   override run(): void {
-    // A stale entry of the ready queue: the timer was moved after it fell due.
-    if (this.state !== "due") return;
-    this.state = "ran";
+    // Else a stale entry of the ready queue: the timer was moved after it fell due.
+    if ((this.state & ~UNHELD) !== DUE) return;
+    this.state = (this.state & UNHELD) | RAN;
     super.run();
   }
 }

@@ -79,7 +79,15 @@ export async function run<T>(
   try {
     result = await runner.run(main);
   } catch (error) {
-    await runner.close();
+    try {
+      await runner.close();
+    } catch (closingError) {
+      throw new SuppressedError(
+        closingError,
+        error,
+        "Both the program and its clean-up failed",
+      );
+    }
     throw error;
   }
   await runner.close();
@@ -104,6 +112,7 @@ export class Runner implements AsyncDisposable {
   readonly #options: RunOptions;
   #loop: EventLoop | null = null;
   #closed = false;
+  #closing: Promise<void> | null = null;
   #interrupts: boolean;
 
   /**
@@ -195,15 +204,31 @@ export class Runner implements AsyncDisposable {
    * Calling it again does nothing.
    *
    * @returns A promise that resolves once nothing is open any more.
+   * @throws {MisuseError} If a program is running.
+   * @throws {DeadlockError} If the clean-up of a task waits for ever; see
+   * `deadlock`. The loop is closed all the same.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    if (this.#closing !== null) return this.#closing;
+    if (this.#loop?.isRunning() === true) {
+      return Promise.reject(
+        new MisuseError("Cannot close a runner: its event loop is running"),
+      );
+    }
     this.#closed = true;
+    return this.#closing = this.#cleanUp();
+  }
+
+  async #cleanUp(): Promise<void> {
     const loop = this.#loop;
     if (loop === null) return;
-    if (!loop.isClosed()) {
-      await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+    try {
+      if (!loop.isClosed()) {
+        await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+      }
+    } finally {
+      await loop.close();
     }
-    await loop.close();
   }
 
   /**
@@ -257,7 +282,7 @@ async function cancelLeftovers(
     loop.stop();
   });
   try {
-    await loop.runForever();
+    await loop["drive"]("until-complete");
   } finally {
     giveUp?.cancel();
   }

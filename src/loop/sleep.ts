@@ -1,7 +1,9 @@
+import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { checkNumber, checkSignal } from "./checks.ts";
 import { findTask, getRunningLoop } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
-import type { Runnable, TimerHandle } from "./handle.ts";
+import type { Runnable, Timer, TimerHandle } from "./handle.ts";
 import { Operation, type WaitOptions } from "./operation.ts";
 import { Outcome } from "./promise_wait.ts";
 import { cancellationFor } from "./stepping.ts";
@@ -156,12 +158,53 @@ function wakeSleeper(future: Future<void>): void {
   if (!future.done()) future.setResult();
 }
 
+/** What a sleeper waits for: the future and the timer that sets it, in one object. */
+class SleepFuture extends Future<void> implements Timer {
+  whenMs: number;
+  sequence = 0;
+  queueBucket: number = NOT_QUEUED;
+  queueIndex = 0;
+
+  constructor(loop: EventLoop, whenMs: number) {
+    super(loop, "sleep()");
+    this.whenMs = whenMs;
+    loop["startTimer"](this);
+  }
+
+  holdsProcess(): boolean {
+    return this.whenMs !== Infinity;
+  }
+
+  fallDue(): void {}
+
+  run(): void {
+    wakeSleeper(this);
+  }
+
+  stop(): void {
+    this.loop["dropTimer"](this);
+  }
+}
+
+/** The same for a loop that wants to see all timers. */
+class ObservedSleepFuture extends Future<void> {
+  readonly #timer: TimerHandle;
+
+  constructor(loop: EventLoop, whenMs: number) {
+    super(loop, "sleep()");
+    this.#timer = loop.callAt(whenMs, wakeSleeper, this as Future<void>);
+  }
+
+  stop(): void {
+    this.#timer.cancel();
+  }
+}
+
 /** Waits for a timer. Its own iterator. */
 class SleepOperation<T> extends Operation<T> {
   readonly #delayMs: number;
   readonly #value: T;
-  #timer: TimerHandle | null = null;
-  #future: Future<void> | null = null;
+  #future: SleepFuture | ObservedSleepFuture | null = null;
 
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
     super(
@@ -177,27 +220,29 @@ class SleepOperation<T> extends Operation<T> {
   }
 
   next(): IteratorResult<Suspension, T> {
-    if (this.#future !== null) {
+    let future = this.#future;
+    if (future === null) {
+      const loop = getRunningLoop();
+      const whenMs = loop.time() + this.#delayMs;
+      future = this.#future = loop["overridden"]
+        ? new ObservedSleepFuture(loop, whenMs)
+        : new SleepFuture(loop, whenMs);
+    } else if (future.done()) {
       // First the timer: the future throws if the wait was cancelled.
-      if (this.#future.done()) this.#timer!.cancel();
-      const { done, value } =
-        (this.#future as unknown as Iterator<Suspension, void>).next();
-      if (done !== true) return { done: false, value: value as Suspension };
+      future.stop();
+      future.result();
       return { done: true, value: this.#value };
     }
-    const loop = getRunningLoop();
-    const future = this.#future = new Future<void>(loop, `sleep()`);
-    this.#timer = loop.callLater(this.#delayMs, wakeSleeper, future);
     return (future as unknown as Iterator<Suspension, T>).next();
   }
 
   throw(error: unknown): never {
-    this.#timer?.cancel();
+    this.#future?.stop();
     throw error;
   }
 
   return(value: T): IteratorResult<Suspension, T> {
-    this.#timer?.cancel();
+    this.#future?.stop();
     return { done: true, value };
   }
 }

@@ -44,8 +44,11 @@ export function cancellationFor(
 export function takeInterruption(stepper: Stepper): unknown {
   const { interruption, interruptReason } = stepper;
   stepper.interruption = NOT_INTERRUPTED;
-  stepper.interruptReason = undefined;
-  if (interruption === THROW) return interruptReason;
+  if (interruption === THROW) {
+    stepper.interruptReason = undefined;
+    return interruptReason;
+  }
+  // The reason stays: gather() may ask for it when the task has ended.
   return cancellationFor(stepper.waitingOn, interruptReason);
 }
 
@@ -67,9 +70,7 @@ export function interrupt(stepper: Stepper, reason: unknown): void {
 
 /** Takes an interruption back that has not been thrown yet. */
 export function rescind(stepper: Stepper): void {
-  if (stepper.interruption !== CANCEL) return;
-  stepper.interruption = NOT_INTERRUPTED;
-  stepper.interruptReason = undefined;
+  if (stepper.interruption === CANCEL) stepper.interruption = NOT_INTERRUPTED;
 }
 
 /** What the generator yielded decides when it is stepped next. */
@@ -93,10 +94,7 @@ export function suspend(
     target["addWaiter"](stepper);
     if (
       stepper.interruption === CANCEL && target.cancel(stepper.interruptReason)
-    ) {
-      stepper.interruption = NOT_INTERRUPTED;
-      stepper.interruptReason = undefined;
-    }
+    ) stepper.interruption = NOT_INTERRUPTED;
     return;
   }
   // A cancellation that is under way is worth more than the complaint.

@@ -214,6 +214,11 @@ export class Task<T> extends Future<T> implements Stepper {
     return extras.block;
   }
 
+  private openedBlock(): Block | null {
+    const block = this.extras === null ? null : this.extras.block;
+    return block === null || block.outer === null ? null : block;
+  }
+
   private closeBlock(block: Block): void {
     const extras = this.extras;
     if (extras === null) return; // cleaning up after the end of the task
@@ -358,10 +363,7 @@ export class Task<T> extends Future<T> implements Stepper {
   uncancel(): number {
     if (this.requests > 0) this.requests--;
     if (this.requests === 0) {
-      if (this.interruption === CANCEL) {
-        this.interruption = NOT_INTERRUPTED;
-        this.interruptReason = undefined;
-      }
+      if (this.interruption === CANCEL) this.interruption = NOT_INTERRUPTED;
       const extras = this.extras;
       if (extras === null) return 0;
       extras.yieldInterruption = null;

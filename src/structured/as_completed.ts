@@ -7,6 +7,7 @@ import type { TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { Queue } from "../sync/queue.ts";
+import { lenderFor, lending } from "./limit.ts";
 import {
   checkOptions,
   checkWaitables,
@@ -169,7 +170,10 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   };
 
   *#next(): Coroutine<F> {
-    const future = yield* this.#done.get();
+    const lender = lenderFor(this.#todo);
+    const future = lender === null
+      ? yield* this.#done.get()
+      : yield* lending(lender, this.#done.get());
     if (future !== null) return future;
     throw new TimeoutError("Timed out: not all were completed in time");
   }

@@ -2,7 +2,9 @@ import { CancelledError } from "../errors.ts";
 import { checkOneOf } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { Future } from "../loop/future.ts";
+import { Future, type Suspension } from "../loop/future.ts";
+import { Task } from "../loop/task.ts";
+import { lenderFor, lending, thenLending } from "./limit.ts";
 import {
   checkOptions,
   checkWaitables,
@@ -88,7 +90,7 @@ export type GatheredOrFailed<E extends readonly Waitable<unknown>[]> = {
  *     },
  *   ], { returnExceptions: true });
  * });
- * assertEquals(results, ["fine", new Error("broken")]);
+ * assertEquals(results.map(String), ["fine", "Error: broken"]);
  * ```
  *
  * @typeParam E The entries.
@@ -178,11 +180,6 @@ class GatheringFuture extends Future<unknown[]> {
     for (const child of done) this.#childDone(child);
   }
 
-  /** The futures this waits for. */
-  get children(): readonly Future<unknown>[] {
-    return this.#children;
-  }
-
   #childDone(child: Future<unknown>): void {
     this.#left--;
     // What comes too late is left for somebody else to look at: if nobody does,
@@ -196,11 +193,30 @@ class GatheringFuture extends Future<unknown[]> {
     if (this.#cancelRequested) {
       const last = this.#children[this.#children.length - 1]!;
       this.setException(
-        last.cancelled() ? errorOf(last) : new CancelledError(),
+        last.cancelled() ? errorOf(last) : lateCancellation(last),
       );
       return;
     }
     this.setResult(this.#children.map(outcomeOf));
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, unknown[], unknown> {
+    const lender = lenderFor(this.#children);
+    return lender === null
+      ? super[Symbol.iterator]()
+      : lending(lender, { [Symbol.iterator]: () => super[Symbol.iterator]() });
+  }
+
+  override then<A = unknown[], B = never>(
+    onFulfilled?: ((value: unknown[]) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    return thenLending(
+      lenderFor(this.#children),
+      (onFulfilled, onRejected) => super.then(onFulfilled, onRejected),
+      onFulfilled,
+      onRejected,
+    );
   }
 
   /** Cancels the children. This is over when they are. */
@@ -222,6 +238,12 @@ function errorOf(future: Future<unknown>): unknown {
   } catch (error) {
     return error;
   }
+}
+
+/** The cancellation of a future that has ended in another way, as asyncio has it. */
+function lateCancellation(future: Future<unknown>): CancelledError {
+  const reason = future instanceof Task ? future.interruptReason : undefined;
+  return reason instanceof CancelledError ? reason : new CancelledError(reason);
 }
 
 /** A result or an error. The error of a cancellation stays there for the one who waits. */

@@ -141,19 +141,12 @@ export class LimitedTask<T> extends Task<T>
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const lender = typeof onFulfilled === "function" &&
-        typeof onRejected === "function"
-      ? lenderFor([this])
-      : null;
-    if (lender === null) return super.then(onFulfilled, onRejected);
-    lender.lend();
-    return super.then((value) => {
-      lender.reclaim();
-      return onFulfilled!(value);
-    }, (error) => {
-      lender.reclaim();
-      return onRejected!(error);
-    });
+    return thenLending(
+      lenderFor([this]),
+      (onFulfilled, onRejected) => super.then(onFulfilled, onRejected),
+      onFulfilled,
+      onRejected,
+    );
   }
 }
 
@@ -165,6 +158,36 @@ export function lenderFor(
   if (!(task instanceof LimitedTask)) return null;
   for (const future of futures) if (task.ownsUnfinished(future)) return task;
   return null;
+}
+
+type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null | undefined;
+type OnRejected<B> =
+  | ((reason: unknown) => B | PromiseLike<B>)
+  | null
+  | undefined;
+
+/** Calls `then`, and lends the slot until one of the callbacks is called. */
+export function thenLending<T, A, B>(
+  lender: LimitedTask<unknown> | null,
+  then: (
+    onFulfilled: OnFulfilled<T, A>,
+    onRejected: OnRejected<B>,
+  ) => PromiseLike<A | B>,
+  onFulfilled: OnFulfilled<T, A>,
+  onRejected: OnRejected<B>,
+): PromiseLike<A | B> {
+  if (
+    lender === null || typeof onFulfilled !== "function" ||
+    typeof onRejected !== "function"
+  ) return then(onFulfilled, onRejected);
+  lender.lend();
+  return then((value) => {
+    lender.reclaim();
+    return onFulfilled(value);
+  }, (error) => {
+    lender.reclaim();
+    return onRejected(error);
+  });
 }
 
 /** Waits, while the slot of the waiting task is lent. */

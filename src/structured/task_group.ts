@@ -7,7 +7,7 @@ import {
 import type { Block } from "../loop/block.ts";
 import { checkFunction, checkOneOf, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
-import { Future } from "../loop/future.ts";
+import { Future, type Suspension } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import {
@@ -236,7 +236,7 @@ export class TaskGroup {
    *
    * @example A server that is up when the client starts
    * ```ts
-   * import { Future, run, sleep, taskGroup } from "@rota/rota";
+   * import { run, sleep, taskGroup } from "@rota/rota";
    * import { assertEquals } from "@std/assert";
    *
    * const log: string[] = [];
@@ -246,7 +246,7 @@ export class TaskGroup {
    *       await sleep(50); // binding
    *       started(8080);
    *       log.push("serving");
-   *       await new Future(group.loop);
+   *       await sleep(Infinity);
    *     });
    *     log.push(`connecting to ${port}`);
    *     group.cancel("done");
@@ -321,12 +321,10 @@ export class TaskGroup {
     try {
       return yield* future;
     } catch (error) {
-      if (task.done() || !future.cancelled()) throw error;
+      if (future.done() && !future.cancelled()) throw error;
       this.#starting!.delete(task); // what it fails with now is the group's
       task.cancel();
-      const ended = new Future<void>(task.loop, `the end of ${task.name}`);
-      task.addDoneCallback(() => release(ended));
-      yield* undisturbed(this.#block!.task.loop, ended);
+      yield* untilEnded(task);
       throw error;
     }
   }
@@ -502,7 +500,10 @@ export class TaskGroup {
     let interruption: { readonly error: unknown } | null = null;
     let interrupted = cancelled;
     while (this.#children.size > 0) {
-      this.#idle = new Future<void>(task.loop, `the tasks of ${this.#describe()}`);
+      this.#idle = new Future<void>(
+        task.loop,
+        `the tasks of ${this.#describe()}`,
+      );
       // A cancelled scope throws at every wait. Once is enough.
       const shield = interrupted ? task.openBlock({ shielded: true }) : null;
       try {
@@ -556,4 +557,142 @@ export class TaskGroup {
   get [Symbol.toStringTag](): string {
     return "TaskGroup";
   }
+}
+
+/** Waits for the end of a task, whatever happens meanwhile. */
+function* untilEnded(task: Task<unknown>): Coroutine<void> {
+  const waiting = currentTask()!;
+  while (!task.done()) {
+    const future = new Future<void>(task.loop, `the end of "${task.name}"`);
+    const ended = () => release(future);
+    task.addDoneCallback(ended);
+    const shield = waiting.openBlock({ shielded: true });
+    try {
+      yield* future;
+    } catch {
+      // The first cancellation is under way already.
+    } finally {
+      shield.close();
+      task.removeDoneCallback(ended);
+    }
+  }
+}
+
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+/** The same body, without what it produces. */
+function discarding<T>(body: TaskBody<T>): TaskBody<T> {
+  if (typeof body !== "function") return dropped(body) as Coroutine<T>;
+  if (Object.getPrototypeOf(body) === GeneratorFunctionPrototype) {
+    return function* () {
+      yield* body() as Coroutine<T>;
+      return undefined as T;
+    };
+  }
+  return () => {
+    const product = body();
+    if (
+      isCoroutine(product) || product instanceof Operation ||
+      product instanceof Future
+    ) return dropped(product) as Coroutine<T>;
+    if (typeof (product as PromiseLike<T> | null)?.then !== "function") {
+      return undefined as T;
+    }
+    return (product as PromiseLike<T>).then(() => undefined as T);
+  };
+}
+
+function* dropped(
+  waiting: Iterable<Suspension, unknown, unknown>,
+): Coroutine<undefined> {
+  yield* waiting;
+  return undefined;
+}
+
+/**
+ * Runs `body` with a group of tasks, and waits until all of them have ended.
+ *
+ * It is asyncio's `TaskGroup`. The body, running inside the current task, and
+ * whoever it hands the group to, make tasks with
+ * {@linkcode TaskGroup.createTask}. The block is left when the body and all tasks
+ * have ended, and not before, however it ends.
+ *
+ * The first task that fails cancels the others, in the order of their creation,
+ * and the body; a body that fails cancels the tasks. All that failed is thrown
+ * as one {@linkcode TaskGroupError}: the tasks' errors in the order in which the
+ * group learnt of them, then the body's. A task that was cancelled has not
+ * failed, and stops nobody.
+ *
+ * Cancelling the task that the group runs in cancels the group's tasks, waits
+ * for them, and goes on as a {@linkcode CancelledError}. If tasks failed, that
+ * is thrown instead, and the cancellation arrives at the next wait. Further
+ * cancellations do not shorten the wait.
+ *
+ * {@linkcode TaskGroup.cancel} ends the group without an error. If it cuts the
+ * body short, there is no value: `undefined` is given.
+ *
+ * Costs about 300 ns for each task beyond what the task itself costs. What a
+ * task leaves behind when it ends is its error, if it failed.
+ *
+ * @example In both styles
+ * ```ts
+ * import { run, sleep, taskGroup } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const log: string[] = [];
+ * const work = async (name: string, ms: number) => {
+ *   await sleep(ms);
+ *   log.push(name);
+ * };
+ * await run(async () => {
+ *   await taskGroup(async (group) => {
+ *     group.createTask(() => work("slow", 20));
+ *     group.createTask(() => work("fast", 10));
+ *   });
+ *   log.push("both are done");
+ * }, { host: "virtual" });
+ * const total = await run(function* () {
+ *   return yield* taskGroup(function* (group) {
+ *     const two = group.createTask(() => sleep(5, { value: 2 }));
+ *     const three = group.createTask(() => sleep(5, { value: 3 }));
+ *     return (yield* two) + (yield* three);
+ *   });
+ * }, { host: "virtual" });
+ * assertEquals(log, ["fast", "slow", "both are done"]);
+ * assertEquals(total, 5);
+ * ```
+ *
+ * @example A failure ends all
+ * ```ts
+ * import { run, sleep, taskGroup, TaskGroupError } from "@rota/rota";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const error = await assertRejects(() =>
+ *   run(function* () {
+ *     yield* taskGroup(function* (group) {
+ *       group.createTask(() => sleep(1_000_000));
+ *       group.createTask(function* () {
+ *         throw new Error("disk full");
+ *       }, { name: "save" });
+ *     }, { name: "backup" });
+ *   }, { host: "virtual" }), TaskGroupError);
+ * assertEquals(error.message, '1 of 2 tasks failed in task group "backup"');
+ * assertEquals(error.errors.map(String), ["Error: disk full"]);
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param body A generator function or async function; it is given the group.
+ * @param options A name, a limit, whether to drop results; a signal that ends
+ * the group: its reason is then thrown.
+ * @returns An operation that gives what the body gives.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If `limit` is not a whole number > 0 or `Infinity`.
+ * @throws {TaskGroupError} If something failed.
+ */
+export function taskGroup<T>(
+  body: BlockBody<TaskGroup, T>,
+  options: TaskGroupOptions = {},
+): Operation<T> {
+  checkFunction(body, "run a task group", "body");
+  return new TaskGroup(options).run(body);
 }

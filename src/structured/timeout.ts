@@ -122,7 +122,9 @@ export class Timeout {
    */
   get signal(): AbortSignal {
     if (this.#block === null) {
-      throw new MisuseError("Cannot get the signal of a timeout: it is created");
+      throw new MisuseError(
+        "Cannot get the signal of a timeout: it is created",
+      );
     }
     return this.#block.signal;
   }
@@ -372,7 +374,7 @@ export function waitFor<W extends Waitable<unknown>>(
           typeof waitable === "function"
             ? block.run(waitable, undefined)
             : Symbol.iterator in waitable
-            ? waitable
+            ? waitable as Iterable<Suspension, unknown, unknown>
             : until(waitable)
         )) as () => Coroutine<Waited<W>>,
     { name: "waitFor()" },

@@ -3,6 +3,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
+import { lenderFor, lending } from "./limit.ts";
 import { checkLoop, checkOptions, toArray } from "./waitable.ts";
 
 /** When {@linkcode wait} is over. */
@@ -130,7 +131,9 @@ function* waitForAll<F extends Future<unknown>>(
   };
   for (const future of futures) future.addDoneCallback(completed);
   try {
-    yield* waiter;
+    const lender = lenderFor(futures);
+    if (lender === null) yield* waiter;
+    else yield* lending(lender, waiter);
   } finally {
     timer?.cancel();
     for (const future of futures) future.removeDoneCallback(completed);

@@ -1,0 +1,76 @@
+/**
+ * How late a sleep ends: `deno task bench:latency`.
+ *
+ * One sleep after the other, in a loop that has nothing else to do. Lateness is
+ * the time a sleep took less what was asked for; a sleep that is early is an
+ * error of the loop.
+ *
+ * @module
+ */
+import { type Coroutine, type EventLoopOptions, run, sleep } from "../../mod.ts";
+import { type Figure, figure, percentile, printFigures } from "./report.ts";
+
+const SLEEPS = 300;
+const DELAYS_MS = [0.2, 0.5, 1, 5, 20];
+/** Delays up to this are cheap enough to be measured several times. */
+const SHORT_MS = 1;
+const ROUNDS = 3;
+
+const LOOPS: readonly (readonly [string, EventLoopOptions])[] = [
+  ["Rota, native", { host: "native" }],
+  ["Rota, native, precise", { host: "native", timerPrecision: "precise" }],
+  ["Rota, portable", { host: "portable" }],
+  ["Rota, portable, precise", { host: "portable", timerPrecision: "precise" }],
+];
+
+/** How late each of some sleeps was, in microseconds; negative means early. */
+export async function lateness(
+  delayMs: number,
+  sleeps: number,
+  options: EventLoopOptions,
+): Promise<number[]> {
+  const lateUs: number[] = [];
+  await run(function* (): Coroutine<void> {
+    // A precise loop learns how late its wake-ups are.
+    for (let n = 0; n < 20; n++) yield* sleep(delayMs);
+    for (let n = 0; n < sleeps; n++) {
+      const startMs = performance.now();
+      yield* sleep(delayMs);
+      lateUs.push((performance.now() - startMs - delayMs) * 1e3);
+    }
+  }, options);
+  return lateUs;
+}
+
+/** Measures all delays on all kinds of loops. */
+export async function measureLatency(
+  sleeps: number = SLEEPS,
+  delaysMs: readonly number[] = DELAYS_MS,
+): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const [name, options] of LOOPS) {
+    for (const delayMs of delaysMs) {
+      const rounds: number[][] = [];
+      while (rounds.length < (delayMs > SHORT_MS ? 1 : ROUNDS)) {
+        rounds.push(await lateness(delayMs, sleeps, options));
+      }
+      const about = {
+        workload: `sleep ${delayMs} ms`,
+        case: name,
+        role: "rota",
+      } as const;
+      for (const percent of [50, 99]) {
+        figures.push(figure(
+          { ...about, measure: `p${percent}`, unit: "us" },
+          rounds.map((lateUs) => percentile(lateUs, percent)),
+        ));
+      }
+      figures.push(figure({ ...about, measure: "early", unit: "" }, [
+        rounds.flat().filter((lateUs) => lateUs < 0).length,
+      ]));
+    }
+  }
+  return figures;
+}
+
+if (import.meta.main) printFigures(await measureLatency());

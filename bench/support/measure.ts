@@ -1,0 +1,92 @@
+/**
+ * Measures suites as `deno task bench:table` needs it: in rounds that go
+ * through all cases in turn, so that a slow moment of the machine hits all of
+ * them alike.
+ *
+ * Run as a program it measures the suite that is named as the first argument,
+ * in this process.
+ *
+ * @module
+ */
+import { childScript, isInstalled, outputOf } from "./child.ts";
+import { type Figure, figure, printFigures } from "./report.ts";
+import { type Case, type ForeignCase, runCase, type Suite } from "./suite.ts";
+import { SUITES } from "./suites.ts";
+
+const ROUNDS = 5;
+const WARMUP = 3;
+
+/** Adds up what lies between `start` and `end`. */
+class Clock {
+  totalMs = 0;
+  #startMs = 0;
+
+  start(): void {
+    this.#startMs = performance.now();
+  }
+
+  end(): void {
+    this.totalMs += performance.now() - this.#startMs;
+  }
+}
+
+async function measureCase(suite: Suite, one: Case): Promise<number> {
+  const clock = new Clock();
+  const { size, repeat = 1 } = suite;
+  for (let n = 0; n < repeat; n++) await runCase(suite, one, size, clock);
+  return clock.totalMs * 1e6 / (size * repeat);
+}
+
+async function measureForeign(
+  { size, name }: Suite,
+  { program, script, figure: key }: ForeignCase,
+): Promise<number[] | null> {
+  if (!await isInstalled(program)) return null;
+  const isDue = name === "timers-due";
+  const args = isDue ? ["40", "1", `${size}`, "16"] : [`${size}`, "5", "40", "1"];
+  const printed = await outputOf(program, [childScript(script), ...args]);
+  return JSON.parse(printed)[key];
+}
+
+/** Measures all cases of a suite in this process, and the foreign ones in theirs. */
+export async function measure(
+  suite: Suite,
+  rounds: number = ROUNDS,
+): Promise<Figure[]> {
+  const { name: workload, cases, foreign = [], size } = suite;
+  const warmup = suite.warmup ?? WARMUP;
+  for (const one of cases) {
+    for (let n = 0; n < warmup; n++) {
+      await runCase(suite, one, size, new Clock());
+    }
+  }
+  const results = cases.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, one] of cases.entries()) {
+      results[index]!.push(await measureCase(suite, one));
+    }
+  }
+  const about = { workload, measure: "time", unit: "ns" };
+  const figures = cases.map(({ name, role }, index) =>
+    figure({ ...about, case: name, role }, results[index]!)
+  );
+  for (const one of foreign) {
+    const numbers = await measureForeign(suite, one);
+    if (numbers === null) continue;
+    figures.push(
+      figure({ ...about, case: one.name, role: "rival" }, numbers),
+    );
+  }
+  return figures;
+}
+
+if (import.meta.main) {
+  const suite = SUITES.find(({ name }) => name === Deno.args[0]);
+  if (suite === undefined) {
+    console.error(
+      `Name one of ${SUITES.map(({ name }) => name).join(", ")}`,
+    );
+    Deno.exit(2);
+  }
+  printFigures(await measure(suite));
+}

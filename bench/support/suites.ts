@@ -1,0 +1,22 @@
+/**
+ * All suites, by name.
+ *
+ * @module
+ */
+import { suites as asyncSwitch } from "../async_switch_bench.ts";
+import { suites as bulk } from "../bulk_bench.ts";
+import { suites as chain } from "../chain_bench.ts";
+import { suites as generatorSwitch } from "../generator_switch_bench.ts";
+import { suites as pipe } from "../pipe_bench.ts";
+import { suites as timers } from "../timers_bench.ts";
+import type { Suite } from "./suite.ts";
+
+/** Every suite there is. */
+export const SUITES: readonly Suite[] = [
+  ...chain,
+  ...bulk,
+  ...generatorSwitch,
+  ...asyncSwitch,
+  ...timers,
+  ...pipe,
+];

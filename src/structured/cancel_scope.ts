@@ -1,0 +1,520 @@
+import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
+import type { Block } from "../loop/block.ts";
+import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
+import { currentBlock, currentTask } from "../loop/current.ts";
+import type { TimerHandle } from "../loop/handle.ts";
+import { Operation, type WaitOptions } from "../loop/operation.ts";
+import { subscribe } from "../loop/signal_hub.ts";
+import type { Coroutine, Task } from "../loop/task.ts";
+import { isFromOutside } from "./levels.ts";
+import type { BlockBody } from "./timeout.ts";
+import { checkOptions } from "./waitable.ts";
+
+/** How to make a {@linkcode CancelScope}. */
+export interface CancelScopeOptions extends WaitOptions {
+  /**
+   * When the scope is cancelled by itself: a moment on the clock of the loop, in
+   * milliseconds.
+   *
+   * @default {Infinity}
+   */
+  readonly deadlineMs?: number | undefined;
+  /**
+   * The same as a span, counted from the moment the scope is entered. Give one
+   * or the other.
+   *
+   * @default {Infinity}
+   */
+  readonly delayMs?: number | undefined;
+  /**
+   * Whether scopes around this one cannot cancel what is inside.
+   *
+   * @default {false}
+   */
+  readonly shield?: boolean | undefined;
+}
+
+/**
+ * What became of a {@linkcode CancelScope}'s body: its value, or that the scope's
+ * cancellation ended it.
+ *
+ * @typeParam T What the body gives.
+ */
+export type ScopeOutcome<T> =
+  | { readonly cancelledCaught: false; readonly value: T }
+  | { readonly cancelledCaught: true; readonly value: undefined };
+
+/**
+ * A part of a task that can be cancelled by itself, and stays so: trio's cancel
+ * scope. {@linkcode cancelScope} makes and runs one.
+ *
+ * Once the scope is cancelled, every wait inside throws a
+ * {@linkcode CancelledError}, clean-up included, until the scope is left; there
+ * the cancellation ends, without an error. That differs from
+ * {@linkcode Task.cancel} and {@linkcode timeout}, which throw once. Clean-up
+ * that has to wait does so in a scope with `shield`.
+ *
+ * Tasks of a group inside are cancelled as by `task.cancel()`, once.
+ */
+export class CancelScope {
+  #deadlineMs: number;
+  readonly #delayMs: number | undefined;
+  #shield: boolean;
+  readonly #signal: AbortSignal | undefined;
+  #signalled = false;
+  #state: "created" | "open" | "left" = "created";
+  #called: { readonly reason: unknown } | null = null;
+  #caught = false;
+  #block: Block | null = null;
+  #timer: TimerHandle | null = null;
+
+  /**
+   * Makes a scope, which may be handed out, and cancelled, before it runs.
+   *
+   * @param options Deadline or delay, whether to shield; a signal that cancels
+   * the scope: its reason is then thrown.
+   * @throws {TypeError} If an option is of the wrong type, or both deadline and
+   * delay are given.
+   * @throws {RangeError} If a number is `NaN`.
+   */
+  constructor(options: CancelScopeOptions = {}) {
+    const what = "make a cancel scope";
+    checkOptions(options, what);
+    const { deadlineMs, delayMs, shield = false, signal } = options;
+    if (deadlineMs !== undefined) checkNumber(deadlineMs, what, "deadlineMs");
+    if (delayMs !== undefined) checkNumber(delayMs, what, "delayMs");
+    if (deadlineMs !== undefined && delayMs !== undefined) {
+      throw new TypeError(
+        `Cannot ${what} as only one of deadlineMs and delayMs may be given: received both`,
+      );
+    }
+    checkOneOf(shield, [true, false], what, "shield");
+    this.#deadlineMs = deadlineMs ?? Infinity;
+    this.#delayMs = delayMs;
+    this.#shield = shield;
+    this.#signal = signal;
+  }
+
+  /**
+   * When the scope is cancelled by itself: a moment on the clock of the loop,
+   * in milliseconds, or `Infinity`. May be set at any time; a moment that has
+   * passed cancels at once. With `delayMs` it is known once the scope is entered.
+   *
+   * @example Time that starts to run late
+   * ```ts
+   * import { cancelScope, getRunningLoop, run, sleep } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await run(async () => {
+   *   const loop = getRunningLoop();
+   *   const { cancelledCaught } = await cancelScope(async (scope) => {
+   *     await sleep(100); // may take as long as it likes
+   *     scope.deadlineMs = loop.time() + 10;
+   *     await sleep(100);
+   *   });
+   *   assertEquals([cancelledCaught, loop.time()], [true, 110]);
+   * }, { host: "virtual" });
+   * ```
+   *
+   * @throws {TypeError} If it is set to something else than a number.
+   * @throws {RangeError} If it is set to `NaN`.
+   */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  set deadlineMs(deadlineMs: number) {
+    checkNumber(deadlineMs, "set the deadline of a cancel scope", "deadlineMs");
+    this.#deadlineMs = deadlineMs;
+    if (this.#state === "open") this.#schedule();
+  }
+
+  /**
+   * Whether scopes around this one cannot cancel what is inside. May be set at
+   * any time; once it is false, their cancellation arrives at the next wait.
+   *
+   * @throws {TypeError} If it is set to something else than a boolean.
+   */
+  get shield(): boolean {
+    return this.#shield;
+  }
+
+  set shield(shield: boolean) {
+    checkOneOf(shield, [true, false], "shield a cancel scope", "shield");
+    this.#shield = shield;
+    if (this.#state === "open") this.#block!.shielded = shield;
+  }
+
+  /** Whether the scope was cancelled, by a call or by its deadline. */
+  get cancelCalled(): boolean {
+    return this.#called !== null;
+  }
+
+  /** Whether the body was ended by the cancellation; known once the scope is left. */
+  get cancelledCaught(): boolean {
+    return this.#caught;
+  }
+
+  /** What was given to {@linkcode cancel}. */
+  get reason(): unknown {
+    return this.#called?.reason;
+  }
+
+  /**
+   * A signal that aborts when what is inside is cancelled; to hand to `fetch`
+   * and its like.
+   *
+   * @throws {MisuseError} If the scope was not entered yet.
+   */
+  get signal(): AbortSignal {
+    if (this.#block === null) {
+      throw new MisuseError(
+        "Cannot get the signal of a cancel scope: it has not been entered",
+      );
+    }
+    return this.#block.signal;
+  }
+
+  /**
+   * Cancels what is inside: every wait throws from now on. Before the scope is
+   * entered it takes effect then; a second time, and after it was left, nothing
+   * happens.
+   *
+   * @param reason What to say about the cause: the `reason` of the
+   * {@linkcode CancelledError}.
+   */
+  cancel(reason?: unknown): void {
+    if (this.#called !== null || this.#state === "left") return;
+    this.#called = { reason };
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.#state === "open") this.#block!.cancel(reason);
+  }
+
+  #schedule(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.#called !== null) return;
+    const block = this.#block!;
+    block.deadlineMs = this.#deadlineMs;
+    const { loop } = block.task;
+    if (this.#deadlineMs <= loop.time()) this.cancel("deadline");
+    else if (this.#deadlineMs !== Infinity) {
+      this.#timer = loop.callAt(this.#deadlineMs, expire, this);
+    }
+  }
+
+  /**
+   * Runs `body` inside the scope: what {@linkcode cancelScope} does.
+   *
+   * @typeParam T What the body gives.
+   * @param body A generator function or async function.
+   * @returns An operation that tells how it ended.
+   * @throws {TypeError} If `body` is not a function.
+   * @throws {MisuseError} If the scope was run before.
+   */
+  run<T>(body: BlockBody<this, T>): Operation<ScopeOutcome<T>> {
+    checkFunction(body, "run a cancel scope", "body");
+    return new Operation(() => this.#run(body), { name: "a cancel scope" });
+  }
+
+  *#run<T>(body: BlockBody<this, T>): Coroutine<ScopeOutcome<T>> {
+    if (this.#state !== "created") {
+      throw new MisuseError(
+        "Cannot enter a cancel scope: it has been entered before",
+      );
+    }
+    this.#signal?.throwIfAborted();
+    const task = currentTask()!;
+    const requests = task.cancelling();
+    const block = this.#block = task.openBlock({
+      cancels: "level",
+      shielded: this.#shield,
+    });
+    this.#state = "open";
+    if (this.#delayMs !== undefined) {
+      this.#deadlineMs = task.loop.time() + this.#delayMs;
+    }
+    if (this.#called !== null) block.cancel(this.#called.reason);
+    else this.#schedule();
+    const subscription = this.#signal === undefined
+      ? null
+      : subscribe(this.#signal, () => {
+        this.#signalled = this.#called === null;
+        this.cancel(this.#signal!.reason);
+      });
+    let value: T | undefined;
+    try {
+      value = yield* block.run(body, this);
+    } catch (error) {
+      if (!this.#isOwn(error, task, requests)) throw error;
+      this.#caught = true;
+    } finally {
+      subscription?.unsubscribe();
+      this.#timer?.cancel();
+      this.#timer = null;
+      this.#state = "left";
+      block.close();
+    }
+    if (!this.#caught) return { cancelledCaught: false, value: value as T };
+    if (this.#signalled) throw this.#signal!.reason;
+    return { cancelledCaught: true, value: undefined };
+  }
+
+  /** Whether an error is what came of cancelling this scope, and of nothing else. */
+  #isOwn(error: unknown, task: Task<unknown>, requests: number): boolean {
+    if (!(error instanceof CancelledError)) return false;
+    const block = this.#block!;
+    if (block.cancellation === null) return false;
+    // A request of somebody else came as well, and may have been lost in ours.
+    if (task.cancelling() > requests) return false;
+    return error === block.cancellation || !isFromOutside(error, block);
+  }
+}
+
+/** The callback of all deadlines. */
+function expire(scope: CancelScope): void {
+  scope.cancel("deadline");
+}
+
+/**
+ * Runs `body` in a {@linkcode CancelScope}: cancelled once, it stays cancelled
+ * until the scope is left.
+ *
+ * It is trio's. When the scope is cancelled, by {@linkcode CancelScope.cancel}
+ * or its deadline, every wait in the body throws a {@linkcode CancelledError};
+ * the outcome then tells that it was caught, and there is no error. If the body
+ * ends all the same, its value counts. Other errors of the body go on, and so
+ * does a cancellation of the task or of a scope around. Scopes nest; one with
+ * `shield` keeps the cancellation of those around it out, as clean-up needs
+ * that waits.
+ *
+ * The body runs inside the current task.
+ *
+ * @example Clean-up that may take a second
+ * ```ts
+ * import { cancelScope, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const log: string[] = [];
+ * const outcome = await run(function* () {
+ *   return yield* cancelScope(function* (scope) {
+ *     try {
+ *       scope.cancel("not needed");
+ *       yield* sleep(10);
+ *     } finally {
+ *       yield* cancelScope(function* () {
+ *         yield* sleep(10);
+ *         log.push("said goodbye");
+ *       }, { shield: true, delayMs: 1_000 });
+ *     }
+ *   });
+ * }, { host: "virtual" });
+ * assertEquals(outcome, { cancelledCaught: true, value: undefined });
+ * assertEquals(log, ["said goodbye"]);
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param body A generator function or async function; it is given the scope.
+ * @param options Deadline or delay, whether to shield; a signal that cancels
+ * the scope: its reason is then thrown.
+ * @returns An operation that tells how it ended.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If a number is `NaN`.
+ */
+export function cancelScope<T>(
+  body: BlockBody<CancelScope, T>,
+  options: CancelScopeOptions = {},
+): Operation<ScopeOutcome<T>> {
+  checkFunction(body, "run a cancel scope", "body");
+  return new CancelScope(options).run(body);
+}
+
+/**
+ * Runs `body` for at most `delayMs` milliseconds, and goes on without it.
+ *
+ * It is trio's: a {@linkcode cancelScope} with a deadline. With a delay of 0 or
+ * less the first wait throws.
+ *
+ * @example A guess instead of the answer
+ * ```ts
+ * import { moveOnAfter, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const price = await run(async () => {
+ *   const asked = await moveOnAfter(100, () => sleep(5_000, { value: 42 }));
+ *   return asked.cancelledCaught ? 40 : asked.value;
+ * }, { host: "virtual" });
+ * assertEquals(price, 40);
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param delayMs How long, in milliseconds from the moment the operation starts.
+ * @param body A generator function or async function; it is given the scope.
+ * @param options A signal: its reason is then thrown.
+ * @returns An operation that tells how it ended.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If `delayMs` is `NaN`.
+ */
+export function moveOnAfter<T>(
+  delayMs: number,
+  body: BlockBody<CancelScope, T>,
+  options: WaitOptions = {},
+): Operation<ScopeOutcome<T>> {
+  checkNumber(delayMs, "move on", "delayMs");
+  return cancelScope(body, { signal: options.signal, delayMs });
+}
+
+/**
+ * Runs `body` until the moment `deadlineMs`, and goes on without it. In all else
+ * it is {@linkcode moveOnAfter}.
+ *
+ * @example
+ * ```ts
+ * import { getRunningLoop, moveOnAt, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const endMs = getRunningLoop().time() + 10;
+ *   const { cancelledCaught } = yield* moveOnAt(endMs, () => sleep(20));
+ *   assertEquals(cancelledCaught, true);
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param deadlineMs A moment on the clock of the loop, in milliseconds.
+ * @param body A generator function or async function; it is given the scope.
+ * @param options A signal: its reason is then thrown.
+ * @returns An operation that tells how it ended.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If `deadlineMs` is `NaN`.
+ */
+export function moveOnAt<T>(
+  deadlineMs: number,
+  body: BlockBody<CancelScope, T>,
+  options: WaitOptions = {},
+): Operation<ScopeOutcome<T>> {
+  checkNumber(deadlineMs, "move on", "deadlineMs");
+  return cancelScope(body, { signal: options.signal, deadlineMs });
+}
+
+/**
+ * Runs `body` for at most `delayMs` milliseconds, and throws if that did not do.
+ *
+ * It is trio's: {@linkcode moveOnAfter} with a {@linkcode TimeoutError} at the
+ * end. Unlike in a {@linkcode timeout}, every wait in the body throws once the
+ * time is over, clean-up included.
+ *
+ * @example
+ * ```ts
+ * import { failAfter, run, sleep, TimeoutError } from "@rota/rota";
+ * import { assertRejects } from "@std/assert";
+ *
+ * await run(async () => {
+ *   await assertRejects(async () => await failAfter(100, () => sleep(200)), TimeoutError);
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param delayMs How long, in milliseconds from the moment the operation starts.
+ * @param body A generator function or async function; it is given the scope.
+ * @param options A signal: its reason is then thrown.
+ * @returns An operation that gives what the body gives.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If `delayMs` is `NaN`.
+ * @throws {TimeoutError} If the time was over.
+ */
+export function failAfter<T>(
+  delayMs: number,
+  body: BlockBody<CancelScope, T>,
+  options: WaitOptions = {},
+): Operation<T> {
+  checkNumber(delayMs, "set a time limit", "delayMs");
+  checkFunction(body, "set a time limit", "body");
+  const scope = new CancelScope({ signal: options.signal, delayMs });
+  return orFail(scope, body, `within ${delayMs} ms`);
+}
+
+/**
+ * Runs `body` until the moment `deadlineMs`, and throws if that did not do. In
+ * all else it is {@linkcode failAfter}.
+ *
+ * @example
+ * ```ts
+ * import { failAt, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const endMs = getRunningLoop().time() + 10;
+ *   assertEquals(yield* failAt(endMs, () => sleep(5, { value: "in time" })), "in time");
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam T What the body gives.
+ * @param deadlineMs A moment on the clock of the loop, in milliseconds.
+ * @param body A generator function or async function; it is given the scope.
+ * @param options A signal: its reason is then thrown.
+ * @returns An operation that gives what the body gives.
+ * @throws {TypeError} If an argument is of the wrong type.
+ * @throws {RangeError} If `deadlineMs` is `NaN`.
+ * @throws {TimeoutError} If the time was over.
+ */
+export function failAt<T>(
+  deadlineMs: number,
+  body: BlockBody<CancelScope, T>,
+  options: WaitOptions = {},
+): Operation<T> {
+  checkNumber(deadlineMs, "set a time limit", "deadlineMs");
+  checkFunction(body, "set a time limit", "body");
+  const scope = new CancelScope({ signal: options.signal, deadlineMs });
+  return orFail(scope, body, "by its deadline");
+}
+
+function orFail<T>(
+  scope: CancelScope,
+  body: BlockBody<CancelScope, T>,
+  limit: string,
+): Operation<T> {
+  return new Operation(function* () {
+    const outcome = yield* scope.run(body);
+    if (!outcome.cancelledCaught) return outcome.value;
+    throw new TimeoutError(`Timed out: it had to be done ${limit}`);
+  }, { name: "failAfter()" });
+}
+
+/**
+ * Tells when, at the latest, what runs now will be cancelled because its time is
+ * over: the earliest deadline of all {@linkcode CancelScope}s and
+ * {@linkcode timeout}s around it in its task. Scopes outside of one with
+ * `shield` do not count.
+ *
+ * @example How much time is left for it
+ * ```ts
+ * import { currentEffectiveDeadline, moveOnAfter, run, timeout } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   assertEquals(currentEffectiveDeadline(), Infinity);
+ *   yield* timeout(50, function* () {
+ *     yield* moveOnAfter(100, function* () {
+ *       assertEquals(currentEffectiveDeadline(), 50);
+ *     });
+ *   });
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @returns A moment on the clock of the loop, in milliseconds: `Infinity` if
+ * there is no limit, `-Infinity` if a scope has been cancelled already.
+ */
+export function currentEffectiveDeadline(): number {
+  let deadlineMs = Infinity;
+  let shielded = false;
+  for (let block = currentBlock(); block !== null; block = block.outer) {
+    if (!shielded || block.cancels === "once") {
+      if (block.cancellation !== null) return -Infinity;
+      deadlineMs = Math.min(deadlineMs, block.deadlineMs);
+    }
+    shielded ||= block.shielded;
+  }
+  return deadlineMs;
+}
