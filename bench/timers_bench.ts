@@ -143,7 +143,12 @@ function createAndCancel(
         script: "timers.mjs",
         figure: phase,
       },
-      { name: "asyncio", program: "python3", script: "timers.py", figure: phase },
+      {
+        name: "asyncio",
+        program: "python3",
+        script: "timers.py",
+        figure: phase,
+      },
     ],
   }));
 }
@@ -173,7 +178,12 @@ export const suites: readonly Suite[] = [
         script: "timers.mjs",
         figure: "due",
       },
-      { name: "asyncio", program: "python3", script: "timers.py", figure: "due" },
+      {
+        name: "asyncio",
+        program: "python3",
+        script: "timers.py",
+        figure: "due",
+      },
     ],
   },
 ];

@@ -13,9 +13,7 @@ import {
 import {
   type CancelledError,
   Condition,
-  type Coroutine,
   currentTask as runningTask,
-  type Future,
   getRunningLoop,
   Lock,
   MisuseError,
@@ -25,53 +23,20 @@ import {
   sleep,
   Task,
 } from "../mod.ts";
+import { inStyle, type Steps, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
-// A script yields what it waits for. It is run twice: by `yield*` in a generator
-// coroutine and by `await` in an async function.
+type Script = ReturnType<Steps<unknown>>;
+type Spawn = (steps: Steps<unknown>) => Task<unknown>;
 
-// deno-lint-ignore no-explicit-any -- what a yield gives depends on what was yielded
-type Script = Generator<Operation<any> | Future<any>, unknown, any>;
-type Spawn = (script: () => Script) => Task<unknown>;
-
-function* byYield(script: Script): Coroutine<unknown> {
-  let step = script.next();
-  while (step.done !== true) {
-    let result: unknown;
-    try {
-      result = yield* step.value;
-    } catch (error) {
-      step = script.throw(error);
-      continue;
-    }
-    step = script.next(result);
-  }
-  return step.value;
-}
-
-async function byAwait(script: Script): Promise<unknown> {
-  let step = script.next();
-  while (step.done !== true) {
-    let result: unknown;
-    try {
-      result = await step.value;
-    } catch (error) {
-      step = script.throw(error);
-      continue;
-    }
-    step = script.next(result);
-  }
-  return step.value;
-}
-
+/** A test that runs in both styles; `spawn` makes tasks of the same style. */
 function testBoth(name: string, script: (spawn: Spawn) => Script): void {
-  for (const drive of [byYield, byAwait]) {
-    const spawn: Spawn = (body) =>
-      getRunningLoop().createTask(() => drive(body()));
-    const style = drive === byYield ? "yield*" : "await";
+  for (const style of STYLES) {
+    const spawn: Spawn = (steps) =>
+      getRunningLoop().createTask(inStyle(style, steps));
     Deno.test(`${name} (${style})`, async () => {
-      await run(() => drive(script(spawn)), VIRTUAL);
+      await run(inStyle(style, () => script(spawn)), VIRTUAL);
     });
   }
 }
@@ -210,7 +175,7 @@ testBoth(
 );
 
 testBoth(
-  "Condition.notify() skips those who are woken or cancelled already",
+  "Condition.notify() skips those who are woken or cancelled already, and a cancelled one wakes one more",
   function* (spawn) {
     const condition = new Condition();
     const done: string[] = [];
@@ -229,7 +194,7 @@ testBoth(
       condition.notify();
     }
     yield sleep(1);
-    assertEquals(done, ["a", "c"]);
+    assertEquals(done, ["a", "c", "d"]);
   },
 );
 

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+} from "@std/assert";
 import {
   DeadlockError,
   type EventLoop,
@@ -172,7 +178,9 @@ Deno.test("The virtual host can be told to report, once, or to ignore", async ()
     loop.callLater(10, () => {});
     await new Promise((resolve) => setImmediate(resolve));
     assertEquals(reports.length, deadlock === "report" ? 1 : 0);
-    if (deadlock === "report") assertInstanceOf(reports[0]!.exception, DeadlockError);
+    if (deadlock === "report") {
+      assertInstanceOf(reports[0]!.exception, DeadlockError);
+    }
     future.setResult();
     await ended;
     await loop.close();
@@ -184,7 +192,13 @@ Deno.test("The virtual host can be told to report, once, or to ignore", async ()
 /** A loop on a host whose clock the test moves, with one task that waits for ever. */
 function openWaiting(
   options: EventLoopOptions,
-): { host: ManualHost; loop: EventLoop; reports: ExceptionContext[]; ended: Promise<unknown>; free: () => void } {
+): {
+  host: ManualHost;
+  loop: EventLoop;
+  reports: ExceptionContext[];
+  ended: Promise<unknown>;
+  free: () => void;
+} {
   const host = new ManualHost();
   const loop = newEventLoop({ host, ...options });
   const reports = collectReports(loop);
@@ -192,8 +206,17 @@ function openWaiting(
   const main = loop.createTask(function* () {
     yield* future;
   }, { name: "main" });
-  const ended = loop.runUntilComplete(main).then(() => "done", (error) => error);
-  return { host, loop, reports, ended, free: () => future.done() || future.setResult() };
+  const ended = loop.runUntilComplete(main).then(
+    () => "done",
+    (error) => error,
+  );
+  return {
+    host,
+    loop,
+    reports,
+    ended,
+    free: () => future.done() || future.setResult(),
+  };
 }
 
 /** Lets a loop without a clock of its own do what it has to do. */
@@ -246,8 +269,13 @@ Deno.test('On a real clock "error" rejects the run after a second', async () => 
   await loop.close();
 });
 
-Deno.test("On a real clock nothing is said by default, nor with \"ignore\"", async () => {
-  for (const options of [{ debug: false }, { debug: true, deadlock: "ignore" }] as const) {
+Deno.test('On a real clock nothing is said by default, nor with "ignore"', async () => {
+  for (
+    const options of [{ debug: false }, {
+      debug: true,
+      deadlock: "ignore",
+    }] as const
+  ) {
     const { host, loop, reports, ended, free } = openWaiting(options);
     await host.parked();
     assertEquals([host.deadlineMs, host.holds], [Infinity, false]);
@@ -259,7 +287,9 @@ Deno.test("On a real clock nothing is said by default, nor with \"ignore\"", asy
 });
 
 Deno.test("The second begins anew with everything that happens", async () => {
-  const { host, loop, reports, ended, free } = openWaiting({ deadlock: "report" });
+  const { host, loop, reports, ended, free } = openWaiting({
+    deadlock: "report",
+  });
   await host.parked();
   host.nowMs = 600;
   loop.callSoon(() => {});
@@ -312,7 +342,9 @@ Deno.test("Whatever might still wake a task keeps the loop from calling a deadlo
     },
   };
   for (const [name, begin] of Object.entries(ways)) {
-    const { host, loop, reports, ended, free } = openWaiting({ deadlock: "report" });
+    const { host, loop, reports, ended, free } = openWaiting({
+      deadlock: "report",
+    });
     const end = begin(loop);
     await host.parked();
     await microtasks();
@@ -355,5 +387,8 @@ Deno.test("In debug mode a hanging program says what it hangs on before it is in
     }, { debug: true, name: "main", handleInterrupt: false });
   `);
   assertEquals(stdout, "");
-  assertMatch(stderr, /rota: Every task waits[^]*task "main" waits for sleep\(\)/);
+  assertMatch(
+    stderr,
+    /rota: Every task waits[^]*task "main" waits for sleep\(\)/,
+  );
 });

@@ -170,21 +170,35 @@ class Model implements Machine {
   }
   soon = (callback: () => void) => this.add(callback, null);
   at = (whenMs: number, callback: () => void) => this.add(callback, whenMs);
-  later = (delayMs: number, callback: () => void) => this.add(callback, this.nowMs + delayMs);
+  later = (delayMs: number, callback: () => void) =>
+    this.add(callback, this.nowMs + delayMs);
   task(step: () => boolean): void {
-    const handle: ModelHandle = { callback: null, whenMs: null, sequence: 0, place: "ready" };
+    const handle: ModelHandle = {
+      callback: null,
+      whenMs: null,
+      sequence: 0,
+      place: "ready",
+    };
     handle.callback = () => void (step() && this.ready.push(handle));
     this.ready.push(handle);
   }
   cancel = (index: number) => {
     this.handles[index]!.callback = null;
-    if (this.handles[index]!.place === "timers") this.handles[index]!.place = "none";
+    if (this.handles[index]!.place === "timers") {
+      this.handles[index]!.place = "none";
+    }
   };
   reschedule(index: number, whenMs: number): void {
     const handle = this.handles[index]!;
     if (handle.callback === null || handle.whenMs === null) return;
-    this.ready = this.ready.map((entry) => entry === handle ? { ...handle, callback: null } : entry);
-    Object.assign(handle, { whenMs, sequence: this.sequence++, place: "timers" });
+    this.ready = this.ready.map((entry) =>
+      entry === handle ? { ...handle, callback: null } : entry
+    );
+    Object.assign(handle, {
+      whenMs,
+      sequence: this.sequence++,
+      place: "timers",
+    });
   }
   describe = (index: number) =>
     `${this.handles[index]!.callback === null} ${this.handles[index]!.whenMs}`;
@@ -193,15 +207,22 @@ class Model implements Machine {
   }
   turn(): void {
     const timers = () =>
-      [...this.handles, this.#end!].filter((handle) => handle.place === "timers");
+      [...this.handles, this.#end!].filter((handle) =>
+        handle.place === "timers"
+      );
     if (this.ready.length === 0 && !this.stopping) {
-      this.nowMs = Math.max(this.nowMs, Math.min(...timers().map((timer) => timer.whenMs!)));
+      this.nowMs = Math.max(
+        this.nowMs,
+        Math.min(...timers().map((timer) => timer.whenMs!)),
+      );
     }
     const due = timers().filter((timer) => timer.whenMs! <= this.nowMs);
     due.sort((a, b) => a.whenMs! - b.whenMs! || a.sequence - b.sequence);
     for (const timer of due) timer.place = "ready";
     this.ready.push(...due);
-    for (let left = this.ready.length; left > 0; left--) this.ready.shift()!.callback?.();
+    for (let left = this.ready.length; left > 0; left--) {
+      this.ready.shift()!.callback?.();
+    }
   }
   runForever(): void {
     do this.turn(); while (!this.stopping);
@@ -219,7 +240,8 @@ class Subject implements Machine {
   }
   time = () => this.loop.time();
   stop = () => this.loop.stop();
-  soon = (callback: () => void) => void this.#handles.push(this.loop.callSoon(callback));
+  soon = (callback: () => void) =>
+    void this.#handles.push(this.loop.callSoon(callback));
   at = (whenMs: number, callback: () => void) =>
     void this.#handles.push(this.loop.callAt(whenMs, callback));
   later = (delayMs: number, callback: () => void) =>
@@ -233,7 +255,9 @@ class Subject implements Machine {
   end = (callback: () => void) => void this.loop.callAt(END_MS, callback);
   reschedule(index: number, whenMs: number): void {
     const handle = this.#handles[index]! as TimerHandle;
-    if ("reschedule" in handle && !handle.cancelled()) handle.reschedule(whenMs);
+    if ("reschedule" in handle && !handle.cancelled()) {
+      handle.reschedule(whenMs);
+    }
   }
   describe = (index: number) => {
     const handle = this.#handles[index]! as TimerHandle;
@@ -241,11 +265,31 @@ class Subject implements Machine {
   };
 }
 
-const DELAYS_MS = [-5, -0, 0, 0, 0.25, 1, 1, 1, 2, 3, 3, 7.5, 2 ** 31, Infinity];
+const DELAYS_MS = [
+  -5,
+  -0,
+  0,
+  0,
+  0.25,
+  1,
+  1,
+  1,
+  2,
+  3,
+  3,
+  7.5,
+  2 ** 31,
+  Infinity,
+];
 const END_MS = 2 ** 45;
 
 /** A program of random actions, which it draws while it runs. */
-function randomProgram(machine: Machine, seed: number, log: string[], end: () => void): void {
+function randomProgram(
+  machine: Machine,
+  seed: number,
+  log: string[],
+  end: () => void,
+): void {
   const random = new SeededRandom(seed);
   let fuel = 30 + random.nextInt(120);
   let handles = 0;
@@ -406,9 +450,12 @@ Deno.test("No turn runs inside the call of runForever(), and none while the loop
 
 Deno.test("runUntilComplete() gives the result of a task, a future, an operation or an async function", async () => {
   await using loop = newEventLoop(VIRTUAL);
-  assertEquals(await loop.runUntilComplete(function* () {
-    return 1;
-  }), 1);
+  assertEquals(
+    await loop.runUntilComplete(function* () {
+      return 1;
+    }),
+    1,
+  );
   assertEquals(await loop.runUntilComplete(async () => 2), 2);
   const future = loop.createFuture<number>();
   loop.callLater(5, () => future.setResult(3));
@@ -490,7 +537,11 @@ Deno.test("A run that was stopped early leaves nothing behind that would stop th
     loop.stop();
   });
   await loop.runForever();
-  assertEquals(late, true, "the end of the first run's main must not stop the second");
+  assertEquals(
+    late,
+    true,
+    "the end of the first run's main must not stop the second",
+  );
 });
 
 Deno.test("A loop that is running cannot be run again", async () => {
@@ -499,10 +550,14 @@ Deno.test("A loop that is running cannot be run again", async () => {
   let started = false;
   await loop.runUntilComplete(async () => {
     await assertRejects(() => loop.runForever(), MisuseError, message);
-    await assertRejects(() =>
-      loop.runUntilComplete(async () => {
-        started = true;
-      }), MisuseError, message);
+    await assertRejects(
+      () =>
+        loop.runUntilComplete(async () => {
+          started = true;
+        }),
+      MisuseError,
+      message,
+    );
     assertEquals(loop.stats().tasks, 1);
   });
   assertEquals(started, false);
@@ -632,7 +687,11 @@ Deno.test("A closed loop refuses everything that would schedule, and says that i
     assertInstanceOf(error, MisuseError);
   }
   await assertRejects(() => loop.runForever(), LoopClosedError, closed);
-  await assertRejects(() => loop.runUntilComplete(async () => {}), LoopClosedError, closed);
+  await assertRejects(
+    () => loop.runUntilComplete(async () => {}),
+    LoopClosedError,
+    closed,
+  );
   timer.cancel();
   timer.ref();
   timer.unref();
@@ -701,7 +760,9 @@ Deno.test("close() reports tasks that have not ended, by name and wait, and ends
     true,
     reports[1]!.message,
   );
-  for (const task of [...tasks, unstarted]) assertEquals(task.cancelled(), true);
+  for (const task of [...tasks, unstarted]) {
+    assertEquals(task.cancelled(), true);
+  }
   assertEquals(allTasks(loop), []);
 });
 
@@ -751,7 +812,10 @@ for (
     await loop.close();
     await Promise.all(waits);
     assertInstanceOf(settled.pending, LoopClosedError);
-    assertEquals((settled.pending as Error).message, "Cannot wait for a message: its loop is closed");
+    assertEquals(
+      (settled.pending as Error).message,
+      "Cannot wait for a message: its loop is closed",
+    );
     assertInstanceOf(settled.derived, LoopClosedError);
     assertInstanceOf(settled.promise, LoopClosedError);
     assertInstanceOf(settled.task, CancelledError);
@@ -769,10 +833,18 @@ for (
     const cancelled = loop.createFuture<number>();
     cancelled.cancel("not needed");
     await loop.close();
-    await assertRejects(async () => await pending, LoopClosedError, "a message");
+    await assertRejects(
+      async () => await pending,
+      LoopClosedError,
+      "a message",
+    );
     assertEquals(await finished, 42);
     await assertRejects(async () => await failed, RangeError, "broken");
-    await assertRejects(async () => await cancelled, CancelledError, "not needed");
+    await assertRejects(
+      async () => await cancelled,
+      CancelledError,
+      "not needed",
+    );
   });
 }
 
@@ -844,7 +916,13 @@ Deno.test("stats() counts what the loop has in hand, in a frozen snapshot", asyn
     yield* until(promise);
   });
   loop.addSignalHandler("SIGUSR1", () => {});
-  assertEquals(loop.stats(), { ...zero, ready: 2, timers: 2, tasks: 1, signals: 1 });
+  assertEquals(loop.stats(), {
+    ...zero,
+    ready: 2,
+    timers: 2,
+    tasks: 1,
+    signals: 1,
+  });
   await runTurns(loop);
   assertEquals(loop.stats(), {
     ...zero,
@@ -858,7 +936,11 @@ Deno.test("stats() counts what the loop has in hand, in a frozen snapshot", asyn
   resolve();
   await loop.runUntilComplete(main);
   const { outsideWaits, tasks, signals } = loop.stats();
-  assertEquals({ outsideWaits, tasks, signals }, { outsideWaits: 0, tasks: 0, signals: 0 });
+  assertEquals({ outsideWaits, tasks, signals }, {
+    outsideWaits: 0,
+    tasks: 0,
+    signals: 0,
+  });
   assertEquals(zero.turns, 0, "a snapshot does not change");
 });
 
@@ -869,7 +951,11 @@ Deno.test("stats() names the host", async () => {
   }
   await using native = newEventLoop({ host: "native" });
   await using auto = newEventLoop();
-  assertEquals(auto.stats().host, native.stats().host, "with FFI granted, auto is native");
+  assertEquals(
+    auto.stats().host,
+    native.stats().host,
+    "with FFI granted, auto is native",
+  );
 });
 
 Deno.test("allTasks() gives unfinished tasks in the order of their creation", async () => {
@@ -962,7 +1048,10 @@ Deno.test("An eager task that is not wanted as such starts in the next turn", as
 const storage = new AsyncLocalStorage<string>();
 
 /** Every way to get a callback or task onto a loop, each logging what it sees. */
-function scheduleAll(loop: EventLoop, log: (what: string) => void): Future<void> {
+function scheduleAll(
+  loop: EventLoop,
+  log: (what: string) => void,
+): Future<void> {
   loop.callSoon(() => log("callSoon"));
   loop.callLater(1, () => log("callLater"));
   loop.callAt(loop.time() - 1, () => log("callAt in the past"));
@@ -998,7 +1087,9 @@ for (const host of ["virtual", "portable", "native", "poll"] as const) {
       return loop.runUntilComplete(end);
     });
     assertEquals(Object.keys(seen).length, 10);
-    for (const [what, context] of Object.entries(seen)) assertEquals(context, undefined, what);
+    for (const [what, context] of Object.entries(seen)) {
+      assertEquals(context, undefined, what);
+    }
   });
 
   Deno.test(`asyncContext "inherit" runs each in the context of its submitter (${host})`, async () => {
@@ -1010,7 +1101,9 @@ for (const host of ["virtual", "portable", "native", "poll"] as const) {
       return loop.runUntilComplete(end);
     });
     assertEquals(Object.keys(seen).length, 10);
-    for (const [what, context] of Object.entries(seen)) assertEquals(context, "submitter", what);
+    for (const [what, context] of Object.entries(seen)) {
+      assertEquals(context, "submitter", what);
+    }
   });
 
   Deno.test(`Whoever wakes a waiting loop does not lend it a context (${host})`, async () => {
@@ -1019,8 +1112,10 @@ for (const host of ["virtual", "portable", "native", "poll"] as const) {
       callSoon: (callback) => loop.callSoon(callback),
       callLater: (callback) => loop.callLater(1, callback),
       "callLater without delay": (callback) => loop.callLater(0, callback),
-      "callAt in the past": (callback) => loop.callAt(loop.time() - 1, callback),
-      reschedule: (callback) => loop.callLater(Infinity, callback).reschedule(loop.time()),
+      "callAt in the past": (callback) =>
+        loop.callAt(loop.time() - 1, callback),
+      reschedule: (callback) =>
+        loop.callLater(Infinity, callback).reschedule(loop.time()),
       "createTask with an async function": (callback) =>
         loop.createTask(async () => {
           await sleep(0);
@@ -1182,7 +1277,11 @@ for (const host of ["portable", "native", "poll"] as const) {
       });
       console.log("lived");
     `);
-    assertEquals({ code, killed, stdout }, { code: 1, killed: false, stdout: "" });
+    assertEquals({ code, killed, stdout }, {
+      code: 1,
+      killed: false,
+      stdout: "",
+    });
     assert(stderr.includes("Top-level await promise never resolved"), stderr);
   });
 

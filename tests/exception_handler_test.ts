@@ -35,9 +35,11 @@ Deno.test("A callback that throws is reported, and stops neither the turn nor th
       throw error;
     }),
     loop.callLater(0, () => {
+      // deno-lint-ignore no-throw-literal
       throw "a string";
     }),
     loop.callSoon(() => {
+      // deno-lint-ignore no-throw-literal
       throw undefined;
     }),
   ];
@@ -79,8 +81,11 @@ Deno.test("A done callback and a reader-like callback that throw are reported to
 Deno.test("The handler gets the loop, and is called synchronously where the error arises", async () => {
   await using loop = newEventLoop(VIRTUAL);
   const log: unknown[] = [];
-  loop.setExceptionHandler((from, { exception }) => log.push(from === loop, exception));
+  loop.setExceptionHandler((from, { exception }) =>
+    log.push(from === loop, exception)
+  );
   loop.callSoon(() => {
+    // deno-lint-ignore no-throw-literal
     throw 1;
   });
   loop.callSoon(() => log.push("next callback"));
@@ -100,7 +105,11 @@ Deno.test("getExceptionHandler() gives what was set, null being the default", as
 
 Deno.test("callExceptionHandler() hands the context over as it is", async () => {
   const { loop, reports } = openLoop();
-  const context: ExceptionContext = { message: "mine", exception: new Error("x"), name: "n" };
+  const context: ExceptionContext = {
+    message: "mine",
+    exception: new Error("x"),
+    name: "n",
+  };
   loop.callExceptionHandler(context);
   assertStrictEquals(reports[0], context);
   await loop.close();
@@ -120,7 +129,11 @@ Deno.test("A task that fails unseen is reported with its name, once, and with no
   await runTurns(loop, 4);
   await loop.close();
   assertEquals(
-    reports.map(({ message, name, exception }) => ({ message, name, exception })),
+    reports.map(({ message, name, exception }) => ({
+      message,
+      name,
+      exception,
+    })),
     [
       {
         message: "an answer failed and nobody ever looked at the error",
@@ -133,7 +146,8 @@ Deno.test("A task that fails unseen is reported with its name, once, and with no
         exception: error,
       },
       {
-        message: 'task "async worker" failed and nobody ever looked at the error',
+        message:
+          'task "async worker" failed and nobody ever looked at the error',
         name: "async worker",
         exception: error,
       },
@@ -190,7 +204,10 @@ Deno.test("A promise that fails after its until() was cancelled is reported, an 
 });
 
 Deno.test("A cancelled async task that waits outside the loop is named after cancelWarnMs, once", async () => {
-  const { loop, reports } = openLoop({ cancelWarnMs: 50, outsideWaits: "ignore" });
+  const { loop, reports } = openLoop({
+    cancelWarnMs: 50,
+    outsideWaits: "ignore",
+  });
   const { promise, resolve } = Promise.withResolvers<void>();
   const stuck = loop.createTask(async () => {
     await promise;
@@ -206,7 +223,10 @@ Deno.test("A cancelled async task that waits outside the loop is named after can
   assertEquals(reports.length, 1);
   assertEquals(reports[0]!.name, "stuck");
   assertStrictEquals<unknown>(reports[0]!.task, stuck);
-  assertMatch(reports[0]!.message, /"stuck" was cancelled 50 ms ago and has not reacted/);
+  assertMatch(
+    reports[0]!.message,
+    /"stuck" was cancelled 50 ms ago and has not reacted/,
+  );
   resolve();
   await loop.runUntilComplete(async () => {
     await Promise.allSettled([stuck]);
@@ -233,10 +253,15 @@ Deno.test("A handler that throws is reported to the default handler, and the loo
   loop.callSoon(() => ran = true);
   await runTurns(loop);
   assertEquals(ran, true);
-  assertEquals(told.map(({ message, exception }) => [message, (exception as Error).message]), [
-    ["Exception in callback (anonymous)", "callback"],
-    ["Unhandled error in exception handler", "handler"],
-  ]);
+  assertEquals(
+    told.map((
+      { message, exception },
+    ) => [message, (exception as Error).message]),
+    [
+      ["Exception in callback (anonymous)", "callback"],
+      ["Unhandled error in exception handler", "handler"],
+    ],
+  );
 });
 
 Deno.test("Even a default handler that throws does not stop the loop", async () => {
@@ -398,7 +423,11 @@ Deno.test("A failure that is reported is no unhandled rejection besides, and the
   `);
   assertEquals({ code, stdout }, { code: 0, stdout: "end\n" }, stderr);
   for (const name of ["A", "B", "C"]) {
-    assertEquals(stderr.split(`Error: ${name}\n`).length, 2, `${name} once in ${stderr}`);
+    assertEquals(
+      stderr.split(`Error: ${name}\n`).length,
+      2,
+      `${name} once in ${stderr}`,
+    );
   }
 });
 

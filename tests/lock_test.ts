@@ -14,66 +14,30 @@ import {
 } from "@std/assert";
 import {
   CancelledError,
-  type Coroutine,
-  type Future,
   getRunningLoop,
   Lock,
   MisuseError,
   newEventLoop,
-  type Operation,
   type Permit,
   run,
   scoped,
   sleep,
   type Task,
 } from "../mod.ts";
+import { inStyle, type Steps, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
-// A script yields what it waits for. It is run twice: by `yield*` in a generator
-// coroutine and by `await` in an async function.
+type Script = ReturnType<Steps<unknown>>;
+type Spawn = (steps: Steps<unknown>) => Task<unknown>;
 
-// deno-lint-ignore no-explicit-any -- what a yield gives depends on what was yielded
-type Script = Generator<Operation<any> | Future<any>, unknown, any>;
-type Spawn = (script: () => Script) => Task<unknown>;
-
-function* byYield(script: Script): Coroutine<unknown> {
-  let step = script.next();
-  while (step.done !== true) {
-    let result: unknown;
-    try {
-      result = yield* step.value;
-    } catch (error) {
-      step = script.throw(error);
-      continue;
-    }
-    step = script.next(result);
-  }
-  return step.value;
-}
-
-async function byAwait(script: Script): Promise<unknown> {
-  let step = script.next();
-  while (step.done !== true) {
-    let result: unknown;
-    try {
-      result = await step.value;
-    } catch (error) {
-      step = script.throw(error);
-      continue;
-    }
-    step = script.next(result);
-  }
-  return step.value;
-}
-
+/** A test that runs in both styles; `spawn` makes tasks of the same style. */
 function testBoth(name: string, script: (spawn: Spawn) => Script): void {
-  for (const drive of [byYield, byAwait]) {
-    const spawn: Spawn = (body) =>
-      getRunningLoop().createTask(() => drive(body()));
-    const style = drive === byYield ? "yield*" : "await";
+  for (const style of STYLES) {
+    const spawn: Spawn = (steps) =>
+      getRunningLoop().createTask(inStyle(style, steps));
     Deno.test(`${name} (${style})`, async () => {
-      await run(() => drive(script(spawn)), VIRTUAL);
+      await run(inStyle(style, () => script(spawn)), VIRTUAL);
     });
   }
 }
@@ -358,6 +322,7 @@ Deno.test("A lock with waiters on one loop cannot be waited for on another", asy
   await using one = newEventLoop(VIRTUAL);
   await using other = newEventLoop(VIRTUAL);
   const held = lock.tryAcquire();
+  one.setExceptionHandler(() => {});
   one.createTask(function* () {
     yield* lock.acquire();
   });

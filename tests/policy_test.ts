@@ -4,7 +4,12 @@
  * @module
  */
 
-import { assertEquals, assertInstanceOf, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import {
   EventLoop,
   type EventLoopOptions,
@@ -29,7 +34,10 @@ class LoggingLoop extends EventLoop {
   soon = 0;
   at = 0;
 
-  override callSoon<A extends unknown[]>(callback: (...args: A) => unknown, ...args: A): Handle {
+  override callSoon<A extends unknown[]>(
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): Handle {
     this.soon++;
     return super.callSoon((...args: A) => {
       this.log.push("run");
@@ -54,7 +62,10 @@ class LoggingPolicy extends EventLoopPolicy {
 }
 
 /** Runs `test` under a policy and puts the old one back. */
-async function withPolicy(policy: EventLoopPolicy, test: () => unknown): Promise<void> {
+async function withPolicy(
+  policy: EventLoopPolicy,
+  test: () => unknown,
+): Promise<void> {
   const before = getEventLoopPolicy();
   setEventLoopPolicy(policy);
   try {
@@ -111,7 +122,10 @@ Deno.test("An overridden callAt() sees callLater() and every sleep", async () =>
 
 Deno.test("An overridden callSoon() may cancel, put off or refuse what it is given", async () => {
   class Dropping extends EventLoop {
-    override callSoon<A extends unknown[]>(callback: (...args: A) => unknown, ...args: A): Handle {
+    override callSoon<A extends unknown[]>(
+      callback: (...args: A) => unknown,
+      ...args: A
+    ): Handle {
       const handle = super.callSoon(callback, ...args);
       if (callback.name === "unwanted") handle.cancel();
       return handle;
@@ -140,7 +154,9 @@ Deno.test("A loop that overrides nothing of it takes the short way, and its turn
       }
     };
     await loop.runUntilComplete(function* () {
-      const tasks = ["a", "b", "c"].map((name) => loop.createTask(() => worker(name)));
+      const tasks = ["a", "b", "c"].map((name) =>
+        loop.createTask(() => worker(name))
+      );
       for (const task of tasks) yield* task;
     });
     await loop.close();
@@ -153,11 +169,18 @@ Deno.test("A loop that overrides nothing of it takes the short way, and its turn
 
 Deno.test("Errors under an overridden callSoon() still name the callback and give its handle", async () => {
   class Watching extends EventLoop {
-    override callSoon<A extends unknown[]>(callback: (...args: A) => unknown, ...args: A): Handle {
+    override callSoon<A extends unknown[]>(
+      callback: (...args: A) => unknown,
+      ...args: A
+    ): Handle {
       return super.callSoon(callback, ...args);
     }
   }
-  await using loop = new Watching({ ...VIRTUAL, debug: true, slowCallbackMs: 0 });
+  await using loop = new Watching({
+    ...VIRTUAL,
+    debug: true,
+    slowCallbackMs: 0,
+  });
   const reports = collectReports(loop);
   const future = loop.createFuture<void>();
   future.addDoneCallback(function broken() {
@@ -165,12 +188,18 @@ Deno.test("Errors under an overridden callSoon() still name the callback and giv
   });
   future.setResult();
   await runTurns(loop);
-  assertEquals(reports[0]?.message, 'Exception in callback "broken"');
+  assertEquals(
+    reports.find(({ exception }) => exception !== undefined)?.message,
+    'Exception in callback "broken"',
+  );
   reports.length = 0;
   const task = loop.createTask(function* () {}, { name: "slow one" });
   await runTurns(loop);
   assertStrictEquals<unknown>(reports[0]?.task, task);
-  assertEquals(reports[0]?.message.startsWith('Executing task "slow one" took'), true);
+  assertEquals(
+    reports[0]?.message.startsWith('Executing task "slow one" took'),
+    true,
+  );
 });
 
 Deno.test("The policy makes the loops of newEventLoop(), run() and Runner", async () => {
@@ -202,7 +231,10 @@ Deno.test("getEventLoopPolicy() gives what was set; loops that exist are not tou
   const policy = new LoggingPolicy();
   const before = getEventLoopPolicy();
   assertInstanceOf(before, EventLoopPolicy);
-  await withPolicy(policy, () => assertStrictEquals(getEventLoopPolicy(), policy));
+  await withPolicy(
+    policy,
+    () => assertStrictEquals(getEventLoopPolicy(), policy),
+  );
   assertStrictEquals(getEventLoopPolicy(), before);
   await existing.runUntilComplete(async () => {});
 });

@@ -124,7 +124,10 @@ Deno.test("run() rejects with what main throws, the very object", async () => {
       },
     ]
   ) {
-    const thrown = await run<void>(main, VIRTUAL).then(() => null, (thrown) => thrown);
+    const thrown = await run<void>(main, VIRTUAL).then(
+      () => null,
+      (thrown) => thrown,
+    );
     assertStrictEquals(thrown, error);
   }
 });
@@ -162,18 +165,25 @@ Deno.test("run() closes its loop also when main fails or the run does", async ()
   );
   assertEquals(failed.loop().isClosed(), true);
   const stopped = watched();
-  await assertRejects(() =>
-    run(async () => {
-      getRunningLoop().stop();
-      await sleep(1);
-    }, stopped.options), MisuseError, "the event loop was stopped before");
+  await assertRejects(
+    () =>
+      run(async () => {
+        getRunningLoop().stop();
+        await sleep(1);
+      }, stopped.options),
+    MisuseError,
+    "the event loop was stopped before",
+  );
   assertEquals(stopped.loop().isClosed(), true);
 });
 
 Deno.test("run() inside a run makes a loop of its own; on the running loop it is an error", async () => {
   await run(async () => {
     const outer = getRunningLoop();
-    assertEquals(await run(async () => getRunningLoop() !== outer, VIRTUAL), true);
+    assertEquals(
+      await run(async () => getRunningLoop() !== outer, VIRTUAL),
+      true,
+    );
     let ran = false;
     await assertRejects(
       () =>
@@ -281,6 +291,7 @@ Deno.test("What leftovers fail with while they are cancelled is reported, each o
         try {
           yield* sleep(10_000);
         } finally {
+          // deno-lint-ignore no-unsafe-finally
           throw new Error(`${name} broke`);
         }
       }, { name });
@@ -330,6 +341,7 @@ Deno.test("Leftovers are cleaned up also when main fails, whose error wins", asy
           } finally {
             yield* sleep(5);
             clean = true;
+            // deno-lint-ignore no-unsafe-finally
             throw new Error("clean-up");
           }
         });
@@ -340,7 +352,9 @@ Deno.test("Leftovers are cleaned up also when main fails, whose error wins", asy
     "main",
   );
   assertEquals(clean, true);
-  assertEquals(reports.map(({ exception }) => (exception as Error).message), ["clean-up"]);
+  assertEquals(reports.map(({ exception }) => (exception as Error).message), [
+    "clean-up",
+  ]);
 });
 
 Deno.test("Operations awaited outside any task are leftovers too", async () => {
@@ -454,7 +468,9 @@ Deno.test("A main that fails beside a clean-up that waits for ever: both are tol
     }, options)
   );
   const told = [error, ...reports.map(({ exception }) => exception)];
-  if (error instanceof SuppressedError) told.push(error.error, error.suppressed);
+  if (error instanceof SuppressedError) {
+    told.push(error.error, error.suppressed);
+  }
   assert(told.some((one) => one instanceof Error && one.message === "main"));
   assert(told.some((one) => one instanceof DeadlockError));
   assertEquals(loop().isClosed(), true);
@@ -506,7 +522,11 @@ Deno.test("A closed Runner refuses; closing twice, and without use, is fine", as
   await runner.close();
   await runner[Symbol.asyncDispose]();
   assertThrows(() => runner.getLoop(), MisuseError, "it is closed");
-  await assertRejects(() => runner.run(async () => {}), MisuseError, "it is closed");
+  await assertRejects(
+    () => runner.run(async () => {}),
+    MisuseError,
+    "it is closed",
+  );
 });
 
 Deno.test("A Runner refuses a second program while one runs, which goes on", async () => {
@@ -612,7 +632,11 @@ Deno.test("SIGINT reaches a generator main, and one in until()", async () => {
     assertEquals(await program.line(), "ready");
     program.send("SIGINT");
     const { code, stdout, stderr } = await program.end();
-    assertEquals({ code, stdout, stderr }, { code: 0, stdout: "InterruptedError\n", stderr: "" });
+    assertEquals({ code, stdout, stderr }, {
+      code: 0,
+      stdout: "InterruptedError\n",
+      stderr: "",
+    });
   }
 });
 
@@ -655,7 +679,11 @@ Deno.test("The second SIGINT ends the process with 130 while main still cleans u
   assertEquals(await program.line(), "cleaning up");
   program.send("SIGINT");
   const { code, killed, stdout } = await program.end();
-  assertEquals({ code, killed, stdout }, { code: 130, killed: false, stdout: "" });
+  assertEquals({ code, killed, stdout }, {
+    code: 130,
+    killed: false,
+    stdout: "",
+  });
 });
 
 Deno.test("The second SIGINT ends the process also while leftovers clean up after main", async () => {
@@ -695,7 +723,11 @@ Deno.test("A SIGINT handler of the program takes precedence over the cancelling 
   assertEquals(await program.line(), "ready");
   program.send("SIGINT");
   const { code, stdout, stderr } = await program.end();
-  assertEquals({ code, stdout, stderr }, { code: 0, stdout: "handled\n", stderr: "" });
+  assertEquals({ code, stdout, stderr }, {
+    code: 0,
+    stdout: "handled\n",
+    stderr: "",
+  });
 });
 
 Deno.test("With handleInterrupt: false SIGINT has its default action", async () => {

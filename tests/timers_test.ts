@@ -128,10 +128,22 @@ Deno.test("-Infinity and other moments of the past mean as soon as possible", as
 
 Deno.test("NaN is refused and leaves no timer behind", async () => {
   await using loop = newEventLoop(VIRTUAL);
-  assertThrows(() => loop.callLater(NaN, () => {}), RangeError, "delayMs must not be NaN");
-  assertThrows(() => loop.callAt(NaN, () => {}), RangeError, "whenMs must not be NaN");
+  assertThrows(
+    () => loop.callLater(NaN, () => {}),
+    RangeError,
+    "delayMs must not be NaN",
+  );
+  assertThrows(
+    () => loop.callAt(NaN, () => {}),
+    RangeError,
+    "whenMs must not be NaN",
+  );
   const timer = loop.callAt(5, () => {});
-  assertThrows(() => timer.reschedule(NaN), RangeError, "whenMs must not be NaN");
+  assertThrows(
+    () => timer.reschedule(NaN),
+    RangeError,
+    "whenMs must not be NaN",
+  );
   assertEquals(timer.when(), 5);
   assertEquals(loop.stats().timers, 1);
 });
@@ -182,7 +194,10 @@ Deno.test("A wake-up that comes too early runs nothing and waits on", async () =
   for (const nowMs of [0, 5, 9.999]) {
     host.advanceTo(nowMs);
     await host.parked();
-    assertEquals({ ran, deadlineMs: host.deadlineMs }, { ran: false, deadlineMs: 10 });
+    assertEquals({ ran, deadlineMs: host.deadlineMs }, {
+      ran: false,
+      deadlineMs: 10,
+    });
   }
   host.advanceTo(10);
   await ended;
@@ -240,7 +255,11 @@ for (const host of REAL_HOSTS) {
       });
     }
     await loop.runForever();
-    assertEquals({ wrong, early, count }, { wrong: 0, early: 0, count: 10_000 });
+    assertEquals({ wrong, early, count }, {
+      wrong: 0,
+      early: 0,
+      count: 10_000,
+    });
   });
 }
 

@@ -5,7 +5,9 @@
  * @module
  */
 const [port, requests] = [Number(Deno.args[0]), Number(Deno.args[1])];
-const request = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+const request = new TextEncoder().encode(
+  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+);
 const decoder = new TextDecoder();
 const buffer = new Uint8Array(4_096);
 using connection = await Deno.connect({ hostname: "127.0.0.1", port });

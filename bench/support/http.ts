@@ -62,11 +62,13 @@ export async function measureHttp(
   for (let round = 0; round < rounds; round++) {
     alone.push(await requestTimes(requests));
     const stop = keepBusy();
+    let calls = 0;
     try {
       busy.push(await requestTimes(requests));
     } finally {
-      if (await stop() < requests) throw new Error("The loop was not busy");
+      calls = await stop();
     }
+    if (calls < requests) throw new Error("The loop was not busy");
   }
   const figures: Figure[] = [];
   const cases: [string, Role, number[][]][] = [

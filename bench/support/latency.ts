@@ -7,7 +7,12 @@
  *
  * @module
  */
-import { type Coroutine, type EventLoopOptions, run, sleep } from "../../mod.ts";
+import {
+  type Coroutine,
+  type EventLoopOptions,
+  run,
+  sleep,
+} from "../../mod.ts";
 import { type Figure, figure, percentile, printFigures } from "./report.ts";
 
 const SLEEPS = 300;

@@ -43,7 +43,9 @@ async function measureForeign(
 ): Promise<number[] | null> {
   if (!await isInstalled(program)) return null;
   const isDue = name === "timers-due";
-  const args = isDue ? ["40", "1", `${size}`, "16"] : [`${size}`, "5", "40", "1"];
+  const args = isDue
+    ? ["40", "1", `${size}`, "16"]
+    : [`${size}`, "5", "40", "1"];
   const printed = await outputOf(program, [childScript(script), ...args]);
   return JSON.parse(printed)[key];
 }

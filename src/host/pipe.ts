@@ -11,6 +11,14 @@ import {
 const EBADF = 9;
 const CLOSED = -1;
 
+function checkBytes(value: unknown, doing: string, name: string): void {
+  if (value instanceof Uint8Array) return;
+  const received = value === null ? "null" : typeof value;
+  throw new TypeError(
+    `Cannot ${doing} as ${name} must be a Uint8Array: received ${received}`,
+  );
+}
+
 /**
  * A pipe of the operating system: bytes written to one end come out of the
  * other, in order.
@@ -94,11 +102,13 @@ export class Pipe implements Disposable {
    * 0 would look like the end.
    * @returns How many bytes were read; 0 if no more will come, because the
    * writing end is closed; `null` if there are none at the moment.
+   * @throws {TypeError} If `buffer` is no `Uint8Array`.
    * @throws {RangeError} If `buffer` is empty.
    * @throws {OsError} With `"EBADF"` if the reading end is closed.
    */
   read(buffer: Uint8Array<ArrayBuffer>): number | null {
     const doing = "read from a pipe";
+    checkBytes(buffer, doing, "buffer");
     if (buffer.byteLength === 0) {
       throw new RangeError(
         "Cannot read from a pipe as buffer must not be empty: received 0 bytes",
@@ -120,6 +130,7 @@ export class Pipe implements Disposable {
    *
    * @param bytes What to write.
    * @returns How many bytes were taken; `null` if the pipe is full.
+   * @throws {TypeError} If `bytes` is no `Uint8Array`.
    * @throws {OsError} With `"EPIPE"` if the reading end is closed, with
    * `"EBADF"` if the writing end is. (`"EPIPE"` comes with the signal SIGPIPE,
    * which is ignored, except in a program that listened to it and stopped
@@ -127,6 +138,7 @@ export class Pipe implements Disposable {
    */
   write(bytes: Uint8Array<ArrayBuffer>): number | null {
     const doing = "write to a pipe";
+    checkBytes(bytes, doing, "bytes");
     const { write } = this.#libc.symbols;
     const size = BigInt(bytes.byteLength);
     return this.#transferred(

@@ -24,6 +24,15 @@ export class VirtualHost implements Host {
 
   /** Makes a host whose clock starts at `startMs`. */
   constructor(startMs = 0) {
+    const what = "Cannot make a virtual host as startMs must be";
+    if (typeof startMs !== "number") {
+      throw new TypeError(
+        `${what} a number of milliseconds: received ${typeof startMs}`,
+      );
+    }
+    if (!Number.isFinite(startMs)) {
+      throw new RangeError(`${what} finite: received ${startMs}`);
+    }
     this.#nowMs = startMs;
   }
 

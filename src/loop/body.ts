@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { current } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
@@ -69,17 +70,31 @@ export class BodyFuture<T> extends Future<T> {
     task["bodyBegan"](this.#nested);
     promise.then(
       (value) => {
-        if (this.#ended()) this.setResult(value);
+        if (this.#ended(false)) this.setResult(value);
       },
       (error) => {
-        if (this.#ended()) this.setException(error);
+        const cancelled = error instanceof CancelledError;
+        if (this.#ended(cancelled)) this.setException(error);
       },
     );
   }
 
-  #ended(): boolean {
-    this.#task["bodyEnded"](this.#nested);
+  #ended(cancelled: boolean): boolean {
+    this.#task["bodyEnded"](this.#nested, cancelled);
     return !this.done();
+  }
+
+  override *[Symbol.iterator](): Generator<Suspension, T, unknown> {
+    try {
+      return yield* { [Symbol.iterator]: () => super[Symbol.iterator]() };
+    } catch (error) {
+      if (!this.done() || this.failed()) throw error;
+      // It had ended already: a cancellation is for what comes next.
+      this.#task["pendBody"](error);
+      return this.result();
+    } finally {
+      this.#task["bodyLeft"]();
+    }
   }
 
   override cancel(reason?: unknown): boolean {

@@ -13,6 +13,24 @@ export function checkFunction(
   }
 }
 
+/** Throws unless `value` is a string. */
+export function checkString(value: unknown, what: string, name: string): void {
+  if (typeof value !== "string") {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be a string: received ${inspect(value)}`,
+    );
+  }
+}
+
+/** Throws unless `value` is an object, as options have to be. */
+export function checkOptions(value: unknown, what: string): void {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(
+      `Cannot ${what} as options must be an object: received ${inspect(value)}`,
+    );
+  }
+}
+
 /** Throws unless `value` is a number other than `NaN`. */
 export function checkNumber(value: unknown, what: string, name: string): void {
   if (typeof value !== "number") {

@@ -18,7 +18,10 @@ import {
   checkNotNegative,
   checkNumber,
   checkOneOf,
+  checkOptions,
   checkSignal,
+  checkString,
+  inspect,
 } from "./checks.ts";
 import { current, runningLoops } from "./current.ts";
 import { type Descriptor, Descriptors } from "./descriptors.ts";
@@ -163,9 +166,34 @@ const SPIN_MS = 0.02;
 /** Stands in for -Infinity, which the timer queue does not take. */
 const EARLIEST_MS = -Number.MAX_VALUE;
 
-/** The ready queue runs this for a task or wait, where a subclass wants to see all scheduling. */
-function resume(runnable: Runnable): void {
-  runnable.run();
+/** The options of most tasks. */
+const NO_OPTIONS: TaskOptions = Object.freeze({});
+
+function checkTaskOptions(options: TaskOptions): void {
+  const what = "create a task";
+  checkOptions(options, what);
+  const { name, signal, eager } = options;
+  if (name !== undefined) checkString(name, what, "name");
+  if (signal !== undefined) checkSignal(signal, what);
+  if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
+}
+
+function checkContext(context: ExceptionContext): void {
+  if (typeof context?.message !== "string") {
+    throw new TypeError(
+      `Cannot call the exception handler as context must be an object with a message: received ${
+        inspect(context)
+      }`,
+    );
+  }
+}
+
+function checkLoop(loop: EventLoop, what: string): void {
+  if (!(loop instanceof EventLoop)) {
+    throw new TypeError(
+      `Cannot ${what} as loop must be an EventLoop: received ${inspect(loop)}`,
+    );
+  }
 }
 
 /**
@@ -296,6 +324,7 @@ export class EventLoop implements AsyncDisposable {
    */
   constructor(options: EventLoopOptions = {}) {
     const what = "create an event loop";
+    checkOptions(options, what);
     const {
       host = "auto",
       debug = readEnvironment("ROTA_DEBUG") === "1",
@@ -324,6 +353,13 @@ export class EventLoop implements AsyncDisposable {
         ["auto", "native", "poll", "portable", "virtual"],
         what,
         "host",
+      );
+    }
+    if (typeof host === "object" && typeof host.open !== "function") {
+      throw new TypeError(
+        `Cannot ${what} as host must keep the contract of Host: received ${
+          inspect(host)
+        } without open()`,
       );
     }
     this.host = typeof host === "string" ? createHost(host) : host;
@@ -445,7 +481,8 @@ export class EventLoop implements AsyncDisposable {
     this.timers.push(timer);
     if (whenMs === Infinity) this.unheldTimers++;
     if (
-      this.parked && (whenMs < this.parkedUntilMs || !this.parkedHolding)
+      this.parked && (whenMs < this.parkedUntilMs || !this.parkedHolding ||
+        this.deadlockAtMs !== Infinity)
     ) this.parkAnew();
   }
 
@@ -462,12 +499,21 @@ export class EventLoop implements AsyncDisposable {
   /** Queues a task or wait to go on with. */
   private schedule(runnable: Runnable): void {
     if (this.overridden) {
-      if (!this.closed) this.callSoon(resume, runnable);
+      if (!this.closed) this.callSoon(this.resume, runnable);
       return;
     }
     this.ready.push(runnable);
     if (this.parked) this.unpark();
   }
+
+  /** What a subclass that wants to see all scheduling is given for a task or wait. */
+  private readonly resume = (runnable: Runnable): void => {
+    try {
+      runnable.run();
+    } catch (error) {
+      this.runnableFailed(runnable, error);
+    }
+  };
 
   private readonly queue = (runnable: Runnable): void => {
     this.ready.push(runnable);
@@ -525,11 +571,12 @@ export class EventLoop implements AsyncDisposable {
    * that is under way already, or an option is of the wrong type.
    * @throws {LoopClosedError} If the loop is closed.
    */
-  createTask<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+  createTask<T>(
+    body: TaskBody<T>,
+    options: TaskOptions = NO_OPTIONS,
+  ): Task<T> {
     if (typeof body !== "function") checkBody(body, "create a task");
-    if (options.signal !== undefined) {
-      checkSignal(options.signal, "create a task");
-    }
+    if (options !== NO_OPTIONS) checkTaskOptions(options);
     if (this.closed) this.refuseClosed("create a task");
     return this.factory === null
       ? new Task<T>(this, body, options)
@@ -820,7 +867,10 @@ export class EventLoop implements AsyncDisposable {
     this.queueDueTimers(nowMs);
     this.turnsToLook = TURNS_PER_LOOK;
     if (this.ready.length > 0 || this.stopping) return true;
-    if (nowMs >= this.deadlockAtMs) this.deadlocked();
+    if (nowMs >= this.deadlockAtMs) {
+      this.deadlocked();
+      if (this.ready.length > 0 || this.stopping) return true;
+    }
     if (this.precise && this.spin(nowMs)) return false;
     this.park();
     return false;
@@ -968,16 +1018,13 @@ export class EventLoop implements AsyncDisposable {
   private park(): void {
     let untilMs = this.timers.peekMs();
     let hold = this.timers.size > this.unheldTimers;
-    if (untilMs === Infinity) {
-      hold = false;
-      if (this.watchesForDeadlock()) {
-        if (this.deadlockAtMs === Infinity) {
-          this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
-        }
-        untilMs = this.deadlockAtMs;
-        hold = true;
+    if (untilMs === Infinity && this.watchesForDeadlock()) {
+      if (this.deadlockAtMs === Infinity) {
+        this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
       }
-    }
+      untilMs = this.deadlockAtMs;
+      hold = true;
+    } else this.deadlockAtMs = Infinity;
     this.parked = true;
     this.parkedUntilMs = untilMs;
     this.parkedHolding = hold;
@@ -1345,15 +1392,9 @@ export class EventLoop implements AsyncDisposable {
   ): void {
     checkFunction(callback, "add a signal handler", "callback");
     if (this.closed) this.refuseClosed("add a signal handler");
-    const deliver = () => {
-      const handle = new Handle(
-        callback as (...args: never[]) => unknown,
-        args,
-      );
-      if (this.instrumented) this.instrument(handle, callback);
-      this.schedule(handle);
-    };
-    this.signals.set(signal, deliver, (error) => {
+    const handle = new Handle(callback as (...args: never[]) => unknown, args);
+    if (this.instrumented) this.instrument(handle, callback);
+    this.signals.set(signal, () => this.schedule(handle), (error) => {
       this.callExceptionHandler({
         message: `Cannot deliver ${signal}`,
         exception: error,
@@ -1370,8 +1411,12 @@ export class EventLoop implements AsyncDisposable {
    * @returns Whether there was a handler.
    */
   removeSignalHandler(signal: Deno.Signal): boolean {
+    checkString(signal, "remove a signal handler", "signal");
     const removed = this.signals.remove(signal);
-    if (removed) this.updateKeepAlive();
+    if (removed) {
+      this.updateKeepAlive();
+      if (this.parked) this.parkAnew();
+    }
     return removed;
   }
 
@@ -1406,6 +1451,7 @@ export class EventLoop implements AsyncDisposable {
    * @param context A message, and whatever is known.
    */
   callExceptionHandler(context: ExceptionContext): void {
+    checkContext(context);
     if (this.handler === null) {
       this.handleByDefault(context);
       return;
@@ -1441,6 +1487,7 @@ export class EventLoop implements AsyncDisposable {
    * @param context A message, and whatever is known.
    */
   defaultExceptionHandler(context: ExceptionContext): void {
+    checkContext(context);
     reportToConsole(context);
   }
 
@@ -1527,14 +1574,16 @@ export class EventLoop implements AsyncDisposable {
   }
 
   private runTimed(runnable: Runnable): void {
-    // Read before the callback runs, as it drops what it has run.
-    const task = runnable instanceof Task
-      ? runnable as Task<unknown>
-      : undefined;
+    // All of it is read before, as a callback's handle may drop it meanwhile.
+    const subject = runnable instanceof Handle &&
+        runnable["callback"] as unknown === this.resume
+      ? runnable["args"][0] as Runnable
+      : runnable;
+    const task = subject instanceof Task ? subject as Task<unknown> : undefined;
     const what = task !== undefined
       ? `task "${task.name}"`
-      : runnable instanceof Handle
-      ? runnable["describe"]()
+      : subject instanceof Handle
+      ? subject["describe"]()
       : "a wait";
     const startMs = monotonicMs();
     try {
@@ -1546,8 +1595,8 @@ export class EventLoop implements AsyncDisposable {
           message: `Executing ${what} took ${durationMs.toFixed(1)} ms`,
           durationMs,
           ...(task && { task, name: task.name }),
-          ...(runnable instanceof Handle && { handle: runnable }),
-          ...this.creationOf(runnable),
+          ...(subject instanceof Handle && { handle: subject }),
+          ...this.creationOf(subject),
         });
       }
     }
@@ -1635,6 +1684,7 @@ export class EventLoop implements AsyncDisposable {
  * @returns Its unfinished tasks.
  */
 export function allTasks(loop: EventLoop): Task<unknown>[] {
+  checkLoop(loop, "list the tasks of a loop");
   return loop["unfinishedTasks"]();
 }
 
@@ -1669,5 +1719,6 @@ export function eagerTaskFactory<T>(
   body: TaskBody<T>,
   options: TaskOptions,
 ): Task<T> {
+  checkLoop(loop, "create a task");
   return new Task<T>(loop, body, { eager: true, ...options });
 }

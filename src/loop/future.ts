@@ -2,9 +2,10 @@ import {
   CancelledError,
   InvalidStateError,
   LoopClosedError,
+  MisuseError,
 } from "../errors.ts";
 import { microtask } from "../host/ticks.ts";
-import { checkFunction } from "./checks.ts";
+import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { forgetFailure } from "./failures.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
@@ -77,9 +78,25 @@ export class Future<T>
    * @param label What it stands for, in words, for messages.
    */
   constructor(loop: EventLoop, label = "a future") {
+    if (typeof label !== "string") {
+      checkString(label, "create a future", "label");
+    }
     this.loop = loop;
     this.label = label;
-    if (loop["instrumented"]) loop["noteCreation"](this);
+    // One field to read for the usual case, which also is what only a loop has.
+    if (loop?.["instrumented"] !== false) this.instrument();
+  }
+
+  private instrument(): void {
+    const { loop } = this;
+    if (loop?.["instrumented"] !== true) {
+      throw new TypeError(
+        `Cannot create a future as loop must be an EventLoop: received ${
+          inspect(loop)
+        }`,
+      );
+    }
+    loop["noteCreation"](this);
   }
 
   /**
@@ -235,7 +252,7 @@ export class Future<T>
       callback as (...args: never[]) => unknown,
       this,
     );
-    if (this.loop["instrumented"]) this.loop["instrument"](handle);
+    if (this.loop["instrumented"]) this.loop["instrument"](handle, callback);
     this.addWaiter(handle);
   }
 
@@ -247,6 +264,7 @@ export class Future<T>
    * @returns How often it had been added.
    */
   removeDoneCallback(callback: (future: this) => unknown): number {
+    checkFunction(callback, "remove a done callback", "callback");
     if (this.state !== PENDING) return 0;
     let removed = 0;
     const isIt = (waiter: Runnable | null) =>
@@ -268,7 +286,7 @@ export class Future<T>
   }
 
   /** Queues `waiter` once the future is done, at once if it is. */
-  private addWaiter(waiter: Runnable): void {
+  protected addWaiter(waiter: Runnable): void {
     if (this.state !== PENDING) this.loop["schedule"](waiter);
     else if (this.waiter === null) this.waiter = waiter;
     else (this.waiters ??= new Set()).add(waiter);
@@ -356,6 +374,11 @@ export class Future<T>
     if (this.loop.isClosed()) {
       const error = new LoopClosedError(
         `Cannot wait for ${this.describe()}: its loop is closed`,
+      );
+      microtask(() => wait.close(error));
+    } else if (wait.isForeign()) {
+      const error = new MisuseError(
+        `Cannot wait for ${this.describe()}: it belongs to another event loop`,
       );
       microtask(() => wait.close(error));
     } else if (wait.waitsForItself()) this.loop["schedule"](wait);

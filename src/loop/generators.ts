@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { runBody } from "./body.ts";
 import { checkFunction, inspect } from "./checks.ts";
+import { currentTask } from "./current.ts";
 import { Operation } from "./operation.ts";
 import type { Coroutine } from "./task.ts";
 import { until } from "./until.ts";
@@ -95,10 +97,11 @@ function* eachItem<T>(
   const stop = () => {
     stopped = true;
   };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
   while (!stopped) {
     const step = yield* next();
     if (step.done === true) return;
-    yield* runBody(body(step.value, stop));
+    yield* runBody(currentTask()!, run, step.value);
   }
 }
 
@@ -111,6 +114,7 @@ function* eachAsync<T>(
   const stop = () => {
     stopped = true;
   };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
   // Only an iterator that is neither done nor broken has to be closed.
   let open = false;
   let failed = false;
@@ -130,7 +134,7 @@ function* eachAsync<T>(
         open = false;
         return;
       }
-      yield* runBody(body(step.value, stop));
+      yield* runBody(currentTask()!, run, step.value);
     }
   } catch (error) {
     failed = true;
@@ -164,9 +168,10 @@ function* eachSync<T>(
   const stop = () => {
     stopped = true;
   };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
   for (const entry of source) {
     const item: T = isThenable(entry) ? yield* until<T>(entry) : entry as T;
-    yield* runBody(body(item, stop));
+    yield* runBody(currentTask()!, run, item);
     if (stopped) return;
   }
 }
@@ -234,7 +239,7 @@ function* inScope<R extends AsyncDisposable | Disposable, T>(
 ): Coroutine<T> {
   let result: T;
   try {
-    result = yield* runBody(body(resource));
+    result = yield* runBody(currentTask()!, body, resource);
   } catch (error) {
     try {
       yield* dispose(resource);
@@ -257,19 +262,6 @@ function* dispose(
   if (typeof resource[Symbol.asyncDispose] === "function") {
     yield* until(Promise.resolve(resource[Symbol.asyncDispose]!()));
   } else resource[Symbol.dispose]!();
-}
-
-/** Goes through with what a body returned, in the current task. */
-function* runBody<T>(product: Coroutine<T> | PromiseLike<T> | T): Coroutine<T> {
-  if (isThenable(product)) return yield* until(product as PromiseLike<T>);
-  if (
-    typeof (product as Coroutine<T> | null)?.[Symbol.iterator] === "function"
-  ) {
-    if (typeof (product as Coroutine<T>).next === "function") {
-      return yield* product as Coroutine<T>;
-    }
-  }
-  return product as T;
 }
 
 function isThenable(value: unknown): value is PromiseLike<never> {

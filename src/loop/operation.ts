@@ -1,5 +1,11 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { checkFunction, checkSignal } from "./checks.ts";
+import { BodyFuture } from "./body.ts";
+import {
+  checkFunction,
+  checkOptions,
+  checkSignal,
+  checkString,
+} from "./checks.ts";
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
@@ -28,6 +34,14 @@ export interface WaitOptions {
 export interface OperationOptions extends WaitOptions {
   /** What to call it in messages, such as `"Queue.get()"`. */
   readonly name?: string | undefined;
+  /**
+   * What a cancellation does that came before an async function awaits this.
+   * `"refuse"`: it is thrown, and the operation does not start. `"enter"`: it is
+   * thrown at the first wait inside, which is for blocks that may be a shield.
+   *
+   * @default {"refuse"}
+   */
+  readonly whenCancelled?: "refuse" | "enter" | undefined;
 }
 
 /**
@@ -86,8 +100,14 @@ export class Operation<T>
     ) {
       checkFunction(body, "make an operation", "body");
     }
+    if (typeof options !== "object" || options === null) {
+      checkOptions(options, "make an operation");
+    }
     if (options.signal !== undefined) {
       checkSignal(options.signal, "make an operation");
+    }
+    if (options.name !== undefined && typeof options.name !== "string") {
+      checkString(options.name, "make an operation", "name");
     }
     this.body = body;
     this.options = options;
@@ -121,6 +141,12 @@ export class Operation<T>
     }
     this.record = STARTED;
     if (record !== null) record.started();
+  }
+
+  /** Its task was cancelled before it began, so nobody has forgotten it. */
+  private drop(): void {
+    if (this.record !== STARTED && this.record !== null) this.record.started();
+    this.record = STARTED;
   }
 
   /**
@@ -275,7 +301,9 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   /** Takes the first step at once, as awaiting a coroutine does in asyncio. */
   start(operation: Operation<T>): void {
     this.#operation = operation;
-    const pending = this.task!["takePendingCancellation"]();
+    const pending = operation["options"].whenCancelled === "enter"
+      ? undefined
+      : this.task!["takePendingCancellation"]();
     if (pending !== undefined) this.interrupt(pending.reason);
     // A cancelled wait does not begin. And an async function that finds one
     // thing after the other ready has to let the loop have its turn.
@@ -297,6 +325,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   run(): void {
     current.task = this.task;
     current.stepper = this;
+    const entered = this.#operation?.["options"].whenCancelled === "enter";
     let step: IteratorResult<Suspension, T>;
     try {
       step = this.#iterator === null
@@ -313,6 +342,11 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
       return;
     }
     suspend(this, step.value, lastYielded);
+    if (entered && !(step.value instanceof BodyFuture)) {
+      const pending = this.task!["takePendingCancellation"]();
+      if (pending !== undefined) interrupt(this, pending.reason);
+      return;
+    }
     const level = this.task!["levelCancellation"]();
     if (level !== null) interrupt(this, level);
   }
@@ -320,7 +354,13 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   #firstStep(): IteratorResult<Suspension, T> {
     const operation = this.#operation!;
     this.#operation = null;
-    if (this.interruption !== NOT_INTERRUPTED) throw takeInterruption(this);
+    if (this.interruption !== NOT_INTERRUPTED) {
+      if (operation["options"].whenCancelled !== "enter") {
+        throw takeInterruption(this);
+      }
+      this.interruption = NOT_INTERRUPTED;
+      this.task!["pendBody"](this.interruptReason);
+    }
     this.#iterator = operation["iterate"]();
     return this.#iterator.next();
   }

@@ -159,6 +159,11 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (pending !== undefined) this.interrupt(pending.reason);
   }
 
+  /** Whether the task that waits is one of another loop. */
+  isForeign(): boolean {
+    return this.task !== null && this.task.loop !== this.loop;
+  }
+
   run(): void {
     if (this.cancelled) {
       return this.fail(cancellationFor(this.future, this.reason));

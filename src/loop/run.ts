@@ -1,7 +1,14 @@
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
 import { exitProcess } from "../host/process.ts";
 import { onSignal } from "../host/signals.ts";
-import { checkFunction, checkNotNegative, checkOneOf } from "./checks.ts";
+import {
+  checkFunction,
+  checkNotNegative,
+  checkOneOf,
+  checkOptions,
+  checkString,
+  inspect,
+} from "./checks.ts";
 import { EventLoop, type EventLoopOptions } from "./event_loop.ts";
 import { newEventLoop } from "./policy.ts";
 import { checkBody, type Task, type TaskBody } from "./task.ts";
@@ -124,6 +131,7 @@ export class Runner implements AsyncDisposable {
    */
   constructor(options: RunOptions = {}) {
     const what = "create a runner";
+    checkOptions(options, what);
     const {
       loopFactory,
       cancelGraceMs = Infinity,
@@ -134,6 +142,7 @@ export class Runner implements AsyncDisposable {
     }
     checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
     checkOneOf(handleInterrupt, [true, false], what, "handleInterrupt");
+    if (options.name !== undefined) checkString(options.name, what, "name");
     this.#options = options;
     this.#interrupts = handleInterrupt;
   }
@@ -154,7 +163,9 @@ export class Runner implements AsyncDisposable {
     const loop = loopFactory(this.#options);
     if (!(loop instanceof EventLoop)) {
       throw new TypeError(
-        "Cannot run a program as loopFactory must return an EventLoop",
+        `Cannot run a program as loopFactory must return an EventLoop: received ${
+          inspect(loop)
+        }`,
       );
     }
     if (loop.isRunning()) {

@@ -1,5 +1,5 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
-import { checkNumber, checkSignal } from "./checks.ts";
+import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
 import { findTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
@@ -55,6 +55,7 @@ export function sleep<T = void>(
   if (typeof delayMs !== "number" || Number.isNaN(delayMs)) {
     checkNumber(delayMs, "sleep", "delayMs");
   }
+  if (options !== undefined) checkOptions(options, "sleep");
   const signal = options?.signal;
   if (signal !== undefined) checkSignal(signal, "sleep");
   return delayMs > 0

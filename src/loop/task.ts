@@ -1,7 +1,7 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions } from "./block.ts";
-import { inspect } from "./checks.ts";
+import { checkString, inspect } from "./checks.ts";
 import { current, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
@@ -126,6 +126,7 @@ export class Task<T> extends Future<T> implements Stepper {
    * @ignore
    */
   constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
+    if (typeof body !== "function") checkBody(body, "create a task");
     super(loop);
     this.body = body;
     this.given = options.name;
@@ -164,7 +165,8 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   set name(name: string) {
-    this.given = String(name);
+    checkString(name, "rename a task", "name");
+    this.given = name;
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */
@@ -229,14 +231,6 @@ export class Task<T> extends Future<T> implements Stepper {
     }
     extras.block = block.outer;
     if (block["levelError"] !== null) extras.levels--;
-    const pending = extras.bodyInterruption;
-    if (pending === null || extras.bodies > 0 || this.coroutine === null) {
-      return;
-    }
-    // The async function inside waited for nothing more. What is around it does.
-    extras.bodyInterruption = null;
-    this.interruption = CANCEL;
-    this.interruptReason = pending.reason;
   }
 
   /** Cancels a block whose every wait throws from now on. */
@@ -475,6 +469,7 @@ export class Task<T> extends Future<T> implements Stepper {
     this.body = null;
     if (this.interruption !== NOT_INTERRUPTED) {
       // Cancelled before it began: the body never runs.
+      if (body instanceof Operation) body["drop"]();
       this.endWithError(takeInterruption(this));
       return;
     }
@@ -628,13 +623,33 @@ export class Task<T> extends Future<T> implements Stepper {
     this.bodyMoved(extras);
   }
 
-  private bodyEnded(nested: boolean): void {
+  private bodyEnded(nested: boolean, cancelled: boolean): void {
     const extras = this.extras;
     if (extras === null || extras.bodies === 0) return; // after the end of the task
     extras.bodies--;
     if (nested) extras.nestedBodies--;
+    // What it waited for has told it, such as a fetch with the signal.
+    if (cancelled) extras.bodyInterruption = null;
     this.loop["asyncTaskEnded"]();
     this.bodyMoved(extras);
+  }
+
+  /** A cancellation came when an async function inside a block had ended. */
+  private pendBody(reason: unknown): void {
+    // One of a level is found by each wait anew.
+    if (this.extras === null || reason === this.levelCancellation()) return;
+    this.extras.bodyInterruption = { reason };
+  }
+
+  /** A generator goes on after an async function that waited for nothing more. The next wait is its own. */
+  private bodyLeft(): void {
+    const extras = this.extras;
+    if (extras === null || extras.bodyInterruption === null) return;
+    if (extras.bodies > 0 || this.coroutine === null) return;
+    const { reason } = extras.bodyInterruption;
+    extras.bodyInterruption = null;
+    this.interruption = CANCEL;
+    this.interruptReason = reason;
   }
 
   /** Whether the innermost async function inside a block waits for nothing of the loop. */

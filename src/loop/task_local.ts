@@ -104,12 +104,12 @@ export class TaskLocal<T> {
     return {
       [Symbol.dispose]: () => {
         if (undone) return;
-        undone = true;
         if (findTask() !== task) {
           throw new MisuseError(
             "Cannot set back a task-local value: another task is running",
           );
         }
+        undone = true;
         this.set(before);
       },
     };

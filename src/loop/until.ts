@@ -1,6 +1,6 @@
 import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
-import { inspect } from "./checks.ts";
+import { checkOptions, inspect } from "./checks.ts";
 import { current, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
@@ -51,6 +51,7 @@ export function until<T>(
       }`,
     );
   }
+  checkOptions(options, "wait until a promise settles");
   return new Operation<T>(() => waitFor(source), {
     ...options,
     name: "until()",

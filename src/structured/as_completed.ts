@@ -15,6 +15,7 @@ import {
   startWaitable,
   toArray,
   type Waitable,
+  type Waited,
 } from "./waitable.ts";
 
 /** How to iterate {@linkcode asCompleted}. */
@@ -82,10 +83,10 @@ export interface AsCompletedOptions extends WaitOptions, LoopOptions {
  * @throws {MisuseError} If two entries are futures of different loops, or there
  * is no loop given, running or known from an entry.
  */
-export function asCompleted<T, F extends Future<T>>(
-  entries: Iterable<F & Future<T>>,
+export function asCompleted<F extends Future<unknown>>(
+  entries: Iterable<F>,
   options?: AsCompletedOptions,
-): AsCompleted<T, F>;
+): AsCompleted<Waited<F>, F & Future<Waited<F>>>;
 /** The same for whatever can be waited for. */
 export function asCompleted<T>(
   entries: Iterable<Waitable<T>>,

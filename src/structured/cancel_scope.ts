@@ -215,7 +215,10 @@ export class CancelScope {
    */
   run<T>(body: BlockBody<this, T>): Operation<ScopeOutcome<T>> {
     checkFunction(body, "run a cancel scope", "body");
-    return new Operation(() => this.#run(body), { name: "a cancel scope" });
+    return new Operation(() => this.#run(body), {
+      name: "a cancel scope",
+      whenCancelled: "enter",
+    });
   }
 
   *#run<T>(body: BlockBody<this, T>): Coroutine<ScopeOutcome<T>> {
@@ -479,7 +482,7 @@ function orFail<T>(
     const outcome = yield* scope.run(body);
     if (!outcome.cancelledCaught) return outcome.value;
     throw new TimeoutError(`Timed out: it had to be done ${limit}`);
-  }, { name: "failAfter()" });
+  }, { name: "failAfter()", whenCancelled: "enter" });
 }
 
 /**

@@ -131,56 +131,55 @@ export function gather(
   const list = toArray(entries, what, "entries");
   const loop = checkWaitables(list, options.loop, what, "entries") ??
     getRunningLoop();
-  const children: Future<unknown>[] = [];
+  const outer = new GatheringFuture(loop, returnExceptions);
   const started = new Map<unknown, Future<unknown>>();
   for (const entry of list) {
     let child = started.get(entry);
+    const isNew = child === undefined;
     if (child === undefined) {
       child = startWaitable(entry, loop);
       // Each mention of a function is a run of its own.
       started.set(typeof entry === "function" ? child : entry, child);
     }
-    children.push(child);
+    outer.add(child, isNew);
   }
-  return new GatheringFuture(
-    loop,
-    children,
-    new Set(started.values()),
-    returnExceptions,
-  );
+  outer.begin();
+  return outer;
 }
 
 class GatheringFuture extends Future<unknown[]> {
   /** In the order of the entries, with repetitions. */
-  readonly #children: readonly Future<unknown>[];
+  readonly #children: Future<unknown>[] = [];
+  /** Those that were done when they were added. */
+  readonly #early: Future<unknown>[] = [];
   readonly #returnExceptions: boolean;
-  #left: number;
+  #left = 0;
   #cancelRequested = false;
 
-  constructor(
-    loop: EventLoop,
-    children: readonly Future<unknown>[],
-    distinct: ReadonlySet<Future<unknown>>,
-    returnExceptions: boolean,
-  ) {
+  constructor(loop: EventLoop, returnExceptions: boolean) {
     super(loop, "gather()");
-    this.#children = children;
     this.#returnExceptions = returnExceptions;
-    this.#left = distinct.size;
-    if (distinct.size === 0) {
-      this.setResult([]);
-      return;
-    }
-    const childDone = (child: Future<unknown>) => this.#childDone(child);
-    const done: Future<unknown>[] = [];
-    for (const child of distinct) {
-      if (child.done()) done.push(child);
-      else child.addDoneCallback(childDone);
-    }
-    for (const child of done) this.#childDone(child);
   }
 
-  #childDone(child: Future<unknown>): void {
+  /**
+   * Adds the child of one more entry, before the next one starts: an eager one
+   * may end those before it.
+   */
+  add(child: Future<unknown>, isNew: boolean): void {
+    this.#children.push(child);
+    if (!isNew) return;
+    this.#left++;
+    if (child.done()) this.#early.push(child);
+    else child.addDoneCallback(this.#childDone);
+  }
+
+  /** Now all are there. */
+  begin(): void {
+    if (this.#children.length === 0) this.setResult([]);
+    for (const child of this.#early) this.#childDone(child);
+  }
+
+  readonly #childDone = (child: Future<unknown>): void => {
     this.#left--;
     // What comes too late is left for somebody else to look at: if nobody does,
     // the exception handler is told.
@@ -198,7 +197,7 @@ class GatheringFuture extends Future<unknown[]> {
       return;
     }
     this.setResult(this.#children.map(outcomeOf));
-  }
+  };
 
   override [Symbol.iterator](): Iterator<Suspension, unknown[], unknown> {
     const lender = lenderFor(this.#children);

@@ -6,13 +6,9 @@
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future, Suspension } from "../loop/future.ts";
-import {
-  type Coroutine,
-  Task,
-  type TaskBody,
-  type TaskOptions,
-} from "../loop/task.ts";
-import { LinkedList, type ListNode } from "../structures/linked_list.ts";
+import type { Coroutine, Task, TaskBody, TaskOptions } from "../loop/task.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import { type ChildOwner, ChildTask } from "./child.ts";
 
 /**
  * The slots of one group. A task takes one for its first step and gives it back
@@ -21,7 +17,7 @@ import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 export class Limiter {
   readonly #limit: number;
   #running = 0;
-  readonly #parked = new LinkedList<LimitedTask<unknown>>();
+  readonly #parked = new RingBuffer<LimitedTask<unknown>>();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -30,7 +26,7 @@ export class Limiter {
   /** Takes a slot for `task`, or puts it in line. */
   admit(task: LimitedTask<unknown>): boolean {
     if (this.#running >= this.#limit) {
-      this.#parked.append(task);
+      this.#parked.push(task);
       return false;
     }
     this.#running++;
@@ -45,16 +41,13 @@ export class Limiter {
   /** Gives back a slot, and starts who has been waiting for it longest. */
   release(): void {
     this.#running--;
-    if (this.#running >= this.#limit) return;
-    const next = this.#parked.shift();
-    if (next === undefined) return;
-    this.#running++;
-    next["begin"]();
-  }
-
-  /** Takes a task out of the line. */
-  withdraw(task: LimitedTask<unknown>): boolean {
-    return this.#parked.remove(task);
+    while (this.#running < this.#limit) {
+      const next = this.#parked.shift();
+      if (next === undefined) return;
+      if (!next.isParked()) continue; // it was cancelled in line
+      this.#running++;
+      next.begin();
+    }
   }
 }
 
@@ -64,44 +57,54 @@ function runTask(task: LimitedTask<unknown>): void {
 }
 
 /** A task that begins when its group has a slot for it. */
-export class LimitedTask<T> extends Task<T>
-  implements ListNode<LimitedTask<unknown>> {
-  list: LinkedList<LimitedTask<unknown>> | undefined = undefined;
-  nextNode: LimitedTask<unknown> | undefined = undefined;
-  previousNode: LimitedTask<unknown> | undefined = undefined;
+export class LimitedTask<T> extends ChildTask<T> {
   readonly #limiter: Limiter;
-  #begun = false;
+  #state: "new" | "parked" | "begun" = "new";
   #holdsSlot = false;
   /** How many waits for tasks of its own it is in. */
   #loans = 0;
 
   constructor(
+    owner: ChildOwner,
     limiter: Limiter,
     loop: EventLoop,
     body: TaskBody<T>,
     options: TaskOptions,
   ) {
-    super(loop, body, { ...options, eager: false });
+    super(owner, loop, body, { ...options, eager: false });
     this.#limiter = limiter;
   }
 
   override run(): void {
-    if (this.#begun) super.run();
-    else if (this.list === undefined) {
-      if (this.#limiter.admit(this as LimitedTask<unknown>)) this.begin();
+    if (this.#state === "begun") super.run();
+    else if (this.#state === "new") {
+      // A task that was cancelled needs no slot to end.
+      if (this.cancelling() > 0) this.#end();
+      else if (this.#limiter.admit(this as LimitedTask<unknown>)) this.begin();
+      else this.#state = "parked";
     }
   }
 
+  isParked(): boolean {
+    return this.#state === "parked";
+  }
+
   /** The slot is there. */
-  private begin(): void {
-    this.#begun = this.#holdsSlot = true;
+  begin(): void {
+    this.#state = "begun";
+    this.#holdsSlot = true;
+    super.run();
+  }
+
+  #end(): void {
+    this.#state = "begun";
     super.run();
   }
 
   override cancel(reason?: unknown): boolean {
     const accepted = super.cancel(reason);
-    if (accepted && this.#limiter.withdraw(this as LimitedTask<unknown>)) {
-      this.#begun = true;
+    if (accepted && this.#state === "parked") {
+      this.#state = "begun";
       this.loop.callSoon(runTask, this as LimitedTask<unknown>);
     }
     return accepted;

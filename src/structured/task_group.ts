@@ -5,7 +5,12 @@ import {
   TaskGroupError,
 } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
-import { checkFunction, checkOneOf, inspect } from "../loop/checks.ts";
+import {
+  checkFunction,
+  checkOneOf,
+  checkSignal,
+  inspect,
+} from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -17,6 +22,13 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
+import { LinkedList } from "../structures/linked_list.ts";
+import {
+  type Child,
+  type ChildOwner,
+  ChildTask,
+  ForeignChild,
+} from "./child.ts";
 import { isFromOutside } from "./levels.ts";
 import { LimitedTask, Limiter } from "./limit.ts";
 import type { BlockBody } from "./timeout.ts";
@@ -69,7 +81,7 @@ export class TaskGroup {
   /** Whether the body was cancelled by the group itself. */
   #bodyCancelled = false;
   /** Those that have not ended, in the order of their creation. */
-  readonly #children: Set<Task<unknown>> = new Set();
+  readonly #children: LinkedList<Child> = new LinkedList();
   #created = 0;
   readonly #errors: unknown[] = [];
   /** What `start` waits for, by the task it has created. */
@@ -113,7 +125,7 @@ export class TaskGroup {
 
   /** How many of its tasks have not ended. */
   get size(): number {
-    return this.#children.size;
+    return this.#children.length;
   }
 
   /**
@@ -174,27 +186,37 @@ export class TaskGroup {
     if (typeof body !== "function") checkBody(body, "create a task");
     if (
       this.#state === "created" || this.#aborting ||
-      (this.#state !== "open" && this.#children.size === 0)
+      (this.#state !== "open" && this.#children.length === 0)
     ) this.#refuse(body, options.name);
+    const { signal } = options;
+    if (signal !== undefined) checkSignal(signal, "create a task");
     const { loop } = this.#block!.task;
     const what = this.#discard ? discarding(body) : body;
-    const task = this.#limiter === null
-      ? loop.createTask<T>(what, options)
-      : this.#createLimited<T>(what, options);
-    this.#created++;
-    if (task.done()) this.#childDone(task as Task<unknown>);
-    else {
-      this.#children.add(task as Task<unknown>);
-      task.addDoneCallback(this.#childDone as (future: Task<T>) => void);
+    let task: Task<T>;
+    let child: Child;
+    if (this.#limiter !== null && !loop.isClosed()) {
+      task = child = new LimitedTask<T>(
+        this.#owner,
+        this.#limiter,
+        loop,
+        what,
+        options,
+      );
+    } else if (loop.getTaskFactory() === null && !loop.isClosed()) {
+      task = child = new ChildTask<T>(this.#owner, loop, what, options);
+    } else {
+      task = loop.createTask<T>(what, options);
+      child = new ForeignChild(this.#owner, task as Task<unknown>);
     }
+    this.#created++;
+    this.#children.append(child);
+    if (task.done()) this.#childDone(child);
     return task;
   }
 
-  #createLimited<T>(body: TaskBody<T>, options: TaskOptions): Task<T> {
-    const { loop } = this.#block!.task;
-    if (loop.isClosed()) return loop.createTask<T>(body, options);
-    return new LimitedTask<T>(this.#limiter!, loop, body, options);
-  }
+  readonly #owner: ChildOwner = {
+    childDone: (child) => this.#childDone(child),
+  };
 
   /**
    * The same as {@linkcode createTask}.
@@ -214,7 +236,7 @@ export class TaskGroup {
     else if (body instanceof Operation) body[Symbol.iterator]();
     const state = this.#state === "created"
       ? "has not been entered"
-      : this.#state === "finished" || this.#children.size === 0 &&
+      : this.#state === "finished" || this.#children.length === 0 &&
           !this.#aborting
       ? "is over"
       : "is shutting down";
@@ -372,7 +394,9 @@ export class TaskGroup {
 
   #abort(reason?: unknown): void {
     this.#aborting = true;
-    for (const child of this.#children) if (!child.done()) child.cancel(reason);
+    for (const { task } of this.#children) {
+      if (!task.done()) task.cancel(reason);
+    }
   }
 
   #cancelBody(reason?: unknown): void {
@@ -380,27 +404,36 @@ export class TaskGroup {
     this.#block!.cancel(reason);
   }
 
-  readonly #childDone = (child: Task<unknown>): void => {
-    this.#children.delete(child);
-    if (this.#limiter !== null && child instanceof LimitedTask) {
-      child.giveBack();
+  #childDone(child: Child): void {
+    if (!this.#children.remove(child)) return;
+    const ended = child.task;
+    this.#lookAt(ended);
+    // Not before, as a failure cancels those in line.
+    if (this.#limiter !== null && ended instanceof LimitedTask) {
+      ended.giveBack();
     }
-    if (this.#idle !== null && this.#children.size === 0) release(this.#idle);
-    const starting = this.#starting?.get(child);
-    if (starting !== undefined && !starting.done()) {
-      this.#endedBeforeStart(child, starting);
-      return;
+  }
+
+  /** Draws the consequences of how a child has ended. */
+  #lookAt(ended: Task<unknown>): void {
+    if (this.#idle !== null && this.#children.length === 0) release(this.#idle);
+    if (this.#starting !== null) {
+      const starting = this.#starting.get(ended);
+      if (starting !== undefined && !starting.done()) {
+        this.#endedBeforeStart(ended, starting);
+        return;
+      }
     }
-    if (!child.failed()) return;
-    const error = child.exception();
+    if (!ended.failed()) return;
+    const error = ended.exception();
     const { task } = this.#block!;
     if (task.done()) {
       task.loop.callExceptionHandler({
         message:
-          `Task "${child.name}" failed, and the task that owns its group has ended`,
+          `Task "${ended.name}" failed, and the task that owns its group has ended`,
         exception: error,
-        task: child,
-        name: child.name,
+        task: ended,
+        name: ended.name,
       });
       return;
     }
@@ -408,7 +441,7 @@ export class TaskGroup {
     if (this.#aborting || this.#bodyCancelled) return;
     this.#abort();
     this.#cancelBody();
-  };
+  }
 
   #endedBeforeStart(child: Task<unknown>, starting: Future<unknown>): void {
     if (child.cancelled()) starting.cancel(child.cancelReason());
@@ -434,7 +467,10 @@ export class TaskGroup {
    */
   run<T>(body: BlockBody<this, T>): Operation<T> {
     checkFunction(body, "run a task group", "body");
-    return new Operation(() => this.#run(body), { name: this.#describe() });
+    return new Operation(() => this.#run(body), {
+      name: this.#describe(),
+      whenCancelled: "enter",
+    });
   }
 
   *#run<T>(body: BlockBody<this, T>): Coroutine<T> {
@@ -462,7 +498,7 @@ export class TaskGroup {
     // What to go on with: a cancellation, unless it was our own.
     let thrown = cancelled ? failure : null;
     if (failure !== null && !this.#aborting) this.#abort();
-    if (this.#children.size > 0) {
+    if (this.#children.length > 0) {
       const lender = task instanceof LimitedTask ? task : null;
       lender?.lend();
       const interruption = yield* this.#join(task, cancelled);
@@ -499,7 +535,7 @@ export class TaskGroup {
   ): Coroutine<{ readonly error: unknown } | null> {
     let interruption: { readonly error: unknown } | null = null;
     let interrupted = cancelled;
-    while (this.#children.size > 0) {
+    while (this.#children.length > 0) {
       this.#idle = new Future<void>(
         task.loop,
         `the tasks of ${this.#describe()}`,

@@ -269,7 +269,7 @@ export function timeout<T>(
   return new Operation(() => {
     const scope = after(delayMs, options.signal);
     return scope["run"]((block) => block.run(body, scope));
-  }, { name: "timeout()" });
+  }, { name: "timeout()", whenCancelled: "enter" });
 }
 
 function after(
@@ -323,7 +323,7 @@ export function timeoutAt<T>(
   return new Operation(() => {
     const scope = new Timeout(whenMs, "by its deadline", options.signal);
     return scope["run"]((block) => block.run(body, scope));
-  }, { name: "timeoutAt()" });
+  }, { name: "timeoutAt()", whenCancelled: "enter" });
 }
 
 /**

@@ -178,7 +178,7 @@ export function isCoroutine(value: unknown): value is Coroutine<unknown> {
   return typeof value === "object" && value !== null &&
     typeof (value as Coroutine<unknown>).next === "function" &&
     typeof (value as Coroutine<unknown>).throw === "function" &&
-    !(value instanceof Future);
+    !(value instanceof Future) && !(value instanceof Operation);
 }
 
 function isBody(value: unknown): boolean {

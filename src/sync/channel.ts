@@ -5,7 +5,7 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { CANCEL } from "../loop/stepping.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import { AttemptOperation } from "./attempt.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { checkInteger } from "./checks.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
@@ -380,10 +380,15 @@ function postpone(error: CancelledError): void {
   if (task === null || task.done()) return;
   // In a cancelled scope each wait throws anyway, and none outside of it.
   if (task["levelCancellation"]() === error) return;
-  if (stepper !== task) {
-    const waits = task["extras"]?.waits;
+  const extras = task["extras"];
+  if (stepper !== task && extras !== null) {
     // If it waits for something else as well, it is told by that.
-    if (!task["promised"] || (waits instanceof Set && waits.size > 1)) return;
+    if (extras.waits instanceof Set && extras.waits.size > 1) return;
+    if (!task["promised"]) {
+      // An async function inside of a block.
+      if (extras.bodies > 0) extras.bodyInterruption = { reason: error };
+      return;
+    }
   }
   task.interruption = CANCEL;
   task.interruptReason = error;

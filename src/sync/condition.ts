@@ -1,5 +1,4 @@
-import { MisuseError } from "../errors.ts";
-import type { Block } from "../loop/block.ts";
+import { CancelledError, MisuseError } from "../errors.ts";
 import { checkFunction, checkSignal, inspect } from "../loop/checks.ts";
 import { current } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -207,32 +206,29 @@ export class Condition {
   /** Takes the lock in any case, and only then throws what has come meanwhile. */
   *#takeBack(permit: ReturnType<Lock["putAside"]>): Coroutine<void> {
     let last: { readonly error: unknown } | null = null;
-    let shield: Block | null = null;
-    try {
-      for (;;) {
-        try {
-          yield* this.lock["takeBack"](permit);
-          break;
-        } catch (error) {
-          // It would be thrown again and again; anything else came from outside.
-          if (error instanceof MisuseError) throw error;
-          last = { error };
-          shield ??= openShield();
+    let refuse: ((reason: unknown) => void) | undefined;
+    for (;;) {
+      try {
+        yield* this.lock["takeBack"](permit, refuse);
+        break;
+      } catch (error) {
+        // It would be thrown again and again; anything else came from outside.
+        if (error instanceof MisuseError) throw error;
+        last = { error };
+        // So would the cancellation of a scope that is not left yet.
+        if (current.task?.["levelCancellation"]()) {
+          refuse = (reason) => {
+            last = {
+              error: reason instanceof CancelledError
+                ? reason
+                : new CancelledError(reason),
+            };
+          };
         }
       }
-    } finally {
-      shield?.close();
     }
     if (last !== null) throw last.error;
   }
-}
-
-/** Keeps out a cancellation that would be thrown at every attempt; in async functions none is. */
-function openShield(): Block | null {
-  const { task, stepper } = current;
-  return task !== null && task === stepper
-    ? task.openBlock({ shielded: true })
-    : null;
 }
 
 const WAIT = { name: "Condition.wait()" };

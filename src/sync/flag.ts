@@ -1,6 +1,6 @@
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { AttemptOperation } from "./attempt.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { MisuseError } from "../errors.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { AttemptOperation } from "./attempt.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
@@ -122,8 +122,11 @@ export class Lock {
   }
 
   /** Waits in line for the turn of `permit`. */
-  private *waitFor(permit: LockPermit): Coroutine<Permit> {
-    const waiter = this.#waiters.enter(undefined);
+  private *waitFor(
+    permit: LockPermit,
+    refuse?: (reason: unknown) => void,
+  ): Coroutine<Permit> {
+    const waiter = this.#waiters.enter(undefined, refuse);
     try {
       try {
         yield* waiter;
@@ -144,11 +147,14 @@ export class Lock {
     return permit;
   }
 
-  /** Takes the lock again for a permit that was put aside. */
-  private *takeBack(permit: LockPermit): Coroutine<void> {
+  /** Takes the lock again for a permit that was put aside; with `refuse`, whoever cancels. */
+  private *takeBack(
+    permit: LockPermit,
+    refuse?: (reason: unknown) => void,
+  ): Coroutine<void> {
     if (this.holder === null && this.#waiters.length === 0) {
       this.holder = permit;
-    } else yield* this.waitFor(permit);
+    } else yield* this.waitFor(permit, refuse);
     // It was given back while it was put aside.
     if (permit.spent) this.#free();
   }

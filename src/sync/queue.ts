@@ -9,7 +9,7 @@ import type { Coroutine } from "../loop/task.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Heap } from "../structures/heap.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import { AttemptOperation } from "./attempt.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** Where a queue keeps its items: which one comes out next is all that differs. */

@@ -1,7 +1,7 @@
 import { checkInteger } from "./checks.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { AttemptOperation } from "./attempt.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 

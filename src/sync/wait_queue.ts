@@ -16,11 +16,19 @@ export class Waiter<V = undefined> extends Future<boolean>
   /** What it waits with: the value of a sender. */
   readonly item: V;
   readonly #queue: WaitQueue<V>;
+  #refuse: ((reason: unknown) => void) | undefined;
 
-  constructor(loop: EventLoop, label: string, queue: WaitQueue<V>, item: V) {
+  constructor(
+    loop: EventLoop,
+    label: string,
+    queue: WaitQueue<V>,
+    item: V,
+    refuse: ((reason: unknown) => void) | undefined,
+  ) {
     super(loop, label);
     this.#queue = queue;
     this.item = item;
+    this.#refuse = refuse;
   }
 
   /** Whether it has been woken. It may have been cancelled since, in the turn before its own. */
@@ -35,9 +43,20 @@ export class Waiter<V = undefined> extends Future<boolean>
   }
 
   override cancel(reason?: unknown): boolean {
+    if (this.#refuse !== undefined && !this.done()) {
+      this.#refuse(reason);
+      return true;
+    }
     if (!super.cancel(reason)) return false;
     this.#queue["cancelledCount"]++;
     return true;
+  }
+
+  /** Nobody waits for it any more. */
+  private close(): void {
+    if (this.done()) return;
+    this.#refuse = undefined;
+    this.cancel();
   }
 }
 
@@ -75,11 +94,16 @@ export class WaitQueue<V = undefined> {
     return this.#waiters.length - this.cancelledCount;
   }
 
-  /** Comes in as the last. */
-  enter(item: V): Waiter<V> {
+  /**
+   * Comes in as the last.
+   *
+   * @param item What it waits with.
+   * @param refuse Makes a waiter that cannot be cancelled: this is told instead.
+   */
+  enter(item: V, refuse?: (reason: unknown) => void): Waiter<V> {
     const loop = getRunningLoop();
     if (this.#loop !== loop) this.#moveTo(loop);
-    const waiter = new Waiter(loop, this.#label, this, item);
+    const waiter = new Waiter(loop, this.#label, this, item, refuse);
     this.#waiters.append(waiter);
     if (this.#next === undefined) this.#next = waiter;
     return waiter;
@@ -87,7 +111,7 @@ export class WaitQueue<V = undefined> {
 
   /** Goes out, woken or not. */
   leave(waiter: Waiter<V>): void {
-    if (!waiter.done()) waiter.cancel();
+    waiter["close"]();
     if (this.#next === waiter) this.#next = waiter.nextNode;
     if (this.#waiters.remove(waiter) && waiter.cancelled()) {
       this.cancelledCount--;

@@ -86,13 +86,17 @@ function toSeconds(ms: number): number {
   return ms / 1_000;
 }
 
-function toMsOrNever(seconds: number | null): number {
-  return seconds === null ? Infinity : toMs(seconds);
+function toMsOrNull(seconds: number | null): number | null {
+  return seconds === null ? null : toMs(seconds);
 }
 
 /** What a `var` object is. */
 class Variable {
-  constructor(public value: number) {}
+  value: number;
+
+  constructor(value: number) {
+    this.value = value;
+  }
 }
 
 /** What `with`, `acquire` and `release` need of a lock, semaphore or condition. */
@@ -120,11 +124,14 @@ class Frame {
   }
 }
 
-/** A program has done something wrong, or an error has come up that must not be hidden. */
+/** What became of a program. */
 export interface Outcome {
   /** What has happened, up to the end or to the failure. */
   readonly trace: readonly TraceEvent[];
-  /** Why the program could not be executed; not for errors that the program itself deals with. */
+  /**
+   * Why it could not be executed: it is no program, or an error came up that
+   * the language does not know and no handler may hide.
+   */
   readonly failure: Error | null;
 }
 
@@ -628,12 +635,12 @@ class Machine {
         return yield* this.#with(frame, s[1], s[2]);
       case "timeout":
         return yield* timeout(
-          toMsOrNever(s[2]),
+          toMsOrNull(s[2]),
           this.#scope(frame, s[1], s[3]),
         );
       case "timeout_at":
         return yield* timeoutAt(
-          toMsOrNever(s[2]),
+          toMsOrNull(s[2]),
           this.#scope(frame, s[1], s[3]),
         );
       case "group":
@@ -742,7 +749,9 @@ class Machine {
     catches: boolean,
   ): Coroutine<void> {
     for (
-      const next of asCompleted(this.#futures(names), withTimeout(timeout))
+      const next of asCompleted(this.#futures(names), {
+        timeoutMs: toMsOrNull(timeout),
+      })
     ) {
       let value: unknown;
       try {
@@ -765,8 +774,8 @@ class Machine {
     const futures = this.#futures(names);
     const emit = (future: AnyFuture) =>
       this.#emit(frame.label, "acf", names[futures.indexOf(future)]);
-    yield* each(
-      asCompleted(futures, withTimeout(timeout)),
+    yield* each<AnyFuture>(
+      asCompleted(futures, { timeoutMs: toMsOrNull(timeout) }),
       function* (future) {
         emit(future);
       },
@@ -790,7 +799,7 @@ class Machine {
           returnExceptions: a[1],
         });
       case "wait_for":
-        return waitFor(this.#evaluate(a[1]), toMsOrNever(a[2]));
+        return waitFor(this.#evaluate(a[1]), toMsOrNull(a[2]));
       case "wait":
         return this.#wait(this.#named(a[1]), a[2], a[3]);
       case "event_wait":
@@ -841,7 +850,7 @@ class Machine {
     mode: ReturnWhen,
   ): Coroutine<{ done: string[]; pending: string[] }> {
     const { done, pending } = yield* wait(new Set(named.values()), {
-      ...withTimeout(timeout),
+      timeoutMs: toMsOrNull(timeout),
       returnWhen: RETURN_WHEN[mode],
     });
     const namesOf = (futures: Iterable<AnyFuture>) => {
@@ -851,10 +860,6 @@ class Machine {
     };
     return { done: namesOf(done), pending: namesOf(pending) };
   }
-}
-
-function withTimeout(seconds: number | null): { timeoutMs?: number } {
-  return seconds === null ? {} : { timeoutMs: toMs(seconds) };
 }
 
 /** The same wait; in Python its value is true. */

@@ -1,1 +1,0 @@
-export { AttemptOperation } from "../loop/attempt_operation.ts";
