@@ -63,6 +63,7 @@ export { VirtualHost } from "./src/host/virtual.ts";
 
 export { AttemptOperation } from "./src/loop/attempt_operation.ts";
 export { Block, type BlockOptions } from "./src/loop/block.ts";
+export { checkpoint, yieldNow } from "./src/loop/checkpoint.ts";
 export {
   currentBlock,
   currentTask,

@@ -23,7 +23,7 @@ import {
   checkString,
   inspect,
 } from "./checks.ts";
-import { current, runningLoops } from "./current.ts";
+import { current, findTask, runningLoops } from "./current.ts";
 import { type Descriptor, Descriptors } from "./descriptors.ts";
 import {
   type ExceptionContext,
@@ -154,6 +154,8 @@ const HOPS_AFTER_RESUMPTION = 4;
  * the 16 turns between two looks, take less than a millisecond.
  */
 const STARTS_AT_ONCE_MAX = 128;
+/** On a virtual host a checkpoint yields by count. */
+const CHECKPOINTS_VIRTUAL = 128;
 /** How long all tasks must have been parked before a deadlock is reported on a host with a real clock. */
 const DEADLOCK_MS = 1_000;
 /** Bounds of what a precise loop gets up ahead of a deadline. */
@@ -285,6 +287,7 @@ export class EventLoop implements AsyncDisposable {
   private promiseResumed = false;
   /** Operations that async functions have started since the last turn. */
   private startedAtOnce = 0;
+  private checkpoints = 0;
   /** The same, since the loop was last parked. */
   private promisesTouched = false;
   /** When the runtime's own I/O last had its turn. */
@@ -1016,6 +1019,11 @@ export class EventLoop implements AsyncDisposable {
   // -- Waiting --
 
   private park(): void {
+    // It may be a long wait. Whoever was to look at an error has done so.
+    if (this.anyFailures) {
+      this.ageFailures();
+      this.ageFailures();
+    }
     let untilMs = this.timers.peekMs();
     let hold = this.timers.size > this.unheldTimers;
     if (untilMs === Infinity && this.watchesForDeadlock()) {
@@ -1223,6 +1231,13 @@ export class EventLoop implements AsyncDisposable {
    */
   private mayStartAtOnce(): boolean {
     return ++this.startedAtOnce <= STARTS_AT_ONCE_MAX;
+  }
+
+  /** Whether a task that computes has kept the others waiting, or is to hear of a cancellation. */
+  private isTimeToYield(): boolean {
+    if (findTask()?.["isInterrupted"]() === true) return true;
+    if (this.virtual) return ++this.checkpoints % CHECKPOINTS_VIRTUAL === 0;
+    return this.host.now() - this.lookedAtMs >= GATE_MS;
   }
 
   private wentOutside(): void {

@@ -23,17 +23,21 @@ export async function compare(
 ): Promise<Difference | null> {
   const { id, trace: wanted } = program;
   const { trace: got, failure } = await execute(program);
-  for (let index = 0; index < Math.max(wanted.length, got.length); index++) {
+  const length = Math.max(wanted.length, got.length);
+  for (let index = 0; index < length; index++) {
     const wantedText = toText(wanted[index]);
-    const gotText = index === got.length && failure !== null
-      ? `${failure}`
-      : toText(got[index]);
+    const gotText = toText(got[index]);
     if (gotText !== wantedText) {
-      return { id, index, wanted: wantedText, got: gotText };
+      return { id, index, wanted: wantedText, got: explain(gotText, failure) };
     }
   }
   if (failure === null) return null;
-  return { id, index: got.length, wanted: END, got: `${failure}` };
+  return { id, index: length, wanted: END, got: explain(END, failure) };
+}
+
+/** A program that could not be executed says why, wherever it first differs. */
+function explain(got: string, failure: Error | null): string {
+  return failure === null ? got : `${got} (${failure})`;
 }
 
 const END = "the end";
