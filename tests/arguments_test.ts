@@ -570,6 +570,8 @@ const NOTHING_TO_REFUSE = [
   "currentTask",
   "getRunningLoop",
   "isFuture",
+  "checkpoint",
+  "yieldNow",
   "getEventLoopPolicy",
   "EventLoopPolicy", // hands its options on
   "TaskLocal", // any value

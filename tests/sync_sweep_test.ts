@@ -427,7 +427,6 @@ async function stopAt(
     loop.setExceptionHandler((_, context) => reports.push(context));
     const spawn = (steps: Steps<unknown>) =>
       loop.createTask(inStyle(style, steps));
-    let victim: Task<unknown>;
     const stop = () =>
       loop.createTask(function* () {
         for (let n = 0; n < turns; n++) yield* sleep(0);
@@ -442,7 +441,7 @@ async function stopAt(
     if (order === "before") stop();
     const [first, ...rest] = world.others;
     const others = [spawn(first!)];
-    victim = spawn(guarded);
+    const victim = spawn(guarded);
     others.push(...rest.map(spawn));
     const last = (world.last ?? []).map(spawn);
     if (order === "after") stop();
