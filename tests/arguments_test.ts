@@ -28,6 +28,7 @@ import {
   TaskLocal,
   until,
   VirtualHost,
+  yieldNow,
 } from "../mod.ts";
 import { openLoop } from "./support/loops.ts";
 import { ROOT } from "./support/run_deno.ts";
@@ -446,6 +447,18 @@ const CASES: readonly Case[] = [
     call: (value) => sleep(delayMs, { signal: value }),
   })),
   {
+    what: "yieldNow()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => yieldNow(value),
+  },
+  {
+    what: "yieldNow()",
+    names: "signal",
+    values: NOT_SIGNALS,
+    call: (value) => yieldNow({ signal: value }),
+  },
+  {
     what: "until()",
     names: "source",
     values: [undefined, null, 5, "promise", {}, []],
@@ -571,7 +584,6 @@ const NOTHING_TO_REFUSE = [
   "getRunningLoop",
   "isFuture",
   "checkpoint",
-  "yieldNow",
   "getEventLoopPolicy",
   "EventLoopPolicy", // hands its options on
   "TaskLocal", // any value

@@ -22,12 +22,14 @@ import {
   getRunningLoop,
   MisuseError,
   Operation,
+  Pipe,
   run,
   sleep,
   type Task,
   until,
 } from "../mod.ts";
 import { openLoop, runTurns } from "./support/loops.ts";
+import { runProgram } from "./support/program.ts";
 import { outcomeOf } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
@@ -191,6 +193,63 @@ Deno.test('With asyncContext: "inherit" the submitter\'s AsyncLocalStorage value
   });
   assertStrictEquals(storage.getStore(), undefined);
   await loop.close();
+});
+
+Deno.test('With asyncContext: "inherit" a callback of a descriptor has the context of who added it', async () => {
+  const storage = new AsyncLocalStorage<string>();
+  using pipe = new Pipe();
+  const seen = await run(function* () {
+    const loop = getRunningLoop();
+    const future = loop.createFuture<unknown>();
+    storage.run("alice", () => {
+      loop.addReader(pipe.readFd, () => {
+        loop.removeReader(pipe.readFd);
+        future.setResult(storage.getStore());
+      });
+    });
+    pipe.write(new Uint8Array(1));
+    return yield* future;
+  }, { host: "native", asyncContext: "inherit" });
+  assertEquals(seen, "alice");
+});
+
+Deno.test('With asyncContext: "inherit" the context is let go of when task, timer and callback are over', async () => {
+  const { stdout, stderr, code } = await runProgram(
+    `
+    import { AsyncLocalStorage } from "node:async_hooks";
+    import { getRunningLoop, run, sleep, until } from "@rota/rota";
+    const storage = new AsyncLocalStorage();
+    const freed = [];
+    const registry = new FinalizationRegistry((name) => freed.push(name));
+    const kept = [];
+    await run(async () => {
+      const loop = getRunningLoop();
+      const inContext = (name, schedule) => {
+        const value = {};
+        registry.register(value, name);
+        storage.run(value, schedule);
+      };
+      inContext("generator", () => kept.push(loop.createTask(function* () { yield* sleep(1); })));
+      inContext("async", () => kept.push(loop.createTask(async () => { await sleep(1); })));
+      inContext("timer", () => kept.push(loop.callLater(1, () => {})));
+      inContext("cancelled", () => kept.push(loop.callLater(1e6, () => {})));
+      kept.at(-1).cancel();
+      inContext("callback", () => kept.push(loop.callSoon(() => {})));
+      await sleep(5);
+      for (let n = 0; n < 200 && freed.length < 5; n++) {
+        gc();
+        await until(new Promise((resolve) => setTimeout(resolve)));
+      }
+    }, { asyncContext: "inherit" });
+    console.log(JSON.stringify(freed.sort()));
+  `,
+    { flags: ["-A", "--v8-flags=--expose-gc"] },
+  );
+  assertEquals(code, 0, stderr);
+  assertEquals(
+    JSON.parse(stdout),
+    ["async", "callback", "cancelled", "generator", "timer"],
+  );
 });
 
 // -- Outside any task --

@@ -230,7 +230,7 @@ for (const returnExceptions of [false, true]) {
         function* () {
           try {
             yield* sleep(1_000);
-          } finally {
+          } catch {
             throw late;
           }
         },

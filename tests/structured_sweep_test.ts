@@ -21,6 +21,7 @@ import {
   TaskGroupError,
   timeout,
   TimeoutError,
+  wait,
   waitFor,
 } from "../mod.ts";
 import { SeededRandom } from "../src/structures/random.ts";
@@ -166,6 +167,7 @@ function worker(world: World, ms: number, fails = ""): () => Coroutine<number> {
     } finally {
       yield* sleep(1); // a cancellation here takes the place of the error
       world.ran();
+      // deno-lint-ignore no-unsafe-finally
       if (fails === "in clean-up") throw new Broken(`in clean-up ${ms}`);
     }
   };
@@ -307,6 +309,22 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
         yield* waitFor(gather(tasks, { returnExceptions: true }), 6);
       } catch (error) {
         if (!(error instanceof TimeoutError)) throw error;
+      }
+    },
+  "a shield, and the end of what it protects": (world) =>
+    function* () {
+      const inner = world.watch(world.loop.createTask(worker(world, 4)));
+      try {
+        return yield* shield(inner);
+      } finally {
+        // Cancelled again, it waits again.
+        while (!inner.done()) {
+          try {
+            yield* cancelScope(() => wait([inner]), { shield: true });
+          } catch (error) {
+            assert(error instanceof CancelledError);
+          }
+        }
       }
     },
   "clean-up in a shielded scope": (world) =>

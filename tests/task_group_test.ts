@@ -132,7 +132,7 @@ Deno.test("All failures are in the error, in the order in which the tasks ended;
     function* () {
       try {
         yield* sleep(1_000);
-      } finally {
+      } catch {
         yield* sleep(cleanUpMs);
         throw new Broken(name);
       }
@@ -257,7 +257,7 @@ Deno.test("Failures go before a cancellation, which then arrives at the next wai
           group.createTask(function* () {
             try {
               yield* sleep(100);
-            } finally {
+            } catch {
               throw new Broken("clean-up");
             }
           });
@@ -347,7 +347,7 @@ Deno.test("Errors that come of group.cancel() are thrown", async () => {
         group.createTask(function* () {
           try {
             yield* sleep(100);
-          } finally {
+          } catch {
             throw new Broken("clean-up");
           }
         });
@@ -566,7 +566,7 @@ Deno.test("start(): a failure while it is being cancelled is the group's", async
           group.start(function* () {
             try {
               yield* sleep(100);
-            } finally {
+            } catch {
               throw new Broken("clean-up");
             }
           }));
@@ -774,7 +774,7 @@ Deno.test("A task that fails after its group's task has ended goes to the except
           group.createTask(async () => {
             try {
               await sleep(100);
-            } finally {
+            } catch {
               throw new Broken("clean-up");
             }
           });

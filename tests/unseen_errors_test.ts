@@ -266,9 +266,12 @@ Deno.test("What is left at the end of run() and fails while it is cancelled is r
 
 // -- In a process of its own --
 
+// The error is made outside, as one that a generator makes itself refers, by
+// the call sites that the runtime keeps of it, to the task that was on the stack.
 const PRELUDE = `
   import { getRunningLoop, Operation, run, sleep, until } from "@rota/rota";
   const log = [];
+  const broken = new Error("broken");
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     log.push("UNHANDLED " + event.reason);
@@ -303,7 +306,7 @@ for (const style of ["function*", "async function"]) {
     : ["await sleep(0)", ""];
   const body = `${asterisk === "*" ? "" : "async "}function${asterisk} () {
     ${wait};
-    throw new Error("broken");
+    throw broken;
   }`;
 
   Deno.test(`A task of a ${style} that failed unseen is reported when it is collected, and not again when the loop closes`, async () => {
@@ -356,7 +359,7 @@ Deno.test("A loop that waits for long reports what fails before it, and does not
     await run(async () => {
       listen();
       getRunningLoop().createTask(function* () {
-        throw new Error("broken");
+        throw broken;
       }, { name: "worker" });
       // One wait, in which the loop has no other turn.
       await until((async () => {

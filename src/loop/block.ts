@@ -1,4 +1,4 @@
-import { CancelledError } from "../errors.ts";
+import type { CancelledError } from "../errors.ts";
 import { runBody } from "./body.ts";
 import type { Suspension } from "./future.ts";
 import type { Coroutine, Task } from "./task.ts";

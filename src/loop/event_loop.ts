@@ -905,14 +905,14 @@ export class EventLoop implements AsyncDisposable {
       // the same. Not so on a virtual host, whose turns depend on no clock.
       if (this.virtual) this.handlesToLook = HANDLES_PER_LOOK_MAX;
       else if (this.gateIsDue(this.host.now())) {
-        current.loop = null;
+        current.loop = current.stepper = null;
         this.openGate(this.runBatch);
         return;
       }
     }
     this.handlesToLook -= this.batch;
     this.runHandles(this.batch);
-    current.loop = null;
+    current.loop = current.stepper = null;
     this.endTurn();
   };
 

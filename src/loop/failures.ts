@@ -33,15 +33,11 @@ export function watchFailure(
   future: Future<unknown>,
 ): FailureRecord {
   const what = future["describe"]();
-  const exception = future["value"];
-  // Until somebody reads its stack, an error holds on to all that was on the
-  // stack when it was made, such as the task that threw it.
-  if (exception instanceof Error) void exception.stack;
   const record: FailureRecord = {
     loop,
     what,
     name: "name" in future ? String(future.name) : what,
-    exception,
+    exception: future["value"],
     creationStack: loop["creationStackOf"](future),
   };
   records.set(future, record);

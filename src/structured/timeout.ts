@@ -142,6 +142,7 @@ export class Timeout {
       : loop.callAt(whenMs, expire, this);
   }
 
+  /** The time is over. */
   private expire(): void {
     if (this.#state !== "active" || this.#signalled) return;
     this.#block!.cancel();
