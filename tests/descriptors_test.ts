@@ -57,6 +57,30 @@ for (const host of ["native", "poll"] as const) {
       }
     });
 
+  test("Cancelling the handle of a reader ends the watching, and leaves the writer alone", async (loop) => {
+    using pipe = Pipe.open();
+    using full = Pipe.open();
+    pipe.write(BYTE);
+    let reads = 0;
+    const handle = loop.addReader(pipe.readFd, () => reads++);
+    loop.addWriter(full.writeFd, () => {});
+    assertEquals(loop.stats().descriptors, 2);
+    handle.cancel();
+    assertEquals(loop.stats().descriptors, 1);
+    assertEquals(loop.removeReader(pipe.readFd), false);
+    await runTurns(loop, 3);
+    assertEquals(reads, 0);
+    handle.cancel();
+    const replaced = loop.addReader(pipe.readFd, () => reads++);
+    loop.addReader(pipe.readFd, () => {
+      reads += 10;
+      loop.stop();
+    });
+    replaced.cancel(); // replaced already, so that it must not end its successor
+    await loop.runForever();
+    assertEquals(reads, 10);
+  });
+
   test("A reader runs with its arguments when bytes are there, and not before", async (loop) => {
     using pipe = Pipe.open();
     const log: unknown[] = [];

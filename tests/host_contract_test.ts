@@ -142,6 +142,15 @@ function hostContract(
     await host.close();
   };
 
+  test("serves one loop only", async (host, client) => {
+    const error = assertThrows(() => host.open(new Client()), Error);
+    assertEquals(
+      error.message,
+      "Cannot open a host: it belongs to an event loop already",
+    );
+    await client.nextWake(() => host.park(host.now(), true));
+  });
+
   // -- Deadlines --
 
   test("has a clock that never goes back", (host) => {

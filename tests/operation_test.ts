@@ -462,7 +462,7 @@ Deno.test("Clean-up that fails after the task has ended is not swallowed", async
       const loser = new Operation(function* () {
         try {
           yield* sleep(1_000);
-        } finally {
+        } catch {
           throw error;
         }
       }, { name: "loser" });

@@ -686,6 +686,36 @@ Deno.test("The second SIGINT ends the process with 130 while main still cleans u
   });
 });
 
+Deno.test("The second SIGINT ends the process also while the clean-up keeps the thread busy", async () => {
+  const program = startProgram(`${PRELUDE}
+    await run(function* () {
+      try {
+        console.log("ready");
+        yield* sleep(60_000);
+      } finally {
+        console.log("cleaning up");
+        for (;;);
+      }
+    });
+  `);
+  assertEquals(await program.line(), "ready");
+  program.send("SIGINT");
+  assertEquals(await program.line(), "cleaning up");
+  program.send("SIGINT");
+  const { code, killed } = await program.end();
+  assertEquals({ code, killed }, { code: 130, killed: false });
+});
+
+Deno.test("A main that gives a task has it waited for", async () => {
+  const result = await run(function* () {
+    return getRunningLoop().createTask(function* () {
+      yield* sleep(5);
+      return "the task's result";
+    });
+  }, { host: "virtual" });
+  assertEquals<unknown>(result, "the task's result");
+});
+
 Deno.test("The second SIGINT ends the process also while leftovers clean up after main", async () => {
   const program = startProgram(`${PRELUDE}
     await run(async () => {

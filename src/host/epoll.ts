@@ -65,6 +65,7 @@ import {
 } from "./libc.ts";
 import { detached, macrotask } from "./ticks.ts";
 import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
+import { checkUnowned } from "./ownership.ts";
 
 /**
  * Descriptors found by one call. The kernel moves what it has reported to the
@@ -135,6 +136,7 @@ export class EpollHost implements Host {
   }
 
   open(client: HostClient): void {
+    checkUnowned(this.#client);
     this.#client = client;
   }
 

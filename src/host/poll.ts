@@ -45,6 +45,7 @@ import {
 } from "./libc.ts";
 import { detached } from "./ticks.ts";
 import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
+import { checkUnowned } from "./ownership.ts";
 
 /** Longer waits are cut to this: the wake is early. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
@@ -145,6 +146,7 @@ export class PollHost implements Host {
   }
 
   open(client: HostClient): void {
+    checkUnowned(this.#client);
     this.#client = client;
   }
 

@@ -3,6 +3,7 @@ import { monotonicMs } from "./clock.ts";
 import type { Host, HostClient, ReadyListener } from "./host.ts";
 import { detached } from "./ticks.ts";
 import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
+import { checkUnowned } from "./ownership.ts";
 
 /**
  * Waits with the runtime's timers: runs anywhere and needs no permission, but
@@ -28,6 +29,7 @@ export class PortableHost implements Host {
   }
 
   open(client: HostClient): void {
+    checkUnowned(this.#client);
     this.#client = client;
   }
 

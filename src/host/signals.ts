@@ -34,6 +34,10 @@ class Delivery {
     this.#signal = signal;
   }
 
+  isListened(): boolean {
+    return this.#entries.length > 0;
+  }
+
   add(entry: Entry): void {
     if (this.#entries.length === 0) {
       Deno.addSignalListener(this.#signal, this.#deliver);
@@ -69,6 +73,11 @@ class Delivery {
       }
     }
   };
+}
+
+/** Whether somebody listens to `signal` by way of {@linkcode onSignal}. */
+export function isListened(signal: Deno.Signal): boolean {
+  return deliveries.get(signal)?.isListened() === true;
 }
 
 /** One for each signal that was ever listened to. */

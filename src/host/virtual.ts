@@ -2,6 +2,7 @@ import { macrotask } from "./ticks.ts";
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { holdOpen, type HostHold } from "./timers.ts";
 import type { Host, HostClient } from "./host.ts";
+import { checkUnowned } from "./ownership.ts";
 
 /**
  * The host of tests: time stands still while there is work and jumps to the
@@ -16,7 +17,7 @@ export class VirtualHost implements Host {
   readonly virtual = true;
   #nowMs: number;
   #deadlineMs = Infinity;
-  #client: HostClient | null = null;
+  #client: HostClient | undefined;
   /** Counts parks, so that a decision put off to the next macrotask knows whether it is stale. */
   #park = 0;
   #parked = false;
@@ -41,6 +42,7 @@ export class VirtualHost implements Host {
   }
 
   open(client: HostClient): void {
+    checkUnowned(this.#client);
     this.#client = client;
   }
 

@@ -31,6 +31,27 @@ function numberOf(descriptor: Descriptor, what: string): number {
   return fd;
 }
 
+/** A callback for a descriptor: withdrawing it ends the watching too. */
+export class DescriptorHandle extends Handle {
+  readonly #remove: (handle: Handle) => void;
+
+  /** `remove` ends the watching, if it is still for this handle. */
+  constructor(
+    callback: (...args: never[]) => unknown,
+    args: readonly unknown[],
+    remove: (handle: Handle) => void,
+  ) {
+    super(callback, args);
+    this.#remove = remove;
+  }
+
+  override cancel(): void {
+    if (this.cancelled()) return;
+    super.cancel();
+    this.#remove(this);
+  }
+}
+
 /** Which callbacks a loop runs for which descriptors. */
 export class Descriptors {
   readonly #host: Host;
@@ -63,14 +84,24 @@ export class Descriptors {
     if (!this.#host.watch(fd, other === null ? event : event | otherEvent)) {
       // The number belongs to another file now: what waited for the old one never hears of it.
       if (other !== null) {
-        other.cancel();
         watched[direction === "reader" ? "writer" : "reader"] = null;
+        other.cancel();
         this.#host.watch(fd, event);
       }
     }
-    before?.cancel();
     watched[direction] = handle;
     this.#watched.set(fd, watched);
+    before?.cancel();
+  }
+
+  /** Whether `handle` is what runs for one direction of a descriptor. */
+  has(
+    descriptor: Descriptor,
+    direction: "reader" | "writer",
+    handle: Handle,
+  ): boolean {
+    const fd = numberOf(descriptor, `remove a ${direction}`);
+    return this.#watched.get(fd)?.[direction] === handle;
   }
 
   /** Removes the callback of one direction; false if there was none. */
@@ -81,8 +112,8 @@ export class Descriptors {
     if (watched === undefined || handle === null || handle === undefined) {
       return false;
     }
-    handle.cancel();
     watched[direction] = null;
+    handle.cancel();
     const remaining = (watched.reader === null ? 0 : READABLE) |
       (watched.writer === null ? 0 : WRITABLE);
     if (remaining === 0) this.#watched.delete(fd);
@@ -91,9 +122,9 @@ export class Descriptors {
     } catch (error) {
       // The descriptor was closed first. Nothing is watched under its number now.
       if (!(error instanceof OsError)) throw error;
+      this.#watched.delete(fd);
       watched.reader?.cancel();
       watched.writer?.cancel();
-      this.#watched.delete(fd);
     }
     return true;
   }
@@ -116,11 +147,12 @@ export class Descriptors {
 
   /** Forgets everything. */
   clear(): void {
-    for (const [fd, watched] of this.#watched) {
+    const all = [...this.#watched];
+    this.#watched.clear();
+    for (const [fd, watched] of all) {
       watched.reader?.cancel();
       watched.writer?.cancel();
       this.#host.watch(fd, 0);
     }
-    this.#watched.clear();
   }
 }

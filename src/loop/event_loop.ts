@@ -24,7 +24,11 @@ import {
   inspect,
 } from "./checks.ts";
 import { current, findTask, runningLoops } from "./current.ts";
-import { type Descriptor, Descriptors } from "./descriptors.ts";
+import {
+  type Descriptor,
+  DescriptorHandle,
+  Descriptors,
+} from "./descriptors.ts";
 import {
   type ExceptionContext,
   type ExceptionHandler,
@@ -661,7 +665,8 @@ export class EventLoop implements AsyncDisposable {
    * The turn in which `main` ends is completed, and one more, in which its
    * waiters are told. Other tasks stay as they are; {@linkcode run} cleans up.
    * The process stays alive while a timer, descriptor, signal handler or
-   * `until` is pending; beyond that the runtime decides.
+   * `until` is pending; beyond that the runtime decides. If the result is itself
+   * a future of this loop, it runs on until that is done.
    *
    * @typeParam T What `main` produces.
    * @param main What {@linkcode createTask} takes, or a future of this loop.
@@ -694,7 +699,12 @@ export class EventLoop implements AsyncDisposable {
         }: the event loop was stopped before`,
       );
     }
-    return future.result();
+    const result = future.result();
+    // A promise cannot give a task: it would wait for it, on a loop that stands.
+    if (result instanceof Future && result.loop === this) {
+      return await this.runUntilComplete(result as Future<T>);
+    }
+    return result;
   }
 
   private checkMayRun(): void {
@@ -1290,7 +1300,7 @@ export class EventLoop implements AsyncDisposable {
    * @param descriptor A descriptor number, or an object with one as `fd`.
    * @param callback What to run.
    * @param args What to call it with.
-   * @returns A handle whose `cancel` stops calls that are queued already.
+   * @returns A handle whose `cancel` does what {@linkcode removeReader} does.
    * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
    * @throws {RangeError} If the number is no descriptor.
    * @throws {DescriptorsUnsupportedError} If the host watches no descriptors;
@@ -1325,7 +1335,7 @@ export class EventLoop implements AsyncDisposable {
    * @param descriptor A descriptor number, or an object with one as `fd`.
    * @param callback What to run.
    * @param args What to call it with.
-   * @returns A handle whose `cancel` stops calls that are queued already.
+   * @returns A handle whose `cancel` does what {@linkcode removeWriter} does.
    * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
    * @throws {RangeError} If the number is no descriptor.
    * @throws {DescriptorsUnsupportedError} If the host watches no descriptors.
@@ -1358,7 +1368,11 @@ export class EventLoop implements AsyncDisposable {
   ): Handle {
     checkFunction(callback, `add a ${direction}`, "callback");
     if (this.closed) this.refuseClosed(`add a ${direction}`);
-    const handle = new Handle(callback, args);
+    const handle = new DescriptorHandle(callback, args, (handle) => {
+      if (this.descriptors.has(descriptor, direction, handle)) {
+        this.removeDescriptor(descriptor, direction);
+      }
+    });
     if (this.instrumented) this.instrument(handle, callback);
     this.descriptors.add(descriptor, direction, handle);
     if (this.parked) this.parkAnew();

@@ -1,6 +1,6 @@
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
 import { exitProcess } from "../host/process.ts";
-import { onSignal } from "../host/signals.ts";
+import { isListened, onSignal } from "../host/signals.ts";
 import {
   checkFunction,
   checkNotNegative,
@@ -324,10 +324,12 @@ class Interrupt {
   #first(): void {
     if (this.#loop["signals"].has("SIGINT")) return; // the program has taken over
     this.#count++;
-    // If nobody else listens, the second SIGINT finds the default action, which
-    // ends the process even while this thread is busy.
+    // With nobody listening, the second SIGINT finds the default action, which
+    // ends the process with the same code even while this thread is busy.
     this.#remove();
-    this.#remove = this.#listen(() => exitProcess(INTERRUPTED_EXIT_CODE));
+    if (isListened("SIGINT")) {
+      this.#remove = this.#listen(() => exitProcess(INTERRUPTED_EXIT_CODE));
+    }
     this.#main.cancel("SIGINT");
   }
 
