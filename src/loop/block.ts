@@ -1,6 +1,7 @@
 import type { CancelledError } from "../errors.ts";
 import { runBody } from "./body.ts";
 import type { Suspension } from "./future.ts";
+import type { Stepper } from "./stepping.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 /** How to open a {@linkcode Block}. */
@@ -26,9 +27,10 @@ export interface BlockOptions {
  * A part of a task that can be cancelled by itself: what a timeout, a task
  * group or a cancel scope opens around its body.
  *
- * Blocks nest. Cancelling one cancels the task, but only the signals of this
- * block and of those opened inside it abort. Each block must be closed by its
- * opener, innermost first.
+ * Blocks nest, and branches of an async function that run side by side, as in
+ * `Promise.all`, may have one each. Cancelling a block cancels what the task
+ * waits for inside of it, and aborts the signals of this block and of those
+ * inside. Each block must be closed by its opener, innermost first.
  */
 export class Block {
   /** The task this block is a part of. */
@@ -42,6 +44,13 @@ export class Block {
    * who ask how much time is left. The opener writes it.
    */
   deadlineMs: number = Infinity;
+  /** What steps the generator that opened this block, and closes it. */
+  private readonly opener: Stepper;
+  private closed = false;
+  /** The open blocks right inside. */
+  private inner: Set<Block> | null = null;
+  /** A cancellation that an async function inside gets at its next wait. */
+  private pending: { readonly reason: unknown } | null = null;
   private shield: boolean;
   private levelError: CancelledError | null = null;
   private controller: AbortController | null = null;
@@ -53,9 +62,15 @@ export class Block {
    *
    * @ignore
    */
-  constructor(task: Task<unknown>, outer: Block | null, options: BlockOptions) {
+  constructor(
+    task: Task<unknown>,
+    outer: Block | null,
+    opener: Stepper,
+    options: BlockOptions,
+  ) {
     this.task = task;
     this.outer = outer;
+    this.opener = opener;
     this.cancels = options.cancels ?? "once";
     this.shield = options.shielded === true;
   }
@@ -71,7 +86,7 @@ export class Block {
   set shielded(shielded: boolean) {
     if (shielded === this.shield) return;
     this.shield = shielded;
-    if (!shielded) this.task["levelChanged"]();
+    if (!shielded) this.task["levelChanged"](this);
   }
 
   /**
@@ -125,12 +140,26 @@ export class Block {
     body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
     argument: A,
   ): Iterable<Suspension, T, unknown> {
-    return runBody(this.task, body, argument);
+    return runBody(this.task, body, argument, this);
   }
 
   /** Ends the block. The block around it becomes the innermost again. */
   close(): void {
     this.task["closeBlock"](this);
+  }
+
+  /** Whether this is `block`, or inside of it. */
+  private isIn(block: Block): boolean {
+    for (let at: Block | null = this; at !== null; at = at.outer) {
+      if (at === block) return true;
+    }
+    return false;
+  }
+
+  /** Calls `visit` for this block and those inside; not for those inside one for which it is false. */
+  private visit(visit: (block: Block) => boolean): void {
+    if (!visit(this) || this.inner === null) return;
+    for (const block of [...this.inner]) block.visit(visit);
   }
 
   private abort(error: unknown): void {

@@ -6,7 +6,8 @@
  */
 import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
-import { current } from "./current.ts";
+import type { Block } from "./block.ts";
+import { current, findPlace } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Coroutine, Task } from "./task.ts";
 
@@ -21,10 +22,11 @@ export function runBody<A, T>(
   task: Task<unknown>,
   body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
   argument: A,
+  place: Block | null = findPlace(task),
 ): Iterable<Suspension, T, unknown> {
   const product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
     ? body(argument)
-    : runOwned(task, () => body(argument));
+    : runOwned(place ?? task, () => body(argument));
   if (typeof product !== "object" || product === null) {
     return new Finished(product as T);
   }
@@ -35,7 +37,7 @@ export function runBody<A, T>(
     if (isWaited) return product as Iterable<Suspension, T, unknown>;
   }
   return typeof (product as PromiseLike<T>).then === "function"
-    ? new BodyFuture<T>(task, product as PromiseLike<T>)
+    ? new BodyFuture<T>(task, place, product as PromiseLike<T>)
     : new Finished(product as T);
 }
 
@@ -60,12 +62,19 @@ class Finished<T> implements Iterable<Suspension, T, unknown> {
 /** What an async function inside a task produces. Whoever wants it to end cancels what it waits for. */
 export class BodyFuture<T> extends Future<T> {
   readonly #task: Task<unknown>;
+  /** The block that the function is in. */
+  readonly #place: Block | null;
   /** Whether the wait for this is one of an async function itself. */
   readonly #nested: boolean;
 
-  constructor(task: Task<unknown>, promise: PromiseLike<T>) {
+  constructor(
+    task: Task<unknown>,
+    place: Block | null,
+    promise: PromiseLike<T>,
+  ) {
     super(task.loop, "an async function inside a block");
     this.#task = task;
+    this.#place = place;
     this.#nested = current.stepper !== task as unknown;
     task["bodyBegan"](this.#nested);
     promise.then(
@@ -80,7 +89,7 @@ export class BodyFuture<T> extends Future<T> {
   }
 
   #ended(cancelled: boolean): boolean {
-    this.#task["bodyEnded"](this.#nested, cancelled);
+    this.#task["bodyEnded"](this.#place, this.#nested, cancelled);
     return !this.done();
   }
 
@@ -90,16 +99,16 @@ export class BodyFuture<T> extends Future<T> {
     } catch (error) {
       if (!this.done() || this.failed()) throw error;
       // It had ended already: a cancellation is for what comes next.
-      this.#task["pendBody"](error);
+      this.#task["pendAt"](this.#place, error);
       return this.result();
     } finally {
-      this.#task["bodyLeft"]();
+      this.#task["bodyLeft"](this.#place);
     }
   }
 
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
-    this.#task["cancelBody"](reason);
+    this.#task["cancelBody"](this.#place, reason);
     return true;
   }
 }

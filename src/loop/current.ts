@@ -30,15 +30,50 @@ export const runningLoops: Set<EventLoop> = new Set();
  */
 export function findTask(): Task<unknown> | null {
   if (current.loop !== null) return current.task;
-  const owner = ownerOfContinuation() as Task<unknown> | undefined;
-  return owner === undefined || owner.done() ? null : owner;
+  const owner = ownerOfContinuation() as Owner | undefined;
+  if (owner === undefined) return null;
+  const task = taskOf(owner);
+  return task.done() ? null : task;
+}
+
+/** What async functions belong to: a task, or a block inside of one. */
+export type Owner = Task<unknown> | Block;
+
+function taskOf(owner: Owner): Task<unknown> {
+  return "opener" in owner ? owner.task : owner;
+}
+
+/**
+ * The innermost open block of `task` around the running code; null if that is in
+ * none. Branches of an async function that run side by side are in different ones.
+ */
+export function findPlace(task: Task<unknown>): Block | null {
+  if (current.loop !== null) {
+    return current.task === task ? current.stepper!.block : task.block;
+  }
+  const owner = ownerOfContinuation() as Owner | undefined;
+  if (owner === undefined || !("opener" in owner) || owner.task !== task) {
+    return task.block;
+  }
+  let place: Block | null = owner;
+  while (place !== null && place["closed"]) place = place.outer;
+  return place === null || place.outer === null ? null : place;
+}
+
+/** What async functions that are called now belong to; null outside of tasks. */
+export function findOwner(): Owner | null {
+  const task = findTask();
+  return task === null ? null : findPlace(task) ?? task;
 }
 
 /** The loop that the running code belongs to, or null. */
 export function findLoop(): EventLoop | null {
   if (current.loop !== null) return current.loop;
-  const owner = ownerOfContinuation() as Task<unknown> | undefined;
-  if (owner !== undefined && runningLoops.has(owner.loop)) return owner.loop;
+  const owner = ownerOfContinuation() as Owner | undefined;
+  if (owner !== undefined) {
+    const { loop } = taskOf(owner);
+    if (runningLoops.has(loop)) return loop;
+  }
   if (runningLoops.size !== 1) return null;
   for (const loop of runningLoops) return loop;
   return null;
@@ -79,7 +114,8 @@ export function currentTask(): Task<unknown> | null {
  * @returns The block.
  */
 export function currentBlock(): Block | null {
-  return findTask()?.["openedBlock"]() ?? null;
+  const task = findTask();
+  return task === null ? null : findPlace(task);
 }
 
 /**

@@ -39,7 +39,13 @@ import { Future } from "./future.ts";
 import { Handle, type Runnable, type Timer, TimerHandle } from "./handle.ts";
 import type { Wait } from "./promise_wait.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
-import { checkBody, Task, type TaskBody, type TaskOptions } from "./task.ts";
+import {
+  checkBody,
+  stepTask,
+  Task,
+  type TaskBody,
+  type TaskOptions,
+} from "./task.ts";
 import { debugChanged, type UnstartedRecord } from "./unstarted.ts";
 
 /** What to do when every task waits and nothing is there to wake one. */
@@ -936,7 +942,9 @@ export class EventLoop implements AsyncDisposable {
     for (; count > 0; count--) {
       const runnable = ready.shift()!;
       try {
-        runnable.run();
+        // Not as a method: an error that a step throws would keep the receiver.
+        if (runnable instanceof Task) stepTask(runnable);
+        else runnable.run();
       } catch (error) {
         this.runnableFailed(runnable, error);
       }

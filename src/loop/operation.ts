@@ -1,4 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
+import type { Block } from "./block.ts";
 import { BodyFuture } from "./body.ts";
 import {
   checkFunction,
@@ -282,6 +283,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   waitingOn: Future<unknown> | null = null;
   interruption: number = NOT_INTERRUPTED;
   interruptReason: unknown = undefined;
+  block: Block | null;
   readonly #label: string;
   /** What to begin with, until the first step. */
   #operation: Operation<T> | null = null;
@@ -295,6 +297,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ) {
     super(task.loop, task, onFulfilled, onRejected);
+    this.block = this.place;
     this.#label = label;
   }
 
@@ -303,7 +306,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     this.#operation = operation;
     const pending = operation["options"].whenCancelled === "enter"
       ? undefined
-      : this.task!["takePendingCancellation"]();
+      : this.task!["takePendingCancellation"](this.place);
     if (pending !== undefined) this.interrupt(pending.reason);
     // A cancelled wait does not begin. And an async function that finds one
     // thing after the other ready has to let the loop have its turn.
@@ -343,11 +346,11 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     }
     suspend(this, step.value, lastYielded);
     if (entered && !(step.value instanceof BodyFuture)) {
-      const pending = this.task!["takePendingCancellation"]();
+      const pending = this.task!["takePendingCancellation"](this.block);
       if (pending !== undefined) interrupt(this, pending.reason);
       return;
     }
-    const level = this.task!["levelCancellation"]();
+    const level = this.task!["levelCancellation"](this.block);
     if (level !== null) interrupt(this, level);
   }
 
@@ -359,7 +362,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
         throw takeInterruption(this);
       }
       this.interruption = NOT_INTERRUPTED;
-      this.task!["pendBody"](this.interruptReason);
+      this.task!["pendAt"](this.place, this.interruptReason);
     }
     this.#iterator = operation["iterate"]();
     return this.#iterator.next();
@@ -384,6 +387,10 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
       this.loop["reportUnheard"](this.#label, error);
     }
     if (!this.#abandoned) this.fail(error);
+  }
+
+  override innermost(): Block | null {
+    return this.block;
   }
 
   interrupt(reason: unknown): void {

@@ -1,5 +1,6 @@
 import { MisuseError } from "../errors.ts";
-import { findTask } from "./current.ts";
+import type { Block } from "./block.ts";
+import { findPlace, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { Runnable } from "./handle.ts";
@@ -77,6 +78,8 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   protected readonly loop: EventLoop;
   /** The task that waits; null if nobody's cancellation concerns this wait. */
   protected readonly task: Task<unknown> | null;
+  /** The block of the task in which it waits; null if that is in none. */
+  readonly place: Block | null;
   private readonly onFulfilled: OnFulfilled<T, A>;
   private readonly onRejected: OnRejected<B>;
 
@@ -89,6 +92,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
     super();
     this.loop = loop;
     this.task = task;
+    this.place = task !== null && task["hasBlocks"]() ? findPlace(task) : null;
     this.onFulfilled = onFulfilled;
     this.onRejected = onRejected;
     if (task !== null) {
@@ -97,6 +101,11 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   }
 
   abstract run(): void;
+
+  /** The innermost block around what is waited for, which may have been opened by the wait itself. */
+  innermost(): Block | null {
+    return this.place;
+  }
 
   /** Throws a cancellation into this wait: true if it was delivered or will be. */
   abstract interrupt(reason: unknown): void;
@@ -155,7 +164,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     const waits = onFulfilled !== null && onRejected !== null;
     super(future.loop, waits ? findTask() : null, onFulfilled, onRejected);
     this.future = future;
-    const pending = this.task?.["takePendingCancellation"]();
+    const pending = this.task?.["takePendingCancellation"](this.place);
     if (pending !== undefined) this.interrupt(pending.reason);
   }
 

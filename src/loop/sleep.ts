@@ -125,7 +125,8 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
     if (
       task === null || typeof onFulfilled !== "function" ||
       typeof onRejected !== "function" ||
-      this["options"].signal !== undefined || task["isInterrupted"]()
+      this["options"].signal !== undefined || task["isInterrupted"]() ||
+      task["hasBlocks"]()
     ) return super.then(onFulfilled, onRejected);
     this.start();
     task["yields"]++;

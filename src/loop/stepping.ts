@@ -6,6 +6,7 @@
  */
 import { CancelledError, MisuseError } from "../errors.ts";
 import { inspect } from "./checks.ts";
+import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future, Suspension } from "./future.ts";
 import type { Runnable } from "./handle.ts";
@@ -24,6 +25,8 @@ export interface Stepper extends Runnable {
   waitingOn: Future<unknown> | null;
   interruption: number;
   interruptReason: unknown;
+  /** The innermost open block around the generator's place; null if none is open. */
+  block: Block | null;
 }
 
 /** The error of a cancellation that arrives at a wait for `awaited`. */

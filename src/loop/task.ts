@@ -2,7 +2,7 @@ import { CancelledError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions } from "./block.ts";
 import { checkString, inspect } from "./checks.ts";
-import { current, findTask } from "./current.ts";
+import { current, findPlace, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
@@ -60,8 +60,13 @@ let idLast = 0;
 
 /** Fields that most tasks never need. */
 class Extras {
-  /** The innermost open block, or that of the whole task. */
+  /** The block of the whole task, around all others. */
+  root: Block | null = null;
+  /** The innermost block that the task's own generator has open. */
   block: Block | null = null;
+  openBlocks = 0;
+  /** How many of them have a cancellation for their next wait. */
+  pendingBlocks = 0;
   /** What async functions of this task wait for: most often one thing at a time. */
   waits: AnyWait | Set<AnyWait> | null = null;
   /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
@@ -183,7 +188,10 @@ export class Task<T> extends Future<T> implements Stepper {
    * {@linkcode uncancel} back to zero it is a fresh one. Made on first use.
    */
   get signal(): AbortSignal {
-    return this.innermostBlock().signal;
+    const place = findTask() === this as Task<unknown>
+      ? findPlace(this as Task<unknown>)
+      : this.block;
+    return (place ?? this.rootBlock()).signal;
   }
 
   /**
@@ -194,43 +202,64 @@ export class Task<T> extends Future<T> implements Stepper {
    * @returns The block, which the caller has to close.
    */
   openBlock(options: BlockOptions = {}): Block {
-    const block = new Block(
-      this as Task<unknown>,
-      this.innermostBlock(),
-      options,
-    );
-    this.extra().block = block;
-    const level = this.levelCancellation();
+    const task = this as Task<unknown>;
+    const opener: Stepper = current.loop !== null && current.task === task
+      ? current.stepper!
+      : this;
+    const outer = opener.block ?? findPlace(task) ?? this.rootBlock();
+    const block = new Block(task, outer, opener, options);
+    (outer["inner"] ??= new Set()).add(block);
+    opener.block = block;
+    this.extra().openBlocks++;
+    const level = this.levelCancellation(block);
     if (level !== null) block["abort"](level);
     return block;
   }
 
-  private innermostBlock(): Block {
+  private rootBlock(): Block {
     const extras = this.extra();
-    if (extras.block === null) {
-      extras.block = new Block(this as Task<unknown>, null, {});
+    if (extras.root === null) {
+      extras.root = new Block(this as Task<unknown>, null, this, {});
       if (this.requests > 0) {
-        extras.block["abort"](cancellation(extras.cancelReason));
+        extras.root["abort"](cancellation(extras.cancelReason));
       }
     }
-    return extras.block;
+    return extras.root;
   }
 
-  private openedBlock(): Block | null {
-    const block = this.extras === null ? null : this.extras.block;
-    return block === null || block.outer === null ? null : block;
+  /** @ignore */
+  get block(): Block | null {
+    return this.extras === null ? null : this.extras.block;
+  }
+
+  /** @ignore */
+  set block(block: Block | null) {
+    if (this.extras !== null || block !== null) this.extra().block = block;
+  }
+
+  /** Whether a wait has to know in which block it is. */
+  private hasBlocks(): boolean {
+    return this.extras !== null && this.extras.openBlocks > 0;
   }
 
   private closeBlock(block: Block): void {
-    const extras = this.extras;
-    if (extras === null) return; // cleaning up after the end of the task
-    if (extras.block !== block || block.outer === null) {
+    const { opener, outer } = block as unknown as {
+      readonly opener: Stepper;
+      readonly outer: Block | null;
+    };
+    if (outer === null || block["closed"] || opener.block !== block) {
       throw new MisuseError(
-        "Cannot close a block: it is not the innermost open one of its task",
+        "Cannot close a block: it is not the innermost open one of its opener",
       );
     }
-    extras.block = block.outer;
+    block["closed"] = true;
+    outer["inner"]!.delete(block);
+    opener.block = outer.outer === null ? null : outer;
+    const extras = this.extras;
+    if (extras === null || extras.openBlocks === 0) return; // after the end of the task
+    extras.openBlocks--;
     if (block["levelError"] !== null) extras.levels--;
+    if (block["pending"] !== null) extras.pendingBlocks--;
   }
 
   /** Cancels a block whose every wait throws from now on. */
@@ -239,33 +268,40 @@ export class Task<T> extends Future<T> implements Stepper {
     if (block["levelError"] !== null) return true;
     const error = block["levelError"] = cancellation(reason);
     this.extra().levels++;
-    // From the block inward, as far as no shield is in between.
-    const inward: Block[] = [];
-    for (let at = this.innermostBlock(); at !== block; at = at.outer!) {
-      inward.push(at);
-    }
-    block["abort"](error);
-    for (
-      let at = inward.pop();
-      at !== undefined && !at.shielded;
-      at = inward.pop()
-    ) {
-      at["abort"](error);
-    }
-    this.levelChanged();
+    block["visit"]((inside) => {
+      if (inside !== block && inside.shielded) return false;
+      inside["abort"](error);
+      return true;
+    });
+    this.levelChanged(block);
     return true;
   }
 
-  /** Throws a level cancellation that applies now into what the task waits for. */
-  private levelChanged(): void {
-    const error = this.levelCancellation();
-    if (error !== null && this !== current.task) this.interruptAll(error);
+  /** Throws a level cancellation that applies now into whatever waits inside `block`. */
+  private levelChanged(block: Block): void {
+    if (this.extras === null) return;
+    const running = current.task === this as Task<unknown>
+      ? current.stepper
+      : null;
+    for (const wait of listWaits(this.extras)) {
+      const place = wait.innermost();
+      // What runs right now finds it at its next wait.
+      if (place === null || wait as unknown === running) continue;
+      if (!place["isIn"](block)) continue;
+      const error = this.levelCancellation(place);
+      if (error !== null) wait.interrupt(error);
+    }
+    if (this.coroutine === null || running !== null) return;
+    if (this.block === null || !this.block["isIn"](block)) return;
+    this.throwLevel(this);
   }
 
-  /** The level cancellation that applies at this place of the task, if any. */
-  private levelCancellation(): CancelledError | null {
+  /** The level cancellation that applies at a place in the task, if any. */
+  private levelCancellation(
+    place: Block | null = findPlace(this as Task<unknown>),
+  ): CancelledError | null {
     if (this.extras === null || this.extras.levels === 0) return null;
-    for (let block = this.extras.block; block !== null; block = block.outer) {
+    for (let block = place; block !== null; block = block.outer) {
       if (block["levelError"] !== null) return block["levelError"];
       if (block.shielded) return null;
     }
@@ -325,12 +361,30 @@ export class Task<T> extends Future<T> implements Stepper {
     // Tasks that wait for each other in a ring: it has come back to the first.
     if (extras.handingOn) return false;
     this.requests++;
-    if (extras.block === null) extras.cancelReason = reason;
-    else abortBlocks(extras.block, block, reason);
+    if (extras.root === null) extras.cancelReason = reason;
+    else {
+      const error = cancellation(reason);
+      (block ?? extras.root)["visit"]((inside) => {
+        inside["abort"](error);
+        return true;
+      });
+    }
     extras.handingOn = true;
-    this.interruptAll(reason);
+    if (block === null || block["opener"] === this && this.promised) {
+      this.interruptAll(reason);
+    } else this.interruptInside(block, reason);
     extras.handingOn = false;
     return true;
+  }
+
+  /** Throws a cancellation into whatever the task waits for inside a block. */
+  private interruptInside(block: Block, reason: unknown): void {
+    for (const wait of listWaits(this.extra())) {
+      if (wait.place !== null && wait.place["isIn"](block)) {
+        wait.interrupt(reason);
+      }
+    }
+    interrupt(block["opener"], reason);
   }
 
   /** Throws a cancellation into whatever the task waits for, or else into its next wait. */
@@ -362,11 +416,13 @@ export class Task<T> extends Future<T> implements Stepper {
       if (extras === null) return 0;
       extras.yieldInterruption = null;
       extras.bodyInterruption = null;
+      if (extras.pendingBlocks > 0) this.dropPending(extras);
       if (extras.levels > 0) return 0;
       for (const wait of listWaits(extras)) wait.rescind();
-      for (let block = extras.block; block !== null; block = block.outer) {
+      extras.root?.["visit"]((block) => {
         block["renew"]();
-      }
+        return true;
+      });
     }
     return this.requests;
   }
@@ -417,93 +473,13 @@ export class Task<T> extends Future<T> implements Stepper {
    * @ignore
    */
   run(): void {
-    const coroutine = this.coroutine;
-    if (coroutine === null) {
-      this.start();
-      return;
-    }
-    if (this.extras !== null && this.extras.enter !== null) {
-      this.extras.enter(() => this.step(coroutine));
-      return;
-    }
-    this.step(coroutine);
-  }
-
-  private step(coroutine: Iterator<Suspension, T, unknown>): void {
-    current.task = this as Task<unknown>;
-    current.stepper = this;
-    let step: IteratorResult<Suspension, T>;
-    try {
-      if (this.interruption === NOT_INTERRUPTED) {
-        this.waitingOn = null;
-        step = coroutine.next();
-      } else {
-        const error = takeInterruption(this);
-        this.waitingOn = null;
-        step = coroutine.throw!(error);
-      }
-    } catch (error) {
-      current.task = null;
-      this.endWithError(error);
-      return;
-    }
-    current.task = null;
-    if (step.done === true) {
-      this.endWithValue(step.value);
-      return;
-    }
-    suspend(this, step.value, lastYielded);
-    if (this.extras !== null && this.extras.levels > 0) this.throwLevel(this);
+    stepTask(this as Task<unknown>);
   }
 
   /** Throws a level cancellation that applies now into the wait of `stepper`. */
   private throwLevel(stepper: Stepper): void {
-    const level = this.levelCancellation();
+    const level = this.levelCancellation(stepper.block);
     if (level !== null) interrupt(stepper, level);
-  }
-
-  /** The first step: finds out what the body is. */
-  private start(): void {
-    if (this.promised) return; // queued once more by a cancellation; its waits deal with that
-    const body = this.body!;
-    this.body = null;
-    if (this.interruption !== NOT_INTERRUPTED) {
-      // Cancelled before it began: the body never runs.
-      if (body instanceof Operation) body["drop"]();
-      this.endWithError(takeInterruption(this));
-      return;
-    }
-    current.task = this as Task<unknown>;
-    let product: unknown;
-    try {
-      // A generator function only makes its generator here. Anything else may be
-      // an async function, whose continuations have to find their task again.
-      product = typeof body !== "function"
-        ? body
-        : Object.getPrototypeOf(body) === GeneratorFunctionPrototype
-        ? body()
-        : this.runOwned(body as () => unknown);
-      if (product instanceof Operation || product instanceof Future) {
-        // What `() => sleep(5)` gives: waited for like in a generator.
-        this.coroutine = (product as Iterable<Suspension, T>)
-          [Symbol.iterator]();
-      } else if (isGenerator(product)) {
-        this.coroutine = product as Iterator<Suspension, T, unknown>;
-      }
-    } catch (error) {
-      current.task = null;
-      this.endWithError(error);
-      return;
-    }
-    current.task = null;
-    if (this.coroutine !== null) this.run();
-    else if (isThenable(product)) this.startPromise(product as PromiseLike<T>);
-    else this.endWithValue(product as T);
-  }
-
-  private runOwned(body: () => unknown): unknown {
-    const enter = this.extras?.enter;
-    return enter ? enter(() => runOwned(this, body)) : runOwned(this, body);
   }
 
   private startPromise(promise: PromiseLike<T>): void {
@@ -570,7 +546,12 @@ export class Task<T> extends Future<T> implements Stepper {
     extras.warning?.cancel();
     if (extras.bodyOutside) this.loop["cameInside"]();
     for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
-    for (const wait of listWaits(extras)) wait.abandon();
+    for (const wait of listWaits(extras)) {
+      // What a block is waited for with just leaves. What is inside of it is told,
+      // so that it cleans up: the block is still there.
+      if (wait.place === null) wait.abandon();
+      else wait.interrupt(undefined);
+    }
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
@@ -587,15 +568,15 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   /** A cancellation that came while no operation was waited for, to be thrown now. */
-  private takePendingCancellation(): { reason: unknown } | undefined {
-    if (this.extras !== null && this.extras.levels > 0) {
-      const level = this.levelCancellation();
+  private takePendingCancellation(
+    place: Block | null,
+  ): { reason: unknown } | undefined {
+    const extras = this.extras;
+    if (extras !== null) {
+      const level = this.levelCancellation(place);
       if (level !== null) return { reason: level };
-    }
-    if (this.extras !== null && this.extras.bodyInterruption !== null) {
-      const pending = this.extras.bodyInterruption;
-      this.extras.bodyInterruption = null;
-      return pending;
+      const pending = this.takePending(extras, place);
+      if (pending !== null) return pending;
     }
     if (this.interruption !== CANCEL || this.coroutine !== null) {
       return undefined;
@@ -610,7 +591,8 @@ export class Task<T> extends Future<T> implements Stepper {
   private isInterrupted(): boolean {
     return this.interruption === CANCEL ||
       (this.extras !== null &&
-        (this.extras.levels > 0 || this.extras.bodyInterruption !== null));
+        (this.extras.levels > 0 || this.extras.pendingBlocks > 0 ||
+          this.extras.bodyInterruption !== null));
   }
 
   // -- Async functions inside of blocks --
@@ -623,33 +605,76 @@ export class Task<T> extends Future<T> implements Stepper {
     this.bodyMoved(extras);
   }
 
-  private bodyEnded(nested: boolean, cancelled: boolean): void {
+  private bodyEnded(
+    place: Block | null,
+    nested: boolean,
+    cancelled: boolean,
+  ): void {
     const extras = this.extras;
     if (extras === null || extras.bodies === 0) return; // after the end of the task
     extras.bodies--;
     if (nested) extras.nestedBodies--;
     // What it waited for has told it, such as a fetch with the signal.
-    if (cancelled) extras.bodyInterruption = null;
+    if (cancelled) this.takePending(extras, place);
     this.loop["asyncTaskEnded"]();
     this.bodyMoved(extras);
   }
 
-  /** A cancellation came when an async function inside a block had ended. */
-  private pendBody(reason: unknown): void {
+  /** Keeps a cancellation for the next wait at a place. */
+  private pendAt(place: Block | null, reason: unknown): void {
     // One of a level is found by each wait anew.
-    if (this.extras === null || reason === this.levelCancellation()) return;
-    this.extras.bodyInterruption = { reason };
+    const extras = this.extras;
+    if (extras === null || reason === this.levelCancellation(place)) return;
+    if (place === null) extras.bodyInterruption = { reason };
+    else {
+      if (place["pending"] === null) extras.pendingBlocks++;
+      place["pending"] = { reason };
+    }
+  }
+
+  /** Takes a cancellation that was kept for a place, or for what is around it. */
+  private takePending(
+    extras: Extras,
+    place: Block | null,
+  ): { readonly reason: unknown } | null {
+    if (extras.pendingBlocks > 0) {
+      for (let block = place; block !== null; block = block.outer) {
+        const pending = block["pending"];
+        if (pending === null) continue;
+        block["pending"] = null;
+        extras.pendingBlocks--;
+        return pending;
+      }
+    }
+    const pending = extras.bodyInterruption;
+    extras.bodyInterruption = null;
+    return pending;
+  }
+
+  private dropPending(extras: Extras): void {
+    extras.root!["visit"]((block) => {
+      block["pending"] = null;
+      return true;
+    });
+    extras.pendingBlocks = 0;
   }
 
   /** A generator goes on after an async function that waited for nothing more. The next wait is its own. */
-  private bodyLeft(): void {
+  private bodyLeft(place: Block | null): void {
     const extras = this.extras;
-    if (extras === null || extras.bodyInterruption === null) return;
-    if (extras.bodies > 0 || this.coroutine === null) return;
-    const { reason } = extras.bodyInterruption;
-    extras.bodyInterruption = null;
-    this.interruption = CANCEL;
-    this.interruptReason = reason;
+    if (extras === null) return;
+    const pending = this.takePending(extras, place);
+    if (pending === null) return;
+    if (current.stepper === this as Stepper && this.coroutine !== null) {
+      this.interruption = CANCEL;
+      this.interruptReason = pending.reason;
+    } else {
+      const outer = place === null ? null : place.outer;
+      this.pendAt(
+        outer === null || outer.outer === null ? null : outer,
+        pending.reason,
+      );
+    }
   }
 
   /** Whether the innermost async function inside a block waits for nothing of the loop. */
@@ -673,14 +698,17 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 
   /** A cancellation has come to the wait for an async function inside a block. */
-  private cancelBody(reason: unknown): void {
+  private cancelBody(place: Block | null, reason: unknown): void {
     const extras = this.extra();
     // Otherwise it goes to those waits themselves.
-    if (!this.isBodyOutside(extras) || this.yields > 0) return;
-    // One of a level is found by each wait anew.
-    if (reason !== this.levelCancellation()) {
-      extras.bodyInterruption = { reason };
+    if (place === null) {
+      if (!this.isBodyOutside(extras) || this.yields > 0) return;
+    } else {
+      for (const wait of listWaits(extras)) {
+        if (wait.place !== null && wait.place["isIn"](place)) return;
+      }
     }
+    this.pendAt(place, reason);
     this.warnIfStuck();
   }
 
@@ -752,6 +780,103 @@ export class Task<T> extends Future<T> implements Stepper {
   }
 }
 
+/**
+ * Runs one step of a task.
+ *
+ * This and what it calls are functions and not methods: an error keeps the
+ * receivers of the frames on the stack where it was made, and a task that is kept
+ * by its own error is never collected, nor its failure reported.
+ */
+export function stepTask(task: Task<unknown>): void {
+  const coroutine = task["coroutine"];
+  if (coroutine === null) {
+    startTask(task);
+    return;
+  }
+  const { extras } = task as unknown as { extras: Extras | null };
+  if (extras !== null && extras.enter !== null) {
+    extras.enter(() => stepCoroutine(task, coroutine));
+  } else stepCoroutine(task, coroutine);
+}
+
+function stepCoroutine(
+  task: Task<unknown>,
+  coroutine: Iterator<Suspension, unknown, unknown>,
+): void {
+  current.task = task;
+  current.stepper = task;
+  let step: IteratorResult<Suspension, unknown>;
+  try {
+    if (task.interruption === NOT_INTERRUPTED) {
+      task.waitingOn = null;
+      step = coroutine.next();
+    } else {
+      const error = takeInterruption(task);
+      task.waitingOn = null;
+      step = coroutine.throw!(error);
+    }
+  } catch (error) {
+    current.task = null;
+    task["endWithError"](error);
+    return;
+  }
+  current.task = null;
+  if (step.done === true) {
+    task["endWithValue"](step.value);
+    return;
+  }
+  suspend(task, step.value, lastYielded);
+  if (task["extras"] !== null && task["extras"].levels > 0) {
+    task["throwLevel"](task);
+  }
+}
+
+/** The first step: finds out what the body is. */
+function startTask(task: Task<unknown>): void {
+  if (task["promised"]) return; // queued once more by a cancellation; its waits deal with that
+  const body = task["body"]!;
+  task["body"] = null;
+  if (task.interruption !== NOT_INTERRUPTED) {
+    // Cancelled before it began: the body never runs.
+    if (body instanceof Operation) body["drop"]();
+    task["endWithError"](takeInterruption(task));
+    return;
+  }
+  current.task = task;
+  current.stepper = task;
+  let product: unknown;
+  try {
+    // A generator function only makes its generator here. Anything else may be
+    // an async function, whose continuations have to find their task again.
+    product = typeof body !== "function"
+      ? body
+      : Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+      ? body()
+      : startOwned(task, body as () => unknown);
+    if (product instanceof Operation || product instanceof Future) {
+      // What `() => sleep(5)` gives: waited for like in a generator.
+      task["coroutine"] = (product as Iterable<Suspension, unknown>)
+        [Symbol.iterator]();
+    } else if (isGenerator(product)) {
+      task["coroutine"] = product as Iterator<Suspension, unknown, unknown>;
+    }
+  } catch (error) {
+    current.task = null;
+    task["endWithError"](error);
+    return;
+  }
+  current.task = null;
+  if (task["coroutine"] !== null) stepTask(task);
+  else if (isThenable(product)) {
+    task["startPromise"](product as PromiseLike<unknown>);
+  } else task["endWithValue"](product as unknown);
+}
+
+function startOwned(task: Task<unknown>, body: () => unknown): unknown {
+  const enter = task["extras"]?.enter;
+  return enter ? enter(() => runOwned(task, body)) : runOwned(task, body);
+}
+
 /** A list of its own of what a task waits for, as that changes when one is told something. */
 function listWaits(extras: Extras): AnyWait[] {
   const { waits } = extras;
@@ -761,23 +886,6 @@ function listWaits(extras: Extras): AnyWait[] {
 /** The error for a reason, which may be one already. */
 function cancellation(reason: unknown): CancelledError {
   return reason instanceof CancelledError ? reason : new CancelledError(reason);
-}
-
-/** Aborts the signals from the innermost block out to `last`, or all of them. */
-function abortBlocks(
-  innermost: Block,
-  last: Block | null,
-  reason: unknown,
-): void {
-  const error = cancellation(reason);
-  for (
-    let block: Block | null = innermost;
-    block !== null;
-    block = block.outer
-  ) {
-    block["abort"](error);
-    if (block === last) return;
-  }
 }
 
 function isGenerator(value: unknown): boolean {

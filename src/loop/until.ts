@@ -1,7 +1,7 @@
 import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { checkOptions, inspect } from "./checks.ts";
-import { current, getRunningLoop } from "./current.ts";
+import { findOwner, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Operation, type WaitOptions } from "./operation.ts";
@@ -77,9 +77,8 @@ function* waitFor<T>(
 
 /** Calls `source` so that what it awaits finds the current task again. */
 function call<T>(source: () => PromiseLike<T>): PromiseLike<T> {
-  const promise = current.task === null
-    ? source()
-    : runOwned(current.task, source);
+  const owner = findOwner();
+  const promise = owner === null ? source() : runOwned(owner, source);
   if (typeof promise?.then !== "function") {
     throw new TypeError(
       `Cannot wait until a promise settles as source must return a promise: received ${
