@@ -477,3 +477,28 @@ Deno.test("Wrong arguments are refused", () => {
   assertThrows(() => scope.shield = 1 as never, TypeError);
   assertThrows(() => scope.signal, MisuseError, "has not been entered");
 });
+
+Deno.test("Scopes side by side in an async function do not touch each other", async () => {
+  await run(async () => {
+    let errors = 0;
+    const ends = await Promise.all([
+      moveOnAfter(5, async () => {
+        for (let n = 0; n < 3; n++) {
+          await Promise.resolve(sleep(10)).catch(() => errors++);
+        }
+        await sleep(10);
+      }),
+      moveOnAfter(50, async () => {
+        await sleep(5);
+        await sleep(5);
+        return "value";
+      }),
+      sleep(20, { value: "beside" }),
+    ]);
+    assertEquals(ends, [CAUGHT, {
+      cancelledCaught: false,
+      value: "value",
+    }, "beside"]);
+    assertEquals(errors, 3);
+  }, VIRTUAL);
+});

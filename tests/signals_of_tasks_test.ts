@@ -252,7 +252,7 @@ Deno.test("Blocks are closed innermost first, and the whole task has none to clo
   const outer = task.openBlock();
   const inner = task.openBlock();
   const message =
-    "Cannot close a block: it is not the innermost open one of its task";
+    "Cannot close a block: it is not the innermost open one of its opener";
   assertEquals(assertThrows(() => outer.close(), MisuseError).message, message);
   inner.close();
   assertEquals(assertThrows(() => inner.close(), MisuseError).message, message);

@@ -789,3 +789,32 @@ Deno.test("A task that fails after its group's task has ended goes to the except
   await loop.close();
   assertEquals(reports.length, 1, String(reports));
 });
+
+Deno.test("Groups side by side in an async function do not touch each other", async () => {
+  await run(async () => {
+    const log: string[] = [];
+    const ends = await Promise.allSettled([
+      taskGroup(async (group) => {
+        group.createTask(fails("first", 5));
+        await sleep(50);
+      }),
+      taskGroup(async (group) => {
+        group.createTask(logs(log, "second", 10));
+        await sleep(20);
+        return "value";
+      }),
+      taskGroup(async (group) => {
+        group.createTask(fails("third", 5));
+        await sleep(50);
+      }),
+    ]);
+    assertEquals(
+      ends.map((end) =>
+        end.status === "fulfilled" ? end.value : messages(end.reason).join()
+      ),
+      ["first", "value", "third"],
+    );
+    assertEquals([log, currentTask()!.cancelling()], [["second"], 0]);
+    await sleep(1);
+  }, VIRTUAL);
+});

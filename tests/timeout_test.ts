@@ -568,3 +568,79 @@ Deno.test("timeout(): what a body does with promises from until() is interrupted
     assertEquals(getRunningLoop().time(), 10);
   }, { ...VIRTUAL, outsideWaits: "ignore" });
 });
+
+// -- Side by side in an async function --
+
+Deno.test("Timeouts side by side in an async function do not touch each other", async () => {
+  const settle = async (...limits: [limitMs: number, takesMs: number][]) => {
+    const ends = await Promise.allSettled(
+      limits.map(([limitMs, takesMs]) =>
+        timeout(limitMs, async () => {
+          await sleep(takesMs / 2);
+          await sleep(takesMs / 2);
+          return takesMs;
+        })
+      ),
+    );
+    assertEquals(currentTask()!.cancelling(), 0);
+    assertEquals(getRunningLoop().stats().timers, 0);
+    return ends.map((end) =>
+      end.status === "fulfilled" ? end.value : end.reason.name
+    );
+  };
+  await run(async () => {
+    assertEquals(await settle([10, 4], [10, 6]), [4, 6]);
+    assertEquals(await settle([10, 6], [10, 4]), [6, 4]);
+    assertEquals(await settle([4, 6], [10, 8]), ["TimeoutError", 8]);
+    assertEquals(await settle([10, 8], [4, 6]), [8, "TimeoutError"]);
+    assertEquals(
+      await settle([5, 8], [5, 8], [9, 8]),
+      ["TimeoutError", "TimeoutError", 8],
+    );
+    assertEquals(await settle([0, 8], [5, 2]), ["TimeoutError", 2]);
+    await sleep(1);
+  }, VIRTUAL);
+});
+
+Deno.test("Each branch has its own signal, and a wait beside a timeout is not interrupted", async () => {
+  await run(async () => {
+    const task = currentTask()!;
+    const outer = task.signal;
+    const signals: AbortSignal[] = [];
+    const branch = (limitMs: number) =>
+      timeout(limitMs, async () => {
+        await sleep(1);
+        signals.push(task.signal);
+        await sleep(10);
+      });
+    const ends = await Promise.allSettled([branch(5), sleep(8), branch(20)]);
+    assertEquals(ends.map(({ status }) => status), [
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+    ]);
+    assertEquals(
+      [...signals, outer].map(({ aborted }) => aborted),
+      [true, false, false],
+    );
+  }, VIRTUAL);
+});
+
+Deno.test("Cancelling the task cancels every branch", async () => {
+  await run(async () => {
+    const ends: string[] = [];
+    const task = getRunningLoop().createTask(async () => {
+      const branches = [5, 50].map((limitMs) =>
+        Promise.resolve(timeout(limitMs, () => sleep(100))).catch((error) =>
+          ends.push(error.name)
+        )
+      );
+      await Promise.all(branches);
+      await sleep(1);
+    });
+    await sleep(2);
+    task.cancel();
+    await sleep(2);
+    assertEquals(ends, ["CancelledError", "CancelledError"]);
+  }, VIRTUAL);
+});

@@ -47,6 +47,8 @@ export class Block {
   /** What steps the generator that opened this block, and closes it. */
   private readonly opener: Stepper;
   private closed = false;
+  /** The outstanding requests that this block has made. */
+  private requests = 0;
   /** The open blocks right inside. */
   private inner: Set<Block> | null = null;
   /** A cancellation that an async function inside gets at its next wait. */
@@ -103,8 +105,8 @@ export class Block {
 
   /**
    * Cancels the task for the sake of this block, in the way chosen when it was
-   * opened. With `"once"`, whoever calls it calls {@linkcode Task.uncancel} when
-   * the cancellation has reached the end of the block.
+   * opened. With `"once"`, whoever calls it calls {@linkcode uncancel} when the
+   * cancellation has reached the end of the block.
    *
    * @param reason What to say about the cause.
    * @returns Whether the task had not ended.
@@ -112,6 +114,28 @@ export class Block {
   cancel(reason?: unknown): boolean {
     if (this.cancels === "level") return this.task["cancelLevel"](this, reason);
     return this.task["cancelFrom"](this, reason);
+  }
+
+  /**
+   * Takes back one request of {@linkcode cancel}, as {@linkcode Task.uncancel}
+   * does.
+   *
+   * @returns How many requests remain that concern this block.
+   */
+  uncancel(): number {
+    if (this.requests > 0) this.requests--;
+    this.task.uncancel();
+    return this.task["afterUncancel"](this);
+  }
+
+  /**
+   * Tells how many requests for cancellation of the task are outstanding, less
+   * those of blocks beside this one in an async function.
+   *
+   * @returns What {@linkcode Task.cancelling} tells, where there are none.
+   */
+  cancelling(): number {
+    return this.task["requestsAt"](this);
   }
 
   /**
@@ -150,7 +174,8 @@ export class Block {
 
   /** Whether this is `block`, or inside of it. */
   private isIn(block: Block): boolean {
-    for (let at: Block | null = this; at !== null; at = at.outer) {
+    if (this === block) return true;
+    for (let at = this.outer; at !== null; at = at.outer) {
       if (at === block) return true;
     }
     return false;

@@ -208,6 +208,9 @@ function checkLoop(loop: EventLoop, what: string): void {
   }
 }
 
+/** How tasks run that do nothing of their own about it. */
+const TASK_RUN = Task.prototype.run;
+
 /**
  * An event loop: it runs callbacks, timers and tasks in an exact order.
  *
@@ -943,7 +946,7 @@ export class EventLoop implements AsyncDisposable {
       const runnable = ready.shift()!;
       try {
         // Not as a method: an error that a step throws would keep the receiver.
-        if (runnable instanceof Task) stepTask(runnable);
+        if (runnable.run === TASK_RUN) stepTask(runnable as Task<unknown>);
         else runnable.run();
       } catch (error) {
         this.runnableFailed(runnable, error);

@@ -13,6 +13,7 @@ import {
   CANCEL,
   interrupt,
   NOT_INTERRUPTED,
+  rescind,
   type Stepper,
   suspend,
   takeInterruption,
@@ -370,11 +371,36 @@ export class Task<T> extends Future<T> implements Stepper {
       });
     }
     extras.handingOn = true;
+    if (block !== null) block["requests"]++;
     if (block === null || block["opener"] === this && this.promised) {
       this.interruptAll(reason);
     } else this.interruptInside(block, reason);
     extras.handingOn = false;
     return true;
+  }
+
+  /** The requests that concern a block: all but those of blocks beside it. */
+  private requestsAt(block: Block): number {
+    let requests = this.requests;
+    const extras = this.extras;
+    if (requests === 0 || extras === null || extras.root === null) {
+      return requests;
+    }
+    extras.root["visit"]((other) => {
+      if (!block["isIn"](other)) requests -= other["requests"];
+      return true;
+    });
+    return Math.max(requests, 0);
+  }
+
+  private afterUncancel(block: Block): number {
+    const requests = this.requestsAt(block);
+    // What concerns others keeps the task's count up, but this is dealt with.
+    if (requests === 0 && this.requests > 0 && this.extras !== null) {
+      rescind(block["opener"]);
+      if (block["pending"] !== null) this.takePending(this.extras, block);
+    }
+    return requests;
   }
 
   /** Throws a cancellation into whatever the task waits for inside a block. */
@@ -474,6 +500,14 @@ export class Task<T> extends Future<T> implements Stepper {
    */
   run(): void {
     stepTask(this as Task<unknown>);
+  }
+
+  /**
+   * Called when the task's turn has come while it has no generator: before its
+   * first step and after its end. True if it is not to start now.
+   */
+  protected intercept(): boolean {
+    return false;
   }
 
   /** Throws a level cancellation that applies now into the wait of `stepper`. */
@@ -790,7 +824,7 @@ export class Task<T> extends Future<T> implements Stepper {
 export function stepTask(task: Task<unknown>): void {
   const coroutine = task["coroutine"];
   if (coroutine === null) {
-    startTask(task);
+    if (!task["intercept"]()) startTask(task);
     return;
   }
   const { extras } = task as unknown as { extras: Extras | null };

@@ -5,7 +5,7 @@ import { currentBlock, currentTask } from "../loop/current.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe } from "../loop/signal_hub.ts";
-import type { Coroutine, Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task.ts";
 import { isFromOutside } from "./levels.ts";
 import type { BlockBody } from "./timeout.ts";
 import { checkOptions } from "./waitable.ts";
@@ -229,11 +229,11 @@ export class CancelScope {
     }
     this.#signal?.throwIfAborted();
     const task = currentTask()!;
-    const requests = task.cancelling();
     const block = this.#block = task.openBlock({
       cancels: "level",
       shielded: this.#shield,
     });
+    const requests = block.cancelling();
     this.#state = "open";
     if (this.#delayMs !== undefined) {
       this.#deadlineMs = task.loop.time() + this.#delayMs;
@@ -250,7 +250,7 @@ export class CancelScope {
     try {
       value = yield* block.run(body, this);
     } catch (error) {
-      if (!this.#isOwn(error, task, requests)) throw error;
+      if (!this.#isOwn(error, requests)) throw error;
       this.#caught = true;
     } finally {
       subscription?.unsubscribe();
@@ -265,12 +265,12 @@ export class CancelScope {
   }
 
   /** Whether an error is what came of cancelling this scope, and of nothing else. */
-  #isOwn(error: unknown, task: Task<unknown>, requests: number): boolean {
+  #isOwn(error: unknown, requests: number): boolean {
     if (!(error instanceof CancelledError)) return false;
     const block = this.#block!;
     if (block.cancellation === null) return false;
     // A request of somebody else came as well, and may have been lost in ours.
-    if (task.cancelling() > requests) return false;
+    if (block.cancelling() > requests) return false;
     return error === block.cancellation || !isFromOutside(error, block);
   }
 }

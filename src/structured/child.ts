@@ -42,9 +42,10 @@ export class ChildTask<T> extends Task<T> implements Child {
     return this as Task<unknown>;
   }
 
-  override run(): void {
-    if (this.done()) this.#owner.childDone(this);
-    else super.run();
+  protected override intercept(): boolean {
+    if (!this.done()) return false;
+    this.#owner.childDone(this);
+    return true;
   }
 }
 

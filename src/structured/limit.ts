@@ -75,30 +75,30 @@ export class LimitedTask<T> extends ChildTask<T> {
     this.#limiter = limiter;
   }
 
-  override run(): void {
-    if (this.#state === "begun") super.run();
-    else if (this.#state === "new") {
-      // A task that was cancelled needs no slot to end.
-      if (this.cancelling() > 0) this.#end();
-      else if (this.#limiter.admit(this as LimitedTask<unknown>)) this.begin();
-      else this.#state = "parked";
+  protected override intercept(): boolean {
+    if (this.#state === "begun") return super.intercept();
+    if (this.#state === "parked") return true;
+    // A task that was cancelled needs no slot to end.
+    if (this.cancelling() === 0) {
+      if (!this.#limiter.admit(this as LimitedTask<unknown>)) {
+        this.#state = "parked";
+        return true;
+      }
+      this.#holdsSlot = true;
     }
+    this.#state = "begun";
+    return false;
   }
 
   isParked(): boolean {
     return this.#state === "parked";
   }
 
-  /** The slot is there. */
+  /** A slot is there. */
   begin(): void {
     this.#state = "begun";
     this.#holdsSlot = true;
-    super.run();
-  }
-
-  #end(): void {
-    this.#state = "begun";
-    super.run();
+    this.run();
   }
 
   override cancel(reason?: unknown): boolean {

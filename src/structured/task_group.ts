@@ -507,16 +507,17 @@ export class TaskGroup {
     }
     this.#state = "finished";
     subscription?.unsubscribe();
-    if (this.#bodyCancelled && task.uncancel() === 0) {
+    if (this.#bodyCancelled && block.uncancel() === 0) {
       if (thrown !== null && !isFromOutside(thrown.error, block)) thrown = null;
     }
+    const requests = block.cancelling();
     block.close();
     const errors = this.#errors;
     if (thrown !== null && errors.length === 0) throw thrown.error;
     const failed = errors.length;
     if (failure !== null && !cancelled) errors.push(failure.error);
     if (errors.length > 0) {
-      if (task.cancelling() > 0) {
+      if (requests > 0) {
         // The cancellation from outside must not get lost: it arrives at the
         // next wait, and counts once, as before.
         task.uncancel();

@@ -159,7 +159,7 @@ export class Timeout {
     const task = currentTask()!;
     const block = this.#block = task.openBlock();
     this.#state = "active";
-    this.#requests = task.cancelling();
+    this.#requests = block.cancelling();
     this.#schedule(this.#whenMs);
     const subscription = this.#subscribe();
     let value: T;
@@ -192,7 +192,7 @@ export class Timeout {
     if (this.#state === "expiring" || this.#signalled) {
       // If there are no other requests, this one is dealt with here.
       if (
-        block.task.uncancel() <= this.#requests &&
+        block.uncancel() <= this.#requests &&
         error instanceof CancelledError && !isFromOutside(error, block)
       ) {
         outcome = this.#signalled
