@@ -187,6 +187,7 @@ export class Block {
     for (const block of [...this.inner]) block.visit(visit);
   }
 
+  /** Aborts the signal, with a cancellation. */
   private abort(error: unknown): void {
     if (this.aborted) return;
     this.aborted = true;

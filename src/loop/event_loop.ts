@@ -1627,7 +1627,8 @@ export class EventLoop implements AsyncDisposable {
       : "a wait";
     const startMs = monotonicMs();
     try {
-      runnable.run();
+      if (runnable.run === TASK_RUN) stepTask(runnable as Task<unknown>);
+      else runnable.run();
     } finally {
       const durationMs = monotonicMs() - startMs;
       if (durationMs >= this.slowMs) {
