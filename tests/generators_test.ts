@@ -549,3 +549,56 @@ Deno.test("A stream is read to its end, and cancelled when the reading stops", a
   }, VIRTUAL);
   assertEquals([items, cancelled], [[1, 2, 3], [undefined]]);
 });
+
+Deno.test("Cancelling each() over a source that gives nothing ends the task and asks the source to close", async () => {
+  let asked = 0;
+  const idle = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => new Promise<IteratorResult<number>>(() => {}),
+      return: () => {
+        asked++;
+        return new Promise<IteratorResult<number>>(() => {}); // behind next(), for ever
+      },
+    }),
+  };
+  for (const source of [idle, new ReadableStream<number>()]) {
+    const error = await run(function* () {
+      const task = getRunningLoop().createTask(() => each(source, () => {}));
+      yield* sleep(0);
+      yield* sleep(0);
+      task.cancel();
+      try {
+        yield* task;
+        return undefined;
+      } catch (error) {
+        return error;
+      }
+    }, { host: "portable" });
+    assertInstanceOf(error, CancelledError);
+  }
+  assertEquals(asked, 1);
+});
+
+Deno.test("What closing fails with after the body has failed is reported, the body's error is thrown", async () => {
+  const reports: unknown[] = [];
+  const source = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => Promise.resolve({ done: false as const, value: 1 }),
+      return: () => Promise.reject(new Error("closing failed")),
+    }),
+  };
+  await assertRejects(
+    () =>
+      run(function* () {
+        getRunningLoop().setExceptionHandler((_loop, { exception }) => {
+          reports.push((exception as Error).message);
+        });
+        yield* each(source, () => {
+          throw new Error("the body failed");
+        });
+      }, { host: "virtual" }),
+    Error,
+    "the body failed",
+  );
+  assertEquals(reports, ["closing failed"]);
+});

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { CancelledError } from "../errors.ts";
 import { runBody } from "./body.ts";
 import { checkFunction, inspect } from "./checks.ts";
-import { currentTask } from "./current.ts";
+import { currentTask, getRunningLoop } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
 import { Operation } from "./operation.ts";
 import type { Coroutine } from "./task.ts";
 import { until } from "./until.ts";
@@ -35,7 +37,8 @@ export type EachBody<T> = (
  *
  * The next item is asked for when `body` is done with the last one. When it
  * throws, calls `stop`, or the wait is cancelled, the iterator is closed, as
- * leaving a `for await` loop does.
+ * leaving a `for await` loop does. If it still owes an item then, nobody waits
+ * for it to close.
  *
  * @example The lines of a stream
  * ```ts
@@ -115,49 +118,75 @@ function* eachAsync<T>(
     stopped = true;
   };
   const run = (item: T) => body(item, stop) as Coroutine<unknown>;
-  // Only an iterator that is neither done nor broken has to be closed.
-  let open = false;
-  let failed = false;
-  try {
-    while (!stopped) {
-      open = false;
-      const pending = iterator.next();
-      open = true;
-      let step: IteratorResult<T>;
-      try {
-        step = yield* until(Promise.resolve(pending));
-      } catch (error) {
-        open = yield* stillOpen(pending);
-        throw error;
-      }
-      if (step.done === true) {
-        open = false;
-        return;
-      }
+  while (!stopped) {
+    const next = new PendingNext(iterator);
+    let step: IteratorResult<T>;
+    try {
+      step = yield* until(next.promise);
+    } catch (error) {
+      // An iterator that has failed itself is at its end, and not closed.
+      if (next.state === "pending") closeLater(iterator);
+      else if (next.state === "fulfilled") yield* closeAfter(iterator);
+      throw error;
+    }
+    if (step.done === true) return;
+    try {
       yield* runBody(currentTask()!, run, step.value);
+    } catch (error) {
+      yield* closeAfter(iterator);
+      throw error;
     }
-  } catch (error) {
-    failed = true;
-    throw error;
-  } finally {
-    if (open && iterator.return !== undefined) {
-      const closing = iterator.return();
-      // As with `for await`: the body's error is worth more than one of closing.
-      try {
-        yield* until(Promise.resolve(closing));
-      } catch (error) {
-        if (!failed) throw error;
-      }
-    }
+  }
+  yield* close(iterator);
+}
+
+/** A call of `next()` that knows what has become of it before anybody who waits for it does. */
+class PendingNext<T> {
+  readonly promise: Promise<IteratorResult<T>>;
+  state: "pending" | "fulfilled" | "rejected" = "pending";
+
+  constructor(iterator: AsyncIterator<T>) {
+    this.promise = Promise.resolve(iterator.next());
+    this.promise.then(
+      () => this.state = "fulfilled",
+      () => this.state = "rejected",
+    );
   }
 }
 
-/** Whether an iterator whose `next()` gave an error here is not the one that threw it. */
-function* stillOpen(pending: PromiseLike<unknown>): Coroutine<boolean> {
-  let open = true;
-  Promise.resolve(pending).then(undefined, () => open = false);
-  yield; // the reaction of a promise that has failed runs before the next turn
-  return open;
+function* close(iterator: AsyncIterator<unknown>): Coroutine<void> {
+  if (iterator.return === undefined) return;
+  yield* until(Promise.resolve(iterator.return()));
+}
+
+/** Closes after an error, which is worth more than one of closing, as in `for await`. */
+function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
+  try {
+    yield* close(iterator);
+  } catch (error) {
+    reportClosing(getRunningLoop(), error);
+  }
+}
+
+/**
+ * Closes an iterator that still owes an item. Many put `return()` in line behind
+ * that, for ever if it never comes, so nobody waits for it.
+ */
+function closeLater(iterator: AsyncIterator<unknown>): void {
+  if (iterator.return === undefined) return;
+  const loop = getRunningLoop();
+  Promise.try(() => iterator.return!()).then(
+    undefined,
+    (error) => reportClosing(loop, error),
+  );
+}
+
+function reportClosing(loop: EventLoop, error: unknown): void {
+  if (error instanceof CancelledError) return;
+  loop.callExceptionHandler({
+    message: "An iterator failed to close after each() had been left",
+    exception: error,
+  });
 }
 
 function* eachSync<T>(
