@@ -682,3 +682,24 @@ Deno.test("Between runs nobody has a loop or a task", async () => {
   assertThrows(() => getRunningLoop(), MisuseError, "no loop is running");
   assert(new EventLoop(VIRTUAL).isRunning() === false);
 });
+
+Deno.test("A cancellation in the last step of an operation is thrown at the next wait", async () => {
+  const log: string[] = [];
+  const reason = await run(async () => {
+    const self = currentTask()!;
+    const selfCancelling = new Operation(function* () {
+      yield* sleep(0);
+      self.cancel("too late");
+      return "done";
+    });
+    log.push(await selfCancelling);
+    try {
+      await sleep(0);
+    } catch (error) {
+      return (error as CancelledError).reason;
+    }
+    return "nothing thrown";
+  }, { host: "virtual" }).catch((error) => error);
+  assertEquals(log, ["done"]);
+  assertEquals(reason, "too late");
+});

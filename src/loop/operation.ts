@@ -12,6 +12,7 @@ import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
 import { subscribe } from "./signal_hub.ts";
 import {
+  CANCEL,
   interrupt,
   NOT_INTERRUPTED,
   rescind,
@@ -341,6 +342,10 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     }
     current.task = null;
     if (step.done === true) {
+      // Cancelled in its last step, too late to be thrown: the next wait throws.
+      if (this.interruption === CANCEL) {
+        this.task!["keepCancellation"](this.place, this.interruptReason);
+      }
       if (!this.#abandoned) this.succeed(step.value);
       return;
     }

@@ -629,6 +629,50 @@ export class Task<T> extends Future<T> implements Stepper {
           this.extras.bodyInterruption !== null));
   }
 
+  /**
+   * Puts a cancellation off to the next wait. For operations whose work was done
+   * when it came: they must not throw, as that would say it was not done.
+   *
+   * Call it from the operation that got the error, in its step.
+   *
+   * @param error What the operation got.
+   */
+  postponeCancel(error: CancelledError): void {
+    const place = findPlace(this as Task<unknown>);
+    // In a cancelled scope each wait throws anyway, and none outside of it.
+    if (this.done() || this.levelCancellation(place) === error) return;
+    if (current.stepper === this as unknown) {
+      this.interruption = CANCEL;
+      this.interruptReason = error;
+    } else this.keepCancellation(place, error);
+  }
+
+  /** An async function was told too late: its next wait throws, unless another one has. */
+  private keepCancellation(place: Block | null, reason: unknown): void {
+    if (this.done() || this.hasOtherWaits()) return;
+    if (place !== null) this.pendAt(place, reason);
+    else if (this.promised) {
+      this.interruption = CANCEL;
+      this.interruptReason = reason;
+    }
+  }
+
+  /** Whether async functions of this task wait for more than one thing, so that one tells of a cancellation. */
+  private hasOtherWaits(): boolean {
+    const waits = this.extras?.waits;
+    return waits instanceof Set && waits.size > 1;
+  }
+
+  /**
+   * Tells whether every wait at this place of the task throws, as a scope around
+   * it was cancelled.
+   *
+   * @returns Whether a level cancellation applies here.
+   */
+  isLevelCancelled(): boolean {
+    return this.levelCancellation() !== null;
+  }
+
   // -- Async functions inside of blocks --
 
   private bodyBegan(nested: boolean): void {

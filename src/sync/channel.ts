@@ -1,8 +1,7 @@
 import { CancelledError, ChannelClosedError } from "../errors.ts";
-import { current } from "../loop/current.ts";
+import { currentTask } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import { CANCEL } from "../loop/stepping.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
@@ -342,7 +341,7 @@ export class Channel<T>
     } catch (error) {
       accepted = sender.woken && sender.result();
       if (!accepted || !(error instanceof CancelledError)) throw error;
-      postpone(error);
+      currentTask()?.postponeCancel(error);
     } finally {
       this.#senders.leave(sender);
     }
@@ -369,29 +368,6 @@ function sendError(value: unknown): ChannelClosedError {
     "Cannot send to a channel: it is closed",
     value,
   );
-}
-
-/**
- * Lets a cancellation that came too late for this wait be thrown at the next
- * one, as if it had come during the task's step.
- */
-function postpone(error: CancelledError): void {
-  const { task, stepper } = current;
-  if (task === null || task.done()) return;
-  // In a cancelled scope each wait throws anyway, and none outside of it.
-  if (task["levelCancellation"]() === error) return;
-  const extras = task["extras"];
-  if (stepper !== task && extras !== null) {
-    // If it waits for something else as well, it is told by that.
-    if (extras.waits instanceof Set && extras.waits.size > 1) return;
-    if (!task["promised"]) {
-      // An async function inside of a block.
-      if (extras.bodies > 0) extras.bodyInterruption = { reason: error };
-      return;
-    }
-  }
-  task.interruption = CANCEL;
-  task.interruptReason = error;
 }
 
 class SendOperation<T> extends AttemptOperation<void> {

@@ -1,6 +1,6 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { checkFunction, checkSignal, inspect } from "../loop/checks.ts";
-import { current } from "../loop/current.ts";
+import { currentTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { checkInteger } from "./checks.ts";
@@ -216,7 +216,7 @@ export class Condition {
         if (error instanceof MisuseError) throw error;
         last = { error };
         // So would the cancellation of a scope that is not left yet.
-        if (current.task?.["levelCancellation"]()) {
+        if (currentTask()?.isLevelCancelled()) {
           refuse = (reason) => {
             last = {
               error: reason instanceof CancelledError
