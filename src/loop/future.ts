@@ -65,11 +65,10 @@ export class Future<T>
   private state = PENDING;
   /** The result, the error, or the reason of the cancellation. */
   private value: unknown = undefined;
-  /** What to queue when this future is done: the first, then the others in order. */
-  private waiter: Runnable | null = null;
-  private waiters: Set<Runnable> | null = null;
-  /** What this is, for deadlock reports: "Queue.get()". */
-  private readonly label: string;
+  /** What to queue when this future is done, in order; most often one thing. */
+  private waiters: Runnable | Set<Runnable> | null = null;
+  /** What this is, for deadlock reports: "Queue.get()". The name of a task, or "". */
+  protected label: string;
 
   /**
    * Makes a pending future. {@linkcode EventLoop.createFuture} does the same.
@@ -267,19 +266,19 @@ export class Future<T>
     checkFunction(callback, "remove a done callback", "callback");
     if (this.state !== PENDING) return 0;
     let removed = 0;
-    const isIt = (waiter: Runnable | null) =>
+    const isIt = (waiter: Runnable) =>
       waiter instanceof DoneCallback &&
       waiter.isFor(callback as (...args: never[]) => unknown);
-    if (this.waiters !== null) {
-      for (const waiter of this.waiters) {
+    const { waiters } = this;
+    if (waiters instanceof Set) {
+      for (const waiter of waiters) {
         if (isIt(waiter)) {
-          this.waiters.delete(waiter);
+          waiters.delete(waiter);
           removed++;
         }
       }
-    }
-    if (isIt(this.waiter)) {
-      this.removeWaiter(this.waiter!);
+    } else if (waiters !== null && isIt(waiters)) {
+      this.waiters = null;
       removed++;
     }
     return removed;
@@ -287,25 +286,24 @@ export class Future<T>
 
   /** Queues `waiter` once the future is done, at once if it is. */
   protected addWaiter(waiter: Runnable): void {
+    const { waiters } = this;
     if (this.state !== PENDING) this.loop["schedule"](waiter);
-    else if (this.waiter === null) this.waiter = waiter;
-    else (this.waiters ??= new Set()).add(waiter);
+    else if (waiters === null) this.waiters = waiter;
+    else if (waiters instanceof Set) waiters.add(waiter);
+    else this.waiters = new Set([waiters, waiter]);
   }
 
   /** Forgets a waiter: O(1). */
   private removeWaiter(waiter: Runnable): void {
-    if (this.waiter !== waiter) {
-      this.waiters?.delete(waiter);
-      return;
-    }
-    this.waiter = null;
-    if (this.waiters === null) return;
-    // The first of the rest moves up, so that order stays what it was.
-    for (const next of this.waiters) {
-      this.waiters.delete(next);
-      this.waiter = next;
-      break;
-    }
+    if (this.waiters === waiter) this.waiters = null;
+    else if (this.waiters instanceof Set) this.waiters.delete(waiter);
+  }
+
+  /** Whether somebody waits for the future. */
+  protected hasWaiter(): boolean {
+    return this.waiters instanceof Set
+      ? this.waiters.size > 0
+      : this.waiters !== null;
   }
 
   private fail(error: unknown): void {
@@ -316,13 +314,12 @@ export class Future<T>
   private finish(state: number, value: unknown): void {
     this.state = state;
     this.value = value;
-    const { waiter, waiters, loop } = this;
-    if (waiter === null) return;
-    this.waiter = null;
-    loop["schedule"](waiter);
+    const { waiters, loop } = this;
     if (waiters === null) return;
     this.waiters = null;
-    for (const next of waiters) loop["schedule"](next);
+    if (waiters instanceof Set) {
+      for (const waiter of waiters) loop["schedule"](waiter);
+    } else loop["schedule"](waiters);
   }
 
   private finishCancelled(error: unknown): void {

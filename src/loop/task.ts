@@ -109,7 +109,6 @@ export class Task<T> extends Future<T> implements Stepper {
   private body: TaskBody<T> | null;
   private coroutine: Iterator<Suspension, T, unknown> | null = null;
   private promised = false;
-  private given: string | undefined;
   private parentTask: Task<unknown> | null;
   private requests = 0;
   /** How many `sleep(0)` of async functions of this task are in the ready queue. */
@@ -133,9 +132,8 @@ export class Task<T> extends Future<T> implements Stepper {
    */
   constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
     if (typeof body !== "function") checkBody(body, "create a task");
-    super(loop);
+    super(loop, options.name ?? "");
     this.body = body;
-    this.given = options.name;
     const parent = findTask();
     this.parentTask = parent;
     this.locals = parent === null ? null : parent.locals;
@@ -167,12 +165,12 @@ export class Task<T> extends Future<T> implements Stepper {
 
   /** The task's name: what was given, or `"Task-"` and its id. */
   get name(): string {
-    return this.given ?? `Task-${this.id}`;
+    return this.label === "" ? `Task-${this.id}` : this.label;
   }
 
   set name(name: string) {
     checkString(name, "rename a task", "name");
-    this.given = name;
+    this.label = name;
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */

@@ -39,7 +39,7 @@ export class Waiter<V = undefined> extends Future<boolean>
   /** Whether it has been neither woken nor cancelled, and somebody still waits for it. */
   get pending(): boolean {
     // An abort takes the waiting one away at once, one turn before it leaves.
-    return !this.done() && this["waiter"] !== null;
+    return !this.done() && this.hasWaiter();
   }
 
   override cancel(reason?: unknown): boolean {

@@ -1,0 +1,42 @@
+/**
+ * Three ways to wait for one or several: wait, waitFor and asCompleted.
+ *
+ * wait() tells which tasks are done and cancels nothing. waitFor() sets a limit
+ * and cancels what is not done by then. asCompleted() gives the results in the
+ * order in which they come.
+ */
+
+import {
+  asCompleted,
+  getRunningLoop,
+  run,
+  sleep,
+  TimeoutError,
+  wait,
+  waitFor,
+} from "@rota/rota";
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+
+await run(async () => {
+  const loop = getRunningLoop();
+  const ask = (name: string, ms: number) =>
+    loop.createTask(() => sleep(ms, { value: name }), { name });
+
+  const tasks = [ask("slow", 300), ask("fast", 10)];
+  const first = await wait(tasks, { returnWhen: "first-completed" });
+  for (const task of first.done) console.log(`first: ${task.name}`);
+  assertEquals([first.done.size, first.pending.size], [1, 1]);
+
+  const [slow] = first.pending;
+  assert(slow !== undefined);
+  const error = await waitFor(slow, 10).then(null, (error: unknown) => error);
+  console.log(`${slow.name}: ${error}`);
+  assertInstanceOf(error, TimeoutError);
+  assert(slow.cancelled());
+
+  const order: string[] = [];
+  const racers = [ask("c", 45), ask("a", 5), ask("b", 25)];
+  for (const next of asCompleted(racers)) order.push(await next);
+  console.log(`as completed: ${order.join(", ")}`);
+  assertEquals(order, ["a", "b", "c"]);
+});
