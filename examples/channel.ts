@@ -6,7 +6,7 @@
  */
 
 import { Channel, getRunningLoop, run, sleep } from "@rota/rota";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 
 await run(async () => {
   const loop = getRunningLoop();
@@ -32,7 +32,7 @@ await run(async () => {
   ]);
   pair.close(new Error("the line is dead"));
   assertEquals([await pair.receive(), await pair.receive()], ["a", "b"]);
-  const error = await pair.receive().then(null, (error: unknown) => error);
+  const error = await assertRejects(async () => await pair.receive());
   console.log(String(error));
   assertEquals(String(error), "Error: the line is dead");
 });

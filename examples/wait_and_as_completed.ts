@@ -15,7 +15,7 @@ import {
   wait,
   waitFor,
 } from "@rota/rota";
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 
 await run(async () => {
   const loop = getRunningLoop();
@@ -29,9 +29,9 @@ await run(async () => {
 
   const [slow] = first.pending;
   assert(slow !== undefined);
-  const error = await waitFor(slow, 10).then(null, (error: unknown) => error);
+  const late = waitFor(slow, 10);
+  const error = await assertRejects(async () => await late, TimeoutError);
   console.log(`${slow.name}: ${error}`);
-  assertInstanceOf(error, TimeoutError);
   assert(slow.cancelled());
 
   const order: string[] = [];

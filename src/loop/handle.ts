@@ -24,7 +24,6 @@ export class Handle implements Runnable, Disposable {
   /** Null once withdrawn, so that nothing the callback refers to is kept. */
   private callback: ((...args: never[]) => unknown) | null;
   private args: readonly unknown[];
-  private withdrawn = false;
 
   /**
    * Handles are made by the methods of {@linkcode EventLoop} that return them.
@@ -59,7 +58,6 @@ export class Handle implements Runnable, Disposable {
    * ```
    */
   cancel(): void {
-    this.withdrawn = true;
     this.callback = null;
     this.args = NO_ARGUMENTS;
   }
@@ -70,7 +68,7 @@ export class Handle implements Runnable, Disposable {
    * @returns Whether it was, be it before or after the callback ran.
    */
   cancelled(): boolean {
-    return this.withdrawn;
+    return this.callback === null;
   }
 
   /** The same as {@linkcode cancel}. */
