@@ -1,9 +1,8 @@
 /**
  * Queue, PriorityQueue and LifoQueue: the same but for what comes out next.
  *
- * join() waits until the work on every item is done, as consumers say by
- * taskDone(). After shutdown() what is there can still be taken, and then
- * iterations end.
+ * join() waits until every item is done, as consumers say by taskDone(). After
+ * shutdown() what is there can still be taken, and then iterations end.
  */
 
 import {
