@@ -19,17 +19,25 @@
  *
  * @example Cleaning up
  * ```ts
- * import { CancelledError, run, sleep } from "@rota/rota";
- * import { assertEquals, assertInstanceOf } from "@std/assert";
+ * import { CancelledError, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
  *
  * const log: unknown[] = [];
- * await run(function* (): Generator {
- *   yield;
- * });
- * void sleep; // see `Task.cancel()` for a whole program
- * log.push(new CancelledError("too slow").reason);
- * assertEquals(log, ["too slow"]);
- * assertInstanceOf(new CancelledError(), Error);
+ * await run(function* () {
+ *   const task = getRunningLoop().createTask(function* () {
+ *     try {
+ *       yield* sleep(1_000);
+ *     } catch (error) {
+ *       if (error instanceof CancelledError) log.push(error.reason);
+ *       throw error;
+ *     } finally {
+ *       log.push("cleaned up");
+ *     }
+ *   });
+ *   yield* sleep(10);
+ *   task.cancel("too slow");
+ * }, { host: "virtual" });
+ * assertEquals(log, ["too slow", "cleaned up"]);
  * ```
  */
 export class CancelledError extends Error {

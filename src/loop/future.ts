@@ -352,7 +352,9 @@ export class Future<T>
    * `onFulfilled` or `onRejected` is called in the turn in which a generator
    * coroutine would go on. Inside a task, a call with both counts as a wait of
    * that task: cancelling the task cancels the future. With `onFulfilled` alone
-   * it only listens, and does not count as having looked at an error.
+   * it only listens, and does not count as having looked at an error; an async
+   * function that waits for what this gives then waits for a promise outside the
+   * loop, which the virtual clock stands still for.
    *
    * @param onFulfilled What to call with the result.
    * @param onRejected What to call with the error.

@@ -14,7 +14,8 @@ import type { Coroutine } from "./task.ts";
  * function, the way to make such a wait one of the loop, which can be
  * cancelled, and which the virtual clock stands still for. Cancelling it leaves
  * the promise alone; what becomes of that later is ignored, except that a
- * failure other than an abort is reported to the loop's exception handler. Any
+ * failure other than an abort, or the closing of what was waited on, is reported
+ * to the loop's exception handler. Any
  * number of waits for the same promise add one reaction to it, and leave
  * nothing on it when they end.
  *
@@ -121,8 +122,11 @@ class Reaction<T> {
 
   /** Nobody waits any more, but this reaction has kept the error from being reported as unhandled. */
   #reportLost(error: unknown): void {
+    // Who cancels a wait often closes what was waited on, which fails for that.
     const aborted = error instanceof CancelledError ||
-      (error instanceof DOMException && error.name === "AbortError");
+      (error instanceof DOMException && error.name === "AbortError") ||
+      error instanceof Deno.errors.Interrupted ||
+      error instanceof Deno.errors.BadResource;
     if (aborted) return;
     this.lastLoop?.callExceptionHandler({
       message: "A promise given to until() failed after its waiter had left",
