@@ -70,15 +70,7 @@ export {
   getRunningLoop,
 } from "./src/loop/current.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";
-export {
-  allTasks,
-  type DeadlockPolicy,
-  eagerTaskFactory,
-  EventLoop,
-  type EventLoopOptions,
-  type LoopStats,
-  type TaskFactory,
-} from "./src/loop/event_loop.ts";
+export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
   ExceptionContext,
   ExceptionHandler,
@@ -92,6 +84,12 @@ export {
   scoped,
 } from "./src/loop/generators.ts";
 export { Handle, TimerHandle } from "./src/loop/handle.ts";
+export type {
+  DeadlockPolicy,
+  EventLoopOptions,
+  LoopStats,
+  TaskFactory,
+} from "./src/loop/loop_options.ts";
 export {
   Operation,
   type OperationOptions,
@@ -111,6 +109,7 @@ export {
   type TaskBody,
   type TaskOptions,
 } from "./src/loop/task.ts";
+export { allTasks, eagerTaskFactory } from "./src/loop/task_factories.ts";
 export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
 

@@ -53,10 +53,11 @@ async function measureForeign(
 /** Measures all cases of a suite in this process, and the foreign ones in theirs. */
 export async function measure(
   suite: Suite,
-  rounds: number = ROUNDS,
+  rounds: number = suite.rounds ?? ROUNDS,
 ): Promise<Figure[]> {
   const { name: workload, cases, foreign = [], size } = suite;
   const warmup = suite.warmup ?? WARMUP;
+  suite.prepare?.();
   for (const one of cases) {
     for (let n = 0; n < warmup; n++) {
       await runCase(suite, one, size, new Clock());

@@ -58,6 +58,10 @@ export interface Suite {
   readonly repeat?: number;
   /** Runs before anything counts. Enough for V8 to have optimized all of it. */
   readonly warmup?: number;
+  /** How many figures are taken, of which the best counts; five unless said. */
+  readonly rounds?: number;
+  /** Called once in a process that measures, before anything runs. */
+  readonly prepare?: () => void;
   /** Iterations of `deno bench`, where its own choice would take too long. */
   readonly iterations?: number;
   readonly cases: readonly Case[];
@@ -81,7 +85,8 @@ export async function runCase(
 
 /** Gives the cases of a suite to `deno bench`, as one group. Does nothing elsewhere. */
 export function register(suite: Suite): void {
-  const { title, things, size, cases, iterations } = suite;
+  const { title, things, size, cases, iterations, prepare } = suite;
+  let prepared = false;
   cases.forEach((one, index) => {
     Deno.bench({
       group: `${title}, ${size.toLocaleString("en")} ${things}`,
@@ -89,7 +94,11 @@ export function register(suite: Suite): void {
       baseline: index === 0,
       ...(iterations !== undefined && { n: iterations, warmup: 1 }),
       // Must be an async function: `deno bench` waits for no other.
-      fn: async (context) => await runCase(suite, one, size, context),
+      fn: async (context) => {
+        if (!prepared) prepare?.();
+        prepared = true;
+        await runCase(suite, one, size, context);
+      },
     });
   });
 }

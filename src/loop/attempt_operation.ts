@@ -1,3 +1,4 @@
+import { checkWaitOptions } from "./checks.ts";
 import { findTask } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import {
@@ -46,13 +47,12 @@ export abstract class AttemptOperation<T> extends Operation<T> {
    *
    * @param named An object that has the name and nothing else, shared by all of a kind.
    * @param options What the caller gave.
+   * @throws {TypeError} If `options` is not an object or `signal` not an `AbortSignal`.
    */
   constructor(named: OperationOptions, options: WaitOptions | undefined) {
     super(
       undefined,
-      options?.signal === undefined
-        ? named
-        : { ...named, signal: options.signal },
+      options === undefined ? named : withSignal(named, options),
     );
   }
 
@@ -117,6 +117,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
 
   // The iterator, for `yield*` only.
 
+  /** Goes on with the wait, as the iterator of a `yield*` expression. */
   private next(): IteratorResult<Suspension, T> {
     if (this.waiting === null) {
       const result = this.attempt();
@@ -126,14 +127,26 @@ export abstract class AttemptOperation<T> extends Operation<T> {
     return this.waiting.next();
   }
 
+  /** Throws an error into the wait. */
   private throw(error: unknown): IteratorResult<Suspension, T> {
     if (this.waiting === null) throw error;
     return this.waiting.throw(error);
   }
 
+  /** Ends the wait with a value. */
   private return(value: T): IteratorResult<Suspension, T> {
     return this.waiting === null
       ? { done: true, value }
       : this.waiting.return(value);
   }
+}
+
+/** The options of the operation: those of its kind, with the signal of the caller. */
+function withSignal(
+  named: OperationOptions,
+  options: WaitOptions,
+): OperationOptions {
+  const what = `wait for ${named?.name ?? "an operation"}`;
+  const signal = checkWaitOptions(options, what);
+  return signal === undefined ? named : { ...named, signal };
 }

@@ -1,5 +1,6 @@
 import type { CancelledError } from "../errors.ts";
 import { runBody } from "./body.ts";
+import { checkFunction, checkOneOf } from "./checks.ts";
 import type { Suspension } from "./future.ts";
 import type { Stepper } from "./stepping.ts";
 import type { Coroutine, Task } from "./task.ts";
@@ -80,6 +81,8 @@ export class Block {
   /**
    * Whether level cancellations of blocks around this one are kept out. They
    * apply again once it is closed, or this is set to false.
+   *
+   * @throws {TypeError} If it is set to something else than a boolean.
    */
   get shielded(): boolean {
     return this.shield;
@@ -87,6 +90,7 @@ export class Block {
 
   set shielded(shielded: boolean) {
     if (shielded === this.shield) return;
+    checkOneOf(shielded, [true, false], "shield a block", "shielded");
     this.shield = shielded;
     if (!shielded) this.task["levelChanged"](this);
   }
@@ -106,12 +110,14 @@ export class Block {
   /**
    * Cancels the task for the sake of this block, in the way chosen when it was
    * opened. With `"once"`, whoever calls it calls {@linkcode uncancel} when the
-   * cancellation has reached the end of the block.
+   * cancellation has reached the end of the block. Once that is closed, nothing
+   * happens.
    *
    * @param reason What to say about the cause.
-   * @returns Whether the task had not ended.
+   * @returns Whether neither the block nor the task had ended.
    */
   cancel(reason?: unknown): boolean {
+    if (this.closed) return false;
     if (this.cancels === "level") return this.task["cancelLevel"](this, reason);
     return this.task["cancelFrom"](this, reason);
   }
@@ -159,11 +165,13 @@ export class Block {
    * @param body A generator function, an async function or a plain one.
    * @param argument What to call it with.
    * @returns What to `yield*` for the result. Do it at once.
+   * @throws {TypeError} If `body` is not a function.
    */
   run<A, T>(
     body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
     argument: A,
   ): Iterable<Suspension, T, unknown> {
+    if (typeof body !== "function") checkFunction(body, "run a block", "body");
     return runBody(this.task, body, argument, this);
   }
 

@@ -89,6 +89,18 @@ export function checkSignal(value: unknown, what: string): void {
   }
 }
 
+/** The signal among the options of a wait. Throws unless both are what they must be, or missing. */
+export function checkWaitOptions(
+  options: { readonly signal?: AbortSignal | undefined } | undefined,
+  what: string,
+): AbortSignal | undefined {
+  if (options === undefined) return undefined;
+  checkOptions(options, what);
+  const { signal } = options;
+  checkSignal(signal, what);
+  return signal;
+}
+
 /** A short text that shows what a wrong argument was. */
 export function inspect(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);

@@ -1,16 +1,14 @@
-import {
-  type BlockedTask,
-  CancelledError,
-  DeadlockError,
-  LoopClosedError,
-  MisuseError,
-} from "../errors.ts";
+/**
+ * The event loop itself: its turn, its run, how it waits, and what the rest of
+ * the library asks of it. What happens at most once per look is done by parts
+ * with a file of their own.
+ *
+ * @module
+ */
+import { LoopClosedError, MisuseError } from "../errors.ts";
 import { captureContext } from "../host/async_context.ts";
-import { monotonicMs } from "../host/clock.ts";
-import { readEnvironment } from "../host/environment.ts";
 import type { Host, HostClient } from "../host/host.ts";
-import { createHost, type HostChoice } from "../host/select.ts";
-import { detached, macrotask, microtask } from "../host/ticks.ts";
+import { detached, microtask } from "../host/ticks.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
 import {
@@ -18,25 +16,40 @@ import {
   checkNotNegative,
   checkNumber,
   checkOneOf,
-  checkOptions,
-  checkSignal,
   checkString,
-  inspect,
 } from "./checks.ts";
 import { current, findTask, runningLoops } from "./current.ts";
+import { DEADLOCK_MS, DeadlockWatch } from "./deadlock.ts";
 import {
   type Descriptor,
   DescriptorHandle,
   Descriptors,
 } from "./descriptors.ts";
 import {
+  checkContext,
   type ExceptionContext,
   type ExceptionHandler,
   reportToConsole,
 } from "./exception_handler.ts";
-import { type FailureRecord, watchFailure } from "./failures.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable, type Timer, TimerHandle } from "./handle.ts";
+import { Instrumentation } from "./instrumentation.ts";
+import {
+  GATE_MS,
+  HANDLES_PER_LOOK_MAX,
+  IoGate,
+  TURNS_PER_LOOK,
+} from "./io_gate.ts";
+import { Leftovers } from "./leftovers.ts";
+import {
+  checkTaskOptions,
+  type EventLoopOptions,
+  type LoopStats,
+  NO_OPTIONS,
+  settleOptions,
+  type TaskFactory,
+} from "./loop_options.ts";
+import { Precision } from "./precision.ts";
 import type { Wait } from "./promise_wait.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
 import {
@@ -46,114 +59,9 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "./task.ts";
-import { debugChanged, type UnstartedRecord } from "./unstarted.ts";
+import { TaskList } from "./task_list.ts";
+import { debugChanged } from "./unstarted.ts";
 
-/** What to do when every task waits and nothing is there to wake one. */
-export type DeadlockPolicy = "ignore" | "report" | "error";
-
-/** How to make an {@linkcode EventLoop}. */
-export interface EventLoopOptions {
-  /**
-   * How to wait: `"native"` (epoll or poll(2), needs `--allow-ffi`), `"poll"`
-   * (poll(2)), `"portable"` (no permission, no descriptors), `"virtual"` (time
-   * jumps to the next deadline; for tests), `"auto"` (native where FFI is
-   * granted already, else portable; never asks), or a host of your own.
-   *
-   * @default {"auto"}
-   */
-  readonly host?: HostChoice | Host | undefined;
-  /**
-   * Whether to watch for mistakes: see {@linkcode EventLoop.debug}.
-   *
-   * @default {whether ROTA_DEBUG is 1 in an environment that may be read}
-   */
-  readonly debug?: boolean | undefined;
-  /**
-   * From which duration on debug mode reports a callback as slow.
-   *
-   * @default {100}
-   */
-  readonly slowCallbackMs?: number | undefined;
-  /**
-   * `"precise"` learns how late wake-ups are and spends the last microseconds
-   * before a deadline polling: median lateness about 1 us, at the price of some
-   * CPU before each deadline. `"thrifty"` spends nothing.
-   *
-   * @default {"thrifty"}
-   */
-  readonly timerPrecision?: "thrifty" | "precise" | undefined;
-  /**
-   * `"empty"` runs callbacks and tasks in the empty AsyncLocalStorage context;
-   * `"inherit"` in that of whoever scheduled them, for about a microsecond each.
-   *
-   * @default {"empty"}
-   */
-  readonly asyncContext?: "empty" | "inherit" | undefined;
-  /**
-   * What becomes of a run whose tasks all wait with nothing there to wake one.
-   * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
-   * exception handler, once, after a second; `"ignore"` waits.
-   *
-   * @default {"error" on the virtual host, else "report" in debug mode, else "ignore"}
-   */
-  readonly deadlock?: DeadlockPolicy | undefined;
-  /**
-   * Whether the virtual clock stands still while something outside the loop may
-   * wake a task: `until`, or an async function that waits for a foreign promise.
-   *
-   * @default {"wait"}
-   */
-  readonly outsideWaits?: "wait" | "ignore" | undefined;
-  /**
-   * How long after a cancellation the exception handler is told of an async
-   * function that has not reacted, as it waits for a foreign promise.
-   *
-   * @default {1_000}
-   */
-  readonly cancelWarnMs?: number | undefined;
-}
-
-/** What {@linkcode EventLoop.stats} tells. */
-export interface LoopStats {
-  /** The name of the host: `"epoll"`, `"poll"`, `"portable"`, `"virtual"`. */
-  readonly host: string;
-  /** Turns so far. */
-  readonly turns: number;
-  /** Callbacks and tasks that run in the next turn. */
-  readonly ready: number;
-  /** Timers that are pending. */
-  readonly timers: number;
-  /** Descriptors that are watched. */
-  readonly descriptors: number;
-  /** Signals that have a handler. */
-  readonly signals: number;
-  /** Tasks that have not ended. */
-  readonly tasks: number;
-  /** Waits for foreign promises by `until`. */
-  readonly outsideWaits: number;
-}
-
-/** A factory for tasks: see {@linkcode EventLoop.setTaskFactory}. */
-export type TaskFactory = <T>(
-  loop: EventLoop,
-  body: TaskBody<T>,
-  options: TaskOptions,
-) => Task<T>;
-
-/** Turns between two looks at the clock while there is always something ready. */
-const TURNS_PER_LOOK = 16;
-/** Bounds of the number of handles between two looks, which aims at {@linkcode LOOK_MS}. */
-const HANDLES_PER_LOOK_MAX = 256;
-const LOOK_MS = 0.05;
-/** How long the loop may keep the thread before it lets the runtime's own I/O through. */
-const GATE_MS = 1;
-/**
- * Passes of the runtime's event loop that make up the gate. Its sockets are
- * polled every 61 passes (tokio's event interval), so fewer may miss them.
- */
-const GATE_PASSES = 64;
-/** On a virtual host the gate opens by count, so that runs can be repeated. */
-const GATE_HANDLES_VIRTUAL = 4_096;
 /** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
 const HOPS_AFTER_RESUMPTION = 4;
 /**
@@ -166,47 +74,8 @@ const HOPS_AFTER_RESUMPTION = 4;
 const STARTS_AT_ONCE_MAX = 128;
 /** On a virtual host a checkpoint yields by count. */
 const CHECKPOINTS_VIRTUAL = 128;
-/** How long all tasks must have been parked before a deadlock is reported on a host with a real clock. */
-const DEADLOCK_MS = 1_000;
-/** Bounds of what a precise loop gets up ahead of a deadline. */
-const AHEAD_MS_MIN = 0.05;
-const AHEAD_MS_MAX = 2.5;
-const AHEAD_MS_FIRST = 0.25;
-/** The last stretch before a deadline is waited for without giving up the thread. */
-const SPIN_MS = 0.02;
-
 /** Stands in for -Infinity, which the timer queue does not take. */
 const EARLIEST_MS = -Number.MAX_VALUE;
-
-/** The options of most tasks. */
-const NO_OPTIONS: TaskOptions = Object.freeze({});
-
-function checkTaskOptions(options: TaskOptions): void {
-  const what = "create a task";
-  checkOptions(options, what);
-  const { name, signal, eager } = options;
-  if (name !== undefined) checkString(name, what, "name");
-  if (signal !== undefined) checkSignal(signal, what);
-  if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
-}
-
-function checkContext(context: ExceptionContext): void {
-  if (typeof context?.message !== "string") {
-    throw new TypeError(
-      `Cannot call the exception handler as context must be an object with a message: received ${
-        inspect(context)
-      }`,
-    );
-  }
-}
-
-function checkLoop(loop: EventLoop, what: string): void {
-  if (!(loop instanceof EventLoop)) {
-    throw new TypeError(
-      `Cannot ${what} as loop must be an EventLoop: received ${inspect(loop)}`,
-    );
-  }
-}
 
 /** How tasks run that do nothing of their own about it. */
 const TASK_RUN = Task.prototype.run;
@@ -252,6 +121,13 @@ export class EventLoop implements AsyncDisposable {
   private readonly timers: TimerQueue<Timer> = new TimerQueue();
   private readonly descriptors: Descriptors;
   private readonly signals: SignalHandlers = new SignalHandlers();
+  private readonly tasks: TaskList = new TaskList();
+  private readonly gate: IoGate;
+  /** Null on a thrifty loop. */
+  private readonly precision: Precision | null;
+  private readonly deadlock: DeadlockWatch;
+  private readonly leftovers: Leftovers = new Leftovers(this);
+  private readonly instrumentation: Instrumentation = new Instrumentation(this);
 
   /** Whether a subclass wants to see all scheduling. */
   private readonly overridden: boolean;
@@ -259,9 +135,7 @@ export class EventLoop implements AsyncDisposable {
   /** Whether new objects need more than their fields: a creation stack, or a context. */
   private instrumented: boolean;
   private debugging: boolean;
-  private readonly deadlock: DeadlockPolicy | undefined;
   private readonly ignoresOutside: boolean;
-  private readonly precise: boolean;
   private readonly cancelWarnMs: number;
   private slowMs: number;
   private handler: ExceptionHandler | null = null;
@@ -283,9 +157,7 @@ export class EventLoop implements AsyncDisposable {
   private parkingAnew = false;
   private parkedUntilMs = Infinity;
   private parkedHolding = false;
-  private aheadMs = AHEAD_MS_FIRST;
   private deadlockAtMs = Infinity;
-  private deadlockReported = false;
 
   // The turn.
   private turns = 0;
@@ -293,26 +165,18 @@ export class EventLoop implements AsyncDisposable {
   private batch = 0;
   private turnsToLook = 0;
   private handlesToLook = 0;
-  private handlesPerLook = 64;
-  private lookedAtMs = 0;
   private hops = 0;
   /** Whether this turn has resumed a promise reaction. */
   private promiseResumed = false;
   /** Operations that async functions have started since the last turn. */
   private startedAtOnce = 0;
   private checkpoints = 0;
-  /** The same, since the loop was last parked. */
+  /** Whether a promise reaction was resumed since the loop was last parked. */
   private promisesTouched = false;
-  /** When the runtime's own I/O last had its turn. */
-  private yieldedAtMs = 0;
   private turnsSinceYield = 0;
   private handlesSinceYield = 0;
-  private wokenAtMs = 0;
 
   // Tasks.
-  private firstTask: Task<unknown> | null = null;
-  private lastTask: Task<unknown> | null = null;
-  private taskCount = 0;
   /** Timers that do not keep the process alive. */
   private unheldTimers = 0;
   private asyncTasks = 0;
@@ -320,14 +184,8 @@ export class EventLoop implements AsyncDisposable {
   private asyncOutside = 0;
   /** Waits for foreign promises by `until`. */
   private outside = 0;
-  private readonly strays: Set<Wait<unknown, unknown, unknown>> = new Set();
-  private readonly unstarted: Set<UnstartedRecord> = new Set();
-  private readonly failures: Set<FailureRecord> = new Set();
-  /** Futures that failed in this turn and the one before; most are looked at by then. */
-  private freshFailures: Future<unknown>[] = [];
-  private agingFailures: Future<unknown>[] = [];
+  /** Whether a future failed in this turn or the one before. */
   private anyFailures = false;
-  private creationStacks: WeakMap<WeakKey, string> | null = null;
 
   /**
    * Makes a loop. It opens nothing before it first waits.
@@ -339,58 +197,21 @@ export class EventLoop implements AsyncDisposable {
    * and FFI is not granted.
    */
   constructor(options: EventLoopOptions = {}) {
-    const what = "create an event loop";
-    checkOptions(options, what);
-    const {
-      host = "auto",
-      debug = readEnvironment("ROTA_DEBUG") === "1",
-      slowCallbackMs = 100,
-      timerPrecision = "thrifty",
-      asyncContext = "empty",
-      deadlock,
-      outsideWaits = "wait",
-      cancelWarnMs = 1_000,
-    } = options;
-    checkOneOf(debug, [true, false], what, "debug");
-    checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
-    checkOneOf(asyncContext, ["empty", "inherit"], what, "asyncContext");
-    checkOneOf(
-      deadlock,
-      [undefined, "ignore", "report", "error"],
-      what,
-      "deadlock",
-    );
-    checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
-    checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
-    checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
-    if (typeof host !== "object" || host === null) {
-      checkOneOf(
-        host,
-        ["auto", "native", "poll", "portable", "virtual"],
-        what,
-        "host",
-      );
-    }
-    if (typeof host === "object" && typeof host.open !== "function") {
-      throw new TypeError(
-        `Cannot ${what} as host must keep the contract of Host: received ${
-          inspect(host)
-        } without open()`,
-      );
-    }
-    this.host = typeof host === "string" ? createHost(host) : host;
+    const settled = settleOptions(options);
+    this.host = settled.host;
     this.virtual = this.host.virtual;
     this.overridden = this.callSoon !== EventLoop.prototype.callSoon ||
       this.callAt !== EventLoop.prototype.callAt;
-    this.inheritsContext = asyncContext === "inherit";
-    this.debugging = debug;
-    this.instrumented = debug || this.inheritsContext;
-    this.deadlock = deadlock;
-    this.ignoresOutside = outsideWaits === "ignore";
-    this.precise = timerPrecision === "precise";
-    this.slowMs = slowCallbackMs;
-    this.cancelWarnMs = cancelWarnMs;
-    if (debug) debugChanged(true);
+    this.inheritsContext = settled.inheritsContext;
+    this.debugging = settled.debug;
+    this.instrumented = settled.debug || this.inheritsContext;
+    this.ignoresOutside = settled.ignoresOutside;
+    this.slowMs = settled.slowCallbackMs;
+    this.cancelWarnMs = settled.cancelWarnMs;
+    this.gate = new IoGate(this.host);
+    this.precision = settled.precise ? new Precision(this.host) : null;
+    this.deadlock = new DeadlockWatch(this, settled.deadlock);
+    if (settled.debug) debugChanged(true);
     this.descriptors = new Descriptors(this.host, this.queue);
     this.host.open(this.client);
   }
@@ -491,6 +312,7 @@ export class EventLoop implements AsyncDisposable {
     return timer;
   }
 
+  /** Puts a timer into the queue; a loop that waits takes it into account. */
   private startTimer(timer: Timer): void {
     if (this.closed) this.refuseClosed("schedule a callback");
     const { whenMs } = timer;
@@ -535,12 +357,14 @@ export class EventLoop implements AsyncDisposable {
     this.ready.push(runnable);
   };
 
+  /** Takes a timer out of the queue, if it is still in there. */
   private dropTimer(timer: Timer): void {
     if (!this.timers.remove(timer)) return;
     if (!timer.holdsProcess()) this.unheldTimers--;
     if (this.parked) this.parkAgainIfChanged();
   }
 
+  /** Gives a timer another deadline, be it pending or not. */
   private moveTimer(timer: TimerHandle, whenMs: number): void {
     if (this.closed) this.refuseClosed("reschedule a timer");
     if (this.timers.remove(timer) && !timer.holdsProcess()) {
@@ -552,6 +376,7 @@ export class EventLoop implements AsyncDisposable {
     if (this.parked) this.parkAgainIfChanged();
   }
 
+  /** A pending timer began or ceased to keep the process alive. */
   private timerHoldChanged(holds: boolean): void {
     this.unheldTimers += holds ? -1 : 1;
     if (this.parked) this.parkAgainIfChanged();
@@ -624,32 +449,19 @@ export class EventLoop implements AsyncDisposable {
     return this.factory;
   }
 
+  /** Keeps a task until it has ended. */
   private adoptTask(task: Task<unknown>): void {
-    task["previousTask"] = this.lastTask;
-    if (this.lastTask === null) this.firstTask = task;
-    else this.lastTask["nextTask"] = task;
-    this.lastTask = task;
-    this.taskCount++;
+    this.tasks.add(task);
   }
 
+  /** Lets go of a task that has ended. */
   private releaseTask(task: Task<unknown>): void {
-    const next = task["nextTask"];
-    const previous = task["previousTask"];
-    if (previous === null) this.firstTask = next;
-    else previous["nextTask"] = next;
-    if (next === null) this.lastTask = previous;
-    else next["previousTask"] = previous;
-    task["nextTask"] = task["previousTask"] = null;
-    this.taskCount--;
+    this.tasks.remove(task);
   }
 
   /** The tasks that have not ended, in the order of their creation. */
   private unfinishedTasks(): Task<unknown>[] {
-    const tasks: Task<unknown>[] = [];
-    for (let task = this.firstTask; task !== null; task = task["nextTask"]) {
-      tasks.push(task);
-    }
-    return tasks;
+    return this.tasks.toArray();
   }
 
   // -- Running --
@@ -716,6 +528,7 @@ export class EventLoop implements AsyncDisposable {
     return result;
   }
 
+  /** Throws if the loop is closed or running already. */
   private checkMayRun(): void {
     if (this.closed) this.refuseClosed("run the event loop");
     if (this.running) {
@@ -723,6 +536,7 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
+  /** Runs turns until the loop is stopped. */
   private drive(mode: "forever" | "until-complete"): Promise<void> {
     try {
       this.checkMayRun();
@@ -733,7 +547,7 @@ export class EventLoop implements AsyncDisposable {
     this.running = true;
     this.forever = mode === "forever";
     this.failure = null;
-    this.deadlockReported = false;
+    this.deadlock.reset();
     runningLoops.add(this);
     this.finished = () => {
       if (this.failure === null) resolve();
@@ -742,7 +556,7 @@ export class EventLoop implements AsyncDisposable {
     this.updateKeepAlive();
     // Turns belong to nobody's async context, least of all to that of the caller.
     detached(() => {
-      this.yieldedAtMs = this.wokenAtMs = this.lookedAtMs = this.host.now();
+      this.gate.noteYield();
       this.turnsToLook = 0;
       this.turn();
     });
@@ -799,49 +613,14 @@ export class EventLoop implements AsyncDisposable {
       this.descriptors.clear();
       this.ready.clear();
       this.timers.clear();
-      this.destroyTasks();
+      this.leftovers.destroyTasks();
       this.closed = true;
-      this.closeWaits();
-      this.reportLeftovers();
+      this.ready.clear();
+      this.leftovers.closeStrays();
+      this.leftovers.reportAll();
       if (this.debugging) debugChanged(false);
     }
     await this.host.close();
-  }
-
-  /** Tasks cannot run on without their loop; those who wait for them outside are told. */
-  private destroyTasks(): void {
-    for (const task of this.unfinishedTasks()) {
-      this.callExceptionHandler({
-        message: `Task "${task.name}" was destroyed while it waited for ${
-          task["describeWait"]()
-        }: its event loop was closed`,
-        task,
-        name: task.name,
-        ...this.creationOf(task),
-      });
-      task["destroy"](new CancelledError("the event loop was closed"));
-    }
-  }
-
-  /** No turn will come for those who wait outside of tasks: they are told directly. */
-  private closeWaits(): void {
-    this.ready.clear();
-    for (const wait of [...this.strays]) {
-      wait.close(
-        new LoopClosedError(
-          `Cannot wait for ${wait.describe()}: its loop is closed`,
-        ),
-      );
-    }
-  }
-
-  private reportLeftovers(): void {
-    this.ageFailures();
-    this.ageFailures();
-    for (const record of this.failures) this.reportFailure(record);
-    this.failures.clear();
-    for (const record of this.unstarted) this.reportUnstarted(record);
-    this.unstarted.clear();
   }
 
   /**
@@ -853,6 +632,7 @@ export class EventLoop implements AsyncDisposable {
     return this.close();
   }
 
+  /** Throws the error for what a closed loop does not do. */
   private refuseClosed(what: string): never {
     throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
   }
@@ -866,6 +646,7 @@ export class EventLoop implements AsyncDisposable {
     } else this.turn();
   };
 
+  /** Runs a turn, or waits if there is nothing to run. */
   private turn(): void {
     if (
       --this.turnsToLook <= 0 || this.handlesToLook <= 0 ||
@@ -890,14 +671,16 @@ export class EventLoop implements AsyncDisposable {
     this.turnsToLook = TURNS_PER_LOOK;
     if (this.ready.length > 0 || this.stopping) return true;
     if (nowMs >= this.deadlockAtMs) {
-      this.deadlocked();
+      this.deadlockAtMs = Infinity;
+      this.deadlock.expired();
       if (this.ready.length > 0 || this.stopping) return true;
     }
-    if (this.precise && this.spin(nowMs)) return false;
+    if (this.precision !== null && this.spin(nowMs)) return false;
     this.park();
     return false;
   }
 
+  /** Step 3: queues the timers whose deadline has come. */
   private queueDueTimers(nowMs: number): void {
     const timers = this.timers;
     if (timers.size === 0) return;
@@ -935,6 +718,7 @@ export class EventLoop implements AsyncDisposable {
     this.endTurn();
   };
 
+  /** Runs so many handles from the head of the queue. */
   private runHandles(count: number): void {
     this.handlesSinceYield += count;
     if (this.debugging) {
@@ -971,6 +755,7 @@ export class EventLoop implements AsyncDisposable {
     microtask(this.hop);
   }
 
+  /** Ends the run. */
   private leave(): void {
     this.stopping = false;
     this.running = false;
@@ -982,6 +767,7 @@ export class EventLoop implements AsyncDisposable {
     finished();
   }
 
+  /** Reports what a callback or step has thrown. */
   private runnableFailed(runnable: Runnable, error: unknown): void {
     current.task = null;
     const handle = runnable instanceof Handle ? runnable : undefined;
@@ -997,41 +783,28 @@ export class EventLoop implements AsyncDisposable {
 
   // -- Letting the runtime's own I/O through --
 
-  /** Whether the loop has had the thread for long enough; also measures how long handles take. */
+  /** Whether the gate has to open; also sets how much runs until the next look. */
   private gateIsDue(nowMs: number): boolean {
-    if (this.virtual) {
-      return this.handlesSinceYield >= GATE_HANDLES_VIRTUAL;
-    }
-    const tookMs = nowMs - this.lookedAtMs;
-    this.lookedAtMs = nowMs;
-    if (tookMs > 2 * LOOK_MS) {
-      this.handlesPerLook = Math.max(1, this.handlesPerLook >> 2);
-    } else if (tookMs < LOOK_MS && this.handlesPerLook < HANDLES_PER_LOOK_MAX) {
-      this.handlesPerLook *= 2;
-    }
-    this.handlesToLook = this.handlesPerLook;
-    if (nowMs - this.yieldedAtMs < GATE_MS) return false;
-    // A loop that was woken from outside has worked only since then. But if
-    // that happens turn after turn, it may all be in one chain of microtasks.
-    return nowMs - this.wokenAtMs >= GATE_MS ||
-      this.turnsSinceYield >= TURNS_PER_LOOK;
+    const due = this.gate.isDue(
+      nowMs,
+      this.turnsSinceYield,
+      this.handlesSinceYield,
+    );
+    this.handlesToLook = this.gate.handlesPerLook;
+    return due;
   }
 
+  /** Lets the runtime's own I/O through, and goes on after that. */
   private openGate(then: () => void): void {
-    let passes = GATE_PASSES;
-    const pass = () => {
-      if (--passes > 0) macrotask(pass);
-      else {
-        this.yielded();
-        then();
-      }
-    };
-    macrotask(pass);
+    this.gate.open(() => {
+      this.yielded();
+      then();
+    });
   }
 
   /** The runtime has had the thread. */
   private yielded(): void {
-    this.yieldedAtMs = this.wokenAtMs = this.lookedAtMs = this.host.now();
+    this.gate.noteYield();
     this.turnsSinceYield = 0;
     this.handlesSinceYield = 0;
     this.hops = 0;
@@ -1039,6 +812,7 @@ export class EventLoop implements AsyncDisposable {
 
   // -- Waiting --
 
+  /** Has the host wait for what the loop waits for. */
   private park(): void {
     // It may be a long wait. Whoever was to look at an error has done so.
     if (this.anyFailures) {
@@ -1047,7 +821,7 @@ export class EventLoop implements AsyncDisposable {
     }
     let untilMs = this.timers.peekMs();
     let hold = this.timers.size > this.unheldTimers;
-    if (untilMs === Infinity && this.watchesForDeadlock()) {
+    if (untilMs === Infinity && this.deadlock.isNeeded()) {
       if (this.deadlockAtMs === Infinity) {
         this.deadlockAtMs = this.host.now() + DEADLOCK_MS;
       }
@@ -1058,10 +832,14 @@ export class EventLoop implements AsyncDisposable {
     this.parkedUntilMs = untilMs;
     this.parkedHolding = hold;
     this.parking = true;
-    this.host.park(this.precise ? untilMs - this.aheadMs : untilMs, hold);
+    this.host.park(
+      this.precision === null ? untilMs : untilMs - this.precision.aheadMs,
+      hold,
+    );
     this.parking = false;
   }
 
+  /** Has the host wait anew if the timers now ask for something else. */
   private parkAgainIfChanged(): void {
     const untilMs = this.timers.peekMs();
     const hold = untilMs !== Infinity && this.timers.size > this.unheldTimers;
@@ -1090,7 +868,7 @@ export class EventLoop implements AsyncDisposable {
     this.parked = false;
     this.deadlockAtMs = Infinity;
     this.host.unpark();
-    if (!this.virtual) this.wokenAtMs = this.lookedAtMs = this.host.now();
+    if (!this.virtual) this.gate.noteWakeUp();
     detached(this.hop);
   }
 
@@ -1099,7 +877,7 @@ export class EventLoop implements AsyncDisposable {
       loop.woken();
     },
     starved(): void {
-      loop.starved();
+      loop.deadlock.starved();
     },
     hasOutsideWaits(): boolean {
       return !loop.ignoresOutside &&
@@ -1107,10 +885,11 @@ export class EventLoop implements AsyncDisposable {
     },
     hasPromiseWork(): boolean {
       return loop.promisesTouched || loop.asyncTasks > 0 || loop.outside > 0 ||
-        loop.strays.size > 0;
+        loop.leftovers.strays.size > 0;
     },
   }))(this);
 
+  /** The host has ended its wait. */
   private woken(): void {
     if (!this.parked) return;
     this.parked = false;
@@ -1119,94 +898,30 @@ export class EventLoop implements AsyncDisposable {
       microtask(this.hop);
       return;
     }
-    const askedMs = this.parkedUntilMs - this.aheadMs;
+    const { precision } = this;
+    const askedMs = precision === null
+      ? Infinity
+      : this.parkedUntilMs - precision.aheadMs;
     this.yielded();
-    if (this.precise && this.yieldedAtMs >= askedMs) {
-      this.learnLateness(this.yieldedAtMs - askedMs);
-    }
+    const lateMs = this.gate.yieldedAtMs - askedMs;
+    if (precision !== null && lateMs >= 0) precision.learn(lateMs);
     this.turn();
   }
 
-  /** Gets up further ahead after a late wake-up, and a little less far after each early one. */
-  private learnLateness(lateMs: number): void {
-    const wantedMs = lateMs * 1.25;
-    const step = wantedMs > this.aheadMs ? 0.5 : 0.05;
-    const aheadMs = this.aheadMs + (wantedMs - this.aheadMs) * step;
-    this.aheadMs = Math.min(Math.max(aheadMs, AHEAD_MS_MIN), AHEAD_MS_MAX);
-  }
-
-  /** Spends what is left until a deadline that is close; true if it takes further passes. */
+  /** Spends what is left until a deadline that is close; true if that takes over from the turn. */
   private spin(nowMs: number): boolean {
-    const dueMs = this.timers.peekMs();
-    const leftMs = dueMs - nowMs;
-    if (!(leftMs <= this.aheadMs)) return false;
-    if (leftMs <= SPIN_MS) {
-      while (this.host.now() < dueMs);
-      microtask(this.hop);
-    } else {
-      macrotask(() => {
-        this.yielded();
-        this.turn();
-      });
-    }
-    return true;
-  }
-
-  // -- Deadlock --
-
-  private deadlockPolicy(): DeadlockPolicy {
-    if (this.deadlock !== undefined) return this.deadlock;
-    if (this.virtual) return "error";
-    return this.debugging ? "report" : "ignore";
-  }
-
-  private watchesForDeadlock(): boolean {
-    return !this.virtual && !this.deadlockReported && this.taskCount > 0 &&
-      this.asyncOutside === 0 && this.outside === 0 &&
-      this.descriptors.size === 0 &&
-      this.signals.size === 0 && this.deadlockPolicy() !== "ignore";
-  }
-
-  private deadlocked(): void {
-    this.deadlockAtMs = Infinity;
-    if (this.ready.length > 0 || !this.watchesForDeadlock()) return;
-    this.deadlockReported = true;
-    const error = this.deadlockError();
-    if (this.deadlockPolicy() === "error") this.failRun(error);
-    else {this.callExceptionHandler({
-        message: error.message,
-        exception: error,
-      });}
-  }
-
-  private starved(): void {
-    if (this.forever || this.taskCount === 0) return;
-    const policy = this.deadlockPolicy();
-    if (policy === "ignore") return;
-    const error = this.deadlockError();
-    if (policy === "error") this.failRun(error);
-    else if (!this.deadlockReported) {
-      this.deadlockReported = true;
-      this.callExceptionHandler({ message: error.message, exception: error });
-    }
-  }
-
-  private deadlockError(): DeadlockError {
-    const tasks: BlockedTask[] = this.unfinishedTasks().map((task) => ({
-      name: task.name,
-      waitsFor: task["describeWait"](),
-      ...this.creationOf(task),
-    }));
-    const list = tasks.map(({ name, waitsFor }) =>
-      `\n  task "${name}" waits for ${waitsFor}`
-    );
-    return new DeadlockError(
-      `Every task waits, and nothing is left that could wake one:${
-        list.join("")
-      }`,
-      tasks,
+    return this.precision!.spin(
+      this.timers.peekMs(),
+      nowMs,
+      this.hop,
+      this.passed,
     );
   }
+
+  private readonly passed = (): void => {
+    this.yielded();
+    this.turn();
+  };
 
   /** Ends the run with an error. */
   private failRun(error: Error): void {
@@ -1219,6 +934,7 @@ export class EventLoop implements AsyncDisposable {
 
   // -- What waits outside --
 
+  /** Tells the host whether the run keeps the process alive by itself. */
   private updateKeepAlive(): void {
     if (!this.running) return;
     this.host.keepAlive(
@@ -1226,10 +942,12 @@ export class EventLoop implements AsyncDisposable {
     );
   }
 
+  /** An `until` waits for a foreign promise. */
   private outsideBegan(): void {
     if (this.outside++ === 0) this.updateKeepAlive();
   }
 
+  /** An `until` waits no longer. */
   private outsideEnded(): void {
     if (--this.outside === 0) {
       this.updateKeepAlive();
@@ -1237,10 +955,12 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
+  /** A task has begun to run an async function. */
   private asyncTaskStarted(): void {
     this.asyncTasks++;
   }
 
+  /** A task has ended that ran an async function. */
   private asyncTaskEnded(): void {
     this.asyncTasks--;
     this.promisesTouched = true;
@@ -1258,13 +978,15 @@ export class EventLoop implements AsyncDisposable {
   private isTimeToYield(): boolean {
     if (findTask()?.["isInterrupted"]() === true) return true;
     if (this.virtual) return ++this.checkpoints % CHECKPOINTS_VIRTUAL === 0;
-    return this.host.now() - this.lookedAtMs >= GATE_MS;
+    return this.host.now() - this.gate.lookedAtMs >= GATE_MS;
   }
 
+  /** An async function waits in no operation of this loop. */
   private wentOutside(): void {
     this.asyncOutside++;
   }
 
+  /** An async function is back in an operation of this loop, or has ended. */
   private cameInside(): void {
     if (--this.asyncOutside === 0) this.outsideChanged();
   }
@@ -1274,14 +996,17 @@ export class EventLoop implements AsyncDisposable {
     if (this.parked && !this.parking) this.parkAnew();
   }
 
+  /** Keeps a wait outside of tasks, to end it when the loop closes. */
   private enterStray(wait: Wait<unknown, unknown, unknown>): void {
-    this.strays.add(wait);
+    this.leftovers.strays.add(wait);
   }
 
+  /** Lets go of a wait outside of tasks. */
   private leaveStray(wait: Wait<unknown, unknown, unknown>): void {
-    this.strays.delete(wait);
+    this.leftovers.strays.delete(wait);
   }
 
+  /** Has the exception handler told if a cancelled task does not react for long. */
   private warnOfStuckTask(task: Task<unknown>): TimerHandle {
     const timer = this.callLater(this.cancelWarnMs, () => {
       this.callExceptionHandler({
@@ -1371,6 +1096,7 @@ export class EventLoop implements AsyncDisposable {
     return this.removeDescriptor(descriptor, "writer");
   }
 
+  /** Makes a handle for a descriptor, and watches it. */
   private addDescriptor(
     descriptor: Descriptor,
     direction: "reader" | "writer",
@@ -1390,6 +1116,7 @@ export class EventLoop implements AsyncDisposable {
     return handle;
   }
 
+  /** Ends the watch of a descriptor. */
   private removeDescriptor(
     descriptor: Descriptor,
     direction: "reader" | "writer",
@@ -1533,45 +1260,18 @@ export class EventLoop implements AsyncDisposable {
 
   /** A future has failed. Whoever waits for it looks at the error in the next turn or so. */
   private noteFailure(future: Future<unknown>): void {
-    this.freshFailures.push(future);
+    this.leftovers.noteFailure(future);
     this.anyFailures = true;
   }
 
+  /** A turn has passed for the futures that failed. */
   private ageFailures(): void {
-    for (const future of this.agingFailures) {
-      if (future["isUnseen"]()) this.failures.add(watchFailure(this, future));
-    }
-    this.agingFailures = this.freshFailures;
-    this.freshFailures = [];
-    this.anyFailures = this.agingFailures.length > 0;
-  }
-
-  private reportFailure(record: FailureRecord): void {
-    this.callExceptionHandler({
-      message: `${record.what} failed and nobody ever looked at the error`,
-      exception: record.exception,
-      name: record.name,
-      ...(record.creationStack !== undefined &&
-        { creationStack: record.creationStack }),
-    });
-  }
-
-  private reportUnstarted(record: UnstartedRecord): void {
-    this.callExceptionHandler({
-      message: `${record.name} was never waited for: use "yield*" or "await"`,
-      name: record.name,
-      ...(record.stack !== undefined && { creationStack: record.stack }),
-    });
+    this.anyFailures = this.leftovers.age();
   }
 
   /** An operation failed whose waiter has gone, or has no ear for errors. */
   private reportUnheard(name: string, error: unknown): void {
-    if (error instanceof CancelledError) return;
-    this.callExceptionHandler({
-      message: `${name} failed, and nobody was waiting for it any more`,
-      exception: error,
-      name,
-    });
+    this.leftovers.reportUnheard(name, error);
   }
 
   // -- Debug mode --
@@ -1602,85 +1302,40 @@ export class EventLoop implements AsyncDisposable {
     this.slowMs = slowCallbackMs;
   }
 
+  /** Runs so many handles in debug mode. */
   private runHandlesTimed(count: number): void {
     for (; count > 0; count--) {
       const runnable = this.ready.shift()!;
       try {
-        this.runTimed(runnable);
+        this.instrumentation.runTimed(runnable);
       } catch (error) {
         this.runnableFailed(runnable, error);
       }
     }
   }
 
-  private runTimed(runnable: Runnable): void {
-    // All of it is read before, as a callback's handle may drop it meanwhile.
-    const subject = runnable instanceof Handle &&
-        runnable["callback"] as unknown === this.resume
-      ? runnable["args"][0] as Runnable
-      : runnable;
-    const task = subject instanceof Task ? subject as Task<unknown> : undefined;
-    const what = task !== undefined
-      ? `task "${task.name}"`
-      : subject instanceof Handle
-      ? subject["describe"]()
-      : "a wait";
-    const startMs = monotonicMs();
-    try {
-      if (runnable.run === TASK_RUN) stepTask(runnable as Task<unknown>);
-      else runnable.run();
-    } finally {
-      const durationMs = monotonicMs() - startMs;
-      if (durationMs >= this.slowMs) {
-        this.callExceptionHandler({
-          message: `Executing ${what} took ${durationMs.toFixed(1)} ms`,
-          durationMs,
-          ...(task && { task, name: task.name }),
-          ...(subject instanceof Handle && { handle: subject }),
-          ...this.creationOf(subject),
-        });
-      }
-    }
-  }
-
+  /** Gives a new handle its context and creation stack. */
   private instrument(handle: Handle, callback?: unknown): void {
-    if (this.inheritsContext) {
-      const enter = captureContext();
-      const run = handle["callback"]!;
-      handle["callback"] = (...args) => enter(() => run(...args));
-      Object.defineProperty(handle["callback"], "name", { value: run.name });
-    }
-    if (!this.debugging) return;
-    const kind = callback === undefined
-      ? ""
-      : Object.prototype.toString.call(callback);
-    if (
-      kind === "[object AsyncFunction]" || kind.endsWith("GeneratorFunction]")
-    ) {
-      throw new TypeError(
-        "Cannot schedule a callback as callback must be a plain function: received " +
-          `${kind.slice(8, -1)} ${handle["describe"]()}, use createTask()`,
-      );
-    }
-    this.noteCreation(handle);
+    this.instrumentation.instrument(handle, callback);
   }
 
+  /** Remembers where `object` is being made, in debug mode. */
   private noteCreation(object: WeakKey): void {
-    if (!this.debugging) return;
-    this.creationStacks ??= new WeakMap();
-    const stack = new Error("created").stack!;
-    this.creationStacks.set(object, stack.slice(stack.indexOf("\n") + 1));
+    this.instrumentation.noteCreation(object);
   }
 
+  /** Where `object` was made, if that is known. */
   private creationStackOf(object: WeakKey): string | undefined {
-    return this.creationStacks?.get(object);
+    return this.instrumentation.creationStackOf(object);
   }
 
+  /** The same, ready to be spread into an {@linkcode ExceptionContext}. */
   private creationOf(object: WeakKey): { creationStack?: string } {
     const creationStack = this.creationStackOf(object);
     return creationStack === undefined ? {} : { creationStack };
   }
 
+  /** Gives a function that runs others in the async context of now. */
   private captureContext(): <R>(fn: () => R) => R {
     return captureContext();
   }
@@ -1698,68 +1353,8 @@ export class EventLoop implements AsyncDisposable {
       timers: this.timers.size,
       descriptors: this.descriptors.size,
       signals: this.signals.size,
-      tasks: this.taskCount,
+      tasks: this.tasks.size,
       outsideWaits: this.outside,
     });
   }
-}
-
-/**
- * Gives the tasks of a loop that have not ended, in the order of their creation.
- *
- * @example Who is still there
- * ```ts
- * import { allTasks, getRunningLoop, run, sleep } from "@rota/rota";
- * import { assertEquals } from "@std/assert";
- *
- * await run(function* () {
- *   const loop = getRunningLoop();
- *   loop.createTask(function* () {
- *     yield* sleep(10);
- *   }, { name: "helper" });
- *   assertEquals(allTasks(loop).map((task) => task.name), ["main", "helper"]);
- * }, { host: "virtual", name: "main" });
- * ```
- *
- * @param loop The loop.
- * @returns Its unfinished tasks.
- */
-export function allTasks(loop: EventLoop): Task<unknown>[] {
-  checkLoop(loop, "list the tasks of a loop");
-  return loop["unfinishedTasks"]();
-}
-
-/**
- * A {@linkcode TaskFactory} whose tasks run their first step inside
- * `createTask` if the loop is running: asyncio's eager tasks. A task that needs
- * no wait is done when `createTask` returns. It changes the order of events.
- *
- * @example A result that is there at once
- * ```ts
- * import { eagerTaskFactory, getRunningLoop, run } from "@rota/rota";
- * import { assertEquals } from "@std/assert";
- *
- * await run(function* () {
- *   const loop = getRunningLoop();
- *   loop.setTaskFactory(eagerTaskFactory);
- *   const task = loop.createTask(function* () {
- *     return 42;
- *   });
- *   assertEquals(task.result(), 42);
- * });
- * ```
- *
- * @typeParam T What the task produces.
- * @param loop The loop that creates a task.
- * @param body What the task runs.
- * @param options What was given to `createTask`.
- * @returns The task.
- */
-export function eagerTaskFactory<T>(
-  loop: EventLoop,
-  body: TaskBody<T>,
-  options: TaskOptions,
-): Task<T> {
-  checkLoop(loop, "create a task");
-  return new Task<T>(loop, body, { eager: true, ...options });
 }

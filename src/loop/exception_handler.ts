@@ -1,4 +1,5 @@
 import { writeError } from "../host/console.ts";
+import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { Handle } from "./handle.ts";
@@ -36,6 +37,17 @@ export type ExceptionHandler = (
   loop: EventLoop,
   context: ExceptionContext,
 ) => void;
+
+/** Throws if a context is none. */
+export function checkContext(context: ExceptionContext): void {
+  if (typeof context?.message !== "string") {
+    throw new TypeError(
+      `Cannot call the exception handler as context must be an object with a message: received ${
+        inspect(context)
+      }`,
+    );
+  }
+}
 
 /** Writes a context to standard error: the message, the error, and where things were made. */
 export function reportToConsole(context: ExceptionContext): void {

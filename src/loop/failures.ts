@@ -14,8 +14,8 @@ export interface FailureRecord {
 
 const registry = new Registry<FailureRecord>((record) => {
   // A loop that has closed has reported all of its own.
-  if (record.loop["failures"].delete(record)) {
-    record.loop["reportFailure"](record);
+  if (record.loop["leftovers"].failures.delete(record)) {
+    record.loop["leftovers"].reportFailure(record);
   }
 });
 
@@ -24,7 +24,7 @@ const records = new WeakMap<Future<unknown>, FailureRecord>();
 /** Somebody has looked at the error of `future`: nothing to report. */
 export function forgetFailure(future: Future<unknown>): void {
   const record = records.get(future);
-  if (record !== undefined) record.loop["failures"].delete(record);
+  if (record !== undefined) record.loop["leftovers"].failures.delete(record);
 }
 
 /** Has `future` reported when it is collected unseen. The loop keeps the record meanwhile. */

@@ -86,6 +86,7 @@ export class Future<T>
     if (loop?.["instrumented"] !== false) this.instrument();
   }
 
+  /** Checks the loop, and notes where the future is being made in debug mode. */
   private instrument(): void {
     const { loop } = this;
     if (loop?.["instrumented"] !== true) {
@@ -179,7 +180,7 @@ export class Future<T>
   private seen(): unknown {
     if (this.state === UNSEEN) {
       this.state = REJECTED;
-      if (this.loop["failures"].size > 0) {
+      if (this.loop["leftovers"].failures.size > 0) {
         forgetFailure(this as Future<unknown>);
       }
     }
@@ -285,7 +286,7 @@ export class Future<T>
   }
 
   /** Queues `waiter` once the future is done, at once if it is. */
-  protected addWaiter(waiter: Runnable): void {
+  private addWaiter(waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) this.loop["schedule"](waiter);
     else if (waiters === null) this.waiters = waiter;
@@ -306,11 +307,13 @@ export class Future<T>
       : this.waiters !== null;
   }
 
+  /** Ends the future with an error, which is reported if nobody looks at it. */
   private fail(error: unknown): void {
     this.finish(UNSEEN, error);
     this.loop["noteFailure"](this as Future<unknown>);
   }
 
+  /** Ends the future and queues those who wait for it. */
   private finish(state: number, value: unknown): void {
     this.state = state;
     this.value = value;
@@ -322,6 +325,7 @@ export class Future<T>
     } else loop["schedule"](waiters);
   }
 
+  /** Ends the future as cancelled, with the error that was thrown for it. */
   private finishCancelled(error: unknown): void {
     this.finish(CANCELLED_BY_ERROR, error);
   }
@@ -331,10 +335,12 @@ export class Future<T>
     return false;
   }
 
+  /** Whether the future failed and nobody has looked at the error yet. */
   private isUnseen(): boolean {
     return this.state === UNSEEN;
   }
 
+  /** Makes the error for what cannot be done to a future twice. */
   private alreadyDone(what: string): InvalidStateError {
     return new InvalidStateError(
       `Cannot ${what} ${this.describe()}: it is done already`,

@@ -20,7 +20,7 @@ const NO_ARGUMENTS: readonly unknown[] = Object.freeze([]);
  * `using handle = loop.callSoon(…)` withdraws the callback when the block is
  * left.
  */
-export class Handle implements Runnable, Disposable {
+export class Handle implements Disposable {
   /** Null once withdrawn, so that nothing the callback refers to is kept. */
   private callback: ((...args: never[]) => unknown) | null;
   private args: readonly unknown[];
@@ -118,7 +118,7 @@ const UNHELD = 4;
  *
  * {@linkcode EventLoop.callLater} and {@linkcode EventLoop.callAt} return one.
  */
-export class TimerHandle extends Handle implements Timer {
+export class TimerHandle extends Handle {
   private readonly loop: EventLoop;
   /** Maintained by the loop's timer queue. @ignore */
   whenMs: number;
@@ -227,6 +227,7 @@ export class TimerHandle extends Handle implements Timer {
     return this.state < UNHELD && this.whenMs !== Infinity;
   }
 
+  /** Sets whether the timer keeps the process alive, and tells the loop if that changes anything. */
   private setHolds(holds: boolean): void {
     const held = this.state < UNHELD;
     if (holds === held) return;
@@ -238,6 +239,7 @@ export class TimerHandle extends Handle implements Timer {
     ) this.loop["timerHoldChanged"](holds);
   }
 
+  /** Sets another deadline, as for a timer that was never due. */
   private move(whenMs: number): void {
     this.whenMs = whenMs;
     this.state = this.state & UNHELD;

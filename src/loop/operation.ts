@@ -116,6 +116,7 @@ export class Operation<T>
     this.record = tracking.wanted ? track(this, this.label) : null;
   }
 
+  /** What to call the operation in messages. */
   private get label(): string {
     return this.options.name ?? "an operation";
   }

@@ -1,5 +1,6 @@
 import { checkFunction } from "./checks.ts";
-import { EventLoop, type EventLoopOptions } from "./event_loop.ts";
+import { EventLoop } from "./event_loop.ts";
+import type { EventLoopOptions } from "./loop_options.ts";
 
 /**
  * Decides what {@linkcode newEventLoop}, and with it {@linkcode run}, makes.

@@ -9,7 +9,8 @@ import {
   checkString,
   inspect,
 } from "./checks.ts";
-import { EventLoop, type EventLoopOptions } from "./event_loop.ts";
+import { EventLoop } from "./event_loop.ts";
+import type { EventLoopOptions } from "./loop_options.ts";
 import { newEventLoop } from "./policy.ts";
 import { checkBody, type Task, type TaskBody } from "./task.ts";
 

@@ -1,7 +1,13 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions } from "./block.ts";
-import { checkString, inspect } from "./checks.ts";
+import {
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+  inspect,
+} from "./checks.ts";
 import { current, findPlace, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
@@ -57,6 +63,8 @@ type AnyWait = Wait<unknown, unknown, unknown>;
 
 const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
 
+const NO_OPTIONS: BlockOptions = {};
+
 let idLast = 0;
 
 /** Fields that most tasks never need. */
@@ -102,7 +110,7 @@ class Extras {
  *
  * @typeParam T What the task produces.
  */
-export class Task<T> extends Future<T> implements Stepper {
+export class Task<T> extends Future<T> {
   /** A number that no other task of this process has. */
   readonly id: number = ++idLast;
   /** What is run: the body until the first step, then the generator, null for promises and at the end. */
@@ -132,6 +140,7 @@ export class Task<T> extends Future<T> implements Stepper {
    */
   constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
     if (typeof body !== "function") checkBody(body, "create a task");
+    checkTaskOptions(options);
     super(loop, options.name ?? "");
     this.body = body;
     const parent = findTask();
@@ -144,6 +153,7 @@ export class Task<T> extends Future<T> implements Stepper {
     else loop["schedule"](this);
   }
 
+  /** Has `signal` cancel the task. */
   private follow(signal: AbortSignal): void {
     this.extra().subscription = subscribe(
       signal,
@@ -151,6 +161,7 @@ export class Task<T> extends Future<T> implements Stepper {
     );
   }
 
+  /** Runs the first step now, inside of whatever is running. */
   private startEagerly(): void {
     const { loop, task, stepper } = current;
     current.loop = this.loop;
@@ -199,8 +210,10 @@ export class Task<T> extends Future<T> implements Stepper {
    *
    * @param options How the block is cancelled.
    * @returns The block, which the caller has to close.
+   * @throws {TypeError} If an option is of the wrong type.
    */
-  openBlock(options: BlockOptions = {}): Block {
+  openBlock(options: BlockOptions = NO_OPTIONS): Block {
+    if (options !== NO_OPTIONS) checkBlockOptions(options);
     const task = this as Task<unknown>;
     const opener: Stepper = current.loop !== null && current.task === task
       ? current.stepper!
@@ -215,6 +228,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return block;
   }
 
+  /** Gives the block of the task as a whole, made on first use. */
   private rootBlock(): Block {
     const extras = this.extra();
     if (extras.root === null) {
@@ -241,6 +255,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return this.extras !== null && this.extras.openBlocks > 0;
   }
 
+  /** Ends a block of this task, so that it is cancelled no more. */
   private closeBlock(block: Block): void {
     const { opener, outer } = block as unknown as {
       readonly opener: Stepper;
@@ -307,6 +322,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return null;
   }
 
+  /** Gives what few tasks need, made on first use. */
   private extra(): Extras {
     return this.extras ??= new Extras();
   }
@@ -391,6 +407,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return Math.max(requests, 0);
   }
 
+  /** Tells how many requests are left once one was taken back, and tidies up after it. */
   private afterUncancel(block: Block): number {
     const requests = this.requestsAt(block);
     // What concerns others keeps the task's count up, but this is dealt with.
@@ -514,6 +531,7 @@ export class Task<T> extends Future<T> implements Stepper {
     if (level !== null) interrupt(stepper, level);
   }
 
+  /** Waits for the promise of an async function, which has begun. */
   private startPromise(promise: PromiseLike<T>): void {
     this.promised = true;
     this.loop["asyncTaskStarted"]();
@@ -528,6 +546,7 @@ export class Task<T> extends Future<T> implements Stepper {
     );
   }
 
+  /** The promise of the async function is settled: ends the task by `end`. */
   private promiseSettled(end: () => void): void {
     if (this.done()) return; // the loop was closed under it
     if (this.extras === null || this.extras.waits === null) {
@@ -537,6 +556,7 @@ export class Task<T> extends Future<T> implements Stepper {
     end();
   }
 
+  /** The body has returned. */
   private endWithValue(value: T): void {
     const pending = this.extras?.bodyInterruption;
     if (pending !== null && pending !== undefined) {
@@ -554,16 +574,19 @@ export class Task<T> extends Future<T> implements Stepper {
     this.succeed(value);
   }
 
+  /** Ends the future with a value. */
   private succeed(value: T): void {
     super.setResult(value);
   }
 
+  /** The body has thrown. */
   private endWithError(error: unknown): void {
     this.end();
     if (error instanceof CancelledError) this["finishCancelled"](error);
     else this["fail"](error);
   }
 
+  /** Lets go of the body and of all that the task needs no more. */
   private end(): void {
     this.coroutine = null;
     this.body = null;
@@ -593,6 +616,7 @@ export class Task<T> extends Future<T> implements Stepper {
     super.cancel(reason);
   }
 
+  /** Has the loop report the task if it does not react to its cancellation. */
   private warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
@@ -673,6 +697,7 @@ export class Task<T> extends Future<T> implements Stepper {
 
   // -- Async functions inside of blocks --
 
+  /** An async function has begun inside a block of this task. */
   private bodyBegan(nested: boolean): void {
     const extras = this.extra();
     extras.bodies++;
@@ -681,6 +706,7 @@ export class Task<T> extends Future<T> implements Stepper {
     this.bodyMoved(extras);
   }
 
+  /** An async function inside a block of this task has ended. */
   private bodyEnded(
     place: Block | null,
     nested: boolean,
@@ -727,6 +753,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return pending;
   }
 
+  /** Forgets the cancellations that its blocks have not been told of yet. */
   private dropPending(extras: Extras): void {
     extras.root!["visit"]((block) => {
       block["pending"] = null;
@@ -761,6 +788,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return count <= extras.nestedBodies;
   }
 
+  /** Tells the loop if the async function inside a block has gone outside or come back. */
   private bodyMoved(extras: Extras): void {
     const outside = this.isBodyOutside(extras);
     if (outside === extras.bodyOutside) return;
@@ -798,6 +826,7 @@ export class Task<T> extends Future<T> implements Stepper {
     return interruption;
   }
 
+  /** The async function waits in an operation of the loop. */
   private enterWait(wait: AnyWait): void {
     const extras = this.extra();
     const { waits } = extras;
@@ -813,6 +842,7 @@ export class Task<T> extends Future<T> implements Stepper {
     if (extras.bodies > 0) this.bodyMoved(extras);
   }
 
+  /** The async function waits in that operation no longer. */
   private leaveWait(wait: AnyWait): void {
     const extras = this.extras;
     if (extras === null) return; // the task has ended, and dropped them all
@@ -838,10 +868,12 @@ export class Task<T> extends Future<T> implements Stepper {
     return this.promised ? "a promise outside the loop" : "its turn";
   }
 
+  /** Whether a cancellation that the task hands on to others is on its way through them. */
   protected override isHandingOn(): boolean {
     return this.extras !== null && this.extras.handingOn;
   }
 
+  /** What to call the task in messages. */
   protected override describe(): string {
     return `task "${this.name}"`;
   }
@@ -975,6 +1007,24 @@ function isThenable(value: unknown): boolean {
   return (typeof value === "object" || typeof value === "function") &&
     value !== null &&
     typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Throws unless `options` are what a task can be made with. */
+export function checkTaskOptions(options: TaskOptions): void {
+  const what = "create a task";
+  checkOptions(options, what);
+  const { name, signal, eager } = options;
+  if (name !== undefined) checkString(name, what, "name");
+  if (signal !== undefined) checkSignal(signal, what);
+  if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
+}
+
+function checkBlockOptions(options: BlockOptions): void {
+  const what = "open a block";
+  checkOptions(options, what);
+  const { cancels = "once", shielded = false } = options;
+  checkOneOf(cancels, ["once", "level"], what, "cancels");
+  checkOneOf(shielded, [true, false], what, "shielded");
 }
 
 /** Throws unless `body` is something a task can run. */

@@ -20,20 +20,20 @@ export class UnstartedRecord {
     this.stack = loop?.debug === true
       ? new Error(`Creation of ${name}`).stack
       : undefined;
-    loop?.["unstarted"].add(this);
+    loop?.["leftovers"].unstarted.add(this);
   }
 
   /** Somebody waits: nothing to report. */
   started(): void {
-    this.loop?.["unstarted"].delete(this);
+    this.loop?.["leftovers"].unstarted.delete(this);
   }
 }
 
 const registry = new Registry<UnstartedRecord>((record) => {
   const { loop } = record;
   // Once the loop has closed it has reported all of its own.
-  if (loop !== null && loop["unstarted"].delete(record)) {
-    loop["reportUnstarted"](record);
+  if (loop !== null && loop["leftovers"].unstarted.delete(record)) {
+    loop["leftovers"].reportUnstarted(record);
   }
 });
 

@@ -11,6 +11,7 @@ import { lenderFor, lending } from "./limit.ts";
 import {
   checkOptions,
   checkWaitables,
+  loopOf,
   type LoopOptions,
   startWaitable,
   toArray,
@@ -100,8 +101,9 @@ export function asCompleted<T>(
   checkOptions(options, what);
   const { timeoutMs = null, signal } = options;
   if (timeoutMs !== null) checkNumber(timeoutMs, what, "timeoutMs");
+  const given = loopOf(options, what);
   const list = toArray(entries, what, "entries");
-  const loop = checkWaitables(list, options.loop, what, "entries") ??
+  const loop = checkWaitables(list, given, what, "entries") ??
     getRunningLoop();
   const futures: Future<T>[] = [];
   const started = new Set<unknown>();

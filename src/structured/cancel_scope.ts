@@ -1,14 +1,14 @@
 import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
-import { currentBlock, currentTask } from "../loop/current.ts";
+import { currentBlock } from "../loop/current.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { isFromOutside } from "./levels.ts";
 import type { BlockBody } from "./timeout.ts";
-import { checkOptions } from "./waitable.ts";
+import { checkOptions, taskFor } from "./waitable.ts";
 
 /** How to make a {@linkcode CancelScope}. */
 export interface CancelScopeOptions extends WaitOptions {
@@ -227,8 +227,8 @@ export class CancelScope {
         "Cannot enter a cancel scope: it has been entered before",
       );
     }
+    const task = taskFor("enter a cancel scope");
     this.#signal?.throwIfAborted();
-    const task = currentTask()!;
     const block = this.#block = task.openBlock({
       cancels: "level",
       shielded: this.#shield,
@@ -365,6 +365,8 @@ export function moveOnAfter<T>(
   options: WaitOptions = {},
 ): Operation<ScopeOutcome<T>> {
   checkNumber(delayMs, "move on", "delayMs");
+  checkFunction(body, "move on", "body");
+  checkOptions(options, "move on");
   return cancelScope(body, { signal: options.signal, delayMs });
 }
 
@@ -398,6 +400,8 @@ export function moveOnAt<T>(
   options: WaitOptions = {},
 ): Operation<ScopeOutcome<T>> {
   checkNumber(deadlineMs, "move on", "deadlineMs");
+  checkFunction(body, "move on", "body");
+  checkOptions(options, "move on");
   return cancelScope(body, { signal: options.signal, deadlineMs });
 }
 
@@ -434,6 +438,7 @@ export function failAfter<T>(
 ): Operation<T> {
   checkNumber(delayMs, "set a time limit", "delayMs");
   checkFunction(body, "set a time limit", "body");
+  checkOptions(options, "set a time limit");
   const scope = new CancelScope({ signal: options.signal, delayMs });
   return orFail(scope, body, `within ${delayMs} ms`);
 }
@@ -469,6 +474,7 @@ export function failAt<T>(
 ): Operation<T> {
   checkNumber(deadlineMs, "set a time limit", "deadlineMs");
   checkFunction(body, "set a time limit", "body");
+  checkOptions(options, "set a time limit");
   const scope = new CancelScope({ signal: options.signal, deadlineMs });
   return orFail(scope, body, "by its deadline");
 }

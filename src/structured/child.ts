@@ -35,7 +35,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   ) {
     super(loop, body, options);
     this.#owner = owner;
-    if (!this.done()) this.addWaiter(this);
+    if (!this.done()) this["addWaiter"](this);
   }
 
   get task(): Task<unknown> {

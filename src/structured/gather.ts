@@ -8,6 +8,7 @@ import { lenderFor, lending, thenLending } from "./limit.ts";
 import {
   checkOptions,
   checkWaitables,
+  loopOf,
   type LoopOptions,
   startWaitable,
   toArray,
@@ -128,8 +129,9 @@ export function gather(
   checkOptions(options as object, what);
   const { returnExceptions = false } = options;
   checkOneOf(returnExceptions, [true, false], what, "returnExceptions");
+  const given = loopOf(options, what);
   const list = toArray(entries, what, "entries");
-  const loop = checkWaitables(list, options.loop, what, "entries") ??
+  const loop = checkWaitables(list, given, what, "entries") ??
     getRunningLoop();
   const outer = new GatheringFuture(loop, returnExceptions);
   const started = new Map<unknown, Future<unknown>>();

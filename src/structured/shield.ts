@@ -3,6 +3,7 @@ import {
   checkLoop,
   checkOptions,
   checkWaitable,
+  loopOf,
   type LoopOptions,
   startWaitable,
   type Waitable,
@@ -45,7 +46,7 @@ export function shield<W extends Waitable<unknown>>(
   const what = "shield";
   checkOptions(options as object, what);
   checkWaitable(waitable, what, "waitable");
-  const { loop } = options;
+  const loop = loopOf(options, what);
   if (loop !== undefined) checkLoop(waitable, loop, what);
   const inner = startWaitable(waitable, loop) as Future<Waited<W>>;
   if (inner.done()) return inner;

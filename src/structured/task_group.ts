@@ -8,7 +8,7 @@ import type { Block } from "../loop/block.ts";
 import {
   checkFunction,
   checkOneOf,
-  checkSignal,
+  checkString,
   inspect,
 } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
@@ -17,6 +17,7 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import {
   checkBody,
+  checkTaskOptions,
   type Coroutine,
   type Task,
   type TaskBody,
@@ -33,7 +34,7 @@ import { isFromOutside } from "./levels.ts";
 import { LimitedTask, Limiter } from "./limit.ts";
 import type { BlockBody } from "./timeout.ts";
 import { release } from "./wait.ts";
-import { checkOptions, isCoroutine } from "./waitable.ts";
+import { checkOptions, isCoroutine, taskFor } from "./waitable.ts";
 
 /** How to make a {@linkcode TaskGroup}. */
 export interface TaskGroupOptions extends WaitOptions {
@@ -56,6 +57,8 @@ export interface TaskGroupOptions extends WaitOptions {
    */
   readonly discard?: boolean | undefined;
 }
+
+const NO_OPTIONS: TaskOptions = {};
 
 /** How to {@linkcode TaskGroup.start} a task. */
 export interface StartOptions extends TaskOptions, WaitOptions {}
@@ -111,6 +114,7 @@ export class TaskGroup {
         `Cannot ${what} as limit must be a whole number > 0 or Infinity: received ${limit}`,
       );
     }
+    if (name !== undefined) checkString(name, what, "name");
     checkOneOf(discard, [true, false], what, "discard");
     this.#name = name;
     this.#limiter = limit === Infinity ? null : new Limiter(limit);
@@ -178,18 +182,18 @@ export class TaskGroup {
    * @param body What {@linkcode EventLoop.createTask} takes.
    * @param options A name, a signal that cancels the task.
    * @returns The task.
-   * @throws {TypeError} If `body` cannot be run as a task.
+   * @throws {TypeError} If `body` cannot be run as a task, or an option is of the
+   * wrong type.
    * @throws {TaskGroupClosedError} If the group has not been entered, is being
    * cancelled, or is over. A coroutine is then closed without having begun.
    */
-  createTask<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+  createTask<T>(body: TaskBody<T>, options: TaskOptions = NO_OPTIONS): Task<T> {
     if (typeof body !== "function") checkBody(body, "create a task");
+    if (options !== NO_OPTIONS) checkTaskOptions(options);
     if (
       this.#state === "created" || this.#aborting ||
       (this.#state !== "open" && this.#children.length === 0)
     ) this.#refuse(body, options.name);
-    const { signal } = options;
-    if (signal !== undefined) checkSignal(signal, "create a task");
     const { loop } = this.#block!.task;
     const what = this.#discard ? discarding(body) : body;
     let task: Task<T>;
@@ -226,7 +230,7 @@ export class TaskGroup {
    * @param options A name, a signal that cancels the task.
    * @returns The task.
    */
-  spawn<T>(body: TaskBody<T>, options: TaskOptions = {}): Task<T> {
+  spawn<T>(body: TaskBody<T>, options: TaskOptions = NO_OPTIONS): Task<T> {
     return this.createTask(body, options);
   }
 
@@ -281,7 +285,8 @@ export class TaskGroup {
    * @param body A generator function or async function.
    * @param options A name; a signal that ends the wait, and with it the task.
    * @returns An operation that gives what was handed over.
-   * @throws {TypeError} If `body` is not a function.
+   * @throws {TypeError} If `body` is not a function, or an option is of the wrong
+   * type.
    * @throws {TaskGroupClosedError} If the group takes no tasks now.
    * @throws {MisuseError} If the task ends without having called `started`.
    */
@@ -291,9 +296,8 @@ export class TaskGroup {
     ) => Coroutine<unknown> | PromiseLike<unknown> | unknown,
     options: StartOptions = {},
   ): Operation<V> {
-    const what = "start a task";
-    checkFunction(body, what, "body");
-    checkOptions(options, what);
+    checkFunction(body, "start a task", "body");
+    checkTaskOptions(options);
     return new Operation(() => this.#start(body, options), {
       name: "TaskGroup.start()",
     });
@@ -479,8 +483,8 @@ export class TaskGroup {
         `Cannot enter ${this.#describe()}: it has been entered before`,
       );
     }
+    const task = taskFor(`enter ${this.#describe()}`);
     this.#signal?.throwIfAborted();
-    const task = currentTask()!;
     const block = this.#block = task.openBlock();
     this.#state = "open";
     const subscription = this.#subscribe();

@@ -1,7 +1,7 @@
 import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
 import { checkFunction, checkNumber } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import type { Handle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -11,9 +11,11 @@ import { until } from "../loop/until.ts";
 import { isFromOutside } from "./levels.ts";
 import { release } from "./wait.ts";
 import {
+  checkLoop,
   checkOptions,
   checkWaitable,
   startWaitable,
+  taskFor,
   type Waitable,
   type Waited,
 } from "./waitable.ts";
@@ -155,8 +157,8 @@ export class Timeout {
   private *run<T>(
     call: (block: Block) => Iterable<Suspension, T, unknown>,
   ): Coroutine<T> {
+    const task = taskFor("enter a timeout");
     this.#signal?.throwIfAborted();
-    const task = currentTask()!;
     const block = this.#block = task.openBlock();
     this.#state = "active";
     this.#requests = block.cancelling();
@@ -384,6 +386,7 @@ export function waitFor<W extends Waitable<unknown>>(
 
 function* withoutTime<T>(waitable: Waitable<T>): Coroutine<T> {
   const loop = getRunningLoop();
+  checkLoop(waitable, loop, "wait for something");
   const future = startWaitable(waitable, loop);
   if (future.done()) return future.result();
   const waiter = new Future<void>(loop, "a cancelled future in waitFor()");

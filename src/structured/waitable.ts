@@ -1,7 +1,11 @@
 import { MisuseError } from "../errors.ts";
-import { checkSignal, inspect } from "../loop/checks.ts";
-import { getRunningLoop } from "../loop/current.ts";
-import type { EventLoop } from "../loop/event_loop.ts";
+import {
+  checkOptions as checkObject,
+  checkSignal,
+  inspect,
+} from "../loop/checks.ts";
+import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Coroutine, Task, TaskBody } from "../loop/task.ts";
@@ -61,7 +65,7 @@ export interface LoopOptions {
  * @param waitable A future, task, function, coroutine, operation or promise.
  * @param options On which loop.
  * @returns The future.
- * @throws {TypeError} If `waitable` is none of these.
+ * @throws {TypeError} If `waitable` is none of these, or `loop` no `EventLoop`.
  * @throws {MisuseError} If it is a future of another loop than the one given,
  * or no loop is given or running.
  */
@@ -70,8 +74,9 @@ export function ensureFuture<W extends Waitable<unknown>>(
   options: LoopOptions = {},
 ): W extends Task<unknown> ? W : Future<Waited<W>> {
   const what = "make a future";
+  checkObject(options, what);
   checkWaitable(waitable, what, "waitable");
-  const { loop } = options;
+  const loop = loopOf(options, what);
   if (loop !== undefined) checkLoop(waitable, loop, what);
   return startWaitable(waitable, loop) as W extends Task<unknown> ? W
     : Future<Waited<W>>;
@@ -104,6 +109,29 @@ export function checkWaitable(
       inspect(value)
     }`,
   );
+}
+
+/** The loop among the options. Throws unless it is one, or missing. */
+export function loopOf(
+  options: LoopOptions,
+  what: string,
+): EventLoop | undefined {
+  const { loop } = options;
+  if (loop !== undefined && !(loop instanceof EventLoop)) {
+    throw new TypeError(
+      `Cannot ${what} as loop must be an EventLoop: received ${inspect(loop)}`,
+    );
+  }
+  return loop;
+}
+
+/** The task that runs now, which a block is to be a part of. Throws unless there is one. */
+export function taskFor(what: string): Task<unknown> {
+  const task = currentTask();
+  if (task === null) {
+    throw new MisuseError(`Cannot ${what}: no task is running`);
+  }
+  return task;
 }
 
 /** Throws if `value` is a future of another loop. */
@@ -143,7 +171,8 @@ export function toArray<T>(
   what: string,
   name: string,
 ): readonly T[] {
-  if (Array.isArray(iterable)) return iterable;
+  // A copy, as what is started may change the array.
+  if (Array.isArray(iterable)) return iterable.slice();
   if (
     iterable instanceof Future || iterable instanceof Operation ||
     isCoroutine(iterable) || typeof iterable === "string" ||
@@ -163,13 +192,7 @@ export function checkOptions(
   options: { readonly signal?: AbortSignal | undefined },
   what: string,
 ): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot ${what} as options must be an object: received ${
-        inspect(options)
-      }`,
-    );
-  }
+  checkObject(options, what);
   if (options.signal !== undefined) checkSignal(options.signal, what);
 }
 

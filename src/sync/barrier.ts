@@ -1,5 +1,5 @@
 import { BrokenBarrierError } from "../errors.ts";
-import { checkSignal } from "../loop/checks.ts";
+import { checkWaitOptions } from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { checkInteger } from "./checks.ts";
@@ -85,8 +85,7 @@ export class Barrier {
    * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   wait(options?: WaitOptions): Operation<number> {
-    const signal = options?.signal;
-    checkSignal(signal, "wait at a barrier");
+    const signal = checkWaitOptions(options, "wait at a barrier");
     return new Operation(() => this.#wait(signal), WAIT);
   }
 
@@ -97,11 +96,12 @@ export class Barrier {
    *
    * @param options A signal that ends the wait for the barrier's own lock.
    * @returns An operation: nothing happens until it is waited for.
+   * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   reset(options?: WaitOptions): Operation<void> {
     return new Operation(() => this.#reset(), {
       ...RESET,
-      signal: options?.signal,
+      signal: checkWaitOptions(options, "reset a barrier"),
     });
   }
 
@@ -111,11 +111,12 @@ export class Barrier {
    *
    * @param options A signal that ends the wait for the barrier's own lock.
    * @returns An operation: nothing happens until it is waited for.
+   * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   abort(options?: WaitOptions): Operation<void> {
     return new Operation(() => this.#abort(), {
       ...ABORT,
-      signal: options?.signal,
+      signal: checkWaitOptions(options, "abort a barrier"),
     });
   }
 

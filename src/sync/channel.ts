@@ -1,4 +1,5 @@
 import { CancelledError, ChannelClosedError } from "../errors.ts";
+import { checkOptions } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -104,8 +105,10 @@ export class Channel<T>
    * @throws {RangeError} If it is neither an integer >= 0 nor `Infinity`.
    */
   constructor(options: ChannelOptions = {}) {
+    const what = "create a channel";
+    checkOptions(options, what);
     const { capacity = 0 } = options;
-    checkInteger(capacity, 0, "create a channel", "capacity", "or Infinity");
+    checkInteger(capacity, 0, what, "capacity", "or Infinity");
     this.capacity = capacity;
   }
 

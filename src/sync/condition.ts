@@ -1,5 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { checkFunction, checkSignal, inspect } from "../loop/checks.ts";
+import { checkFunction, checkWaitOptions, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
@@ -105,8 +105,7 @@ export class Condition {
    * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   wait(options?: WaitOptions): Operation<true> {
-    const signal = options?.signal;
-    checkSignal(signal, "wait for a condition");
+    const signal = checkWaitOptions(options, "wait for a condition");
     return new Operation(() => this.waitOnce(signal), WAIT);
   }
 
@@ -122,9 +121,8 @@ export class Condition {
    * @throws {TypeError} If `predicate` is not a function or `signal` not an `AbortSignal`.
    */
   waitFor<T>(predicate: () => T, options?: WaitOptions): Operation<T> {
-    const signal = options?.signal;
     checkFunction(predicate, "wait for a condition", "predicate");
-    checkSignal(signal, "wait for a condition");
+    const signal = checkWaitOptions(options, "wait for a condition");
     return new Operation(() => this.waitUntil(predicate, signal), WAIT_FOR);
   }
 

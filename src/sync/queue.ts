@@ -3,7 +3,12 @@ import {
   QueueFullError,
   QueueShutDownError,
 } from "../errors.ts";
-import { checkFunction } from "../loop/checks.ts";
+import {
+  checkFunction,
+  checkOneOf,
+  checkOptions,
+  inspect,
+} from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
@@ -88,7 +93,9 @@ export abstract class BaseQueue<T>
   constructor(maxSize: number, store: Store<T>) {
     if (typeof maxSize !== "number") {
       throw new TypeError(
-        `Cannot create a queue as maxSize must be a number: received ${maxSize}`,
+        `Cannot create a queue as maxSize must be a number: received ${
+          inspect(maxSize)
+        }`,
       );
     }
     if (
@@ -290,10 +297,15 @@ export abstract class BaseQueue<T>
    *
    * @param options With `immediate`, the items that are left are dropped, and
    * count as finished for {@linkcode join}.
+   * @throws {TypeError} If `immediate` is not a boolean.
    */
   shutdown(options: { readonly immediate?: boolean | undefined } = {}): void {
+    const what = "shut a queue down";
+    checkOptions(options, what);
+    const { immediate = false } = options;
+    checkOneOf(immediate, [true, false], what, "immediate");
     this.#shutDown = true;
-    if (options.immediate === true) {
+    if (immediate) {
       const dropped = this.#store.length;
       this.#store.clear();
       this.unfinished = Math.max(this.unfinished - dropped, 0);

@@ -1,0 +1,188 @@
+/**
+ * How loops and tasks are made: the options, and the checks of what was given.
+ *
+ * @module
+ */
+import { readEnvironment } from "../host/environment.ts";
+import type { Host } from "../host/host.ts";
+import { createHost, type HostChoice } from "../host/select.ts";
+import {
+  checkNotNegative,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+  inspect,
+} from "./checks.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Task, TaskBody, TaskOptions } from "./task.ts";
+
+/** What to do when every task waits and nothing is there to wake one. */
+export type DeadlockPolicy = "ignore" | "report" | "error";
+
+/** How to make an {@linkcode EventLoop}. */
+export interface EventLoopOptions {
+  /**
+   * How to wait: `"native"` (epoll or poll(2), needs `--allow-ffi`), `"poll"`
+   * (poll(2)), `"portable"` (no permission, no descriptors), `"virtual"` (time
+   * jumps to the next deadline; for tests), `"auto"` (native where FFI is
+   * granted already, else portable; never asks), or a host of your own.
+   *
+   * @default {"auto"}
+   */
+  readonly host?: HostChoice | Host | undefined;
+  /**
+   * Whether to watch for mistakes: see {@linkcode EventLoop.debug}.
+   *
+   * @default {whether ROTA_DEBUG is 1 in an environment that may be read}
+   */
+  readonly debug?: boolean | undefined;
+  /**
+   * From which duration on debug mode reports a callback as slow.
+   *
+   * @default {100}
+   */
+  readonly slowCallbackMs?: number | undefined;
+  /**
+   * `"precise"` learns how late wake-ups are and spends the last microseconds
+   * before a deadline polling: median lateness about 1 us, at the price of some
+   * CPU before each deadline. `"thrifty"` spends nothing.
+   *
+   * @default {"thrifty"}
+   */
+  readonly timerPrecision?: "thrifty" | "precise" | undefined;
+  /**
+   * `"empty"` runs callbacks and tasks in the empty AsyncLocalStorage context;
+   * `"inherit"` in that of whoever scheduled them, for about a microsecond each.
+   *
+   * @default {"empty"}
+   */
+  readonly asyncContext?: "empty" | "inherit" | undefined;
+  /**
+   * What becomes of a run whose tasks all wait with nothing there to wake one.
+   * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
+   * exception handler, once, after a second; `"ignore"` waits.
+   *
+   * @default {"error" on the virtual host, else "report" in debug mode, else "ignore"}
+   */
+  readonly deadlock?: DeadlockPolicy | undefined;
+  /**
+   * Whether the virtual clock stands still while something outside the loop may
+   * wake a task: `until`, or an async function that waits for a foreign promise.
+   *
+   * @default {"wait"}
+   */
+  readonly outsideWaits?: "wait" | "ignore" | undefined;
+  /**
+   * How long after a cancellation the exception handler is told of an async
+   * function that has not reacted, as it waits for a foreign promise.
+   *
+   * @default {1_000}
+   */
+  readonly cancelWarnMs?: number | undefined;
+}
+
+/** What {@linkcode EventLoop.stats} tells. */
+export interface LoopStats {
+  /** The name of the host: `"epoll"`, `"poll"`, `"portable"`, `"virtual"`. */
+  readonly host: string;
+  /** Turns so far. */
+  readonly turns: number;
+  /** Callbacks and tasks that run in the next turn. */
+  readonly ready: number;
+  /** Timers that are pending. */
+  readonly timers: number;
+  /** Descriptors that are watched. */
+  readonly descriptors: number;
+  /** Signals that have a handler. */
+  readonly signals: number;
+  /** Tasks that have not ended. */
+  readonly tasks: number;
+  /** Waits for foreign promises by `until`. */
+  readonly outsideWaits: number;
+}
+
+/** A factory for tasks: see {@linkcode EventLoop.setTaskFactory}. */
+export type TaskFactory = <T>(
+  loop: EventLoop,
+  body: TaskBody<T>,
+  options: TaskOptions,
+) => Task<T>;
+
+/** The options of a loop, checked, with a value for each. */
+export interface SettledOptions {
+  readonly host: Host;
+  readonly debug: boolean;
+  readonly slowCallbackMs: number;
+  readonly precise: boolean;
+  readonly inheritsContext: boolean;
+  readonly deadlock: DeadlockPolicy | undefined;
+  readonly ignoresOutside: boolean;
+  readonly cancelWarnMs: number;
+}
+
+/** Checks the options of a loop, fills in the defaults, and makes the host. */
+export function settleOptions(options: EventLoopOptions): SettledOptions {
+  const what = "create an event loop";
+  checkOptions(options, what);
+  const {
+    host = "auto",
+    debug = readEnvironment("ROTA_DEBUG") === "1",
+    slowCallbackMs = 100,
+    timerPrecision = "thrifty",
+    asyncContext = "empty",
+    deadlock,
+    outsideWaits = "wait",
+    cancelWarnMs = 1_000,
+  } = options;
+  checkOneOf(debug, [true, false], what, "debug");
+  checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
+  checkOneOf(asyncContext, ["empty", "inherit"], what, "asyncContext");
+  checkOneOf(
+    deadlock,
+    [undefined, "ignore", "report", "error"],
+    what,
+    "deadlock",
+  );
+  checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
+  checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
+  checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
+  if (typeof host !== "object" || host === null) {
+    checkOneOf(
+      host,
+      ["auto", "native", "poll", "portable", "virtual"],
+      what,
+      "host",
+    );
+  }
+  if (typeof host === "object" && typeof host.open !== "function") {
+    throw new TypeError(
+      `Cannot ${what} as host must keep the contract of Host: received ${
+        inspect(host)
+      } without open()`,
+    );
+  }
+  return {
+    host: typeof host === "string" ? createHost(host) : host,
+    debug,
+    slowCallbackMs,
+    precise: timerPrecision === "precise",
+    inheritsContext: asyncContext === "inherit",
+    deadlock,
+    ignoresOutside: outsideWaits === "ignore",
+    cancelWarnMs,
+  };
+}
+
+/** The options of most tasks. */
+export const NO_OPTIONS: TaskOptions = Object.freeze({});
+
+/** Throws if the options of a task are not what they may be. */
+export function checkTaskOptions(options: TaskOptions): void {
+  const what = "create a task";
+  checkOptions(options, what);
+  const { name, signal, eager } = options;
+  if (name !== undefined) checkString(name, what, "name");
+  if (signal !== undefined) checkSignal(signal, what);
+  if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
+}
