@@ -1,33 +1,67 @@
 /**
- * Bad arguments of every public function and method of the loop and its hosts:
- * refused by a message that names the argument, what it must be and what came,
+ * Bad arguments of every public function and method: refused by a message that names the argument, what it must be and what came,
  * before anything has changed.
  *
  * @module
  */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import {
   allTasks,
+  asCompleted,
+  AttemptOperation,
+  Barrier,
+  BoundedSemaphore,
+  CancelScope,
+  cancelScope,
+  Channel,
+  Condition,
+  type Coroutine,
   each,
   eagerTaskFactory,
+  ensureFuture,
   EventLoop,
   type EventLoopOptions,
+  failAfter,
+  failAt,
+  Flag,
   Future,
+  gather,
   getEventLoopPolicy,
   items,
+  LifoQueue,
+  Lock,
+  MisuseError,
+  moveOnAfter,
+  moveOnAt,
   newEventLoop,
   Operation,
   Pipe,
+  PriorityQueue,
+  Queue,
   run,
   Runner,
   scoped,
+  Semaphore,
   setEventLoopPolicy,
+  shield,
   sleep,
   Task,
+  TaskGroup,
+  taskGroup,
   TaskLocal,
+  timeout,
+  timeoutAt,
   until,
   VirtualHost,
+  wait,
+  waitFor,
   yieldNow,
 } from "../mod.ts";
 import { openLoop } from "./support/loops.ts";
@@ -63,7 +97,28 @@ const NOT_BYTES = [
   new Uint16Array(1),
 ];
 
+const NOT_BOOLEANS = [null, 1, "yes", {}];
+const NOT_WAITABLES = [undefined, null, 5, "work", {}, [], { then: 5 }];
+const NOT_LISTS = [
+  undefined,
+  null,
+  5,
+  "ab",
+  {},
+  () => [],
+  Promise.resolve([]),
+  (function* () {})(),
+];
+const NOT_COUNTS = [null, "5", {}, [5], true, 5n, () => 5];
+
+const VIRTUAL = { host: "virtual" } as const;
+
 const work = function* () {};
+
+class Attempt extends AttemptOperation<void> {
+  protected attempt(): undefined {}
+  protected *wait(): Coroutine<void> {}
+}
 
 /** A call with a bad argument, and what its message must name. */
 interface Case {
@@ -110,6 +165,49 @@ const RUN_OPTIONS: readonly [string, readonly unknown[], typeof RangeError?][] =
     ["cancelGraceMs", [NaN, -1], RangeError],
     ["handleInterrupt", [null, 1, "yes"]],
   ];
+
+/** What waits, with its options. */
+const WAITS: readonly [string, (options: Any) => unknown][] = [
+  ["AttemptOperation", (options) => new Attempt({ name: "attempt" }, options)],
+  ["Barrier.wait()", (options) => new Barrier(1).wait(options)],
+  ["Barrier.reset()", (options) => new Barrier(1).reset(options)],
+  ["Barrier.abort()", (options) => new Barrier(1).abort(options)],
+  ["Channel.send()", (options) => new Channel().send(5, options)],
+  ["Channel.receive()", (options) => new Channel().receive(options)],
+  ["Condition.acquire()", (options) => new Condition().acquire(options)],
+  ["Condition.wait()", (options) => new Condition().wait(options)],
+  [
+    "Condition.waitFor()",
+    (options) => new Condition().waitFor(() => true, options),
+  ],
+  ["Flag.wait()", (options) => new Flag().wait(options)],
+  ["Lock.acquire()", (options) => new Lock().acquire(options)],
+  ["Semaphore.acquire()", (options) => new Semaphore().acquire(options)],
+  ["Queue.get()", (options) => new Queue().get(options)],
+  ["Queue.put()", (options) => new Queue().put(5, options)],
+  ["Queue.join()", (options) => new Queue().join(options)],
+];
+
+/** What limits the time of a body: its time, and whether that may be null. */
+const LIMITS: readonly [
+  string,
+  string,
+  boolean,
+  (ms: Any, body: Any, options?: Any) => unknown,
+][] = [
+  ["timeout()", "delayMs", true, timeout],
+  ["timeoutAt()", "whenMs", true, timeoutAt],
+  [
+    "waitFor()",
+    "timeoutMs",
+    true,
+    (ms, body, options) => waitFor(body, ms, options),
+  ],
+  ["moveOnAfter()", "delayMs", false, moveOnAfter],
+  ["moveOnAt()", "deadlineMs", false, moveOnAt],
+  ["failAfter()", "delayMs", false, failAfter],
+  ["failAt()", "deadlineMs", false, failAt],
+];
 
 const CASES: readonly Case[] = [
   // -- The loop --
@@ -570,14 +668,525 @@ const CASES: readonly Case[] = [
     values: NOT_BYTES,
     call: (value, { pipe }) => pipe.write(value),
   },
+
+  // -- Blocks and tasks --
+  {
+    what: "Task",
+    names: "options",
+    values: [undefined, ...NOT_OPTIONS],
+    call: (value, { loop }) => new Task(loop, work, value),
+  },
+  {
+    what: "Task",
+    names: "signal",
+    values: NOT_SIGNALS,
+    call: (value, { loop }) => new Task(loop, work, { signal: value }),
+  },
+  {
+    what: "Task.openBlock()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value, { task }) => task.openBlock(value),
+  },
+  {
+    what: "Task.openBlock()",
+    names: "cancels",
+    values: [null, 5, "twice", {}],
+    call: (value, { task }) => task.openBlock({ cancels: value }),
+  },
+  {
+    what: "Task.openBlock()",
+    names: "shielded",
+    values: NOT_BOOLEANS,
+    call: (value, { task }) => task.openBlock({ shielded: value }),
+  },
+  {
+    what: "Block.shielded",
+    names: "shielded",
+    values: [undefined, ...NOT_BOOLEANS],
+    call: (value, { task }) =>
+      withBlock(task, (block) => block.shielded = value),
+  },
+  {
+    what: "Block.run()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value, { task }) =>
+      withBlock(task, (block) => block.run(value, null)),
+  },
+
+  // -- Locks, queues and channels --
+  ...WAITS.flatMap(([what, call]): Case[] => [
+    { what, names: "options", values: NOT_OPTIONS, call },
+    {
+      what,
+      names: "signal",
+      values: NOT_SIGNALS,
+      call: (value) => call({ signal: value }),
+    },
+  ]),
+  {
+    what: "Barrier",
+    names: "parties",
+    values: [undefined, ...NOT_COUNTS],
+    call: (value) => new Barrier(value),
+  },
+  {
+    what: "Barrier",
+    names: "parties",
+    values: [NaN, 0, -0, -1, 0.5, Infinity],
+    error: RangeError,
+    call: (value) => new Barrier(value),
+  },
+  ...[Semaphore, BoundedSemaphore].flatMap((Class): Case[] => [
+    {
+      what: Class.name,
+      names: "value",
+      values: NOT_COUNTS,
+      call: (value) => new Class(value),
+    },
+    {
+      what: Class.name,
+      names: "value",
+      values: [NaN, -1, 0.5, Infinity, -Infinity],
+      error: RangeError,
+      call: (value) => new Class(value),
+    },
+  ]),
+  {
+    what: "Condition",
+    names: "lock",
+    values: [null, 5, {}, new Semaphore(), Lock],
+    call: (value) => new Condition(value),
+  },
+  {
+    what: "Condition.waitFor()",
+    names: "predicate",
+    values: NOT_FUNCTIONS,
+    call: (value) => new Condition().waitFor(value),
+  },
+  {
+    what: "Condition.notify()",
+    names: "count",
+    values: NOT_COUNTS,
+    call: (value) => new Condition().notify(value),
+  },
+  {
+    what: "Condition.notify()",
+    names: "count",
+    values: [NaN, -1, 0.5, -Infinity],
+    error: RangeError,
+    call: (value) => new Condition().notify(value),
+  },
+  {
+    what: "Channel",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => new Channel(value),
+  },
+  {
+    what: "Channel",
+    names: "capacity",
+    values: NOT_COUNTS,
+    call: (value) => new Channel({ capacity: value }),
+  },
+  {
+    what: "Channel",
+    names: "capacity",
+    values: [NaN, -1, 0.5, -Infinity],
+    error: RangeError,
+    call: (value) => new Channel({ capacity: value }),
+  },
+  ...[Queue, LifoQueue, PriorityQueue].flatMap((Class): Case[] => [
+    {
+      what: Class.name,
+      names: "maxSize",
+      values: [...NOT_COUNTS, Symbol("5"), Object.create(null)],
+      call: (value) => new Class(value),
+    },
+    {
+      what: Class.name,
+      names: "maxSize",
+      values: [NaN, 0.5, -0.5, -Infinity],
+      error: RangeError,
+      call: (value) => new Class(value),
+    },
+  ]),
+  {
+    what: "PriorityQueue",
+    names: "compare",
+    values: NOT_FUNCTIONS.slice(1),
+    call: (value) => new PriorityQueue(5, value),
+  },
+  {
+    what: "Queue.shutdown()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => new Queue().shutdown(value),
+  },
+  {
+    what: "Queue.shutdown()",
+    names: "immediate",
+    values: NOT_BOOLEANS,
+    call: (value) => new Queue().shutdown({ immediate: value }),
+  },
+
+  // -- Time limits, scopes and groups --
+  ...LIMITS.flatMap(([what, names, orNull, call]): Case[] => [
+    {
+      what,
+      names,
+      values: NOT_NUMBERS.filter((value) => !(orNull && value === null)),
+      call: (value) => call(value, work),
+    },
+    {
+      what,
+      names,
+      values: [NaN],
+      error: RangeError,
+      call: (value) => call(value, work),
+    },
+    {
+      what,
+      names: what === "waitFor()" ? "waitable" : "body",
+      values: what === "waitFor()" ? NOT_WAITABLES : NOT_FUNCTIONS,
+      call: (value) => call(5, value),
+    },
+    {
+      what,
+      names: "options",
+      values: NOT_OPTIONS,
+      call: (value) => call(5, work, value),
+    },
+    {
+      what,
+      names: "signal",
+      values: NOT_SIGNALS,
+      call: (value) => call(5, work, { signal: value }),
+    },
+  ]),
+  {
+    what: "Timeout.reschedule()",
+    names: "whenMs",
+    values: NOT_NUMBERS.filter((value) => value !== null),
+    call: (value) =>
+      run(() => timeout(null, (scope) => scope.reschedule(value)), VIRTUAL),
+  },
+  {
+    what: "Timeout.reschedule()",
+    names: "whenMs",
+    values: [NaN],
+    error: RangeError,
+    call: (value) =>
+      run(() => timeout(null, (scope) => scope.reschedule(value)), VIRTUAL),
+  },
+  ...(["CancelScope", "cancelScope()"] as const).flatMap((what): Case[] => {
+    const make = (options: Any) =>
+      what === "CancelScope"
+        ? new CancelScope(options)
+        : cancelScope(work, options);
+    return [
+      { what, names: "options", values: NOT_OPTIONS, call: make },
+      ...(["deadlineMs", "delayMs"] as const).flatMap((names): Case[] => [
+        {
+          what,
+          names,
+          values: NOT_NUMBERS.slice(1),
+          call: (value) => make({ [names]: value }),
+        },
+        {
+          what,
+          names,
+          values: [NaN],
+          error: RangeError,
+          call: (value) => make({ [names]: value }),
+        },
+      ]),
+      {
+        what,
+        names: "shield",
+        values: NOT_BOOLEANS,
+        call: (value) => make({ shield: value }),
+      },
+      {
+        what,
+        names: "signal",
+        values: NOT_SIGNALS,
+        call: (value) => make({ signal: value }),
+      },
+    ];
+  }),
+  {
+    what: "cancelScope()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value) => cancelScope(value),
+  },
+  {
+    what: "CancelScope.run()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value) => new CancelScope().run(value),
+  },
+  {
+    what: "CancelScope.deadlineMs",
+    names: "deadlineMs",
+    values: NOT_NUMBERS,
+    call: (value) => new CancelScope().deadlineMs = value,
+  },
+  {
+    what: "CancelScope.deadlineMs",
+    names: "deadlineMs",
+    values: [NaN],
+    error: RangeError,
+    call: (value) => new CancelScope().deadlineMs = value,
+  },
+  {
+    what: "CancelScope.shield",
+    names: "shield",
+    values: [undefined, ...NOT_BOOLEANS],
+    call: (value) => new CancelScope().shield = value,
+  },
+  ...(["TaskGroup", "taskGroup()"] as const).flatMap((what): Case[] => {
+    const make = (options: Any) =>
+      what === "TaskGroup" ? new TaskGroup(options) : taskGroup(work, options);
+    return [
+      { what, names: "options", values: NOT_OPTIONS, call: make },
+      {
+        what,
+        names: "name",
+        values: NOT_STRINGS,
+        call: (value) => make({ name: value }),
+      },
+      {
+        what,
+        names: "limit",
+        values: NOT_COUNTS,
+        call: (value) => make({ limit: value }),
+      },
+      {
+        what,
+        names: "limit",
+        values: [NaN, 0, -0, -1, 0.5, -Infinity],
+        error: RangeError,
+        call: (value) => make({ limit: value }),
+      },
+      {
+        what,
+        names: "discard",
+        values: NOT_BOOLEANS,
+        call: (value) => make({ discard: value }),
+      },
+      {
+        what,
+        names: "signal",
+        values: NOT_SIGNALS,
+        call: (value) => make({ signal: value }),
+      },
+    ];
+  }),
+  {
+    what: "taskGroup()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value) => taskGroup(value),
+  },
+  {
+    what: "TaskGroup.run()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value) => new TaskGroup().run(value),
+  },
+  ...(["createTask", "spawn", "start"] as const).flatMap((method): Case[] => {
+    const what = `TaskGroup.${method}()`;
+    // In an open group, whether limited or not: no error but that of the argument.
+    const make = (body: Any, options?: Any) =>
+      run(function* () {
+        for (const limit of [1, Infinity]) {
+          const group = new TaskGroup({ limit });
+          let error: unknown;
+          yield* group.run(function* () {
+            try {
+              group[method](body, options);
+            } catch (thrown) {
+              error = thrown;
+            }
+            assertEquals(group.size, 0);
+          });
+          if (limit === Infinity || error === undefined) throw error;
+        }
+      }, VIRTUAL);
+    return [
+      {
+        what,
+        names: "body",
+        values: method === "start" ? NOT_FUNCTIONS : NOT_BODIES,
+        call: (value) => make(value),
+      },
+      {
+        what,
+        names: "options",
+        values: NOT_OPTIONS,
+        call: (value) => make(work, value),
+      },
+      {
+        what,
+        names: "name",
+        values: NOT_STRINGS,
+        call: (value) => make(work, { name: value }),
+      },
+      {
+        what,
+        names: "signal",
+        values: NOT_SIGNALS,
+        call: (value) => make(work, { signal: value }),
+      },
+      {
+        what,
+        names: "eager",
+        values: NOT_BOOLEANS,
+        call: (value) => make(work, { eager: value }),
+      },
+    ];
+  }),
+
+  // -- Waiting for many --
+  ...(["gather", "asCompleted", "wait"] as const).flatMap((name): Case[] => {
+    const what = `${name}()`;
+    const names = name === "wait" ? "futures" : "entries";
+    const make: (entries: Any, options?: Any) => unknown = name === "gather"
+      ? gather
+      : name === "wait"
+      ? wait
+      : asCompleted;
+    return [
+      {
+        what,
+        names,
+        values: [
+          ...NOT_LISTS,
+          // deno-lint-ignore no-sparse-arrays
+          ...[undefined, null, 5, {}].map((entry) => [entry]),
+          // deno-lint-ignore no-sparse-arrays
+          [,],
+          new Set([5]),
+        ],
+        call: (value) => make(value),
+      },
+      {
+        what,
+        names,
+        values: NOT_WAITABLES,
+        call: (value, { future }) => make([future, value]),
+      },
+      {
+        what,
+        names,
+        values: [0],
+        call: (_, { future }) => make(future),
+      },
+      {
+        what,
+        names: "options",
+        values: NOT_OPTIONS,
+        call: (value, { future }) => make([future], value),
+      },
+    ];
+  }),
+  ...(["asCompleted()", "wait()"] as const).flatMap((what): Case[] => {
+    const make: (entries: Any, options?: Any) => unknown = what === "wait()"
+      ? wait
+      : asCompleted;
+    return [
+      {
+        what,
+        names: "timeoutMs",
+        values: NOT_COUNTS.slice(1),
+        call: (value, { future }) => make([future], { timeoutMs: value }),
+      },
+      {
+        what,
+        names: "timeoutMs",
+        values: [NaN],
+        error: RangeError,
+        call: (value, { future }) => make([future], { timeoutMs: value }),
+      },
+      {
+        what,
+        names: "signal",
+        values: NOT_SIGNALS,
+        call: (value, { future }) => make([future], { signal: value }),
+      },
+    ];
+  }),
+  {
+    what: "gather()",
+    names: "returnExceptions",
+    values: NOT_BOOLEANS,
+    call: (value, { future }) => gather([future], { returnExceptions: value }),
+  },
+  {
+    what: "wait()",
+    names: "returnWhen",
+    values: [null, 5, "first", {}],
+    call: (value, { future }) => wait([future], { returnWhen: value }),
+  },
+  {
+    what: "wait()",
+    names: "futures",
+    values: [[], new Set()],
+    error: RangeError,
+    call: (value) => wait(value),
+  },
+  {
+    what: "wait()",
+    names: "futures",
+    values: [work, Promise.resolve()],
+    call: (value, { future }) => wait([future, value]),
+  },
+  ...(["ensureFuture()", "shield()"] as const).flatMap((what): Case[] => {
+    const make: (waitable: Any, options?: Any) => unknown = what === "shield()"
+      ? shield
+      : ensureFuture;
+    return [
+      {
+        what,
+        names: "waitable",
+        values: NOT_WAITABLES,
+        call: (value, { loop }) => make(value, { loop }),
+      },
+      {
+        what,
+        names: "options",
+        values: NOT_OPTIONS,
+        call: (value, { future }) => make(future, value),
+      },
+    ];
+  }),
+  ...(["gather", "asCompleted", "ensureFuture", "shield"] as const).map(
+    (name): Case => ({
+      what: `${name}()`,
+      names: "loop",
+      values: [...NOT_LOOPS.slice(1), EventLoop],
+      call: (value, { future }) =>
+        name === "gather"
+          ? gather([future, work], { loop: value })
+          : name === "asCompleted"
+          ? asCompleted([future, work], { loop: value })
+          : name === "shield"
+          ? shield(future, { loop: value })
+          : ensureFuture(future, { loop: value }),
+    }),
+  ),
 ];
 
-/** What is exported from the loop and its hosts and takes nothing that could be wrong, or anything. */
+/** What is exported and takes nothing that could be wrong, or anything. */
 const NOTHING_TO_REFUSE = [
   "READABLE",
   "WRITABLE",
-  "AttemptOperation", // made by the library
-  "Block", // made by Task.openBlock()
+  "AsCompleted", // made by asCompleted()
+  "BaseQueue", // what the queues have in common
+  "currentEffectiveDeadline",
   "Handle", // made by the loop
   "currentBlock",
   "currentTask",
@@ -600,6 +1209,16 @@ function withTimer(
   } finally {
     assertEquals(timer.when(), 1_000);
     timer.cancel();
+  }
+}
+
+function withBlock(task: Task<Any>, body: (block: Any) => void): void {
+  const block = task.openBlock();
+  try {
+    body(block);
+  } finally {
+    assertEquals(block.shielded, false);
+    block.close();
   }
 }
 
@@ -668,10 +1287,12 @@ for (const [name, cases] of groups) {
   });
 }
 
-Deno.test("Every value that mod.ts exports from the loop and its hosts is in the table", async () => {
+Deno.test("Every value that mod.ts exports is in the table", async () => {
   const source = await Deno.readTextFile(new URL("mod.ts", ROOT));
   const exported = [
-    ...source.matchAll(/export \{([^}]*)\} from "\.\/src\/(?:loop|host)\//g),
+    ...source.matchAll(
+      /export \{([^}]*)\} from "\.\/src\/(?:loop|host|sync|structured)\//g,
+    ),
   ]
     .flatMap(([, names]) => names!.split(","))
     .map((name) => name.trim())
@@ -682,4 +1303,125 @@ Deno.test("Every value that mod.ts exports from the loop and its hosts is in the
   ]);
   assertEquals(exported.filter((name) => !covered.has(name)), []);
   void [TaskLocal, items];
+});
+
+/** An iterable that may be gone through once, and tells whether it was. */
+function once(entry: unknown): { list: Iterable<Any>; taken: () => boolean } {
+  let taken = false;
+  const list = {
+    *[Symbol.iterator]() {
+      taken = true;
+      yield entry;
+    },
+  };
+  return { list, taken: () => taken };
+}
+
+Deno.test("A refused call starts, closes and consumes nothing", async () => {
+  await run(async () => {
+    const ran: string[] = [];
+    const body = function* () {
+      ran.push("body");
+    };
+    for (const call of [gather, asCompleted] as Any[]) {
+      assertThrows(() => call([body, 5]), TypeError, "entries[1]");
+      const { list, taken } = once(body);
+      assertThrows(() => call(list, { loop: 5 }), TypeError);
+      assertThrows(() => call(list, { signal: 5 }), TypeError);
+      assertEquals(taken(), false);
+    }
+    const queue = new Queue<number>();
+    queue.putNowait(1);
+    const failing = {
+      get immediate(): boolean {
+        throw new Error("getter");
+      },
+    };
+    assertThrows(() => queue.shutdown(failing), Error, "getter");
+    assertThrows(() => queue.shutdown(null as Any), TypeError);
+    queue.putNowait(2);
+
+    await taskGroup(async (group) => {
+      const coroutine = body();
+      for (const bad of [null, { name: 5 }, { eager: "yes" }] as Any[]) {
+        assertThrows(() => group.createTask(coroutine, bad), TypeError);
+      }
+      assertEquals([group.size, ran.length], [0, 0]);
+      await group.createTask(coroutine);
+    });
+    await sleep(1);
+    assertEquals(ran, ["body"]);
+  }, VIRTUAL);
+});
+
+Deno.test("The array given to gather() and asCompleted() may change meanwhile", async () => {
+  await run(async () => {
+    for (const call of [gather, asCompleted] as Any[]) {
+      const entries: unknown[] = [];
+      entries.push({
+        then(resolve: (value: number) => void) {
+          entries.push(undefined);
+          resolve(1);
+        },
+      });
+      const gathered = call(entries);
+      if (call === gather) assertEquals(await gathered, [1]);
+      else for (const next of gathered) assertEquals(await next, 1);
+    }
+  }, VIRTUAL);
+});
+
+Deno.test("What is called in the wrong place throws a MisuseError", async () => {
+  const other = openLoop({ host: "virtual" }).loop;
+  const foreign = other.createFuture<number>();
+  await run(async () => {
+    for (const timeoutMs of [0, 5, null]) {
+      await assertRejects(
+        async () => await waitFor(foreign, timeoutMs),
+        MisuseError,
+        "another event loop",
+      );
+      assertEquals(foreign.done(), false, `${timeoutMs}`);
+    }
+    const scope = new CancelScope();
+    await scope.run(work);
+    await assertRejects(async () => await scope.run(work), MisuseError);
+    const group = new TaskGroup();
+    await group.run(work);
+    await assertRejects(async () => await group.run(work), MisuseError);
+    let left: Any;
+    await timeout(null, (timeout) => {
+      left = timeout;
+    });
+    assertThrows(() => left.reschedule(5), MisuseError);
+  }, VIRTUAL);
+  for (
+    const operation of [
+      timeout(5, work),
+      cancelScope(work),
+      taskGroup(work),
+      taskGroup(work, { signal: AbortSignal.abort() }),
+    ]
+  ) {
+    const iterator = operation[Symbol.iterator]();
+    assertThrows(() => iterator.next(), MisuseError);
+  }
+  await other.close();
+});
+
+Deno.test("Cancelling a block that was closed does nothing", async () => {
+  await run(async () => {
+    const task = ensureFuture(async () => {
+      for (const cancels of ["once", "level"] as const) {
+        const block = task.openBlock({ cancels });
+        block.close();
+        assertThrows(() => block.close(), MisuseError);
+        assertEquals(block.cancel(), false);
+        await sleep(1);
+      }
+      assertEquals(task.cancelling(), 0);
+      return "done";
+    }) as Task<string>;
+    assertEquals(await task, "done");
+  }, VIRTUAL);
 });
