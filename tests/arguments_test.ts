@@ -34,6 +34,7 @@ import {
   Future,
   gather,
   getEventLoopPolicy,
+  getRunningLoop,
   items,
   LifoQueue,
   Lock,
@@ -1065,7 +1066,6 @@ const CASES: readonly Case[] = [
         names,
         values: [
           ...NOT_LISTS,
-          // deno-lint-ignore no-sparse-arrays
           ...[undefined, null, 5, {}].map((entry) => [entry]),
           // deno-lint-ignore no-sparse-arrays
           [,],
@@ -1395,17 +1395,30 @@ Deno.test("What is called in the wrong place throws a MisuseError", async () => 
     });
     assertThrows(() => left.reschedule(5), MisuseError);
   }, VIRTUAL);
-  for (
-    const operation of [
-      timeout(5, work),
-      cancelScope(work),
-      taskGroup(work),
-      taskGroup(work, { signal: AbortSignal.abort() }),
-    ]
-  ) {
-    const iterator = operation[Symbol.iterator]();
-    assertThrows(() => iterator.next(), MisuseError);
-  }
+  // By hand, outside of any task.
+  const step = () => {
+    for (
+      const operation of [
+        timeout(5, work),
+        cancelScope(work),
+        taskGroup(work, { name: "stray" }),
+      ]
+    ) {
+      assertThrows(() => operation[Symbol.iterator]().next(), MisuseError);
+    }
+  };
+  step();
+  await run(async () => {
+    const stepped = Promise.withResolvers<void>();
+    getRunningLoop().callSoon(() => {
+      try {
+        stepped.resolve(step());
+      } catch (error) {
+        stepped.reject(error);
+      }
+    });
+    await until(stepped.promise);
+  }, VIRTUAL);
   await other.close();
 });
 

@@ -313,7 +313,7 @@ Deno.test("Lock.acquire() checks its signal", () => {
   );
   assertEquals(
     error.message,
-    "Cannot make an operation as signal must be an AbortSignal: received 5",
+    "Cannot wait for Lock.acquire() as signal must be an AbortSignal: received 5",
   );
 });
 

@@ -104,7 +104,9 @@ async function measureAll(words: readonly string[]): Promise<Figure[]> {
     if (!wanted(name)) continue;
     console.error(`measuring ${name}`);
     const path = new URL(script, import.meta.url).pathname;
-    const printed = await outputOfDeno(path, [...args, "--json"]);
+    const printed = await outputOfDeno(path, [...args, "--json"], [
+      "--v8-flags=--expose-gc",
+    ]);
     figures.push(...JSON.parse(printed).figures);
   }
   return figures;

@@ -237,8 +237,8 @@ function* guarded<T>(
     // What is there already is delivered; the signal then ends the next wait.
     if (waiting && !(target?.done())) throwInto(stepper, target, reason);
   });
-  const iterator = begin();
   try {
+    const iterator = begin();
     let step = iterator.next();
     while (step.done !== true) {
       if (signal.aborted && !delivered) {

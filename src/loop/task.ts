@@ -339,6 +339,11 @@ export class Task<T> extends Future<T> {
    * aborts at once, and the exception handler is told if it has not reacted
    * after `cancelWarnMs`. The task may clean up, and wait while it does.
    *
+   * An async helper that is still in an operation when its task has ended, such
+   * as the loser of a `Promise.race`, is left there: the operation is cancelled
+   * and gives back what it had, but the helper never runs on, nor does its
+   * `finally`. Await what you start, or start it in a task group.
+   *
    * @example Cleaning up
    * ```ts
    * import { getRunningLoop, run, sleep } from "@rota/rota";
@@ -386,10 +391,13 @@ export class Task<T> extends Future<T> {
     }
     extras.handingOn = true;
     if (block !== null) block["requests"]++;
-    if (block === null || block["opener"] === this && this.promised) {
-      this.interruptAll(reason);
-    } else this.interruptInside(block, reason);
-    extras.handingOn = false;
+    try {
+      if (block === null || block["opener"] === this && this.promised) {
+        this.interruptAll(reason);
+      } else this.interruptInside(block, reason);
+    } finally {
+      extras.handingOn = false;
+    }
     return true;
   }
 
@@ -604,7 +612,7 @@ export class Task<T> extends Future<T> {
     for (const wait of listWaits(extras)) {
       // What a block is waited for with just leaves. What is inside of it is told,
       // so that it cleans up: the block is still there.
-      if (wait.place === null) wait.abandon();
+      if (wait.place === null || wait.place["closed"]) wait.abandon();
       else wait.interrupt(undefined);
     }
   }

@@ -58,7 +58,7 @@ export type ScopeOutcome<T> =
  */
 export class CancelScope {
   #deadlineMs: number;
-  readonly #delayMs: number | undefined;
+  #delayMs: number | undefined;
   #shield: boolean;
   readonly #signal: AbortSignal | undefined;
   #signalled = false;
@@ -126,6 +126,7 @@ export class CancelScope {
   set deadlineMs(deadlineMs: number) {
     checkNumber(deadlineMs, "set the deadline of a cancel scope", "deadlineMs");
     this.#deadlineMs = deadlineMs;
+    this.#delayMs = undefined;
     if (this.#state === "open") this.#schedule();
   }
 

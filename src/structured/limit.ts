@@ -98,12 +98,12 @@ export class LimitedTask<T> extends ChildTask<T> {
   begin(): void {
     this.#state = "begun";
     this.#holdsSlot = true;
-    this.run();
+    this["startEagerly"](); // it may be called from within the step of another task
   }
 
   override cancel(reason?: unknown): boolean {
     const accepted = super.cancel(reason);
-    if (accepted && this.#state === "parked") {
+    if (accepted && #state in this && this.#state === "parked") {
       this.#state = "begun";
       this.loop.callSoon(runTask, this as LimitedTask<unknown>);
     }

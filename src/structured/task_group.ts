@@ -11,7 +11,7 @@ import {
   checkString,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { currentTask, getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
@@ -215,6 +215,8 @@ export class TaskGroup {
     this.#created++;
     this.#children.append(child);
     if (task.done()) this.#childDone(child);
+    // It may have cancelled the group in an eager first step, before it was in the list.
+    else if (this.#aborting) task.cancel();
     return task;
   }
 
@@ -310,7 +312,7 @@ export class TaskGroup {
     const { signal, ...taskOptions } = options;
     signal?.throwIfAborted();
     let handedOver = false;
-    let future: Future<V> | null = null;
+    const future = new Future<V>(getRunningLoop(), "a task to have started");
     const started = (value: V) => {
       if (handedOver) {
         throw new MisuseError(
@@ -318,13 +320,15 @@ export class TaskGroup {
         );
       }
       handedOver = true;
-      if (future !== null && !future.done()) future.setResult(value);
+      if (!future.done()) future.setResult(value);
     };
     const task = this.createTask(
       () => body(started) as Coroutine<unknown>,
       taskOptions,
     ) as Task<unknown>;
-    future = new Future<V>(task.loop, `${task.name} to have started`);
+    if (task.done() && !task.failed() && !future.done()) {
+      this.#endedBeforeStart(task, future); // an eager one
+    }
     (this.#starting ??= new Map()).set(task, future as Future<unknown>);
     const subscription = signal === undefined
       ? null

@@ -372,7 +372,7 @@ export function waitFor<W extends Waitable<unknown>>(
   return new Operation(
     (() =>
       timeoutMs !== null && timeoutMs <= 0
-        ? withoutTime(waitable)
+        ? withoutTime(waitable, options.signal)
         : after(timeoutMs, options.signal)["run"]((block) =>
           typeof waitable === "function"
             ? block.run(waitable, undefined)
@@ -384,7 +384,11 @@ export function waitFor<W extends Waitable<unknown>>(
   );
 }
 
-function* withoutTime<T>(waitable: Waitable<T>): Coroutine<T> {
+function* withoutTime<T>(
+  waitable: Waitable<T>,
+  signal: AbortSignal | undefined,
+): Coroutine<T> {
+  signal?.throwIfAborted();
   const loop = getRunningLoop();
   checkLoop(waitable, loop, "wait for something");
   const future = startWaitable(waitable, loop);
@@ -395,7 +399,7 @@ function* withoutTime<T>(waitable: Waitable<T>): Coroutine<T> {
   try {
     future.cancel();
     // Not the future itself, so that this wait can be cancelled too.
-    yield* waiter;
+    yield* new Operation(() => waiter[Symbol.iterator](), { signal });
   } finally {
     future.removeDoneCallback(ended);
   }

@@ -1,6 +1,6 @@
 import { CancelledError, ChannelClosedError } from "../errors.ts";
 import { checkOptions } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { currentTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
@@ -269,7 +269,20 @@ export class Channel<T>
     return new ReadableStream<T>({
       pull: async (controller) => {
         try {
-          const step = await new NextOperation(this);
+          // Whoever pulls may be a task that ends, or is cancelled, before the value comes.
+          const { promise, resolve, reject } = Promise.withResolvers<
+            IteratorResult<T, undefined>
+          >();
+          getRunningLoop().createTask(new NextOperation(this), {
+            name: "Channel.toReadableStream()",
+          }).addDoneCallback((next) => {
+            try {
+              resolve(next.result());
+            } catch (error) {
+              reject(error);
+            }
+          });
+          const step = await promise;
           if (step.done === true) controller.close();
           else controller.enqueue(step.value);
         } catch (error) {
