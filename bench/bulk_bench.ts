@@ -50,7 +50,6 @@ export const suites: readonly Suite[] = [{
   things: "callbacks",
   size: 100_000,
   tinySize: 40,
-  repeat: 5,
   cases: [
     { name: "Rota", role: "rota", run: bulkOnLoop },
     {

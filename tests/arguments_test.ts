@@ -684,6 +684,12 @@ const CASES: readonly Case[] = [
     call: (value, { loop }) => new Task(loop, work, { signal: value }),
   },
   {
+    what: "Task.postponeCancel()",
+    names: "error",
+    values: [undefined, null, 5, "cancelled", {}, new Error("other")],
+    call: (value, { task }) => task.postponeCancel(value),
+  },
+  {
     what: "Task.openBlock()",
     names: "options",
     values: NOT_OPTIONS,
@@ -1383,6 +1389,13 @@ Deno.test("What is called in the wrong place throws a MisuseError", async () => 
       );
       assertEquals(foreign.done(), false, `${timeoutMs}`);
     }
+    await assertRejects(
+      async () => {
+        for (const next of asCompleted([foreign])) await next;
+      },
+      MisuseError,
+      "another event loop",
+    );
     const scope = new CancelScope();
     await scope.run(work);
     await assertRejects(async () => await scope.run(work), MisuseError);
@@ -1437,4 +1450,10 @@ Deno.test("Cancelling a block that was closed does nothing", async () => {
     }) as Task<string>;
     assertEquals(await task, "done");
   }, VIRTUAL);
+});
+
+Deno.test("-0 counts as 0", () => {
+  assertEquals(new Semaphore(-0).value, 0);
+  assertEquals(new Channel({ capacity: -0 }).capacity, 0);
+  assertEquals(new Queue(-0).maxSize, Infinity);
 });

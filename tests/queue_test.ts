@@ -277,11 +277,11 @@ Deno.test("A maxSize of 0 or less is no limit", () => {
     "must be an integer or Infinity: received 1.5",
   );
   assertThrows(() => new Queue(NaN), RangeError, "received NaN");
-  // @ts-expect-error -- not a number
   assertThrows(
+    // @ts-expect-error -- not a number
     () => new Queue("1"),
     TypeError,
-    Xmust be a number: received "1"X,
+    'must be a number: received "1"',
   );
   assertThrows(
     // @ts-expect-error -- not a function

@@ -14,7 +14,10 @@ import { type Case, type ForeignCase, runCase, type Suite } from "./suite.ts";
 import { SUITES } from "./suites.ts";
 
 const ROUNDS = 5;
-const WARMUP = 3;
+const ROUND_MS = 200;
+/** V8 optimizes in steps and in the background: fewer runs find it half done. */
+const WARMUP_MS = 1_000;
+const WARMUP_RUNS = 2;
 
 /** Adds up what lies between `start` and `end`. */
 class Clock {
@@ -30,17 +33,24 @@ class Clock {
   }
 }
 
-/** Collects what the case before has left, where `--expose-gc` allows that. */
-function collect(): void {
-  (globalThis as { gc?: () => void }).gc?.();
+async function warmUp(suite: Suite, one: Case): Promise<void> {
+  const { warmupMs = WARMUP_MS } = suite;
+  const endMs = performance.now() + warmupMs;
+  for (let runs = 0; runs < WARMUP_RUNS || performance.now() < endMs; runs++) {
+    await runCase(suite, one, suite.size, new Clock());
+  }
 }
 
 async function measureCase(suite: Suite, one: Case): Promise<number> {
-  collect();
+  const { size, roundMs = ROUND_MS } = suite;
+  const endMs = performance.now() + roundMs;
   const clock = new Clock();
-  const { size, repeat = 1 } = suite;
-  for (let n = 0; n < repeat; n++) await runCase(suite, one, size, clock);
-  return clock.totalMs * 1e6 / (size * repeat);
+  let runs = 0;
+  do {
+    await runCase(suite, one, size, clock);
+    runs++;
+  } while (performance.now() < endMs);
+  return clock.totalMs * 1e6 / (size * runs);
 }
 
 async function measureForeign(
@@ -61,14 +71,9 @@ export async function measure(
   suite: Suite,
   rounds: number = suite.rounds ?? ROUNDS,
 ): Promise<Figure[]> {
-  const { name: workload, cases, foreign = [], size } = suite;
-  const warmup = suite.warmup ?? WARMUP;
+  const { name: workload, cases, foreign = [] } = suite;
   suite.prepare?.();
-  for (const one of cases) {
-    for (let n = 0; n < warmup; n++) {
-      await runCase(suite, one, size, new Clock());
-    }
-  }
+  for (const one of cases) await warmUp(suite, one);
   const results = cases.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     for (const [index, one] of cases.entries()) {

@@ -54,10 +54,10 @@ export interface Suite {
   readonly size: number;
   /** A size at which the workload is still itself, for the smoke test. */
   readonly tinySize: number;
-  /** How often the workload runs for one figure, where one run is too short. */
-  readonly repeat?: number;
-  /** Runs before anything counts. Enough for V8 to have optimized all of it. */
-  readonly warmup?: number;
+  /** How long one figure takes at least, in as many runs as that needs; 200 unless said. */
+  readonly roundMs?: number;
+  /** How long each case is warmed up, where most of that is not what is timed; 1,000 unless said. */
+  readonly warmupMs?: number;
   /** How many figures are taken, of which the best counts; five unless said. */
   readonly rounds?: number;
   /** Called once in a process that measures, before anything runs. */

@@ -104,9 +104,7 @@ async function measureAll(words: readonly string[]): Promise<Figure[]> {
     if (!wanted(name)) continue;
     console.error(`measuring ${name}`);
     const path = new URL(script, import.meta.url).pathname;
-    const printed = await outputOfDeno(path, [...args, "--json"], [
-      "--v8-flags=--expose-gc",
-    ]);
+    const printed = await outputOfDeno(path, [...args, "--json"]);
     figures.push(...JSON.parse(printed).figures);
   }
   return figures;

@@ -1,17 +1,12 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions } from "./block.ts";
-import {
-  checkOneOf,
-  checkOptions,
-  checkSignal,
-  checkString,
-  inspect,
-} from "./checks.ts";
+import { checkOneOf, checkOptions, checkString, inspect } from "./checks.ts";
 import { current, findPlace, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
+import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { Operation } from "./operation.ts";
 import type { Wait } from "./promise_wait.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
@@ -63,7 +58,7 @@ type AnyWait = Wait<unknown, unknown, unknown>;
 
 const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
 
-const NO_OPTIONS: BlockOptions = {};
+const NO_BLOCK_OPTIONS: BlockOptions = {};
 
 let idLast = 0;
 
@@ -140,7 +135,7 @@ export class Task<T> extends Future<T> {
    */
   constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
     if (typeof body !== "function") checkBody(body, "create a task");
-    checkTaskOptions(options);
+    if (options !== NO_OPTIONS) checkTaskOptions(options);
     super(loop, options.name ?? "");
     this.body = body;
     const parent = findTask();
@@ -212,8 +207,8 @@ export class Task<T> extends Future<T> {
    * @returns The block, which the caller has to close.
    * @throws {TypeError} If an option is of the wrong type.
    */
-  openBlock(options: BlockOptions = NO_OPTIONS): Block {
-    if (options !== NO_OPTIONS) checkBlockOptions(options);
+  openBlock(options: BlockOptions = NO_BLOCK_OPTIONS): Block {
+    if (options !== NO_BLOCK_OPTIONS) checkBlockOptions(options);
     const task = this as Task<unknown>;
     const opener: Stepper = current.loop !== null && current.task === task
       ? current.stepper!
@@ -666,8 +661,16 @@ export class Task<T> extends Future<T> {
    * Call it from the operation that got the error, in its step.
    *
    * @param error What the operation got.
+   * @throws {TypeError} If `error` is not a `CancelledError`.
    */
   postponeCancel(error: CancelledError): void {
+    if (!(error instanceof CancelledError)) {
+      throw new TypeError(
+        `Cannot postpone a cancellation as error must be a CancelledError: received ${
+          inspect(error)
+        }`,
+      );
+    }
     const place = findPlace(this as Task<unknown>);
     // In a cancelled scope each wait throws anyway, and none outside of it.
     if (this.done() || this.levelCancellation(place) === error) return;
@@ -1015,16 +1018,6 @@ function isThenable(value: unknown): boolean {
   return (typeof value === "object" || typeof value === "function") &&
     value !== null &&
     typeof (value as { then?: unknown }).then === "function";
-}
-
-/** Throws unless `options` are what a task can be made with. */
-export function checkTaskOptions(options: TaskOptions): void {
-  const what = "create a task";
-  checkOptions(options, what);
-  const { name, signal, eager } = options;
-  if (name !== undefined) checkString(name, what, "name");
-  if (signal !== undefined) checkSignal(signal, what);
-  if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
 }
 
 function checkBlockOptions(options: BlockOptions): void {

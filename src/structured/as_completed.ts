@@ -1,6 +1,7 @@
-import { TimeoutError } from "../errors.ts";
+import { MisuseError, TimeoutError } from "../errors.ts";
 import { checkNumber } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import type { TimerHandle } from "../loop/handle.ts";
@@ -134,6 +135,8 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   /** How many have not been asked for yet. */
   #left: number;
   #timer: TimerHandle | null = null;
+  /** The loop of the futures; `null` if there are none. */
+  #loop: EventLoop | null = null;
 
   /**
    * Made by {@linkcode asCompleted}.
@@ -151,9 +154,11 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     for (const future of this.#todo) {
       future.addDoneCallback(this.#completed as (future: Future<T>) => void);
     }
-    if (timeoutMs === null) return;
     for (const { loop } of this.#todo) {
-      this.#timer = loop.callLater(timeoutMs, this.#timedOut);
+      this.#loop = loop;
+      if (timeoutMs !== null) {
+        this.#timer = loop.callLater(timeoutMs, this.#timedOut);
+      }
       break;
     }
   }
@@ -173,6 +178,11 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   };
 
   *#next(): Coroutine<F> {
+    if (this.#loop !== null && getRunningLoop() !== this.#loop) {
+      throw new MisuseError(
+        "Cannot iterate as completed: it would wait for a future of another event loop",
+      );
+    }
     const lender = lenderFor(this.#todo);
     const future = lender === null
       ? yield* this.#done.get()

@@ -13,11 +13,11 @@ import {
 } from "../loop/checks.ts";
 import { currentTask, getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
+import { checkTaskOptions, NO_OPTIONS } from "../loop/loop_options.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import {
   checkBody,
-  checkTaskOptions,
   type Coroutine,
   type Task,
   type TaskBody,
@@ -57,8 +57,6 @@ export interface TaskGroupOptions extends WaitOptions {
    */
   readonly discard?: boolean | undefined;
 }
-
-const NO_OPTIONS: TaskOptions = {};
 
 /** How to {@linkcode TaskGroup.start} a task. */
 export interface StartOptions extends TaskOptions, WaitOptions {}

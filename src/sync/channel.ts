@@ -109,7 +109,7 @@ export class Channel<T>
     checkOptions(options, what);
     const { capacity = 0 } = options;
     checkInteger(capacity, 0, what, "capacity", "or Infinity");
-    this.capacity = capacity;
+    this.capacity = capacity + 0; // which makes -0 a 0
   }
 
   /** How many values it holds. More than `capacity` for a while if receivers are cancelled that were to get one. */

@@ -73,7 +73,7 @@ export class Semaphore {
    */
   constructor(value: number = 1) {
     checkInteger(value, 0, "create a semaphore", "value");
-    this.#value = value;
+    this.#value = value + 0; // which makes -0 a 0
   }
 
   /** How many permits are there for the taking. Those on their way to a woken waiter are not. */
