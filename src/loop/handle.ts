@@ -22,8 +22,8 @@ const NO_ARGUMENTS: readonly unknown[] = Object.freeze([]);
  */
 export class Handle implements Disposable {
   /** Null once withdrawn, so that nothing the callback refers to is kept. */
-  private callback: ((...args: never[]) => unknown) | null;
-  private args: readonly unknown[];
+  declare private callback: ((...args: never[]) => unknown) | null;
+  declare private args: readonly unknown[];
 
   /**
    * Handles are made by the methods of {@linkcode EventLoop} that return them.

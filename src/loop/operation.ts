@@ -80,10 +80,12 @@ export interface OperationOptions extends WaitOptions {
  */
 export class Operation<T>
   implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
-  private readonly body: (() => Iterator<Suspension, T, unknown>) | undefined;
-  private readonly options: OperationOptions;
+  declare private readonly body:
+    | (() => Iterator<Suspension, T, unknown>)
+    | undefined;
+  declare private readonly options: OperationOptions;
   /** What to report if nobody ever waits; null if nothing. */
-  private record: UnstartedRecord | typeof STARTED | null;
+  declare private record: UnstartedRecord | typeof STARTED | null;
 
   /**
    * Makes an operation. Nothing runs yet.
@@ -97,6 +99,17 @@ export class Operation<T>
     body: (() => Iterator<Suspension, T, unknown>) | undefined,
     options: OperationOptions = {},
   ) {
+    this.body = body;
+    this.options = options;
+    this.record = null;
+    // All that is rare is elsewhere, so that V8 inlines this into what it makes.
+    if (options !== TRUSTED) this.check();
+    if (tracking.wanted) this.track();
+  }
+
+  /** Checks what the constructor was given. */
+  private check(): void {
+    const { body, options } = this;
     if (
       typeof body !== "function" && this.begin === Operation.prototype.begin
     ) {
@@ -111,9 +124,11 @@ export class Operation<T>
     if (options.name !== undefined && typeof options.name !== "string") {
       checkString(options.name, "make an operation", "name");
     }
-    this.body = body;
-    this.options = options;
-    this.record = tracking.wanted ? track(this, this.label) : null;
+  }
+
+  /** Has the operation reported if nobody ever waits for it. */
+  private track(): void {
+    this.record = track(this, this.label);
   }
 
   /** What to call the operation in messages. */
@@ -416,3 +431,6 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     return this.waitingOn === null ? this.#label : this.waitingOn["describe"]();
   }
 }
+
+/** The options of `sleep(0)`, known to be right. */
+export const TRUSTED: OperationOptions = { name: "sleep(0)" };

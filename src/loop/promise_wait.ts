@@ -11,7 +11,7 @@ type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null;
 type OnRejected<B> = ((reason: unknown) => B | PromiseLike<B>) | null;
 
 const WAITING = 0;
-const FULFILLED = 1;
+export const FULFILLED = 1;
 const REJECTED = 2;
 
 /**
@@ -19,9 +19,15 @@ const REJECTED = 2;
  * calls `then` on it, which `await` never does.
  */
 export class Outcome<R> implements PromiseLike<R> {
-  private derived: PromiseWithResolvers<R> | null = null;
-  private state = WAITING;
-  private outcome: unknown = undefined;
+  declare private derived: PromiseWithResolvers<R> | null;
+  declare private state: number;
+  declare private outcome: unknown;
+
+  constructor() {
+    this.derived = null;
+    this.state = WAITING;
+    this.outcome = undefined;
+  }
 
   /** Whether somebody would get an error. */
   hasFollower(): boolean {
@@ -75,13 +81,13 @@ export class Outcome<R> implements PromiseLike<R> {
  * and the promise-like that `then` returns, in one object.
  */
 export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
-  protected readonly loop: EventLoop;
+  declare protected readonly loop: EventLoop;
   /** The task that waits; null if nobody's cancellation concerns this wait. */
-  protected readonly task: Task<unknown> | null;
+  declare protected readonly task: Task<unknown> | null;
   /** The block of the task in which it waits; null if that is in none. */
-  readonly place: Block | null;
-  private readonly onFulfilled: OnFulfilled<T, A>;
-  private readonly onRejected: OnRejected<B>;
+  declare readonly place: Block | null;
+  declare private readonly onFulfilled: OnFulfilled<T, A>;
+  declare private readonly onRejected: OnRejected<B>;
 
   constructor(
     loop: EventLoop,

@@ -4,8 +4,8 @@ import { findTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Runnable, Timer, TimerHandle } from "./handle.ts";
-import { Operation, type WaitOptions } from "./operation.ts";
-import { Outcome } from "./promise_wait.ts";
+import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
+import { FULFILLED, Outcome } from "./promise_wait.ts";
 import { cancellationFor } from "./stepping.ts";
 import type { Task } from "./task.ts";
 
@@ -87,7 +87,7 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
   constructor(value: T, signal?: AbortSignal) {
     super(
       undefined,
-      signal === undefined ? YIELD_OPTIONS : { ...YIELD_OPTIONS, signal },
+      signal === undefined ? TRUSTED : { ...TRUSTED, signal },
     );
     this.#value = value;
   }
@@ -125,8 +125,7 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
     if (
       task === null || typeof onFulfilled !== "function" ||
       typeof onRejected !== "function" ||
-      this["options"].signal !== undefined || task["isInterrupted"]() ||
-      task["hasBlocks"]()
+      this["options"] !== TRUSTED || task["isSpecial"]()
     ) return super.then(onFulfilled, onRejected);
     this.start();
     task["yields"]++;
@@ -134,8 +133,14 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
     task.loop["schedule"](this);
-    const outcome = new Outcome<A | B>();
-    this.#outcome = outcome as Outcome<unknown>;
+    return new YieldOutcome<A | B>(this);
+  }
+
+  /** What came of the callback given to `then`. Made on demand: nobody asks an `await`. */
+  outcome(): Outcome<unknown> {
+    if (this.#outcome !== null) return this.#outcome;
+    const outcome = this.#outcome = new Outcome<unknown>();
+    if (this.#task === null) outcome.settle(FULFILLED, undefined);
     return outcome;
   }
 
@@ -143,16 +148,52 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
   run(): void {
     const task = this.#task!;
     const interruption = task["endYield"]();
-    if (interruption === null) {
-      this.#outcome!.follow(task.loop, this.#onFulfilled!, this.#value);
-    } else {
+    if (interruption !== null) {
       const error = cancellationFor(null, interruption.reason);
-      this.#outcome!.follow(task.loop, this.#onRejected!, error);
+      this.outcome().follow(task.loop, this.#onRejected!, error);
+    } else if (this.#outcome !== null) {
+      this.#outcome.follow(task.loop, this.#onFulfilled!, this.#value);
+    } else {
+      task.loop["promiseResumed"] = true;
+      let result: unknown;
+      try {
+        result = this.#onFulfilled!(this.#value);
+      } catch (error) {
+        this.outcome().follow(task.loop, rethrow, error);
+        return;
+      }
+      // What `await` passes returns nothing, and nobody asks for it.
+      if (result !== undefined || this.#outcome !== null) {
+        this.outcome().settle(FULFILLED, result);
+      }
+      this.#task = null;
     }
   }
 }
 
-const YIELD_OPTIONS = { name: "sleep(0)" };
+function rethrow(error: unknown): never {
+  throw error;
+}
+
+/** What `then` of a {@linkcode YieldOperation} returns. */
+class YieldOutcome<R> implements PromiseLike<R> {
+  readonly #operation: { outcome(): Outcome<unknown> };
+
+  constructor(operation: { outcome(): Outcome<unknown> }) {
+    this.#operation = operation;
+  }
+
+  then<C = R, D = never>(
+    onFulfilled?: ((value: R) => C | PromiseLike<C>) | null,
+    onRejected?: ((reason: unknown) => D | PromiseLike<D>) | null,
+  ): Promise<C | D> {
+    return (this.#operation.outcome() as Outcome<R>).then(
+      onFulfilled,
+      onRejected,
+    );
+  }
+}
+
 const SLEEP_OPTIONS = { name: "sleep()" };
 
 /** Sets the result of a sleeper's future. One function for all of them. */
