@@ -99,7 +99,8 @@ export class Operation<T>
     body: (() => Iterator<Suspension, T, unknown>) | undefined,
     options: OperationOptions = {},
   ) {
-    this.body = body;
+    // What overrides begin() has no body, and need not carry a field for it.
+    if (body !== undefined) this.body = body;
     this.options = options;
     this.record = null;
     // All that is rare is elsewhere, so that V8 inlines this into what it makes.

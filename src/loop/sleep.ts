@@ -245,17 +245,18 @@ class ObservedSleepFuture extends Future<void> {
 
 /** Waits for a timer. Its own iterator. */
 class SleepOperation<T> extends Operation<T> {
-  readonly #delayMs: number;
-  readonly #value: T;
-  #future: SleepFuture | ObservedSleepFuture | null = null;
+  /** What the wait gives; without the field it is nothing. */
+  declare private readonly value: T;
+  /** What is waited for; until the wait begins, the delay in milliseconds. */
+  #future: SleepFuture | ObservedSleepFuture | number;
 
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
     super(
       undefined,
       signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal },
     );
-    this.#delayMs = delayMs;
-    this.#value = value;
+    this.#future = delayMs;
+    if (value !== undefined) this.value = value;
   }
 
   protected override begin(): Iterator<Suspension, T, unknown> {
@@ -264,9 +265,9 @@ class SleepOperation<T> extends Operation<T> {
 
   next(): IteratorResult<Suspension, T> {
     let future = this.#future;
-    if (future === null) {
+    if (typeof future === "number") {
       const loop = getRunningLoop();
-      const whenMs = loop.time() + this.#delayMs;
+      const whenMs = loop.time() + future;
       future = this.#future = loop["overridden"]
         ? new ObservedSleepFuture(loop, whenMs)
         : new SleepFuture(loop, whenMs);
@@ -274,18 +275,22 @@ class SleepOperation<T> extends Operation<T> {
       // First the timer: the future throws if the wait was cancelled.
       future.stop();
       future.result();
-      return { done: true, value: this.#value };
+      return { done: true, value: this.value };
     }
     return (future as unknown as Iterator<Suspension, T>).next();
   }
 
   throw(error: unknown): never {
-    this.#future?.stop();
+    this.#stop();
     throw error;
   }
 
   return(value: T): IteratorResult<Suspension, T> {
-    this.#future?.stop();
+    this.#stop();
     return { done: true, value };
+  }
+
+  #stop(): void {
+    if (typeof this.#future !== "number") this.#future.stop();
   }
 }
