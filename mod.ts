@@ -101,6 +101,7 @@ export {
   newEventLoop,
   setEventLoopPolicy,
 } from "./src/loop/policy.ts";
+export type { Priority } from "./src/loop/priority.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
 export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
 export {

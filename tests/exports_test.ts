@@ -120,6 +120,7 @@ const TYPES: readonly string[] = [
   "OperationIterable",
   "OperationOptions",
   "Permit",
+  "Priority",
   "ReadyListener",
   "ReturnWhen",
   "RunOptions",

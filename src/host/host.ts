@@ -12,7 +12,7 @@
  * | `poll.ts`     | poll(2) and a pipe to itself              | yes         |
  * | `virtual.ts`  | nothing: time jumps to the next deadline  | no          |
  *
- * The life of a host: `open` once, then any number of `park` … `wake` (or
+ * The life of a host: `open` once, then any number of `park` ... `wake` (or
  * `unpark`) pairs, `rest` whenever the loop stops running, `close` once.
  *
  * @module

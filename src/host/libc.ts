@@ -257,7 +257,7 @@ export function errnoCode(errno: number): string {
 /**
  * The error for a call that failed with `errno`.
  *
- * @param doing What was tried, as in `Cannot <doing>: …`.
+ * @param doing What was tried, as in `Cannot <doing>: ...`.
  */
 export function osError(doing: string, errno: number): OsError {
   const code = errnoCode(errno);
@@ -339,7 +339,7 @@ export class Libc<S extends typeof ERRNO> {
   /**
    * Passes on the result of a synchronous call.
    *
-   * @param doing What was tried, as in `Cannot <doing>: …`.
+   * @param doing What was tried, as in `Cannot <doing>: ...`.
    * @throws {OsError} If the result says that the call failed.
    */
   check(result: number, doing: string): number {

@@ -18,7 +18,7 @@ export const current: {
   stepper: Stepper | null;
 } = { loop: null, task: null, stepper: null };
 
-/** The loops that are inside a `run…` call, in the order in which they began. */
+/** The loops that are inside a `run...` call, in the order in which they began. */
 export const runningLoops: Set<EventLoop> = new Set();
 
 /**

@@ -17,7 +17,7 @@ const NO_ARGUMENTS: readonly unknown[] = Object.freeze([]);
  *
  * It is asyncio's `Handle`: {@linkcode EventLoop.callSoon} and
  * {@linkcode EventLoop.addReader} return one. It is disposable, so that
- * `using handle = loop.callSoon(…)` withdraws the callback when the block is
+ * `using handle = loop.callSoon(...)` withdraws the callback when the block is
  * left.
  */
 export class Handle implements Disposable {

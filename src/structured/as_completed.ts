@@ -37,9 +37,9 @@ export interface AsCompletedOptions extends WaitOptions, LoopOptions {
  * promises become tasks at once, in order; each entry counts once. There are
  * two ways to go through them:
  *
- * - `for (const next of asCompleted(…))` gives an operation for each: waiting
+ * - `for (const next of asCompleted(...))` gives an operation for each: waiting
  *   for it gives the result, or throws the error, of whichever is done next.
- * - `for await (const future of asCompleted(…))`, and `each(asCompleted(…), …)`
+ * - `for await (const future of asCompleted(...))`, and `each(asCompleted(...), ...)`
  *   in generator coroutines, give the futures themselves, done.
  *
  * When the time is over, the wait for each that is left throws a
@@ -232,7 +232,7 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   }
 
   /**
-   * Goes through the futures. In a generator coroutine, use `each(…)`.
+   * Goes through the futures. In a generator coroutine, use `each(...)`.
    *
    * @returns An iterator for `for await`.
    */

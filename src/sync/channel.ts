@@ -245,7 +245,7 @@ export class Channel<T>
   /**
    * Takes value after value until the channel is closed and empty; if it was
    * closed with a reason, that is thrown then. In a generator coroutine, use
-   * `each(channel, …)`.
+   * `each(channel, ...)`.
    *
    * @returns An iterator for `for await`.
    */

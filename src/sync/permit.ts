@@ -2,7 +2,7 @@
  * The right to be inside: what acquiring a lock or a semaphore gives.
  *
  * `using permit = yield* lock.acquire()` gives it back when the block is left,
- * `scoped(permit, …)` when its body ends. Giving it back a second time does
+ * `scoped(permit, ...)` when its body ends. Giving it back a second time does
  * nothing, so it never frees what somebody else has acquired since.
  */
 export interface Permit extends Disposable {

@@ -322,7 +322,7 @@ export abstract class BaseQueue<T>
 
   /**
    * Takes item after item until the queue is shut down and empty. In a generator
-   * coroutine, use `each(queue, …)`.
+   * coroutine, use `each(queue, ...)`.
    *
    * @returns An iterator for `for await`.
    */
