@@ -101,8 +101,18 @@ export {
   newEventLoop,
   setEventLoopPolicy,
 } from "./src/loop/policy.ts";
+export {
+  type PostedFunction,
+  PostedTask,
+  type PostTaskOptions,
+} from "./src/loop/posted_task.ts";
 export type { Priority } from "./src/loop/priority.ts";
+export {
+  PriorityScheduler,
+  type PrioritySchedulerOptions,
+} from "./src/loop/priority_scheduler.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
+export { type ReadyItem, type Scheduler } from "./src/loop/scheduler.ts";
 export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
 export {
   type Coroutine,

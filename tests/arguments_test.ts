@@ -45,6 +45,7 @@ import {
   Operation,
   Pipe,
   PriorityQueue,
+  PriorityScheduler,
   Queue,
   run,
   Runner,
@@ -77,6 +78,7 @@ const NOT_NUMBERS = [undefined, null, "5", {}, [5], true, 5n, () => 5];
 const NOT_SIGNALS = [null, 5, "abort", {}, new AbortController()];
 const NOT_OPTIONS = [null, 5, "fast", true];
 const NOT_STRINGS = [null, 5, {}, true];
+const NOT_PRIORITIES = [null, "high", "", NaN, {}, true, 5n, () => 5];
 const NOT_BODIES = [
   undefined,
   null,
@@ -313,6 +315,98 @@ const CASES: readonly Case[] = [
     names: "eager",
     values: [null, 1, "yes"],
     call: (value, { loop }) => loop.createTask(work, { eager: value }),
+  },
+  {
+    what: "createTask()",
+    names: "priority",
+    values: NOT_PRIORITIES,
+    call: (value, { loop }) => loop.createTask(work, { priority: value }),
+  },
+  {
+    what: "setPriority() of a task",
+    names: "priority",
+    values: NOT_PRIORITIES,
+    call: (value, { task }) => task.setPriority(value),
+  },
+  {
+    what: "postTask()",
+    names: "fn",
+    values: NOT_FUNCTIONS,
+    call: (value, { loop }) => loop.postTask(value),
+  },
+  {
+    what: "postTask()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value, { loop }) => loop.postTask(() => {}, value),
+  },
+  {
+    what: "postTask()",
+    names: "priority",
+    values: NOT_PRIORITIES,
+    call: (value, { loop }) => loop.postTask(() => {}, { priority: value }),
+  },
+  {
+    what: "postTask()",
+    names: "signal",
+    values: NOT_SIGNALS,
+    call: (value, { loop }) => loop.postTask(() => {}, { signal: value }),
+  },
+  {
+    what: "postTask()",
+    names: "delayMs",
+    values: NOT_NUMBERS.slice(1),
+    call: (value, { loop }) => loop.postTask(() => {}, { delayMs: value }),
+  },
+  {
+    what: "postTask()",
+    names: "delayMs",
+    values: [-1, NaN],
+    error: RangeError,
+    call: (value, { loop }) => loop.postTask(() => {}, { delayMs: value }),
+  },
+  {
+    what: "PriorityScheduler",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => new PriorityScheduler(value),
+  },
+  ...(["ageEvery", "handlesPerTurnMax"] as const).flatMap((option): Case[] => [
+    {
+      what: "PriorityScheduler",
+      names: option,
+      values: NOT_NUMBERS.slice(1),
+      call: (value) => new PriorityScheduler({ [option]: value }),
+    },
+    {
+      what: "PriorityScheduler",
+      names: option,
+      values: [0, -1, 0.5, NaN],
+      error: RangeError,
+      call: (value) => new PriorityScheduler({ [option]: value }),
+    },
+  ]),
+  {
+    what: "EventLoop",
+    names: "scheduler",
+    values: [null, 5, "fifo", {}, { push() {}, shift() {} }],
+    call: (value) => new EventLoop({ ...VIRTUAL, scheduler: value }),
+  },
+  {
+    what: "EventLoop",
+    names: "handlesPerTurnMax",
+    values: [0, NaN, "5"],
+    error: RangeError,
+    call: (value) =>
+      new EventLoop({
+        ...VIRTUAL,
+        scheduler: {
+          push() {},
+          shift() {},
+          clear() {},
+          handlesPerTurnMax: value,
+        },
+      } as Any),
   },
   {
     what: "setTaskFactory()",
@@ -1188,6 +1282,7 @@ const CASES: readonly Case[] = [
 
 /** What is exported and takes nothing that could be wrong, or anything. */
 const NOTHING_TO_REFUSE = [
+  "PostedTask",
   "READABLE",
   "WRITABLE",
   "AsCompleted", // made by asCompleted()

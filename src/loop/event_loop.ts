@@ -17,6 +17,7 @@ import {
   checkNumber,
   checkOneOf,
   checkString,
+  checkWaitOptions,
 } from "./checks.ts";
 import { current, findTask, runningLoops } from "./current.ts";
 import { DEADLOCK_MS, DeadlockWatch } from "./deadlock.ts";
@@ -49,8 +50,15 @@ import {
   settleOptions,
   type TaskFactory,
 } from "./loop_options.ts";
+import {
+  type PostedFunction,
+  PostedTask,
+  type PostTaskOptions,
+} from "./posted_task.ts";
 import { Precision } from "./precision.ts";
+import { checkPriority, DEFAULT_PRIORITY } from "./priority.ts";
 import type { Wait } from "./promise_wait.ts";
+import { RankedQueue, type ReadyQueue } from "./ranked_queue.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
 import {
   checkBody,
@@ -117,7 +125,10 @@ export class EventLoop implements AsyncDisposable {
   // share is no part of the interface, but is checked by the compiler.
   private readonly host: Host;
   private readonly virtual: boolean;
-  private readonly ready: RingBuffer<Runnable> = new RingBuffer();
+  private readonly ready: ReadyQueue;
+  /** The ready queue, if it goes by priority. */
+  private readonly ranking: RankedQueue | null;
+  private readonly handlesPerTurnMax: number;
   private readonly timers: TimerQueue<Timer> = new TimerQueue();
   private readonly descriptors: Descriptors;
   private readonly signals: SignalHandlers = new SignalHandlers();
@@ -208,6 +219,11 @@ export class EventLoop implements AsyncDisposable {
     this.ignoresOutside = settled.ignoresOutside;
     this.slowMs = settled.slowCallbackMs;
     this.cancelWarnMs = settled.cancelWarnMs;
+    this.ranking = settled.scheduler === undefined
+      ? null
+      : new RankedQueue(this, settled.scheduler);
+    this.ready = this.ranking ?? new RingBuffer<Runnable>();
+    this.handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
     this.gate = new IoGate(this.host);
     this.precision = settled.precise ? new Precision(this.host) : null;
     this.deadlock = new DeadlockWatch(this, settled.deadlock);
@@ -309,6 +325,7 @@ export class EventLoop implements AsyncDisposable {
     );
     if (this.instrumented) this.instrument(timer, callback);
     this.startTimer(timer);
+    this.ranking?.noteTimer(timer);
     return timer;
   }
 
@@ -322,6 +339,61 @@ export class EventLoop implements AsyncDisposable {
       this.parked && (whenMs < this.parkedUntilMs || !this.parkedHolding ||
         this.deadlockAtMs !== Infinity)
     ) this.parkAnew();
+  }
+
+  /**
+   * Runs a function in a turn to come, by its priority, in the manner of the
+   * web's `scheduler.postTask`.
+   *
+   * A plain function runs as a callback does; an async or generator function as
+   * a task. Its error goes to whoever waits for what this returns, and to the
+   * exception handler if nobody ever does. Unlike the web's, one that is
+   * withdrawn rejects with a {@linkcode CancelledError}, whose `reason` is that
+   * of the signal. Costs some 100 ns.
+   *
+   * @example The most urgent first, and one that is withdrawn
+   * ```ts
+   * import { getRunningLoop, PriorityScheduler, run } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const log: string[] = [];
+   * await run(async () => {
+   *   const loop = getRunningLoop();
+   *   const indexing = loop.postTask(() => log.push("index"), { priority: "background" });
+   *   const unwanted = loop.postTask(() => log.push("unwanted"));
+   *   loop.postTask(() => log.push("paint"), { priority: "user-blocking" });
+   *   unwanted.cancel();
+   *   await indexing;
+   * }, { host: "virtual", scheduler: new PriorityScheduler() });
+   * assertEquals(log, ["paint", "index"]);
+   * ```
+   *
+   * @typeParam T What the function produces.
+   * @param fn What to run.
+   * @param options Its priority, a delay, a signal that withdraws it.
+   * @returns The future of what `fn` produces.
+   * @throws {TypeError} If `fn` is not a function, or an option is of the wrong type.
+   * @throws {RangeError} If `delayMs` is negative or `NaN`.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  postTask<T>(
+    fn: PostedFunction<T>,
+    options: PostTaskOptions = NO_OPTIONS,
+  ): PostedTask<T> {
+    const what = "post a task";
+    if (typeof fn !== "function") checkFunction(fn, what, "fn");
+    let priority: number | undefined;
+    if (options !== NO_OPTIONS) {
+      checkWaitOptions(options, what);
+      const { delayMs } = options;
+      if (delayMs !== undefined) checkNotNegative(delayMs, what, "delayMs");
+      if (options.priority !== undefined) {
+        priority = checkPriority(options.priority, what);
+      }
+    }
+    if (this.closed) this.refuseClosed(what);
+    priority ??= this.ranking?.priorityOfNow() ?? DEFAULT_PRIORITY;
+    return new PostedTask<T>(this, fn, priority, options);
   }
 
   /**
@@ -618,6 +690,7 @@ export class EventLoop implements AsyncDisposable {
       this.ready.clear();
       this.leftovers.closeStrays();
       this.leftovers.reportAll();
+      this.ranking?.close();
       if (this.debugging) debugChanged(false);
     }
     await this.host.close();
@@ -655,7 +728,7 @@ export class EventLoop implements AsyncDisposable {
       if (!this.look()) return;
     }
     this.turns++;
-    this.batch = this.ready.length;
+    this.batch = Math.min(this.ready.length, this.handlesPerTurnMax);
     this.runBatch();
   }
 

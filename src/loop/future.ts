@@ -10,6 +10,7 @@ import type { EventLoop } from "./event_loop.ts";
 import { forgetFailure } from "./failures.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
 import { PromiseWait } from "./promise_wait.ts";
+import { ranked } from "./urgency.ts";
 
 /**
  * What a generator coroutine yields to its task: a future to wait for, or
@@ -295,16 +296,37 @@ export class Future<T>
   /** Queues `waiter` once the future is done, at once if it is. */
   private addWaiter(waiter: Runnable): void {
     const { waiters } = this;
-    if (this.state !== PENDING) this.loop["schedule"](waiter);
-    else if (waiters === null) this.waiters = waiter;
+    if (this.state !== PENDING) {
+      this.loop["schedule"](waiter);
+      return;
+    }
+    if (waiters === null) this.waiters = waiter;
     else if (waiters instanceof Set) waiters.add(waiter);
     else this.waiters = new Set([waiters, waiter]);
+    if (ranked.loops > 0) {
+      this.loop["ranking"]?.noteWait(waiter, this as Future<unknown>);
+    }
   }
 
   /** Forgets a waiter: O(1). */
   private removeWaiter(waiter: Runnable): void {
     if (this.waiters === waiter) this.waiters = null;
     else if (this.waiters instanceof Set) this.waiters.delete(waiter);
+  }
+
+  /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
+  protected pressure(): object | null {
+    return null;
+  }
+
+  /** Who waits for the future, in order. */
+  private listWaiters(): readonly Runnable[] {
+    const { waiters } = this;
+    return waiters === null
+      ? []
+      : waiters instanceof Set
+      ? [...waiters]
+      : [waiters];
   }
 
   /** Whether somebody waits for the future. */

@@ -15,6 +15,8 @@ import {
   inspect,
 } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
+import { checkPriority } from "./priority.ts";
+import { checkScheduler, type Scheduler } from "./scheduler.ts";
 import type { Task, TaskBody, TaskOptions } from "./task.ts";
 
 /** What to do when every task waits and nothing is there to wake one. */
@@ -80,6 +82,13 @@ export interface EventLoopOptions {
    * @default {1_000}
    */
   readonly cancelWarnMs?: number | undefined;
+  /**
+   * In which order what is ready runs: a {@linkcode PriorityScheduler}, or a
+   * strategy of one's own. It must not belong to another loop.
+   *
+   * @default {none: in the order in which things became ready, as in asyncio}
+   */
+  readonly scheduler?: Scheduler | undefined;
 }
 
 /** What {@linkcode EventLoop.stats} tells. */
@@ -119,6 +128,7 @@ export interface SettledOptions {
   readonly deadlock: DeadlockPolicy | undefined;
   readonly ignoresOutside: boolean;
   readonly cancelWarnMs: number;
+  readonly scheduler: Scheduler | undefined;
 }
 
 /** Checks the options of a loop, fills in the defaults, and makes the host. */
@@ -134,6 +144,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
     deadlock,
     outsideWaits = "wait",
     cancelWarnMs = 1_000,
+    scheduler,
   } = options;
   checkOneOf(debug, [true, false], what, "debug");
   checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
@@ -147,6 +158,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
   checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
   checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
   checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
+  if (scheduler !== undefined) checkScheduler(scheduler, what);
   if (typeof host !== "object" || host === null) {
     checkOneOf(
       host,
@@ -171,6 +183,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
     deadlock,
     ignoresOutside: outsideWaits === "ignore",
     cancelWarnMs,
+    scheduler,
   };
 }
 
@@ -181,8 +194,9 @@ export const NO_OPTIONS: TaskOptions = Object.freeze({});
 export function checkTaskOptions(options: TaskOptions): void {
   const what = "create a task";
   checkOptions(options, what);
-  const { name, signal, eager } = options;
+  const { name, signal, eager, priority } = options;
   if (name !== undefined) checkString(name, what, "name");
   if (signal !== undefined) checkSignal(signal, what);
   if (eager !== undefined) checkOneOf(eager, [true, false], what, "eager");
+  if (priority !== undefined) checkPriority(priority, what);
 }

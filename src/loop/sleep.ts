@@ -76,10 +76,10 @@ const BARE_YIELD: IteratorResult<Suspension, never> = {
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** Waits for one turn. Its own iterator, and in async functions its own wait. */
-class YieldOperation<T> extends Operation<T> implements Runnable {
+export class YieldOperation<T> extends Operation<T> implements Runnable {
   readonly #value: T;
   #yielded = false;
-  #task: Task<unknown> | null = null;
+  private task: Task<unknown> | null = null;
   #onFulfilled: ((value: T) => unknown) | null = null;
   #onRejected: ((reason: unknown) => unknown) | null = null;
   #outcome: Outcome<unknown> | null = null;
@@ -129,7 +129,7 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
     ) return super.then(onFulfilled, onRejected);
     this.start();
     task["yields"]++;
-    this.#task = task;
+    this.task = task;
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
     task.loop["schedule"](this);
@@ -140,13 +140,13 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
   outcome(): Outcome<unknown> {
     if (this.#outcome !== null) return this.#outcome;
     const outcome = this.#outcome = new Outcome<unknown>();
-    if (this.#task === null) outcome.settle(FULFILLED, undefined);
+    if (this.task === null) outcome.settle(FULFILLED, undefined);
     return outcome;
   }
 
   /** The next turn is there. @ignore */
   run(): void {
-    const task = this.#task!;
+    const task = this.task!;
     const interruption = task["endYield"]();
     if (interruption !== null) {
       const error = cancellationFor(null, interruption.reason);
@@ -166,7 +166,7 @@ class YieldOperation<T> extends Operation<T> implements Runnable {
       if (result !== undefined || this.#outcome !== null) {
         this.outcome().settle(FULFILLED, result);
       }
-      this.#task = null;
+      this.task = null;
     }
   }
 }

@@ -19,7 +19,9 @@ import {
   suspend,
   takeInterruption,
 } from "./stepping.ts";
+import { checkPriority, DEFAULT_PRIORITY, type Priority } from "./priority.ts";
 import type { LocalValue } from "./task_local.ts";
+import { Urgency } from "./urgency.ts";
 
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.
@@ -52,6 +54,14 @@ export interface TaskOptions {
    * @default {false}
    */
   readonly eager?: boolean | undefined;
+  /**
+   * How urgent the task is. It counts on a loop with a
+   * {@linkcode PriorityScheduler}, and among those who wait for a place in a
+   * group with a limit.
+   *
+   * @default {that of the task that creates it, else "user-visible"}
+   */
+  readonly priority?: Priority | undefined;
 }
 
 type AnyWait = Wait<unknown, unknown, unknown>;
@@ -141,6 +151,8 @@ export class Task<T> extends Future<T> {
   interruptReason: unknown = undefined;
   private locals: LocalValue | null;
   private extras: Extras | null = null;
+  /** Null where nothing was said of priorities, on a loop that does not go by them. */
+  private urgency: Urgency | null = null;
   /** Neighbours in the loop's list of unfinished tasks. */
   private nextTask: Task<unknown> | null = null;
   private previousTask: Task<unknown> | null = null;
@@ -158,11 +170,24 @@ export class Task<T> extends Future<T> {
     const parent = findTask();
     this.parentTask = parent;
     this.locals = parent === null ? null : parent.locals;
+    if (
+      loop["ranking"] !== null || options.priority !== undefined ||
+      parent !== null && parent.urgency !== null
+    ) this.rank(options.priority);
     loop["adoptTask"](this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
     if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
     if (options.eager === true && loop.isRunning()) this.startEagerly();
     else loop["schedule"](this);
+  }
+
+  /** Gives the task a priority: what was asked for, else that of its parent. */
+  private rank(priority: Priority | undefined): void {
+    const inherited = this.parentTask?.urgency?.base ?? DEFAULT_PRIORITY;
+    this.urgency = new Urgency(
+      checkPriority(priority, "create a task", inherited),
+      this.loop["ranking"],
+    );
   }
 
   /** Has `signal` cancel the task. */
@@ -194,6 +219,37 @@ export class Task<T> extends Future<T> {
   set name(name: string) {
     checkString(name, "rename a task", "name");
     this.label = name;
+  }
+
+  /**
+   * How urgent the task is: what was set, else what its creator had, as a number.
+   * See {@linkcode Priority}.
+   */
+  get priority(): number {
+    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.base;
+  }
+
+  /**
+   * How urgent the task is at this moment, on a loop with a scheduler: its
+   * {@linkcode priority}, or that of the most urgent among those who wait for it
+   * or for what it holds, if that is higher.
+   */
+  get effectivePriority(): number {
+    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.effective;
+  }
+
+  /**
+   * Makes the task more or less urgent, also while it is queued. Takes effect at
+   * once: it goes behind what is ready with that priority. Tasks that it creates
+   * from now on inherit it. On a loop without a scheduler it changes no order.
+   *
+   * @param priority How urgent it is.
+   * @throws {TypeError} If `priority` is no priority.
+   */
+  setPriority(priority: Priority): void {
+    const base = checkPriority(priority, "set the priority of a task");
+    if (this.urgency === null) this.rank(base);
+    else this.urgency.setBase(base);
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */
@@ -614,6 +670,7 @@ export class Task<T> extends Future<T> {
     this.parentTask = null;
     this.locals = null;
     this.loop["releaseTask"](this as Task<unknown>);
+    if (this.urgency !== null) this.urgency.end();
     const extras = this.extras;
     if (extras === null) return;
     this.extras = null;
@@ -900,6 +957,11 @@ export class Task<T> extends Future<T> {
       : listWaits(this.extras).map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
+  }
+
+  /** What those share who wait for the end of the task. */
+  protected override pressure(): object | null {
+    return this.urgency === null ? null : this.urgency.pressure;
   }
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */

@@ -4,6 +4,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { Task } from "../loop/task.ts";
+import { Relay } from "../loop/urgency.ts";
 import { lenderFor, lending, thenLending } from "./limit.ts";
 import {
   checkOptions,
@@ -157,6 +158,7 @@ class GatheringFuture extends Future<unknown[]> {
   readonly #returnExceptions: boolean;
   #left = 0;
   #cancelRequested = false;
+  #relay: Relay | null = null;
 
   constructor(loop: EventLoop, returnExceptions: boolean) {
     super(loop, "gather()");
@@ -218,6 +220,15 @@ class GatheringFuture extends Future<unknown[]> {
       onFulfilled,
       onRejected,
     );
+  }
+
+  /** Whoever waits for this waits for all of them. */
+  protected override pressure(): object {
+    if (this.#relay === null) {
+      this.#relay = new Relay();
+      for (const child of this.#children) this.#relay.dependOn(child);
+    }
+    return this.#relay.pressure;
   }
 
   /** Cancels the children. This is over when they are. */

@@ -50,7 +50,7 @@ export function shield<W extends Waitable<unknown>>(
   if (loop !== undefined) checkLoop(waitable, loop, what);
   const inner = startWaitable(waitable, loop) as Future<Waited<W>>;
   if (inner.done()) return inner;
-  const outer = new Future<Waited<W>>(inner.loop, "shield()");
+  const outer = new ShieldFuture<Waited<W>>(inner);
   const innerDone = () => {
     // An error that comes too late is left for somebody else to look at.
     if (outer.done()) return;
@@ -63,4 +63,18 @@ export function shield<W extends Waitable<unknown>>(
     if (!inner.done()) inner.removeDoneCallback(innerDone);
   });
   return outer;
+}
+
+class ShieldFuture<T> extends Future<T> {
+  readonly #inner: Future<T>;
+
+  constructor(inner: Future<T>) {
+    super(inner.loop, "shield()");
+    this.#inner = inner;
+  }
+
+  /** Whoever waits for this waits for what is shielded. */
+  protected override pressure(): object | null {
+    return this.#inner["pressure"]();
+  }
 }

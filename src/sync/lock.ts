@@ -2,6 +2,7 @@ import { MisuseError } from "../errors.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
+import type { Urgency } from "../loop/urgency.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
@@ -9,6 +10,8 @@ class LockPermit implements Permit {
   readonly #lock: Lock;
   /** Whether it has been given back. One that is not held may also be put aside by a condition. */
   spent = false;
+  /** Whose priority counts while it is held; null if none does. */
+  urgency: Urgency | null = null;
 
   constructor(lock: Lock) {
     this.#lock = lock;
@@ -61,7 +64,7 @@ class LockPermit implements Permit {
  * ```
  */
 export class Lock {
-  readonly #waiters = new WaitQueue("Lock.acquire()");
+  readonly #waiters = new WaitQueue("Lock.acquire()", "held");
   /** The permit that is held. */
   private holder: LockPermit | null = null;
 
@@ -99,7 +102,7 @@ export class Lock {
    */
   tryAcquire(): Permit | null {
     if (this.holder !== null || this.#waiters.length > 0) return null;
-    return this.holder = new LockPermit(this);
+    return this.#grant(new LockPermit(this));
   }
 
   /**
@@ -116,8 +119,15 @@ export class Lock {
     this.#free();
   }
 
+  #grant(permit: LockPermit): LockPermit {
+    permit.urgency = this.#waiters.taken();
+    return this.holder = permit;
+  }
+
   #free(): void {
+    const { urgency } = this.holder!;
     this.holder = null;
+    this.#waiters.givenBack(urgency);
     this.#waiters.wakeHead();
   }
 
@@ -137,7 +147,7 @@ export class Lock {
       if (this.holder === null) this.#waiters.wakeHead();
       throw error;
     }
-    return this.holder = permit;
+    return this.#grant(permit);
   }
 
   /** Gives the lock back for a while: the permit stays good. */
@@ -153,7 +163,7 @@ export class Lock {
     refuse?: (reason: unknown) => void,
   ): Coroutine<void> {
     if (this.holder === null && this.#waiters.length === 0) {
-      this.holder = permit;
+      this.#grant(permit);
     } else yield* this.waitFor(permit, refuse);
     // It was given back while it was put aside.
     if (permit.spent) this.#free();

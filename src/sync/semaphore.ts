@@ -2,15 +2,21 @@ import { checkInteger } from "./checks.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
+import type { Urgency } from "../loop/urgency.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 class SemaphorePermit implements Permit {
   readonly #semaphore: Semaphore;
+  readonly #waiters: WaitQueue;
+  /** Whose priority counts while it is held; null if none does. */
+  readonly #urgency: Urgency | null;
   #held = true;
 
-  constructor(semaphore: Semaphore) {
+  constructor(semaphore: Semaphore, waiters: WaitQueue) {
     this.#semaphore = semaphore;
+    this.#waiters = waiters;
+    this.#urgency = waiters.taken();
   }
 
   get held(): boolean {
@@ -20,6 +26,7 @@ class SemaphorePermit implements Permit {
   release(): void {
     if (!this.#held) return;
     this.#held = false;
+    this.#waiters.givenBack(this.#urgency);
     this.#semaphore.release();
   }
 
@@ -61,7 +68,7 @@ class SemaphorePermit implements Permit {
  * ```
  */
 export class Semaphore {
-  readonly #waiters = new WaitQueue("Semaphore.acquire()");
+  readonly #waiters = new WaitQueue("Semaphore.acquire()", "held");
   #value: number;
 
   /**
@@ -116,7 +123,7 @@ export class Semaphore {
   tryAcquire(): Permit | null {
     if (this.locked()) return null;
     this.#value--;
-    return new SemaphorePermit(this);
+    return new SemaphorePermit(this, this.#waiters);
   }
 
   /** Adds a permit, and wakes the first in line if there is one. */
@@ -146,7 +153,7 @@ export class Semaphore {
       // Newcomers may have had to wait, just because somebody was in line.
       while (this.#value > 0 && this.#wakeNext());
     }
-    return new SemaphorePermit(this);
+    return new SemaphorePermit(this, this.#waiters);
   }
 }
 

@@ -1,7 +1,9 @@
 import { MisuseError } from "../errors.ts";
-import { getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
+import { urgencyOf } from "../loop/ranked_queue.ts";
+import { Pressure, ranked, type Urgency } from "../loop/urgency.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /**
@@ -17,6 +19,8 @@ export class Waiter<V = undefined> extends Future<boolean>
   readonly item: V;
   readonly #queue: WaitQueue<V>;
   #refuse: ((reason: unknown) => void) | undefined;
+  /** Who was woken and has not run yet: what it will hold is its own already. */
+  private holder: Urgency | null = null;
 
   constructor(
     loop: EventLoop,
@@ -52,8 +56,26 @@ export class Waiter<V = undefined> extends Future<boolean>
     return true;
   }
 
+  /** Wakes it. */
+  wake(result: boolean): void {
+    if (ranked.loops > 0) {
+      const [waiting] = this["listWaiters"]();
+      if (waiting !== undefined) {
+        this.holder = this.#queue["lendTo"](urgencyOf(waiting));
+      }
+    }
+    this.setResult(result);
+  }
+
+  /** What those share who wait in the queue. */
+  protected override pressure(): object | null {
+    return this.#queue["pressureOfWaiters"]();
+  }
+
   /** Nobody waits for it any more. */
   private close(): void {
+    this.#queue.givenBack(this.holder);
+    this.holder = null;
     if (this.done()) return;
     this.#refuse = undefined;
     this.cancel();
@@ -83,10 +105,17 @@ export class WaitQueue<V = undefined> {
   /** How many have been cancelled and have not left. */
   private cancelledCount = 0;
   #loop: EventLoop | null = null;
+  /** Whether somebody holds what is waited for here, and is raised to those who wait. */
+  readonly #isHeld: boolean;
+  #pressure: Pressure | null = null;
 
-  /** @param label What is waited for, such as `"Queue.get()"`, for deadlock reports. */
-  constructor(label: string) {
+  /**
+   * @param label What is waited for, such as `"Queue.get()"`, for deadlock reports.
+   * @param held `"held"` if tasks hold what is waited for, and say so by `taken`.
+   */
+  constructor(label: string, held?: "held") {
     this.#label = label;
+    this.#isHeld = held !== undefined;
   }
 
   /** How many wait, the woken ones included who have not had their turn, and the cancelled ones not. */
@@ -128,7 +157,7 @@ export class WaitQueue<V = undefined> {
   /** Wakes the first who has been neither woken nor cancelled, and returns it. */
   wakeNext(result: boolean = true): Waiter<V> | undefined {
     const waiter = this.peek();
-    waiter?.setResult(result);
+    waiter?.wake(result);
     return waiter;
   }
 
@@ -138,12 +167,36 @@ export class WaitQueue<V = undefined> {
    */
   wakeHead(): void {
     const head = this.#waiters.first;
-    if (head !== undefined && !head.done()) head.setResult(true);
+    if (head !== undefined && !head.done()) head.wake(true);
   }
 
   /** Wakes all who have been neither woken nor cancelled. */
   wakeAll(result: boolean = true): void {
     while (this.wakeNext(result) !== undefined);
+  }
+
+  /**
+   * The running task takes what is waited for here. On a loop that goes by
+   * priority it is raised to those who wait, until it is `givenBack`.
+   */
+  taken(): Urgency | null {
+    if (ranked.loops === 0) return null;
+    return this.lendTo(findTask()?.["urgency"] ?? null);
+  }
+
+  /** `holder`, which `taken` gave, holds it no more. */
+  givenBack(holder: Urgency | null): void {
+    if (holder !== null) this.#pressure!.takeFrom(holder);
+  }
+
+  private lendTo(holder: Urgency | null): Urgency | null {
+    if (!this.#isHeld || holder === null) return null;
+    (this.#pressure ??= new Pressure()).grantTo(holder);
+    return holder;
+  }
+
+  private pressureOfWaiters(): Pressure | null {
+    return this.#isHeld ? this.#pressure ??= new Pressure() : null;
   }
 
   #moveTo(loop: EventLoop): void {

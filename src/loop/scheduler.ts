@@ -1,0 +1,115 @@
+/**
+ * The order in which a loop runs what is ready, when that is not simply the
+ * order in which it became so.
+ *
+ * @module
+ */
+import { MisuseError } from "../errors.ts";
+import { checkFunction, inspect } from "./checks.ts";
+
+/** Something that is ready to run, as a {@linkcode Scheduler} sees it. */
+export interface ReadyItem {
+  /** How urgent it is, higher first. It stays as it is: what changes its priority is queued anew. */
+  readonly priority: number;
+  /** Grows from item to item of a loop: the lower, the longer it has been ready. */
+  readonly sequence: number;
+  /** Whether it is to be run still. One that was queued anew is not, and may be dropped at any time. */
+  readonly alive: boolean;
+}
+
+/**
+ * A strategy for the order in which a loop runs what is ready: see the option
+ * `scheduler` of {@linkcode EventLoop}. {@linkcode PriorityScheduler} is one;
+ * without any, a loop goes by the order in which things became ready.
+ *
+ * A strategy keeps the items it is given and chooses among them, nothing more.
+ * It belongs to one loop. It need not know of changes of priority: an item whose
+ * priority changes is no longer {@linkcode ReadyItem.alive}, and comes anew.
+ *
+ * What it throws ends the run of the loop.
+ *
+ * @example Earliest deadline first: the priority is minus the deadline
+ * ```ts
+ * import { EventLoop, type ReadyItem, type Scheduler } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * class EarliestDeadlineFirst implements Scheduler {
+ *   readonly #items: ReadyItem[] = [];
+ *   push(item: ReadyItem) {
+ *     this.#items.push(item);
+ *   }
+ *   shift() {
+ *     let best = 0;
+ *     for (const [index, item] of this.#items.entries()) {
+ *       if (item.priority > this.#items[best]!.priority) best = index;
+ *     }
+ *     return this.#items.splice(best, 1)[0];
+ *   }
+ *   clear() {
+ *     this.#items.length = 0;
+ *   }
+ * }
+ *
+ * await using loop = new EventLoop({
+ *   host: "virtual",
+ *   scheduler: new EarliestDeadlineFirst(),
+ * });
+ * const log: string[] = [];
+ * const by = (deadlineMs: number, name: string) =>
+ *   loop.postTask(() => log.push(name), { priority: -deadlineMs });
+ * by(300, "relaxed");
+ * by(50, "urgent");
+ * await loop.runUntilComplete(by(1_000, "last"));
+ * assertEquals(log, ["urgent", "relaxed", "last"]);
+ * ```
+ */
+export interface Scheduler {
+  /** How many items one turn runs at most; without it 64. */
+  readonly handlesPerTurnMax?: number;
+  /** Takes an item in. */
+  push(item: ReadyItem): void;
+  /**
+   * Gives the item that runs next, and forgets it; `undefined` if there is none.
+   * One that is not {@linkcode ReadyItem.alive} may be given or dropped.
+   */
+  shift(): ReadyItem | undefined;
+  /** Told that an item is no longer {@linkcode ReadyItem.alive}, for a strategy that would keep many such. */
+  requeued?(item: ReadyItem): void;
+  /** Forgets all items. */
+  clear(): void;
+}
+
+/** Those that have a loop. */
+const taken = new WeakSet<Scheduler>();
+
+/** Throws unless `scheduler` is one, and free. */
+export function checkScheduler(scheduler: unknown, what: string): void {
+  if (typeof scheduler !== "object" || scheduler === null) {
+    throw new TypeError(
+      `Cannot ${what} as scheduler must be a Scheduler: received ${
+        inspect(scheduler)
+      }`,
+    );
+  }
+  const { push, shift, clear, handlesPerTurnMax = 1 } = scheduler as Scheduler;
+  checkFunction(push, what, "scheduler.push");
+  checkFunction(shift, what, "scheduler.shift");
+  checkFunction(clear, what, "scheduler.clear");
+  if (!(typeof handlesPerTurnMax === "number" && handlesPerTurnMax >= 1)) {
+    throw new RangeError(
+      `Cannot ${what} as scheduler.handlesPerTurnMax must be a number >= 1: received ${
+        inspect(handlesPerTurnMax)
+      }`,
+    );
+  }
+  if (taken.has(scheduler as Scheduler)) {
+    throw new MisuseError(
+      `Cannot ${what}: the scheduler belongs to another loop`,
+    );
+  }
+}
+
+/** A loop takes a strategy for its own. */
+export function takeScheduler(scheduler: Scheduler): void {
+  taken.add(scheduler);
+}
