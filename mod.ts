@@ -63,7 +63,12 @@ export { VirtualHost } from "./src/host/virtual.ts";
 
 export { AttemptOperation } from "./src/loop/attempt_operation.ts";
 export { Block, type BlockOptions } from "./src/loop/block.ts";
-export { checkpoint, yieldNow } from "./src/loop/checkpoint.ts";
+export {
+  checkpoint,
+  sleep,
+  type SleepOptions,
+  yieldNow,
+} from "./src/loop/sleep.ts";
 export {
   currentBlock,
   currentTask,
@@ -113,7 +118,6 @@ export {
 } from "./src/loop/priority_scheduler.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
 export { type ReadyItem, type Scheduler } from "./src/loop/scheduler.ts";
-export { sleep, type SleepOptions } from "./src/loop/sleep.ts";
 export {
   type Coroutine,
   Task,

@@ -46,25 +46,25 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.addSignalListener": ["src/host/signals.ts"],
   "Deno.build": ["src/host/libc.ts", "src/host/select.ts"],
   "Deno.dlopen": ["src/host/libc.ts"],
-  "Deno.env": ["src/host/environment.ts"],
+  "Deno.env": ["src/host/process.ts"],
   "Deno.exit": ["src/host/process.ts"],
-  "Deno.permissions": ["src/host/permissions.ts"],
-  "Deno.refTimer": ["src/host/timers.ts"],
+  "Deno.permissions": ["src/host/process.ts"],
+  "Deno.refTimer": ["src/host/timing.ts"],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
-  "Deno.unrefTimer": ["src/host/timers.ts"],
+  "Deno.unrefTimer": ["src/host/timing.ts"],
   "FinalizationRegistry": ["src/host/finalization.ts"],
   "Math.random": [],
-  "clearImmediate": ["src/host/ticks.ts"],
-  "clearInterval": ["src/host/timers.ts"],
-  "clearTimeout": ["src/host/timers.ts"],
-  "console": ["src/host/console.ts"],
+  "clearImmediate": ["src/host/timing.ts"],
+  "clearInterval": ["src/host/timing.ts"],
+  "clearTimeout": ["src/host/timing.ts"],
+  "console": ["src/host/process.ts"],
   "new Date": [],
   "new Worker": [],
-  "performance": ["src/host/clock.ts"],
-  "queueMicrotask": ["src/host/ticks.ts"],
-  "setImmediate": ["src/host/ticks.ts"],
-  "setInterval": ["src/host/timers.ts"],
-  "setTimeout": ["src/host/timers.ts"],
+  "performance": ["src/host/timing.ts"],
+  "queueMicrotask": ["src/host/timing.ts"],
+  "setImmediate": ["src/host/timing.ts"],
+  "setInterval": ["src/host/timing.ts"],
+  "setTimeout": ["src/host/timing.ts"],
 };
 
 /** The same for modules that are not ours. One that is missing here is banned. */
@@ -250,7 +250,7 @@ Deno.test("findWrongImports() finds every other arrow", () => {
   const tree = treeOf({
     "src/errors.ts": 'import { x } from "./errors.ts";',
     "src/host/host.ts": 'import { x } from "../errors.ts";',
-    "src/host/clock.ts": 'import { hrtime } from "node:process";',
+    "src/host/timing.ts": 'import { hrtime } from "node:process";',
     "src/loop/task.ts": `
       import { Lock } from "../sync/lock.ts";
       export * from "../structured/group.ts";
@@ -262,7 +262,7 @@ Deno.test("findWrongImports() finds every other arrow", () => {
   assertEquals(findWrongImports(tree), [
     'src/errors.ts:1: "./errors.ts" in a file that imports no values',
     'src/host/host.ts:1: "../errors.ts" in a file that imports no values',
-    'src/host/clock.ts:1: "node:process" is not allowed here',
+    'src/host/timing.ts:1: "node:process" is not allowed here',
     'src/loop/task.ts:2: "../sync/lock.ts" is in src/sync/, further out',
     'src/loop/task.ts:3: "../structured/group.ts" is in src/structured/, further out',
     'src/loop/task.ts:4: "../workers/pool.ts" is in src/workers/, further out',
@@ -312,7 +312,7 @@ Deno.test("findOpenDoors() finds a name wherever it is code", () => {
   ]);
   assertEquals(
     findOpenDoors(
-      treeOf({ "src/host/timers.ts": "setTimeout(f, clearTimeout);" }),
+      treeOf({ "src/host/timing.ts": "setTimeout(f, clearTimeout);" }),
     ),
     [],
   );

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { onSignal } from "../src/host/signals.ts";
-import { holdOpen } from "../src/host/timers.ts";
+import { holdOpen } from "../src/host/timing.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };
 
@@ -193,7 +193,7 @@ Deno.test(
           import.meta.resolve("../src/host/signals.ts")
         }";
         import { holdOpen } from "${
-          import.meta.resolve("../src/host/timers.ts")
+          import.meta.resolve("../src/host/timing.ts")
         }";
         holdOpen();
         const remove = onSignal("SIGTERM", () => {

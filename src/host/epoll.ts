@@ -35,7 +35,15 @@
  * @module
  */
 
-import { monotonicMs } from "./clock.ts";
+import {
+  after,
+  detached,
+  holdOpen,
+  type HostHold,
+  type HostTimer,
+  macrotask,
+  monotonicMs,
+} from "./timing.ts";
 import {
   type Host,
   type HostClient,
@@ -63,8 +71,6 @@ import {
   TFD_TIMER_ABSTIME,
   TIMESPEC,
 } from "./libc.ts";
-import { detached, macrotask } from "./ticks.ts";
-import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
 import { checkUnowned } from "./ownership.ts";
 
 /**

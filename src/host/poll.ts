@@ -21,7 +21,14 @@
  * @module
  */
 
-import { monotonicMs } from "./clock.ts";
+import {
+  after,
+  detached,
+  holdOpen,
+  type HostHold,
+  type HostTimer,
+  monotonicMs,
+} from "./timing.ts";
 import {
   type Host,
   type HostClient,
@@ -43,8 +50,6 @@ import {
   POLLOUT,
   STAT,
 } from "./libc.ts";
-import { detached } from "./ticks.ts";
-import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
 import { checkUnowned } from "./ownership.ts";
 
 /** Longer waits are cut to this: the wake is early. */

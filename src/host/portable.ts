@@ -1,8 +1,13 @@
 import { DescriptorsUnsupportedError } from "../errors.ts";
-import { monotonicMs } from "./clock.ts";
+import {
+  after,
+  detached,
+  holdOpen,
+  type HostHold,
+  type HostTimer,
+  monotonicMs,
+} from "./timing.ts";
 import type { Host, HostClient, ReadyListener } from "./host.ts";
-import { detached } from "./ticks.ts";
-import { after, holdOpen, type HostHold, type HostTimer } from "./timers.ts";
 import { checkUnowned } from "./ownership.ts";
 
 /**

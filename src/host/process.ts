@@ -1,3 +1,32 @@
+/**
+ * The process: what it is allowed to do, its environment, its standard error and
+ * its end.
+ *
+ * @module
+ */
+
+/** Whether native libraries may be opened. Asks the runtime, never the user. */
+export function ffiGranted(): boolean {
+  return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
+}
+
+/** Whether environment variable `variable` may be read. Never asks the user. */
+export function envGranted(variable: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable }).state ===
+    "granted";
+}
+
+/** Reads an environment variable, if that is allowed without asking. */
+export function readEnvironment(name: string): string | undefined {
+  return envGranted(name) ? Deno.env.get(name) : undefined;
+}
+
+/** Writes `text` to standard error: what a loop says when nobody else listens. */
+export function writeError(text: string): void {
+  // deno-lint-ignore no-console
+  console.error(text);
+}
+
 /** Ends the process at once with `code`. */
 export function exitProcess(code: number): never {
   Deno.exit(code);

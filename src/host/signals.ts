@@ -10,7 +10,7 @@
  * @module
  */
 
-import { microtask } from "./ticks.ts";
+import { microtask } from "./timing.ts";
 
 /** A listener, and who is told what it throws. */
 interface Entry {

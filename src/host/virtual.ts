@@ -1,6 +1,5 @@
-import { macrotask } from "./ticks.ts";
+import { holdOpen, type HostHold, macrotask } from "./timing.ts";
 import { DescriptorsUnsupportedError } from "../errors.ts";
-import { holdOpen, type HostHold } from "./timers.ts";
 import type { Host, HostClient } from "./host.ts";
 import { checkUnowned } from "./ownership.ts";
 

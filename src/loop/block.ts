@@ -211,3 +211,11 @@ export class Block {
     this.controller = null;
   }
 }
+
+/** Whether `error` is what a block around `block` cancels all waits inside with. */
+export function isFromOutside(error: unknown, block: Block): boolean {
+  for (let outer = block.outer; outer !== null; outer = outer.outer) {
+    if (outer.cancellation === error) return true;
+  }
+  return false;
+}

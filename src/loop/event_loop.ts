@@ -8,7 +8,7 @@
 import { LoopClosedError, MisuseError } from "../errors.ts";
 import { captureContext } from "../host/async_context.ts";
 import type { Host, HostClient } from "../host/host.ts";
-import { detached, microtask } from "../host/ticks.ts";
+import { detached, microtask } from "../host/timing.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
 import {
@@ -41,7 +41,7 @@ import {
   IoGate,
   TURNS_PER_LOOK,
 } from "./io_gate.ts";
-import { Leftovers } from "./leftovers.ts";
+import { debugChanged, Leftovers } from "./leftovers.ts";
 import {
   checkTaskOptions,
   type EventLoopOptions,
@@ -68,7 +68,6 @@ import {
   type TaskOptions,
 } from "./task.ts";
 import { TaskList } from "./task_list.ts";
-import { debugChanged } from "./unstarted.ts";
 
 /** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
 const HOPS_AFTER_RESUMPTION = 4;

@@ -1,4 +1,4 @@
-import { writeError } from "../host/console.ts";
+import { writeError } from "../host/process.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";

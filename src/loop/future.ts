@@ -4,10 +4,10 @@ import {
   LoopClosedError,
   MisuseError,
 } from "../errors.ts";
-import { microtask } from "../host/ticks.ts";
+import { microtask } from "../host/timing.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { forgetFailure } from "./failures.ts";
+import { forgetFailure } from "./leftovers.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
 import { PromiseWait } from "./promise_wait.ts";
 import { ranked } from "./urgency.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { captureContext } from "../host/async_context.ts";
-import { monotonicMs } from "../host/clock.ts";
+import { monotonicMs } from "../host/timing.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Handle, type Runnable } from "./handle.ts";
 import { stepTask, Task } from "./task.ts";

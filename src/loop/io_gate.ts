@@ -4,7 +4,7 @@
  * @module
  */
 import type { Host } from "../host/host.ts";
-import { macrotask } from "../host/ticks.ts";
+import { macrotask } from "../host/timing.ts";
 
 /** Turns between two looks at the clock while there is always something ready. */
 export const TURNS_PER_LOOK = 16;

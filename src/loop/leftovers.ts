@@ -5,11 +5,11 @@
  * @module
  */
 import { CancelledError, LoopClosedError } from "../errors.ts";
+import { Registry } from "../host/finalization.ts";
+import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { type FailureRecord, watchFailure } from "./failures.ts";
 import type { Future } from "./future.ts";
 import type { Wait } from "./promise_wait.ts";
-import type { UnstartedRecord } from "./unstarted.ts";
 
 /** Keeps what may have to be reported, and reports it. */
 export class Leftovers {
@@ -110,4 +110,103 @@ export class Leftovers {
       name,
     });
   }
+}
+
+/** What is known of a failed future that nobody has looked at; does not refer to it. */
+export interface FailureRecord {
+  readonly loop: EventLoop;
+  /** The future in words. */
+  readonly what: string;
+  readonly name: string;
+  readonly exception: unknown;
+  readonly creationStack: string | undefined;
+}
+
+const failedFutures = new Registry<FailureRecord>((record) => {
+  // A loop that has closed has reported all of its own.
+  if (record.loop["leftovers"].failures.delete(record)) {
+    record.loop["leftovers"].reportFailure(record);
+  }
+});
+
+const failureRecords = new WeakMap<Future<unknown>, FailureRecord>();
+
+/** Somebody has looked at the error of `future`: nothing to report. */
+export function forgetFailure(future: Future<unknown>): void {
+  const record = failureRecords.get(future);
+  if (record !== undefined) record.loop["leftovers"].failures.delete(record);
+}
+
+/** Has `future` reported when it is collected unseen. The loop keeps the record meanwhile. */
+export function watchFailure(
+  loop: EventLoop,
+  future: Future<unknown>,
+): FailureRecord {
+  const what = future["describe"]();
+  const record: FailureRecord = {
+    loop,
+    what,
+    name: "name" in future ? String(future.name) : what,
+    exception: future["value"],
+    creationStack: loop["creationStackOf"](future),
+  };
+  failureRecords.set(future, record);
+  failedFutures.register(future, record);
+  return record;
+}
+
+/** How many operations of a process are watched without debug mode; a watch costs a microsecond. */
+const WATCHED_MAX = 1_000;
+
+/** Whether new operations are watched at all: one field to read for each of them. */
+export const tracking = { wanted: true, count: 0, debugLoops: 0 };
+
+/** What is known of an operation that nobody has waited for yet; does not refer to it. */
+export class UnstartedRecord {
+  readonly name: string;
+  readonly loop: EventLoop | null;
+  readonly stack: string | undefined;
+
+  constructor(name: string, loop: EventLoop | null) {
+    this.name = name;
+    this.loop = loop;
+    this.stack = loop?.debug === true
+      ? new Error(`Creation of ${name}`).stack
+      : undefined;
+    loop?.["leftovers"].unstarted.add(this);
+  }
+
+  /** Somebody waits: nothing to report. */
+  started(): void {
+    this.loop?.["leftovers"].unstarted.delete(this);
+  }
+}
+
+const unstartedOperations = new Registry<UnstartedRecord>((record) => {
+  const { loop } = record;
+  // Once the loop has closed it has reported all of its own.
+  if (loop !== null && loop["leftovers"].unstarted.delete(record)) {
+    loop["leftovers"].reportUnstarted(record);
+  }
+});
+
+/** Watches a new operation, as long as there is a loop to report to. */
+export function track(
+  operation: WeakKey,
+  name: string,
+): UnstartedRecord | null {
+  const loop = findLoop();
+  if (loop === null) return null;
+  const record = new UnstartedRecord(name, loop);
+  unstartedOperations.register(operation, record);
+  if (++tracking.count >= WATCHED_MAX && tracking.debugLoops === 0) {
+    tracking.wanted = false;
+  }
+  return record;
+}
+
+/** A loop has entered or left debug mode. */
+export function debugChanged(on: boolean): void {
+  tracking.debugLoops += on ? 1 : -1;
+  tracking.wanted = tracking.debugLoops > 0 || tracking.count < WATCHED_MAX;
 }

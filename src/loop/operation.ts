@@ -22,7 +22,7 @@ import {
   THROW,
 } from "./stepping.ts";
 import type { Task } from "./task.ts";
-import { track, tracking, type UnstartedRecord } from "./unstarted.ts";
+import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
 
 const STARTED = Symbol("started");
 

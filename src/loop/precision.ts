@@ -5,7 +5,7 @@
  * @module
  */
 import type { Host } from "../host/host.ts";
-import { macrotask, microtask } from "../host/ticks.ts";
+import { macrotask, microtask } from "../host/timing.ts";
 
 /** Bounds of what a precise loop gets up ahead of a deadline. */
 const AHEAD_MS_MIN = 0.05;

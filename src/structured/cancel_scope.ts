@@ -1,12 +1,11 @@
 import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
-import type { Block } from "../loop/block.ts";
+import { type Block, isFromOutside } from "../loop/block.ts";
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
 import { currentBlock } from "../loop/current.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { isFromOutside } from "./levels.ts";
 import type { BlockBody } from "./timeout.ts";
 import { checkOptions, taskFor } from "./waitable.ts";
 

@@ -4,7 +4,7 @@ import {
   TaskGroupClosedError,
   TaskGroupError,
 } from "../errors.ts";
-import type { Block } from "../loop/block.ts";
+import { type Block, isFromOutside } from "../loop/block.ts";
 import {
   checkFunction,
   checkOneOf,
@@ -30,7 +30,6 @@ import {
   ChildTask,
   ForeignChild,
 } from "./child.ts";
-import { isFromOutside } from "./levels.ts";
 import { LimitedTask, Limiter } from "./limit.ts";
 import type { BlockBody } from "./timeout.ts";
 import { release } from "./wait.ts";

@@ -1,5 +1,5 @@
 import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
-import type { Block } from "../loop/block.ts";
+import { type Block, isFromOutside } from "../loop/block.ts";
 import { checkFunction, checkNumber } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
@@ -8,7 +8,6 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { until } from "../loop/until.ts";
-import { isFromOutside } from "./levels.ts";
 import { release } from "./wait.ts";
 import {
   checkLoop,

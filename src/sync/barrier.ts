@@ -1,8 +1,7 @@
 import { BrokenBarrierError } from "../errors.ts";
-import { checkWaitOptions } from "../loop/checks.ts";
+import { checkInteger, checkWaitOptions } from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { checkInteger } from "./checks.ts";
 import { Condition } from "./condition.ts";
 
 type State = "filling" | "draining" | "resetting" | "broken";

@@ -1,9 +1,13 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { checkFunction, checkWaitOptions, inspect } from "../loop/checks.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkWaitOptions,
+  inspect,
+} from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { checkInteger } from "./checks.ts";
 import { Lock } from "./lock.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";

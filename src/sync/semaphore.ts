@@ -1,4 +1,4 @@
-import { checkInteger } from "./checks.ts";
+import { checkInteger } from "../loop/checks.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";

@@ -1,4 +1,4 @@
-import { monotonicMs } from "../../src/host/clock.ts";
+import { monotonicMs } from "../../src/host/timing.ts";
 import type { Host, HostClient } from "../../mod.ts";
 
 /**
