@@ -8,6 +8,7 @@ import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
+import { suites as priorities } from "../priorities_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
 import type { Suite } from "./suite.ts";
 
@@ -17,6 +18,7 @@ export const SUITES: readonly Suite[] = [
   ...bulk,
   ...generatorSwitch,
   ...asyncSwitch,
+  ...priorities,
   ...timers,
   ...pipe,
 ];

@@ -61,6 +61,13 @@ export const TARGETS: readonly Target[] = [
     recorded: { uvloop: 559, asyncio: 864 },
   },
   {
+    workload: "priorities",
+    case: "Rota",
+    atMost: 170,
+    recorded: { "Effect's dispatcher": 202, "arrays": 208, asyncio: 2_180 },
+  },
+  { workload: "priorities", case: "Rota, ageing", atMost: 170 },
+  {
     workload: "timer-create-1000",
     case: "Rota",
     timesOf: [1, "Node setTimeout"],
