@@ -99,13 +99,14 @@ export class RingBuffer<T> implements Iterable<T> {
   }
 
   #grow(): void {
-    const capacity = this.#slots.length;
-    const empty: undefined[] = new Array(capacity).fill(undefined);
-    // Whole pieces at a time: value by value it took four times as long.
-    this.#slots = this.#slots.slice(this.#head).concat(
-      this.#slots.slice(0, this.#head),
-      empty,
-    );
+    const slots = this.#slots;
+    const capacity = slots.length;
+    const wider: (T | undefined)[] = new Array(2 * capacity);
+    // The holes behind are read as undefined, and cost nothing to make.
+    for (let offset = 0; offset < capacity; offset++) {
+      wider[offset] = slots[(this.#head + offset) & this.#mask];
+    }
+    this.#slots = wider;
     this.#mask = 2 * capacity - 1;
     this.#head = 0;
   }
