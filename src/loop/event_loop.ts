@@ -234,7 +234,8 @@ export class EventLoop implements AsyncDisposable {
   // -- Scheduling --
 
   /**
-   * Runs `callback` in the next turn, after everything that was queued before.
+   * Runs `callback` in the next turn, after everything that was queued before;
+   * on a loop with a `scheduler`, when that puts it in line.
    *
    * It never runs inside this call. What it throws goes to the exception
    * handler, and the loop goes on. Costs some 20 ns.

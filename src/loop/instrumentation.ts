@@ -6,6 +6,7 @@
 import { captureContext } from "../host/async_context.ts";
 import { monotonicMs } from "../host/timing.ts";
 import type { EventLoop } from "./event_loop.ts";
+import { Future } from "./future.ts";
 import { Handle, type Runnable } from "./handle.ts";
 import { stepTask, Task } from "./task.ts";
 
@@ -67,6 +68,8 @@ export class Instrumentation {
       ? `task "${task.name}"`
       : subject instanceof Handle
       ? subject["describe"]()
+      : subject instanceof Future
+      ? (subject as Future<unknown>)["describe"]()
       : "a wait";
     const startMs = monotonicMs();
     try {

@@ -69,7 +69,7 @@ export class PostedTask<T> extends Future<T> {
     priority: number,
     options: PostTaskOptions,
   ) {
-    super(loop, "postTask()");
+    super(loop, "a posted function");
     this["value"] = fn;
     this.level = priority;
     this.sequence = NOT_QUEUED;
@@ -234,6 +234,12 @@ export class PostedTask<T> extends Future<T> {
     extras.timer?.cancel();
     extras.subscription?.unsubscribe();
     extras.urgency?.end();
+  }
+
+  /** What to call this in messages. */
+  protected override describe(): string {
+    const name = this.fn?.name;
+    return name ? `posted function "${name}"` : "a posted function";
   }
 
   /** What those share who wait for this. */
