@@ -7,6 +7,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { MissedTicks, OverrunPolicy } from "../mod.ts";
+import { SeededRandom } from "../src/structures/random.ts";
 import { type Kind, KINDS, simulate } from "./support/periodic.ts";
 
 const WAITING: readonly Kind[] = ["generator", "async"];
@@ -178,6 +179,37 @@ for (const kind of KINDS) {
     }
   });
 }
+
+// -- Bodies of all kinds --
+
+Deno.test("What waits and what keeps the thread busy run at the same moments", async () => {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  console.log(`seed ${seed}`);
+  const random = new SeededRandom(seed);
+  for (let round = 0; round < 30; round++) {
+    const durationsMs = Array.from({ length: 200 }, () => {
+      const kind = random.nextInt(8);
+      if (kind === 0) return 5 * random.nextInt(6); // ends on the grid, or between
+      return kind === 1 ? 30 * random.next() : 5 * random.next();
+    });
+    for (const overrun of ["skip", "queue"] as const) {
+      for (const missedTicks of ["skip", "burst", "delay"] as const) {
+        const courses = await Promise.all(KINDS.map(async (kind) => {
+          const { began, together } = await simulate({
+            kind,
+            takesMs: (run) => durationsMs[run % 200]!,
+            options: { overrun, missedTicks },
+            untilMs: 1_000,
+          });
+          assertEquals(together, 1);
+          return began.filter((run) => Number(run.split("@")[1]) < 900);
+        }));
+        assertEquals(courses[0], courses[1], `${overrun} ${missedTicks}`);
+        assertEquals(courses[1], courses[2], `${overrun} ${missedTicks}`);
+      }
+    }
+  }
+});
 
 // -- No drift --
 

@@ -24,6 +24,7 @@ import {
   LoopClosedError,
   MisuseError,
   newEventLoop,
+  type PeriodicBody,
   PeriodicTask,
   run,
   sleep,
@@ -272,6 +273,51 @@ Deno.test('The error of onError "stop" is reported, once, if nobody waits', asyn
 });
 
 testBoth(
+  "What fails before the body begins is a run that fails",
+  function* () {
+    const loop = getRunningLoop();
+    const reports = collectReports(loop);
+    const nothing = undefined as unknown as { field: number };
+    const job = every(10, function* (_tick, { field } = nothing) {
+      yield* sleep(field);
+    } as PeriodicBody);
+    yield sleep(25);
+    assertEquals([job.stats().runs, job.stats().failed], [2, 2]);
+    assertEquals(
+      reports.map(({ exception }) => exception instanceof TypeError),
+      [true, true],
+    );
+    job.cancel();
+  },
+);
+
+testBoth(
+  "A wall clock that stops telling the time ends the job",
+  function* () {
+    const loop = getRunningLoop();
+    let broken = false;
+    const schedule = {
+      nextRun: (after: Date) => new Date(after.getTime() + 10),
+    };
+    const job = every(schedule, () => {
+      broken = true;
+    }, { wallClockMs: () => broken ? NaN : loop.time() });
+    let caught: unknown;
+    try {
+      yield job;
+    } catch (error) {
+      caught = error;
+    }
+    assert(caught instanceof TypeError);
+    assertEquals(
+      caught.message,
+      "Cannot read the wall clock as wallClockMs must return a finite number: received NaN",
+    );
+    assertEquals([job.stats().runs, loop.time()], [1, 10]);
+  },
+);
+
+testBoth(
   "onError is told of error and tick; what it throws ends the job",
   function* () {
     const reports = collectReports(getRunningLoop());
@@ -301,14 +347,17 @@ testBoth(
   function* () {
     const reports = collectReports(getRunningLoop());
     const log: string[] = [];
+    const cleanUp = async (index: number) => {
+      await sleep(5);
+      log.push(`cleaned up ${index} at ${getRunningLoop().time()}`);
+      if (index === 2) throw new Error("second");
+    };
     const job = every(10, async ({ index }) => {
       if (index === 3) throw new Error("first");
       try {
         await sleep(1_000);
       } finally {
-        await sleep(5);
-        log.push(`cleaned up ${index} at ${getRunningLoop().time()}`);
-        if (index === 2) throw new Error("second");
+        await cleanUp(index);
       }
     }, { overrun: "concurrent", onError: "stop" });
     let caught: unknown;

@@ -288,7 +288,6 @@ export class PeriodicTask extends Task<void>
         return;
       }
       if (this.#running.size > 0 && this.#looksAgain()) return;
-      this.#looks = 0;
       tick = this.#takeTick(ticks, nowMs, nowMs - lateMs);
     } catch (error) {
       this.#fail(error); // the schedule has
@@ -338,7 +337,15 @@ export class PeriodicTask extends Task<void>
   #arm(nowMs: number): void {
     if (this.#over || this.#paused || !this.#started) return;
     if (this.#fn === null && !this.#isAwaited()) return;
-    this.#timer.reschedule(this.#ticks.wakeMs(nowMs));
+    this.#looks = 0;
+    let wakeMs: number;
+    try {
+      wakeMs = this.#ticks.wakeMs(nowMs);
+    } catch (error) {
+      this.#fail(error); // the wall clock has
+      return;
+    }
+    this.#timer.reschedule(wakeMs);
   }
 
   /** A tick is there: runs it, hands it over, puts it in line or drops it. */
@@ -429,11 +436,17 @@ export class PeriodicTask extends Task<void>
   #start(fn: PeriodicBody, tick: Tick): void {
     const isGeneratorFunction =
       Object.getPrototypeOf(fn) === GeneratorFunctionPrototype;
-    const task = this.#createTask(
-      isGeneratorFunction
-        ? fn(tick) as Coroutine<unknown>
-        : () => this.#tryOut(fn, tick),
-    );
+    let task: Task<unknown>;
+    try {
+      task = this.#createTask(
+        isGeneratorFunction
+          ? fn(tick) as Coroutine<unknown>
+          : () => this.#tryOut(fn, tick),
+      );
+    } catch (error) {
+      this.#runFailed(error, tick); // its parameters, or a task factory
+      return;
+    }
     this.#watch(task, tick);
   }
 
