@@ -85,6 +85,7 @@ export {
   each,
   type EachBody,
   items,
+  type ItemSource,
   type OperationIterable,
   scoped,
 } from "./src/loop/generators.ts";
@@ -195,3 +196,15 @@ export {
   type Waitable,
   type Waited,
 } from "./src/structured/waitable.ts";
+
+export { every, type PeriodicOptions } from "./src/schedule/periodic.ts";
+export {
+  type OverrunPolicy,
+  type PeriodicBody,
+  type PeriodicErrorPolicy,
+  type PeriodicStats,
+  PeriodicTask,
+} from "./src/schedule/periodic_task.ts";
+export type { Schedule } from "./src/schedule/schedule_ticks.ts";
+export type { Tick } from "./src/schedule/tick.ts";
+export type { MissedTicks } from "./src/schedule/ticks.ts";

@@ -28,6 +28,7 @@ import {
   ensureFuture,
   EventLoop,
   type EventLoopOptions,
+  every,
   failAfter,
   failAt,
   Flag,
@@ -212,7 +213,100 @@ const LIMITS: readonly [
   ["failAt()", "deadlineMs", false, failAt],
 ];
 
+const NOT_INTERVALS = [undefined, null, "5", {}, [5], true, 5n, () => 5];
+
+const PERIODIC_OPTIONS: readonly [
+  string,
+  readonly unknown[],
+  typeof RangeError?,
+][] = [
+  ["name", NOT_STRINGS],
+  ["signal", NOT_SIGNALS],
+  ["missedTicks", [null, "late", true]],
+  ["overrun", [null, "drop", true]],
+  ["jitterMs", NOT_NUMBERS.slice(1)],
+  ["jitterMs", [NaN, -1, Infinity], RangeError],
+  ["seed", NOT_COUNTS],
+  ["seed", [0.5, NaN, Infinity, 2 ** 60], RangeError],
+  ["maxRuns", NOT_COUNTS],
+  ["maxRuns", [0, -1, 1.5, NaN], RangeError],
+  ["immediate", [null, 1, "yes"]],
+  ["priority", [null, "high", NaN, {}]],
+  ["onError", [null, "ignore", {}]],
+  ["wallClockMs", NOT_FUNCTIONS.slice(1)],
+  ["loop", NOT_LOOPS.slice(1)],
+];
+
 const CASES: readonly Case[] = [
+  // -- Periodic work --
+  {
+    what: "every()",
+    names: "interval",
+    values: NOT_INTERVALS,
+    call: (value, { loop }) => every(value, work, { loop }),
+  },
+  {
+    what: "every()",
+    names: "interval",
+    values: [0, -1, NaN, Infinity],
+    error: RangeError,
+    call: (value, { loop }) => every(value, work, { loop }),
+  },
+  {
+    what: "every()",
+    names: "fn",
+    values: [null, 5, "work", {}, []],
+    call: (value, { loop }) => every(5, value, { loop }),
+  },
+  {
+    what: "every()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => every(5, work, value),
+  },
+  {
+    what: "every() of a schedule",
+    names: "nextRun",
+    values: [undefined, 5, "soon", new Date(NaN)],
+    call: (value, { loop }) => every({ nextRun: () => value }, work, { loop }),
+  },
+  {
+    what: "every() of a schedule",
+    names: "nextRun",
+    values: [new Date(-1e12)],
+    error: RangeError,
+    call: (value, { loop }) => every({ nextRun: () => value }, work, { loop }),
+  },
+  {
+    what: "every() of a schedule",
+    names: "wallClockMs",
+    values: [undefined, "5", NaN],
+    call: (value, { loop }) =>
+      every({ nextRun: () => null }, work, {
+        loop,
+        wallClockMs: () => value,
+      }),
+  },
+  ...PERIODIC_OPTIONS.map(([names, values, error = TypeError]): Case => ({
+    what: "every()",
+    names,
+    values,
+    error,
+    call: (value, { loop }) => every(5, work, { loop, [names]: value }),
+  })),
+  {
+    what: "PeriodicTask.reschedule()",
+    names: "interval",
+    values: NOT_INTERVALS,
+    call: (value) => every(5, { loop: openLoop().loop }).reschedule(value),
+  },
+  {
+    what: "PeriodicTask.reschedule()",
+    names: "interval",
+    values: [0, -1, NaN, Infinity],
+    error: RangeError,
+    call: (value) => every(5, { loop: openLoop().loop }).reschedule(value),
+  },
   // -- The loop --
   ...(["EventLoop", "newEventLoop()", "run()", "Runner"] as const).flatMap(
     (what): Case[] => {
@@ -1392,7 +1486,7 @@ Deno.test("Every value that mod.ts exports is in the table", async () => {
   const source = await Deno.readTextFile(new URL("mod.ts", ROOT));
   const exported = [
     ...source.matchAll(
-      /export \{([^}]*)\} from "\.\/src\/(?:loop|host|sync|structured)\//g,
+      /export \{([^}]*)\} from "\.\/src\/(?:loop|host|sync|structured|schedule)\//g,
     ),
   ]
     .flatMap(([, names]) => names!.split(","))

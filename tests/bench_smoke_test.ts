@@ -9,6 +9,7 @@ import { measureHttp } from "../bench/support/http.ts";
 import { measureIdle } from "../bench/support/idle.ts";
 import { measureLatency } from "../bench/support/latency.ts";
 import { measureMemory } from "../bench/support/memory.ts";
+import { measurePeriodic } from "../bench/support/periodic.ts";
 import { type Figure, figure, percentile } from "../bench/support/report.ts";
 import { measureStart } from "../bench/support/start.ts";
 import { runCase } from "../bench/support/suite.ts";
@@ -98,6 +99,10 @@ Deno.test("bench:http measures", async () => {
 
 Deno.test("bench:idle measures", async () => {
   assertMeasured(await measureIdle(10));
+});
+
+Deno.test("bench:periodic measures", async () => {
+  assertMeasured(await measurePeriodic(3, 40, 1, 0));
 });
 
 Deno.test("bench:table has a case for each target", () => {

@@ -14,7 +14,7 @@ import { SUITES } from "./suites.ts";
 import { type Target, TARGETS } from "./targets.ts";
 
 /** The runners of what `Deno.bench` cannot measure. */
-const RUNNERS = ["latency", "memory", "start", "http", "idle"];
+const RUNNERS = ["latency", "memory", "start", "http", "idle", "periodic"];
 
 /** A target and what became of it. */
 export interface Outcome {

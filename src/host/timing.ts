@@ -14,6 +14,19 @@ export function monotonicMs(): number {
   return performance.now();
 }
 
+/**
+ * Milliseconds since 1970 on the machine's wall clock. Somebody may set it, so
+ * that it jumps, in both directions.
+ */
+export function wallClockMs(): number {
+  return Date.now();
+}
+
+/** The moment `wallMs` milliseconds after the beginning of 1970. */
+export function dateAt(wallMs: number): Date {
+  return new Date(wallMs);
+}
+
 /** A longer delay makes the runtime's timers fire at once. */
 const DELAY_MS_MAX = 2 ** 31 - 1;
 

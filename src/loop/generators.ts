@@ -21,8 +21,19 @@ export const items: unique symbol = Symbol("items");
 
 /** A source of items that {@linkcode each} can wait for by operations. */
 export interface OperationIterable<T> {
-  /** Starts an iteration: each call of the result is the wait for one more item. */
-  [items](): () => Operation<IteratorResult<T, undefined>>;
+  /**
+   * Starts an iteration: each call of the result is the wait for one more item.
+   * Its `close`, if it has one, is called when the iteration is left.
+   */
+  [items](): ItemSource<T>;
+}
+
+/** What gives one item after the other: see {@linkcode OperationIterable}. */
+export interface ItemSource<T> {
+  /** Waits for one more item. */
+  (): Operation<IteratorResult<T, undefined>>;
+  /** Called once when nobody asks for items any more. */
+  readonly close?: (() => void) | undefined;
 }
 
 /** What {@linkcode each} calls for each item. */
@@ -63,6 +74,18 @@ export type EachBody<T> = (
  * @throws {TypeError} If `source` is not iterable or `body` is not a function.
  */
 export function each<T>(
+  source: OperationIterable<T>,
+  body: EachBody<T>,
+): Operation<void>;
+/** The same for any iterable. */
+export function each<T>(
+  source:
+    | OperationIterable<T>
+    | AsyncIterable<T>
+    | Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Operation<void>;
+export function each<T>(
   source:
     | OperationIterable<T>
     | AsyncIterable<T>
@@ -101,10 +124,14 @@ function* eachItem<T>(
     stopped = true;
   };
   const run = (item: T) => body(item, stop) as Coroutine<unknown>;
-  while (!stopped) {
-    const step = yield* next();
-    if (step.done === true) return;
-    yield* runBody(currentTask()!, run, step.value);
+  try {
+    while (!stopped) {
+      const step = yield* next();
+      if (step.done === true) return;
+      yield* runBody(currentTask()!, run, step.value);
+    }
+  } finally {
+    next.close?.();
   }
 }
 

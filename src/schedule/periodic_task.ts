@@ -1,0 +1,898 @@
+import { CancelledError, InvalidStateError, MisuseError } from "../errors.ts";
+import { current } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import {
+  items,
+  type ItemSource,
+  type OperationIterable,
+} from "../loop/generators.ts";
+import type { TimerHandle } from "../loop/handle.ts";
+import { Operation } from "../loop/operation.ts";
+import { DEFAULT_PRIORITY, type Priority } from "../loop/priority.ts";
+import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
+import { isCoroutine } from "../structured/waitable.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import type { Schedule } from "./schedule_ticks.ts";
+import { Tick } from "./tick.ts";
+import { LATE_MS, type MissedTicks, type Ticks } from "./ticks.ts";
+
+/**
+ * What a {@linkcode PeriodicTask} runs: a function, a generator function or an
+ * async function. It is waited for what it returns.
+ */
+export type PeriodicBody = (tick: Tick) => unknown;
+
+/**
+ * What happens when a tick comes while the run of an earlier one has not ended.
+ *
+ * - `"skip"`: the tick is dropped.
+ * - `"queue"`: it waits in line, for as long as it takes. If runs are always
+ *   slower than ticks, the line grows without bound; `stats().queued` shows it.
+ * - `"concurrent"`: it runs beside the earlier one.
+ * - `"cancel-previous"`: the earlier run is cancelled, and the tick runs when
+ *   that has cleaned up. If more ticks come before, only the last one runs.
+ */
+export type OverrunPolicy =
+  | "skip"
+  | "queue"
+  | "concurrent"
+  | "cancel-previous";
+
+/**
+ * What happens when a run fails.
+ *
+ * - `"report"`: the exception handler of the loop is told, and the job goes on.
+ * - `"stop"`: the job ends, and whoever waits for it gets the error.
+ * - A function is called with the error and the tick, and the job goes on. What
+ *   the function throws ends the job, as with `"stop"`.
+ */
+export type PeriodicErrorPolicy =
+  | "report"
+  | "stop"
+  | ((error: unknown, tick: Tick) => void);
+
+/** What {@linkcode PeriodicTask.stats} gives: the job at one moment. */
+export interface PeriodicStats {
+  /** How many runs have begun. */
+  readonly runs: number;
+  /** How many of them began more than 5 ms after they were due. */
+  readonly late: number;
+  /** The most that one of them was late, in milliseconds. */
+  readonly maxLateMs: number;
+  /**
+   * How many ticks were dropped, as they were missed or came during a run. Those
+   * of a schedule that were missed in one go count as one.
+   */
+  readonly skipped: number;
+  /** How many runs have failed. */
+  readonly failed: number;
+  /** How many runs were cancelled. */
+  readonly cancelled: number;
+  /** What the last failed run threw; `undefined` if none has failed. */
+  readonly lastError: unknown;
+  /** How many runs have begun and not ended. */
+  readonly running: number;
+  /** How many ticks wait for a run to end. */
+  readonly queued: number;
+  /** When the next tick is due, on the clock of the loop; `null` if none is planned. */
+  readonly nextDueMs: number | null;
+}
+
+/** What {@linkcode every} was given, checked, with a value for each. */
+export interface PeriodicSettings {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly missedTicks: MissedTicks;
+  readonly overrun: OverrunPolicy;
+  readonly maxRuns: number;
+  readonly immediate: boolean;
+  /** That of the job; what it inherits if none was given. */
+  readonly priority: Priority | undefined;
+  readonly onError: PeriodicErrorPolicy;
+  /** Makes the ticks of another interval or schedule, from now on. */
+  readonly replan: (
+    interval: number | Schedule,
+    index: number,
+    what: string,
+  ) => Ticks;
+}
+
+/**
+ * Stand in for what is running and what is in line, and stay empty: most jobs
+ * never need their own, and touching less memory makes a tick cheaper.
+ */
+const NO_RUNS = new Map<Task<unknown>, Tick>();
+const NO_TICKS = new RingBuffer<Tick>();
+
+/** From the end of a sleep to that of the task that sleeps it takes so many turns. */
+const ENDING_TURNS = 2;
+
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+/**
+ * What the task of a job waits for: done when no tick will come any more and
+ * every run has ended. To be cancelled is a request, which the job fulfils.
+ */
+class JobEnd extends Future<void> {
+  request: ((reason: unknown) => void) | null = null;
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    this.request!(reason);
+    return true;
+  }
+
+  endCancelled(reason: unknown): void {
+    super.cancel(reason);
+  }
+}
+
+/**
+ * What becomes of a promise whose function was called outside of all tasks. It
+ * cannot be cancelled: the wait for it lasts until it is settled.
+ */
+class PromiseEnd extends Future<unknown> {
+  constructor(loop: EventLoop, promise: PromiseLike<unknown>) {
+    super(loop, "a promise that a run has returned");
+    promise.then(
+      (value) => this.setResult(value),
+      (error) => this.setException(error),
+    );
+  }
+
+  override cancel(): boolean {
+    return !this.done();
+  }
+}
+
+/** Why a job has ended, if not because all is done. */
+type Cause =
+  | { readonly kind: "cancelled"; readonly reason: unknown }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/**
+ * Something that is done again and again: what {@linkcode every} returns.
+ *
+ * It is a task, without a result: wait for it with `yield*` or `await` until it
+ * has ended, by `maxRuns`, a schedule that has no more moments, `cancel`, or an
+ * error. It ends after its last run has. Waiting for it and being cancelled
+ * cancels it, as with any task, and so does the end of {@linkcode run}.
+ *
+ * Each run has a task of its own, a child of this one, unless its function is a
+ * plain one that returns nothing to wait for: that is called by the timer. The
+ * first run of a plain function has a task in any case. A plain function that
+ * returns a promise only in a later run cannot be cancelled inside that one run;
+ * `tick.signal` tells it. Use an async function or a generator function.
+ *
+ * The task starts in the next turn, as all tasks do, and its intervals are counted
+ * from there. All that start in one turn do so at the same moment, so that their
+ * ticks come together. A run is over when the task learns of its end, which is
+ * in the turn after. One that ends at the very moment of the next tick ends in
+ * time.
+ *
+ * @example Paused, triggered, and sent on its way again
+ * ```ts
+ * import { every, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const ranAt: number[] = [];
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   using job = every(10, () => ranAt.push(loop.time()));
+ *   yield* sleep(25);
+ *   job.pause();
+ *   yield* sleep(20);
+ *   job.trigger(); // at 45
+ *   yield* sleep(2);
+ *   job.resume(); // at 47; the grid is that of before
+ *   yield* sleep(20);
+ * }, { host: "virtual" });
+ * assertEquals(ranAt, [10, 20, 45, 50, 60]);
+ * ```
+ */
+export class PeriodicTask extends Task<void>
+  implements AsyncIterable<Tick>, OperationIterable<Tick>, Disposable {
+  readonly #end: JobEnd;
+  readonly #timer: TimerHandle;
+  readonly #settings: PeriodicSettings;
+  #ticks: Ticks;
+  /** Null if the ticks are for whoever iterates. */
+  readonly #fn: PeriodicBody | null;
+  /** Whether the function has turned out to return nothing to wait for. */
+  #direct = false;
+  #running: Map<Task<unknown>, Tick> = NO_RUNS;
+  #waiting: RingBuffer<Tick> = NO_TICKS;
+  /** The one who iterates, while it waits. */
+  #consumer: Future<Tick | null> | null = null;
+  #started = false;
+  #paused = false;
+  /** Whether no tick will come any more. */
+  #over = false;
+  #cause: Cause | null = null;
+  /** From when to when the last run lasted: what came due then came during it. */
+  #busyFromMs = Infinity;
+  #busyUntilMs = -Infinity;
+  /** How often the tick that is due has looked whether the last run ends in time. */
+  #looks = 0;
+  #runs = 0;
+  #late = 0;
+  #maxLateMs = 0;
+  #skipped = 0;
+  #skippedAtRun = 0;
+  #failed = 0;
+  #cancelled = 0;
+  #lastError: unknown = undefined;
+
+  /**
+   * Made by {@linkcode every}.
+   *
+   * @ignore
+   */
+  constructor(
+    loop: EventLoop,
+    ticks: Ticks,
+    fn: PeriodicBody | null,
+    settings: PeriodicSettings,
+  ) {
+    const end = new JobEnd(loop, "its last run");
+    super(loop, () => end, {
+      name: settings.name,
+      signal: settings.signal,
+      priority: settings.priority,
+    });
+    end.request = (reason) => this.#cancelRuns(reason);
+    this.#end = end;
+    this.#settings = settings;
+    this.#ticks = ticks;
+    this.#fn = fn;
+    this.#timer = loop.callAt(Infinity, this.#fire);
+    if (this.cancelling() > 0) this.#halt(); // the signal had aborted already
+  }
+
+  // -- Ticks --
+
+  /**
+   * Runs one step. The loop calls this.
+   *
+   * @ignore
+   */
+  override run(): void {
+    super.run();
+    if (!this.#started) this.#startTicks();
+  }
+
+  /** The job has begun to wait for its end. */
+  #startTicks(): void {
+    this.#started = true;
+    if (this.#over) return;
+    const nowMs = startMoment(this.loop);
+    this.#ticks.start(nowMs);
+    if (this.#ticks.exhausted) this.#finish();
+    else if (this.#settings.immediate && this.#fn !== null) this.#fire();
+    else this.#arm(nowMs);
+  }
+
+  /** The timer has come. */
+  readonly #fire = (): void => {
+    if (this.#over || this.#paused) return;
+    const nowMs = this.loop.time();
+    if (this.#running.size > 0) {
+      this.#reap(nowMs);
+      if (this.#over || this.#paused) return;
+    }
+    const ticks = this.#ticks;
+    let tick: Tick | null = null;
+    try {
+      const lateMs = ticks.lateMs(nowMs);
+      if (lateMs < 0) {
+        this.#arm(nowMs);
+        return;
+      }
+      if (this.#running.size > 0 && this.#looksAgain()) return;
+      tick = this.#takeTick(ticks, nowMs, nowMs - lateMs);
+    } catch (error) {
+      this.#fail(error); // the schedule has
+    }
+    if (tick !== null) this.#come(tick, nowMs);
+    // The run may have given the job other ticks, which it has armed.
+    if (this.#over || this.#ticks !== ticks) return;
+    if (ticks.exhausted) this.#finish();
+    else this.#arm(nowMs);
+  };
+
+  /** A run that ends at this very moment is given the turns it needs for that. */
+  #looksAgain(): boolean {
+    if (
+      this.#settings.overrun === "concurrent" || this.#looks === ENDING_TURNS
+    ) return false;
+    this.#looks++;
+    this.loop.callSoon(this.#fire);
+    return true;
+  }
+
+  /** The tick that is due, with the next one planned; null if it came during a run and is dropped. */
+  #takeTick(ticks: Ticks, nowMs: number, cameMs: number): Tick | null {
+    const { overrun, missedTicks } = this.#settings;
+    const during = this.#cameDuringRun(cameMs);
+    if (during && overrun === "skip") {
+      this.#skipped += 1 + ticks.advance(nowMs, "burst") +
+        ticks.skipTo(this.#busyUntilMs);
+      return null;
+    }
+    const { index } = ticks;
+    const dueMs = ticks.dueMs(nowMs);
+    const momentMs = ticks.momentMs();
+    const tick = new Tick(this, index, dueMs, momentMs, this.#skipped);
+    // What came during a run and stands in line for its end was not missed.
+    const inLine = during && overrun === "queue";
+    this.#skipped += ticks.advance(nowMs, inLine ? "burst" : missedTicks);
+    return tick;
+  }
+
+  /** Whether what came at a moment came while the last run lasted, or the line before it. */
+  #cameDuringRun(cameMs: number): boolean {
+    return cameMs >= this.#busyFromMs && cameMs < this.#busyUntilMs;
+  }
+
+  /** Sets the timer to the next tick, if anybody wants it. */
+  #arm(nowMs: number): void {
+    if (this.#over || this.#paused || !this.#started) return;
+    if (this.#fn === null && !this.#isAwaited()) return;
+    this.#looks = 0;
+    let wakeMs: number;
+    try {
+      wakeMs = this.#ticks.wakeMs(nowMs);
+    } catch (error) {
+      this.#fail(error); // the wall clock has
+      return;
+    }
+    this.#timer.reschedule(wakeMs);
+  }
+
+  /** A tick is there: runs it, hands it over, puts it in line or drops it. */
+  #come(tick: Tick, nowMs: number): void {
+    if (this.#fn === null) {
+      this.#deliver(tick, nowMs);
+      return;
+    }
+    if (this.#running.size === 0 && this.#waiting.length === 0) {
+      this.#begin(this.#fn, tick, nowMs);
+      return;
+    }
+    switch (this.#settings.overrun) {
+      case "skip":
+        this.#skipped++;
+        return;
+      case "queue":
+        this.#line(tick);
+        return;
+      case "concurrent":
+        this.#begin(this.#fn, tick, nowMs);
+        return;
+      case "cancel-previous":
+        if (this.#waiting.length > 0) {
+          this.#waiting.clear();
+          this.#skipped++;
+        } else {
+          for (const task of [...this.#running.keys()]) {
+            task.cancel("the next tick has come");
+          }
+        }
+        this.#line(tick);
+    }
+  }
+
+  /** Puts a tick in line. */
+  #line(tick: Tick): void {
+    if (this.#waiting === NO_TICKS) this.#waiting = new RingBuffer();
+    this.#waiting.push(tick);
+  }
+
+  // -- Runs --
+
+  /** Begins a run. */
+  #begin(fn: PeriodicBody, tick: Tick, nowMs: number): void {
+    this.#count(tick, nowMs);
+    // What stood in line belongs to the same stretch of work.
+    if (!this.#cameDuringRun(tick.dueMs)) this.#busyFromMs = nowMs;
+    if (this.#direct && this.#isOrdinary()) this.#call(fn, tick);
+    else this.#start(fn, tick);
+    const { overrun } = this.#settings;
+    if (overrun === "skip" || overrun === "queue") {
+      this.#busyUntilMs = this.loop.time();
+    }
+    if (this.#over) this.#endIfIdle();
+  }
+
+  #count(tick: Tick, nowMs: number): void {
+    this.#skippedAtRun = tick["begin"](nowMs, this.#skippedAtRun);
+    const { lateMs } = tick;
+    if (lateMs > LATE_MS) this.#late++;
+    if (lateMs > this.#maxLateMs) this.#maxLateMs = lateMs;
+    if (++this.#runs >= this.#settings.maxRuns) this.#halt();
+  }
+
+  /** Calls a function that returns nothing to wait for. */
+  #call(fn: PeriodicBody, tick: Tick): void {
+    const { task, stepper } = current;
+    current.task = current.stepper = this as Task<unknown>;
+    let product: unknown;
+    try {
+      product = fn(tick);
+    } catch (error) {
+      this.#runFailed(error, tick);
+    } finally {
+      current.task = task;
+      current.stepper = stepper;
+    }
+    if (!isAwaitable(product)) return;
+    this.#direct = false;
+    const body = isCoroutine(product) || product instanceof Operation
+      ? product
+      : () => new PromiseEnd(this.loop, product as PromiseLike<unknown>);
+    this.#watch(this.#createTask(body), tick);
+  }
+
+  /** Starts a function as a task. */
+  #start(fn: PeriodicBody, tick: Tick): void {
+    const isGeneratorFunction =
+      Object.getPrototypeOf(fn) === GeneratorFunctionPrototype;
+    let task: Task<unknown>;
+    try {
+      task = this.#createTask(
+        isGeneratorFunction
+          ? fn(tick) as Coroutine<unknown>
+          : () => this.#tryOut(fn, tick),
+      );
+    } catch (error) {
+      this.#runFailed(error, tick); // its parameters, or a task factory
+      return;
+    }
+    this.#watch(task, tick);
+  }
+
+  /** The first run of a plain function shows whether it needs a task. */
+  #tryOut(fn: PeriodicBody, tick: Tick): unknown {
+    const product = fn(tick);
+    if (!isAwaitable(product)) this.#direct = true;
+    return product;
+  }
+
+  /** Makes the task of a run. It begins at once, unless it has to wait its turn by priority. */
+  #createTask(body: TaskBody<unknown>): Task<unknown> {
+    const { task, stepper } = current;
+    current.task = current.stepper = this as Task<unknown>;
+    try {
+      return this.loop.createTask(body, {
+        name: this.name,
+        priority: this.priority,
+        eager: this.#isOrdinary(),
+      });
+    } finally {
+      current.task = task;
+      current.stepper = stepper;
+    }
+  }
+
+  /** Whether its runs need not wait their turn by priority. */
+  #isOrdinary(): boolean {
+    return this.priority === DEFAULT_PRIORITY;
+  }
+
+  #watch(task: Task<unknown>, tick: Tick): void {
+    tick["runAs"](task);
+    if (task.done()) {
+      this.#ended(task, tick);
+      return;
+    }
+    if (this.#running === NO_RUNS) this.#running = new Map();
+    this.#running.set(task, tick);
+    // Cancelled from within its first step, when it was not known yet.
+    if (this.#cause !== null) task.cancel(reasonOf(this.#cause));
+    task.addDoneCallback(this.#taskEnded as (task: Future<unknown>) => void);
+  }
+
+  readonly #taskEnded = (task: Task<unknown>): void => {
+    const tick = this.#running.get(task);
+    if (tick === undefined) return; // the next tick came first, and has seen it
+    this.#running.delete(task);
+    this.#ended(task, tick);
+    this.#busyUntilMs = this.loop.time();
+    this.#beginNext();
+  };
+
+  /** Looks for runs that have ended in this turn. */
+  #reap(nowMs: number): void {
+    for (const [task, tick] of [...this.#running]) {
+      if (!task.done()) continue;
+      this.#running.delete(task);
+      this.#ended(task, tick);
+      this.#busyUntilMs = nowMs;
+    }
+    this.#beginNext();
+  }
+
+  /** A run has ended. */
+  #ended(task: Task<unknown>, tick: Tick): void {
+    if (task.cancelled()) this.#cancelled++;
+    else if (task.failed()) this.#runFailed(task.exception(), tick);
+  }
+
+  /** Begins what is in line, if it may, and ends the job if that was all. */
+  readonly #beginNext = (): void => {
+    while (
+      this.#waiting.length > 0 && this.#running.size === 0 && !this.#paused
+    ) this.#begin(this.#fn!, this.#waiting.shift()!, this.loop.time());
+    if (this.#over) this.#endIfIdle();
+  };
+
+  #runFailed(error: unknown, tick: Tick): void {
+    if (error instanceof CancelledError) {
+      this.#cancelled++;
+      return;
+    }
+    this.#failed++;
+    this.#lastError = error;
+    const { onError } = this.#settings;
+    if (onError === "stop") this.#fail(error);
+    else if (onError === "report") {
+      this.#report(`A run of task "${this.name}" failed`, error);
+    } else {
+      try {
+        onError(error, tick);
+      } catch (thrown) {
+        this.#fail(thrown);
+      }
+    }
+  }
+
+  #report(message: string, exception: unknown): void {
+    this.loop.callExceptionHandler({
+      message,
+      exception,
+      task: this as Task<unknown>,
+      name: this.name,
+    });
+  }
+
+  // -- The end --
+
+  /** No tick comes any more. */
+  #halt(): void {
+    this.#over = true;
+    this.#timer.cancel();
+    this.#waiting.clear();
+    this.#wakeConsumer();
+  }
+
+  /** There are no more ticks; those in line still run. */
+  #finish(): void {
+    this.#over = true;
+    this.#timer.cancel();
+    this.#wakeConsumer();
+    this.#endIfIdle();
+  }
+
+  /** Ends the job with an error. */
+  #fail(error: unknown): void {
+    if (this.#cause?.kind === "failed" || this.#end.done()) {
+      this.#report(
+        `Task "${this.name}" failed once more while it ended`,
+        error,
+      );
+      return;
+    }
+    const cancelsRuns = this.#cause === null;
+    this.#cause = { kind: "failed", error };
+    this.#halt();
+    if (cancelsRuns) {
+      for (const task of [...this.#running.keys()]) task.cancel();
+    }
+    this.#endIfIdle();
+  }
+
+  /** Somebody has cancelled the job. */
+  #cancelRuns(reason: unknown): void {
+    this.#cause ??= { kind: "cancelled", reason };
+    this.#halt();
+    for (const task of [...this.#running.keys()]) task.cancel(reason);
+    this.#endIfIdle();
+  }
+
+  #endIfIdle(): void {
+    const end = this.#end;
+    if (
+      this.#running.size > 0 || this.#waiting.length > 0 || end.done()
+    ) return;
+    const cause = this.#cause;
+    if (cause === null) end.setResult();
+    else if (cause.kind === "failed") end.setException(cause.error);
+    else end.endCancelled(cause.reason);
+  }
+
+  /**
+   * Ends it: no tick comes any more from this moment on, those in line are
+   * dropped, and the runs that are under way are cancelled. When they have
+   * cleaned up, whoever waits for the task, or iterates it, gets a
+   * {@linkcode CancelledError}.
+   *
+   * @param reason What to say about the cause.
+   * @returns Whether it had not ended.
+   */
+  override cancel(reason?: unknown): boolean {
+    // A signal that has aborted already cancels it while it is being made.
+    if (#timer in this && !this.done()) this.#halt();
+    return super.cancel(reason);
+  }
+
+  /** The same as {@linkcode cancel}. */
+  [Symbol.dispose](): void {
+    this.cancel();
+  }
+
+  // -- What can be asked of it --
+
+  /**
+   * Lets no tick come until {@linkcode resume}. Runs that are under way go on;
+   * those in line wait. A paused task does not keep the process alive. Doing it
+   * twice is harmless.
+   *
+   * @throws {InvalidStateError} If no tick will come any more.
+   */
+  pause(): void {
+    this.#checkGoesOn("pause");
+    this.#paused = true;
+    this.#timer.reschedule(Infinity);
+  }
+
+  /**
+   * Lets ticks come again. Those of the pause are dropped and not counted: the
+   * next is the first on the grid that has not passed, with `"delay"` one that is
+   * a full interval away. With `"burst"` they are made up for. What waits in line
+   * begins in the next turn. Does nothing if it was not paused.
+   *
+   * @throws {InvalidStateError} If no tick will come any more.
+   */
+  resume(): void {
+    this.#checkGoesOn("resume");
+    if (!this.#paused) return;
+    const nowMs = this.loop.time();
+    this.#ticks.resume(nowMs, this.#settings.missedTicks);
+    this.#paused = false;
+    if (this.#waiting.length > 0) this.loop.callSoon(this.#beginNext);
+    if (this.#ticks.exhausted) this.#finish();
+    else this.#arm(nowMs);
+  }
+
+  /**
+   * Goes by another interval or schedule from now on: the next tick is due one
+   * interval from now, and so on. The numbers of the ticks go on. Runs that are
+   * under way, and those in line, stay as they are.
+   *
+   * @example Slower, as nothing happens
+   * ```ts
+   * import { every, getRunningLoop, run, sleep } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const ranAt: number[] = [];
+   * await run(async () => {
+   *   const loop = getRunningLoop();
+   *   every(10, ({ job }) => {
+   *     ranAt.push(loop.time());
+   *     job.reschedule(2 * loop.time());
+   *   });
+   *   await sleep(300);
+   * }, { host: "virtual" });
+   * assertEquals(ranAt, [10, 30, 90, 270]);
+   * ```
+   *
+   * @param interval Milliseconds between the ticks, or a schedule.
+   * @throws {TypeError} If it is neither.
+   * @throws {RangeError} If it is a number that is not finite or not above 0.
+   * @throws {InvalidStateError} If no tick will come any more.
+   */
+  reschedule(interval: number | Schedule): void {
+    const what = "reschedule a periodic task";
+    const ticks = this.#settings.replan(interval, this.#ticks.index, what);
+    this.#checkGoesOn("reschedule");
+    this.#ticks = ticks;
+    this.#timer.reschedule(Infinity);
+    if (ticks.exhausted) this.#finish();
+    else this.#arm(this.loop.time());
+  }
+
+  /**
+   * Runs it once in the next turn, in addition to its ticks and whether or not it
+   * is paused. If a run has not ended then, `overrun` decides, so the default is
+   * to drop it. Whoever iterates gets a tick.
+   *
+   * @throws {InvalidStateError} If no tick will come any more.
+   */
+  trigger(): void {
+    this.#checkGoesOn("trigger");
+    this.loop.callSoon(this.#triggered, this.loop.time());
+  }
+
+  readonly #triggered = (dueMs: number): void => {
+    if (this.#over) return;
+    const nowMs = this.loop.time();
+    this.#reap(nowMs);
+    if (this.#over) return;
+    this.#come(new Tick(this, -1, dueMs, null, this.#skipped), nowMs);
+  };
+
+  /**
+   * Makes the next tick keep the process alive while the loop runs, as it does
+   * from the start. Undoes {@linkcode unref}.
+   */
+  ref(): void {
+    this.#timer.ref();
+  }
+
+  /** Lets the process end though a tick is still to come, if nothing else keeps it alive. */
+  unref(): void {
+    this.#timer.unref();
+  }
+
+  /**
+   * Counts what has happened.
+   *
+   * @returns A frozen snapshot.
+   */
+  stats(): PeriodicStats {
+    const planned = !this.#over && !this.#paused;
+    return Object.freeze({
+      runs: this.#runs,
+      late: this.#late,
+      maxLateMs: this.#maxLateMs,
+      skipped: this.#skipped,
+      failed: this.#failed,
+      cancelled: this.#cancelled,
+      lastError: this.#lastError,
+      running: this.#running.size,
+      queued: this.#waiting.length,
+      nextDueMs: planned ? this.#ticks.dueMs(this.loop.time()) : null,
+    });
+  }
+
+  #checkGoesOn(what: string): void {
+    if (!this.#over) return;
+    throw new InvalidStateError(
+      `Cannot ${what} a periodic task: no tick of "${this.name}" will come any more`,
+    );
+  }
+
+  // -- Iterating --
+
+  /**
+   * Gives the ticks, if there is no function to run: `for await (const tick of
+   * every(10))` in an async function, `yield* each(every(10), ...)` in a
+   * generator coroutine. Each is planned when the one before is given, so that a
+   * consumer that takes its time finds one tick waiting, late; what becomes of
+   * the others is up to `missedTicks`. Leaving the iteration cancels the task.
+   *
+   * @returns An iterator for `for await`.
+   * @throws {MisuseError} If there is a function.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Tick, undefined> {
+    const next = this[items]();
+    return {
+      next: async () => {
+        try {
+          return await next();
+        } catch (error) {
+          this.cancel(); // "for await" does not close what has failed
+          throw error;
+        }
+      },
+      return: () => {
+        this.cancel();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /** @ignore */
+  [items](): ItemSource<Tick> {
+    if (this.#fn !== null) {
+      throw new MisuseError(
+        "Cannot iterate a periodic task: it has a function to run",
+      );
+    }
+    const options = { name: `the next tick of "${this.name}"` };
+    return Object.assign(
+      () => new Operation(() => this.#nextTick(), options),
+      { close: () => void this.cancel() },
+    );
+  }
+
+  *#nextTick(): Coroutine<IteratorResult<Tick, undefined>> {
+    if (this.#consumer !== null) {
+      throw new MisuseError(
+        "Cannot wait for the next tick: somebody waits for it already",
+      );
+    }
+    if (!this.#over || this.#waiting.length > 0) {
+      const { loop } = this;
+      const waiter = new Future<Tick | null>(loop, "the next tick");
+      const nowMs = loop.time();
+      this.#consumer = waiter;
+      try {
+        const triggered = this.#waiting.shift();
+        if (triggered === undefined) this.#arm(nowMs);
+        else this.#deliver(triggered, nowMs);
+        const tick = yield* waiter;
+        if (tick !== null) return { done: false, value: tick };
+      } finally {
+        this.#consumer = null;
+        if (!this.#over) this.#timer.reschedule(Infinity);
+      }
+    }
+    yield* this;
+    return { done: true, value: undefined };
+  }
+
+  /** Gives a tick to whoever iterates, or keeps one that nobody waits for yet. */
+  #deliver(tick: Tick, nowMs: number): void {
+    if (!this.#isAwaited()) {
+      this.#line(tick);
+      return;
+    }
+    this.#consumer!.setResult(tick);
+    this.#count(tick, nowMs);
+    if (this.#over) this.#endIfIdle();
+  }
+
+  /** Tells whoever iterates that there are no more ticks. */
+  #wakeConsumer(): void {
+    if (this.#isAwaited()) this.#consumer!.setResult(null);
+  }
+
+  /** Whether somebody waits for a tick and has not been given one. */
+  #isAwaited(): boolean {
+    return this.#consumer !== null && !this.#consumer.done();
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"PeriodicTask"`.
+   */
+  override get [Symbol.toStringTag](): string {
+    return "PeriodicTask";
+  }
+}
+
+const starts = new WeakMap<
+  EventLoop,
+  { readonly turn: number; readonly nowMs: number }
+>();
+
+/**
+ * The moment at which all jobs start that start in this turn. So their ticks
+ * fall into one turn too, and wake the loop once instead of once for each job.
+ */
+function startMoment(loop: EventLoop): number {
+  const turn = loop.stats().turns;
+  let start = starts.get(loop);
+  if (start === undefined || start.turn !== turn) {
+    starts.set(loop, start = { turn, nowMs: loop.time() });
+  }
+  return start.nowMs;
+}
+
+function reasonOf(cause: Cause): unknown {
+  return cause.kind === "cancelled" ? cause.reason : undefined;
+}
+
+/** Whether a run is not over when its function has returned `product`. */
+function isAwaitable(product: unknown): boolean {
+  return (typeof product === "object" || typeof product === "function") &&
+    product !== null &&
+    (typeof (product as PromiseLike<unknown>).then === "function" ||
+      isCoroutine(product));
+}
