@@ -389,7 +389,7 @@ function exitTests(name: string, source: string, descriptors: boolean): void {
         import { Pipe } from "${hostUrl("pipe.ts")}";
         import { PollHost } from "${hostUrl("poll.ts")}";
         import { PortableHost } from "${hostUrl("portable.ts")}";
-        import { after } from "${hostUrl("timers.ts")}";
+        import { after } from "${hostUrl("timing.ts")}";
         void EpollHost, Pipe, PollHost, PortableHost, after;
         const host = ${source};
         host.open({
