@@ -1242,6 +1242,12 @@ const CASES: readonly Case[] = [
         values: NOT_BOOLEANS,
         call: (value) => make(work, { eager: value }),
       },
+      {
+        what,
+        names: "priority",
+        values: NOT_PRIORITIES,
+        call: (value) => make(work, { priority: value }),
+      },
     ];
   }),
 
@@ -1538,7 +1544,11 @@ Deno.test("A refused call starts, closes and consumes nothing", async () => {
 
     await taskGroup(async (group) => {
       const coroutine = body();
-      for (const bad of [null, { name: 5 }, { eager: "yes" }] as Any[]) {
+      for (
+        const bad of [null, { name: 5 }, { eager: "yes" }, {
+          priority: "high",
+        }] as Any[]
+      ) {
         assertThrows(() => group.createTask(coroutine, bad), TypeError);
       }
       assertEquals([group.size, ran.length], [0, 0]);

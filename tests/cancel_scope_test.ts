@@ -379,6 +379,25 @@ Deno.test("failAfter() and failAt() throw TimeoutError if the scope was cancelle
   }, VIRTUAL);
 });
 
+Deno.test("failAfter() and failAt() go by their own names", async () => {
+  await run(async () => {
+    for (
+      const [name, fail] of [["failAfter()", failAfter], [
+        "failAt()",
+        failAt,
+      ]] as const
+    ) {
+      const operation = fail(5, () => {});
+      await operation;
+      await assertRejects(
+        async () => await operation,
+        MisuseError,
+        `Cannot wait for ${name} a second time`,
+      );
+    }
+  }, VIRTUAL);
+});
+
 Deno.test("currentEffectiveDeadline() is the earliest that counts", async () => {
   await run(async () => {
     const check = (expected: number) =>

@@ -566,14 +566,20 @@ Deno.test("A loop that is running cannot be run again", async () => {
 Deno.test("A refused run leaves the running one as it is", async () => {
   await using loop = newEventLoop(VIRTUAL);
   let later = false;
+  let refused: Promise<unknown> | undefined;
   loop.callSoon(() => {
-    loop.runForever().catch(() => {});
+    refused = assertRejects(
+      () => loop.runForever(),
+      MisuseError,
+      "Cannot run the event loop: it is running already",
+    );
     loop.callSoon(() => {
       later = true;
       loop.stop();
     });
   });
   await loop.runForever();
+  await refused;
   assertEquals(later, true);
 });
 

@@ -11,6 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
+  asCompleted,
   CancelledError,
   type Coroutine,
   ensureFuture,
@@ -19,12 +20,15 @@ import {
   type Future,
   gather,
   getRunningLoop,
+  LoopClosedError,
   MisuseError,
   newEventLoop,
   run,
+  shield,
   sleep,
-  type Task,
+  Task,
 } from "../mod.ts";
+import { openLoop, runTurns } from "./support/loops.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
@@ -437,4 +441,124 @@ Deno.test("Cancelling the task of a promise leaves the promise alone, and its fa
     await sleep(1);
   });
   assertEquals(reports, [error]);
+});
+
+/** Lets every reaction to a settled promise run, and the runtime look for unhandled ones. */
+function macrotask(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    resolve();
+  };
+  port2.postMessage(null);
+  return promise;
+}
+
+for (
+  const [what, make] of [
+    ["ensureFuture()", ensureFuture],
+    [
+      "gather()",
+      (promise, options) => gather([promise], options) as Future<unknown>,
+    ],
+    ["shield()", shield],
+    [
+      "asCompleted()",
+      (promise, options) => {
+        const [first] = [...asCompleted([promise], options)];
+        return ensureFuture(first!, options) as Future<unknown>;
+      },
+    ],
+  ] as [
+    string,
+    (promise: Promise<never>, options: { loop: EventLoop }) => Future<unknown>,
+  ][]
+) {
+  Deno.test(`${what} on a loop that is not running keeps the failure of a promise for whoever waits`, async () => {
+    const { loop, reports } = openLoop();
+    const error = new Broken("early");
+    const future = make(Promise.reject(error), { loop });
+    await macrotask(); // an unhandled rejection would end the test here
+    const thrown = await assertRejects(
+      () => loop.runUntilComplete(async () => await future),
+      Broken,
+    );
+    assertStrictEquals(thrown, error);
+    await loop.close();
+    assertEquals(reports, []);
+  });
+}
+
+for (
+  const [when, prepare, settled] of [
+    ["before the loop closes", async () => {}, false],
+    [
+      "and its task is cancelled before it has begun",
+      async (loop: EventLoop, future: Future<unknown>) => {
+        future.cancel();
+        await runTurns(loop, 2);
+      },
+      true,
+    ],
+  ] as [
+    string,
+    (loop: EventLoop, future: Future<unknown>) => Promise<void>,
+    boolean,
+  ][]
+) {
+  Deno.test(`ensureFuture() reports a promise that fails, once: ${when}`, async () => {
+    const { loop, reports } = openLoop();
+    const error = new Broken("unseen");
+    const future = ensureFuture(Promise.reject(error), { loop });
+    await macrotask();
+    await prepare(loop, future);
+    await loop.close();
+    assertEquals(future.cancelled(), true);
+    const about = reports.filter(({ exception }) => exception === error);
+    assertEquals(about.map(({ message }) => message), [
+      "a promise in until() failed and nobody ever looked at the error",
+    ]);
+    // A task that had not begun when its loop was closed is named as well.
+    assertEquals(reports.length, settled ? 1 : 2);
+  });
+}
+
+Deno.test("A promise that fails after the loop of who waited has closed is reported, once", async () => {
+  for (const begun of [false, true]) {
+    const { loop, reports } = openLoop();
+    const { promise, reject } = Promise.withResolvers<never>();
+    ensureFuture(promise, { loop });
+    if (begun) await runTurns(loop, 2);
+    await loop.close();
+    const error = new Broken("late");
+    reject(error);
+    await macrotask();
+    assertEquals(
+      reports.filter(({ exception }) => exception === error).map(
+        ({ message }) => message,
+      ),
+      ["A promise given to until() failed after its waiter had left"],
+    );
+  }
+});
+
+Deno.test("ensureFuture() on a loop that has closed leaves the promise alone", async () => {
+  const { loop, reports } = openLoop();
+  await loop.close();
+  const rejection = Promise.reject(new Broken("mine"));
+  assertThrows(() => ensureFuture(rejection, { loop }), LoopClosedError);
+  await assertRejects(() => rejection, Broken, "mine");
+  assertEquals(reports, []);
+});
+
+Deno.test("The promise of a task that a factory begins later does not go unheard", async () => {
+  await run(async () => {
+    const loop = getRunningLoop();
+    loop.setTaskFactory((loop, body, options) =>
+      new Task(loop, body, { ...options, eager: false })
+    );
+    const future = ensureFuture(Promise.reject(new Broken("early")));
+    await assertRejects(async () => await future, Broken);
+  }, VIRTUAL);
 });

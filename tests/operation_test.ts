@@ -18,13 +18,20 @@ import {
   allTasks,
   CancelledError,
   currentTask,
+  ensureFuture,
   getRunningLoop,
   MisuseError,
   Operation,
   type OperationOptions,
   run,
   sleep,
+  TaskGroup,
+  taskGroup,
+  TaskGroupClosedError,
+  TimeoutError,
   until,
+  wait,
+  waitFor,
 } from "../mod.ts";
 import { collectReports, openLoop, runTurns } from "./support/loops.ts";
 import { runProgram } from "./support/program.ts";
@@ -358,6 +365,100 @@ Deno.test("In debug mode, an operation that nobody waits for is reported by name
   for (const { creationStack } of reports) {
     assertMatch(creationStack ?? "", /forgetful.*operation_test\.ts/);
   }
+});
+
+Deno.test("An operation that somebody took to run it is not reported if it never begins", async () => {
+  const { loop, reports } = openLoop({ debug: true });
+  const takers: Record<string, (operation: Operation<void>) => unknown> = {
+    "createTask()": (operation) => loop.createTask(operation).cancel(),
+    "a group": (operation) =>
+      taskGroup((group) => {
+        group.createTask(operation);
+        group.cancel();
+      }),
+    "a group that discards": (operation) =>
+      taskGroup((group) => {
+        group.createTask(operation);
+        group.cancel();
+      }, { discard: true }),
+    "a group with a limit": (operation) =>
+      taskGroup((group) => {
+        group.createTask(() => sleep(5));
+        group.createTask(operation).cancel();
+      }, { limit: 1 }),
+    "a group that has ended": (operation) =>
+      assertThrows(() => ended.createTask(operation), TaskGroupClosedError),
+    "ensureFuture()": (operation) => ensureFuture(operation).cancel(),
+    "waitFor() without time": (operation) =>
+      new Operation(function* () {
+        try {
+          yield* waitFor(operation, 0);
+          throw new Error("There was no time");
+        } catch (error) {
+          assertInstanceOf(error, TimeoutError);
+        }
+      }),
+    "waitFor() in a task that is cancelled": (operation) =>
+      new Operation(function* () {
+        const task = loop.createTask(async () => {
+          await assertRejects(
+            async () => await sleep(60_000),
+            CancelledError,
+          );
+          task.cancel();
+          await waitFor(operation, 10);
+        });
+        yield* sleep(1);
+        task.cancel();
+        yield* wait([task]);
+        assertEquals(task.cancelled(), true);
+      }),
+    "waitFor() that a signal has ended": (operation) =>
+      new Operation(function* () {
+        const signal = AbortSignal.abort(new Error("enough"));
+        try {
+          yield* waitFor(operation, 10, { signal });
+          throw new Error("It was aborted");
+        } catch (error) {
+          assertStrictEquals(error, signal.reason);
+        }
+      }),
+  };
+  const ended = new TaskGroup();
+  const begun: string[] = [];
+  await loop.runUntilComplete(function* () {
+    yield* ended.run(() => {});
+    for (const [who, take] of Object.entries(takers)) {
+      const operation = new Operation<void>(function* () {
+        begun.push(who);
+      }, { name: who });
+      const taken = take(operation);
+      if (taken instanceof Operation) yield* taken;
+      yield* sleep(1);
+    }
+  });
+  await loop.close();
+  assertEquals(begun, []);
+  assertEquals(reports.map(({ message }) => message), []);
+});
+
+Deno.test("waitFor() that nobody waits for is reported itself, and not what it was given", async () => {
+  const { loop, reports } = openLoop({ debug: true });
+  await loop.runUntilComplete(function* () {
+    waitFor(sleep(1), 10);
+  });
+  await loop.close();
+  assertEquals(reports.map(({ name }) => name), ["waitFor()"]);
+});
+
+Deno.test("What somebody took can still be waited for only once", async () => {
+  await run(function* () {
+    const operation = sleep(1);
+    getRunningLoop().createTask(operation);
+    const second = getRunningLoop().createTask(operation);
+    yield* wait([second]);
+    assertInstanceOf(second.exception(), MisuseError);
+  }, VIRTUAL);
 });
 
 Deno.test("An operation that is waited for in any way is not reported", async () => {

@@ -362,16 +362,15 @@ Deno.test("Operations awaited outside any task are leftovers too", async () => {
   const handler = async () => {
     await sleep(10_000);
   };
-  let outside: Promise<void> | undefined;
+  let outside: Promise<unknown> | undefined;
   await run(function* () {
     getRunningLoop().callSoon(() => {
-      outside = handler();
-      outside.catch(() => {});
+      outside = assertRejects(handler, CancelledError);
     });
     yield* sleep(1);
     assertEquals(allTasks(getRunningLoop()).length, 2);
   }, options);
-  await assertRejects(() => outside!, CancelledError);
+  await outside;
   assertEquals(reports, []);
 });
 

@@ -205,6 +205,77 @@ testBoth(
 );
 
 testBoth(
+  "BoundedSemaphore.release() spends the permit of the current task, so that disposing of it frees nobody else's",
+  function* (spawn) {
+    const semaphore = new BoundedSemaphore(2);
+    let inside = 0;
+    let insideMax = 0;
+    const visits = Array.from({ length: 8 }, (_, n) =>
+      spawn(function* () {
+        using permit: Permit = yield semaphore.acquire();
+        insideMax = Math.max(insideMax, ++inside);
+        yield sleep(n % 3);
+        inside--;
+        if (n % 2 === 0) {
+          semaphore.release();
+          assertEquals(permit.held, false);
+          yield sleep(5); // somebody else is inside meanwhile
+        }
+      }));
+    for (const visit of visits) yield visit;
+    assertEquals([semaphore.value, insideMax], [2, 2]);
+  },
+);
+
+testBoth(
+  "BoundedSemaphore.release() spends the last permit of its task first, else the oldest",
+  function* (spawn) {
+    const semaphore = new BoundedSemaphore(4);
+    const mine: Permit = yield semaphore.acquire();
+    const theirs: Permit[] = [];
+    yield spawn(function* () {
+      theirs.push(yield semaphore.acquire());
+      theirs.push(yield semaphore.acquire());
+    });
+    const again: Permit = yield semaphore.acquire();
+    const all = [mine, ...theirs, again];
+    const released: boolean[][] = [];
+    for (let n = 0; n < 4; n++) {
+      semaphore.release();
+      released.push(all.map(({ held }) => !held));
+    }
+    assertEquals(released, [
+      [false, false, false, true],
+      [true, false, false, true],
+      [true, true, false, true],
+      [true, true, true, true],
+    ]);
+    for (const permit of all) permit.release();
+    assertEquals(semaphore.value, 4);
+  },
+);
+
+testBoth(
+  "BoundedSemaphore.release() does not give away a permit that is on its way",
+  function* (spawn) {
+    const semaphore = new BoundedSemaphore(1);
+    using permit: Permit = yield semaphore.acquire();
+    const next = spawn(function* () {
+      using _permit: Permit = yield semaphore.acquire();
+    });
+    yield sleep(1);
+    permit.release();
+    const error = assertThrows(() => semaphore.release(), RangeError);
+    assertEquals(
+      error.message,
+      "Cannot release a bounded semaphore: its permits are there or on their way to others",
+    );
+    yield next;
+    assertEquals(semaphore.value, 1);
+  },
+);
+
+testBoth(
   "An abort ends the wait for a permit, and takes none",
   function* (spawn) {
     for (const releases of ["before", "after"]) {

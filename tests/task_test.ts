@@ -30,6 +30,7 @@ import {
   sleep,
   Task,
   type TaskBody,
+  taskGroup,
   type TaskOptions,
   until,
 } from "../mod.ts";
@@ -650,4 +651,50 @@ Deno.test("run() takes every kind of main, and gives its error as it is", async 
     return yield* until(Promise.resolve("from an operation"));
   });
   assertEquals(await run(operation, VIRTUAL), "from an operation");
+});
+
+Deno.test("In debug mode a coroutine makes one task, and no second one", async () => {
+  const { loop, reports } = openLoop({ debug: true });
+  const log: number[] = [];
+  const count = function* (): Coroutine<void> {
+    log.push(1);
+    yield* sleep(1);
+    log.push(2);
+  };
+  const message =
+    "Cannot create a task: another task was made of the same coroutine, call the generator function again";
+  await loop.runUntilComplete(function* () {
+    const coroutine = count();
+    const task = loop.createTask(coroutine);
+    assertThrows(() => loop.createTask(coroutine), MisuseError, message);
+    yield* task;
+    assertThrows(() => loop.createTask(coroutine), MisuseError, message);
+    for (const discard of [false, true]) {
+      yield* taskGroup(function* (group) {
+        assertThrows(() => group.createTask(coroutine), MisuseError, message);
+        assertEquals(group.size, 0);
+        const fresh = count();
+        group.createTask(fresh);
+        assertThrows(() => group.createTask(fresh), MisuseError, message);
+        assertEquals(group.size, 1);
+      }, { discard });
+    }
+    assertEquals(loop.stats().tasks, 1);
+  });
+  assertEquals(log, [1, 2, 1, 2, 1, 2]);
+  await loop.close();
+  assertEquals(reports, []);
+});
+
+Deno.test("A body that was refused for its options may still become a task", async () => {
+  const { loop } = openLoop({ debug: true });
+  const coroutine = function* (): Coroutine<number> {
+    return 1;
+  }();
+  assertThrows(
+    () => loop.createTask(coroutine, { name: 1 as never }),
+    TypeError,
+  );
+  assertEquals(await loop.runUntilComplete(coroutine), 1);
+  await loop.close();
 });

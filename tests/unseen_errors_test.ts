@@ -341,9 +341,8 @@ for (const style of ["function*", "async function"]) {
       await run(async () => {
         listen();
         const seen = getRunningLoop().createTask(${body}, { name: "seen" });
-        try {
-          await seen;
-        } catch {}
+        const message = await seen.then(() => "no error", (error) => error.message);
+        if (message !== "broken") throw new Error(message);
         (() => {
           const looked = getRunningLoop().createTask(${body}, { name: "looked" });
           looked.addDoneCallback(() => looked.exception());

@@ -330,7 +330,10 @@ Deno.test("until() without a loop says so", async () => {
 /** A program that prints by how many megabytes the heap has grown over `body`. */
 function growth(setup: string, body: string): string {
   return `
-    import { getRunningLoop, Operation, run, sleep, until } from "@rota/rota";
+    import {
+      asCompleted, ensureFuture, gather, getRunningLoop, Operation, run, shield, sleep,
+      TimeoutError, until, wait, waitFor,
+    } from "@rota/rota";
     const heap = () => {
       gc();
       return Deno.memoryUsage().heapUsed;
@@ -393,6 +396,52 @@ const ROUNDS: Readonly<Record<string, readonly [string, string]>> = {
       if (n % 64 === 0) await sleep(0);
     `,
     ],
+  "wait() for the first of something and one future that is never done": [
+    "const never = loop.createFuture();",
+    `
+      const first = loop.createFuture();
+      loop.callSoon(() => first.setResult());
+      await wait([first, never], { returnWhen: "first-completed" });
+    `,
+  ],
+  "gather() that something has ended, with one future that is never done": [
+    "const never = loop.createFuture();",
+    `
+      const broken = loop.createFuture();
+      loop.callSoon(() => broken.setException(new RangeError("broken")));
+      const error = await gather([broken, never]).then(null, (error) => error);
+      if (!(error instanceof RangeError)) throw error;
+    `,
+  ],
+  "waitFor() with a limit on one promise that never settles": [
+    "const never = new Promise(() => {});",
+    `
+      const error = await waitFor(never, 1).then(null, (error) => error);
+      if (!(error instanceof TimeoutError)) throw error;
+    `,
+  ],
+  "ensureFuture() of one promise that never settles, cancelled": [
+    "const never = new Promise(() => {});",
+    `
+      ensureFuture(never).cancel();
+      await sleep(0);
+    `,
+  ],
+  "shield() of one future that is never done, given up": [
+    "const never = loop.createFuture();",
+    `
+      const error = await waitFor(shield(never), 1).then(null, (error) => error);
+      if (!(error instanceof TimeoutError)) throw error;
+    `,
+  ],
+  "asCompleted() of one future that is never done, given up": [
+    "const never = loop.createFuture();",
+    `
+      const [next] = asCompleted([never], { timeoutMs: 1 });
+      const error = await next.then(null, (error) => error);
+      if (!(error instanceof TimeoutError)) throw error;
+    `,
+  ],
   "a sleep that is cancelled before it ends": [
     "",
     `

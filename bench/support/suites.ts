@@ -3,12 +3,16 @@
  *
  * @module
  */
+import { suites as abort } from "../abort_bench.ts";
 import { suites as asyncSwitch } from "../async_switch_bench.ts";
 import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
+import { suites as handOff } from "../hand_off_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
+import { suites as spawn } from "../spawn_bench.ts";
+import { suites as tenAtOnce } from "../ten_at_once_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
 import type { Suite } from "./suite.ts";
 
@@ -21,4 +25,8 @@ export const SUITES: readonly Suite[] = [
   ...priorities,
   ...timers,
   ...pipe,
+  ...spawn,
+  ...handOff,
+  ...tenAtOnce,
+  ...abort,
 ];

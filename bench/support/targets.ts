@@ -138,6 +138,36 @@ export const TARGETS: readonly Target[] = [
     atMost: 3_300,
     recorded: { uvloop: 3_300, asyncio: 5_800 },
   },
+  { workload: "spawn", case: "Rota, generators", atMost: 500 },
+  {
+    workload: "spawn",
+    case: "Rota, generators of a function each",
+    atMost: 1_500,
+  },
+  { workload: "spawn", case: "Rota, async functions", atMost: 1_900 },
+  {
+    workload: "spawn",
+    case: "Rota, async functions with an await",
+    atMost: 1_900,
+  },
+  { workload: "spawn-few", case: "Rota, generators" },
+  { workload: "hand-off", case: "Rota, generators", atMost: 130 },
+  { workload: "hand-off", case: "Rota, async functions", atMost: 300 },
+  { workload: "ten-at-once", case: "Rota group, generators", atMost: 400 },
+  {
+    workload: "ten-at-once",
+    case: "Rota group, async functions",
+    atMost: 1_000,
+  },
+  { workload: "ten-at-once", case: "Rota Semaphore", atMost: 1_500 },
+  // 200 ms for all of them.
+  ...["waits of generators", "waits of async functions", "tasks"].map((
+    name,
+  ): Target => ({
+    workload: "abort",
+    case: `Rota, ${name}`,
+    atMost: 2_000,
+  })),
   {
     workload: "bytes per timer",
     case: "Rota",

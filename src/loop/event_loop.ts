@@ -474,6 +474,10 @@ export class EventLoop implements AsyncDisposable {
    * {@linkcode TaskLocal} values of the task that creates it. Costs some 200 ns
    * for a generator function, twice that for an async function.
    *
+   * A generator is for one task. Given to two, each gets a part of its steps;
+   * that is refused in debug mode only, since to look for it costs as much as to
+   * make the task.
+   *
    * @typeParam T What the task produces.
    * @param body A generator function or async function without parameters
    * (`() => work(argument)` passes some), a generator that has not started, or
@@ -483,6 +487,8 @@ export class EventLoop implements AsyncDisposable {
    * @throws {TypeError} If `body` is none of these, such as a promise for work
    * that is under way already, or an option is of the wrong type.
    * @throws {LoopClosedError} If the loop is closed.
+   * @throws {MisuseError} In debug mode, if `body` is a generator that was given
+   * to a task before.
    */
   createTask<T>(
     body: TaskBody<T>,

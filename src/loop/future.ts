@@ -433,19 +433,19 @@ export class Future<T>
   // done: three methods instead of an object for each wait.
 
   /** @ignore */
-  private next(): IteratorResult<Suspension, T> {
+  protected next(): IteratorResult<Suspension, T> {
     if (this.state !== PENDING) return { done: true, value: this.result() };
     lastYielded.future = this as Future<unknown>;
     return { done: false, value: this as Future<unknown> };
   }
 
   /** @ignore */
-  private throw(error: unknown): never {
+  protected throw(error: unknown): never {
     throw error;
   }
 
   /** @ignore */
-  private return(value: T): IteratorResult<Suspension, T> {
+  protected return(value: T): IteratorResult<Suspension, T> {
     return { done: true, value };
   }
 

@@ -10,7 +10,7 @@ import {
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
-import { subscribe } from "./signal_hub.ts";
+import { subscribe, type Subscription } from "./signal_hub.ts";
 import {
   CANCEL,
   interrupt,
@@ -162,9 +162,20 @@ export class Operation<T>
     if (record !== null) record.started();
   }
 
-  /** Its task was cancelled before it began, so nobody has forgotten it. */
-  private drop(): void {
-    if (this.record !== STARTED && this.record !== null) this.record.started();
+  /** Somebody has taken it, to wait for it later: nobody has forgotten it. */
+  private claim(): void {
+    if (this.record === STARTED || this.record === null) return;
+    this.record.started();
+    this.record = null;
+  }
+
+  /**
+   * Its task was cancelled before it began, and with it the only wait there is.
+   *
+   * @ignore
+   */
+  protected drop(): void {
+    this.claim();
     this.record = STARTED;
   }
 
@@ -182,9 +193,7 @@ export class Operation<T>
   /** The iterator of an operation that was just started. */
   private iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
-    return signal === undefined
-      ? this.begin()
-      : guarded(signal, () => this.begin());
+    return signal === undefined ? this.begin() : new Guarded(signal, this);
   }
 
   /**
@@ -238,49 +247,111 @@ export class Operation<T>
   }
 }
 
-/** Runs `begin`, and throws the signal's reason at whatever wait it is in when the signal aborts. */
-function* guarded<T>(
-  signal: AbortSignal,
-  begin: () => Iterator<Suspension, T, unknown>,
-): Generator<Suspension, T, unknown> {
-  signal.throwIfAborted();
-  const stepper = current.stepper!;
-  let target: Suspension = undefined;
-  let waiting = false;
-  // The signal ends one wait: clean-up may wait again.
-  let delivered = false;
-  const subscription = subscribe(signal, (reason) => {
-    // What is there already is delivered; the signal then ends the next wait.
-    if (waiting && !(target?.done())) throwInto(stepper, target, reason);
-  });
-  try {
-    const iterator = begin();
-    let step = iterator.next();
-    while (step.done !== true) {
-      if (signal.aborted && !delivered) {
-        delivered = true;
-        step = iterator.throw!(signal.reason);
-        continue;
-      }
-      target = step.value;
-      waiting = true;
-      let sent: unknown;
-      try {
-        sent = yield target;
-      } catch (error) {
-        waiting = false;
-        // A cancellation in the same turn stands for both.
-        delivered ||= signal.aborted &&
-          (error instanceof CancelledError || error === signal.reason);
-        step = iterator.throw!(error);
-        continue;
-      }
-      waiting = false;
-      step = iterator.next(sent);
+/**
+ * Says that somebody has taken `value`, to wait for it later. If it is an
+ * operation, it is not reported any more, even if that one never gets so far.
+ */
+export function claim(value: unknown): void {
+  if (value instanceof Operation) value["claim"]();
+}
+
+/**
+ * Goes through an iterator, and throws the signal's reason at whatever wait it
+ * is in when the signal aborts. An iterator by hand: each generator that an error
+ * goes through takes a microsecond, and one signal may end very many waits.
+ */
+class Guarded<T> implements Iterator<Suspension, T, unknown> {
+  readonly #signal: AbortSignal;
+  readonly #operation: Operation<T>;
+  #iterator: Iterator<Suspension, T, unknown> | null = null;
+  #subscription: Subscription | null = null;
+  #stepper: Stepper | null = null;
+  /** What it waits for, while it waits. */
+  #target: Suspension = undefined;
+  #waiting = false;
+  #aborted = false;
+  /** The signal ends one wait: clean-up may wait again. */
+  #delivered = false;
+
+  constructor(signal: AbortSignal, operation: Operation<T>) {
+    this.#signal = signal;
+    this.#operation = operation;
+  }
+
+  next(sent?: unknown): IteratorResult<Suspension, T> {
+    if (this.#iterator === null) return this.#begin();
+    this.#waiting = false;
+    try {
+      return this.#suspend(this.#iterator.next(sent));
+    } catch (error) {
+      this.#leave();
+      throw error;
     }
-    return step.value;
-  } finally {
-    subscription.unsubscribe();
+  }
+
+  #begin(): IteratorResult<Suspension, T> {
+    this.#signal.throwIfAborted();
+    this.#stepper = current.stepper;
+    this.#subscription = subscribe(this.#signal, (reason) => {
+      this.#aborted = true;
+      // What is there already is delivered; the signal then ends the next wait.
+      if (this.#waiting && this.#target?.done() !== true) {
+        throwInto(this.#stepper!, this.#target, reason);
+      }
+    });
+    try {
+      this.#iterator = this.#operation["begin"]();
+      return this.#suspend(this.#iterator.next());
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+  }
+
+  throw(error: unknown): IteratorResult<Suspension, T> {
+    if (this.#iterator === null) throw error;
+    this.#waiting = false;
+    // A cancellation in the same turn stands for both.
+    this.#delivered ||= this.#aborted &&
+      (error instanceof CancelledError || error === this.#signal.reason);
+    if (this.#delivered) {
+      this.#leave();
+      return this.#iterator.throw!(error);
+    }
+    try {
+      return this.#suspend(this.#iterator.throw!(error));
+    } catch (thrown) {
+      this.#leave();
+      throw thrown;
+    }
+  }
+
+  return(value: T): IteratorResult<Suspension, T> {
+    this.#leave();
+    return this.#iterator?.return?.(value) ?? { done: true, value };
+  }
+
+  /** Waits for what a step has come to, unless it is over, or has to be aborted. */
+  #suspend(
+    step: IteratorResult<Suspension, T>,
+  ): IteratorResult<Suspension, T> {
+    while (step.done !== true) {
+      if (!this.#aborted || this.#delivered) {
+        this.#target = step.value;
+        this.#waiting = true;
+        return step;
+      }
+      this.#delivered = true;
+      step = this.#iterator!.throw!(this.#signal.reason);
+    }
+    this.#leave();
+    return step;
+  }
+
+  #leave(): void {
+    this.#subscription?.unsubscribe();
+    this.#subscription = null;
+    this.#waiting = false;
   }
 }
 

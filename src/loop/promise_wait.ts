@@ -200,6 +200,11 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     this.succeed(value);
   }
 
+  /** Whether {@linkcode run} has something to deliver. */
+  protected isOver(): boolean {
+    return this.cancelled || this.future.done();
+  }
+
   interrupt(reason: unknown): void {
     if (this.future.cancel(reason)) return;
     this.cancelled = true;

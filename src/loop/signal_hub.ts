@@ -1,4 +1,5 @@
 import { CancelledError } from "../errors.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /** A listener on an {@linkcode AbortSignal} that can be taken back. */
 export interface Subscription {
@@ -17,39 +18,59 @@ type Listener = (reason: unknown) => void;
  * when the last one leaves.
  */
 class SignalHub {
-  readonly #signal: AbortSignal;
-  readonly #listeners = new Map<object, Listener>();
+  readonly signal: AbortSignal;
+  readonly #entries = new LinkedList<Entry>();
 
   constructor(signal: AbortSignal) {
-    this.#signal = signal;
+    this.signal = signal;
   }
 
   add(listener: Listener): Subscription {
-    if (this.#listeners.size === 0) {
-      this.#signal.addEventListener("abort", this);
+    if (this.#entries.length === 0) {
+      this.signal.addEventListener("abort", this);
     }
-    const subscription = { unsubscribe: () => this.#remove(subscription) };
-    this.#listeners.set(subscription, listener);
-    return subscription;
+    const entry = new Entry(this, listener);
+    this.#entries.append(entry);
+    return entry;
   }
 
-  #remove(subscription: object): void {
-    if (!this.#listeners.delete(subscription) || this.#listeners.size > 0) {
-      return;
-    }
-    this.#signal.removeEventListener("abort", this);
-    hubs.delete(this.#signal);
+  remove(entry: Entry): void {
+    if (!this.#entries.remove(entry) || this.#entries.length > 0) return;
+    if (!this.signal.aborted) this.#end();
+  }
+
+  #end(): void {
+    this.signal.removeEventListener("abort", this);
+    hubs.delete(this.signal);
   }
 
   handleEvent(): void {
-    this.#signal.removeEventListener("abort", this);
-    hubs.delete(this.#signal);
-    const { reason } = this.#signal;
-    // One listener may take another one back while this runs: a Map copes.
-    for (const [subscription, listener] of this.#listeners) {
-      this.#listeners.delete(subscription);
-      listener(reason);
-    }
+    this.#end();
+    const { reason } = this.signal;
+    // One listener may take another one back while this runs.
+    for (
+      let entry = this.#entries.shift();
+      entry !== undefined;
+      entry = this.#entries.shift()
+    ) entry.listener(reason);
+  }
+}
+
+/** One listener of a hub. */
+class Entry implements Subscription, ListNode<Entry> {
+  list: LinkedList<Entry> | undefined = undefined;
+  nextNode: Entry | undefined = undefined;
+  previousNode: Entry | undefined = undefined;
+  readonly listener: Listener;
+  readonly #hub: SignalHub;
+
+  constructor(hub: SignalHub, listener: Listener) {
+    this.#hub = hub;
+    this.listener = listener;
+  }
+
+  unsubscribe(): void {
+    this.#hub.remove(this);
   }
 }
 

@@ -7,7 +7,7 @@ import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
-import { Operation } from "./operation.ts";
+import { claim, Operation } from "./operation.ts";
 import type { Wait } from "./promise_wait.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import {
@@ -162,9 +162,15 @@ export class Task<T> extends Future<T> {
    *
    * @ignore
    */
-  constructor(loop: EventLoop, body: TaskBody<T>, options: TaskOptions) {
+  constructor(
+    loop: EventLoop,
+    body: TaskBody<T>,
+    options: TaskOptions,
+    queued: boolean = true,
+  ) {
     if (typeof body !== "function") checkBody(body, "create a task");
     if (options !== NO_OPTIONS) checkTaskOptions(options);
+    if (typeof body !== "function") takeBody(body, loop);
     super(loop, options.name ?? "");
     this.body = body;
     const parent = findTask();
@@ -177,6 +183,7 @@ export class Task<T> extends Future<T> {
     loop["adoptTask"](this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
     if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
+    if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
     else loop["schedule"](this);
   }
@@ -1127,4 +1134,24 @@ export function checkBody(body: unknown, what: string): void {
       inspect(body)
     }${hint}`,
   );
+}
+
+/** The coroutines that tasks of loops in debug mode were made of. */
+const takenCoroutines = new WeakSet<WeakKey>();
+
+/**
+ * Says that a task is going to run `body`, which has been checked and is no
+ * function. In debug mode it throws if another task was made of the same
+ * coroutine: to know that costs more than making the task.
+ */
+export function takeBody(body: TaskBody<unknown>, loop: EventLoop): void {
+  if (body instanceof Operation) claim(body);
+  else if (loop?.["debugging"] === true) {
+    if (takenCoroutines.has(body)) {
+      throw new MisuseError(
+        "Cannot create a task: another task was made of the same coroutine, call the generator function again",
+      );
+    }
+    takenCoroutines.add(body);
+  }
 }

@@ -53,26 +53,82 @@ export function until<T>(
     );
   }
   checkOptions(options, "wait until a promise settles");
-  return new Operation<T>(() => waitFor(source), {
+  return new Operation<T>(() => waitForSettlement(settle(source)), {
     ...options,
     name: "until()",
   });
 }
 
-function* waitFor<T>(
+/** Listens to what `source` is or gives. */
+function settle<T>(
   source: PromiseLike<T> | (() => PromiseLike<T>),
-): Coroutine<T> {
+): Settlement<T> {
   const loop = getRunningLoop();
   const promise = typeof source === "function" ? call(source) : source;
-  const future = new Future<T>(loop, "a promise in until()");
-  const reaction = reactionOf(promise) as Reaction<T>;
-  reaction.waiters.add(future);
+  return new Settlement(loop, promise);
+}
+
+/** What a promise comes to, for one who waits. */
+class Settlement<T> {
+  readonly loop: EventLoop;
+  readonly future: Future<T>;
+  readonly reaction: Reaction<T>;
+
+  constructor(loop: EventLoop, promise: PromiseLike<T>) {
+    this.loop = loop;
+    this.future = new Future<T>(loop, "a promise in until()");
+    this.reaction = reactionOf(promise) as Reaction<T>;
+    this.reaction.waiters.add(this.future);
+  }
+
+  /** Nobody waits any more. */
+  leave(): void {
+    const { loop, future, reaction } = this;
+    if (reaction.waiters.delete(future)) reaction.lastLoop = loop;
+  }
+}
+
+/**
+ * Waits until a promise settles, for a task of a loop that may not be running
+ * yet. It listens at once: an error is kept for the one who waits, and reported
+ * like that of any future if nobody does.
+ */
+export function untilSettled<T>(
+  promise: PromiseLike<T>,
+  loop: EventLoop,
+): Operation<T> {
+  if (loop.isClosed()) loop["refuseClosed"]("create a task");
+  return new SettledOperation(promise, loop);
+}
+
+class SettledOperation<T> extends Operation<T> {
+  readonly #settlement: Settlement<T>;
+
+  constructor(promise: PromiseLike<T>, loop: EventLoop) {
+    super(undefined, SETTLED);
+    this.#settlement = new Settlement(loop, promise);
+  }
+
+  protected override begin(): Coroutine<T> {
+    return waitForSettlement(this.#settlement);
+  }
+
+  protected override drop(): void {
+    super.drop();
+    this.#settlement.leave();
+  }
+}
+
+const SETTLED = { name: "until()" };
+
+function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
+  const { loop, future } = settlement;
   loop["outsideBegan"]();
   try {
     return yield* future;
   } finally {
     loop["outsideEnded"]();
-    if (reaction.waiters.delete(future)) reaction.lastLoop = loop;
+    settlement.leave();
   }
 }
 
@@ -109,8 +165,10 @@ class Reaction<T> {
         reactions.delete(promise);
         let told = false;
         for (const future of this.waiters) {
-          if (future.done()) this.lastLoop = future.loop; // about to leave
-          else {
+          // It is about to leave, or can do so no more.
+          if (future.done() || future.loop.isClosed()) {
+            this.lastLoop = future.loop;
+          } else {
             future.setException(error);
             told = true;
           }

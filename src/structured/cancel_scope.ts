@@ -440,7 +440,7 @@ export function failAfter<T>(
   checkFunction(body, "set a time limit", "body");
   checkOptions(options, "set a time limit");
   const scope = new CancelScope({ signal: options.signal, delayMs });
-  return orFail(scope, body, `within ${delayMs} ms`);
+  return orFail(scope, body, "failAfter()", `within ${delayMs} ms`);
 }
 
 /**
@@ -476,19 +476,20 @@ export function failAt<T>(
   checkFunction(body, "set a time limit", "body");
   checkOptions(options, "set a time limit");
   const scope = new CancelScope({ signal: options.signal, deadlineMs });
-  return orFail(scope, body, "by its deadline");
+  return orFail(scope, body, "failAt()", "by its deadline");
 }
 
 function orFail<T>(
   scope: CancelScope,
   body: BlockBody<CancelScope, T>,
+  name: string,
   limit: string,
 ): Operation<T> {
   return new Operation(function* () {
     const outcome = yield* scope.run(body);
     if (!outcome.cancelledCaught) return outcome.value;
     throw new TimeoutError(`Timed out: it had to be done ${limit}`);
-  }, { name: "failAfter()", whenCancelled: "enter" });
+  }, { name, whenCancelled: "enter" });
 }
 
 /**

@@ -5,10 +5,15 @@
  */
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Task, type TaskBody, type TaskOptions } from "../loop/task.ts";
+import type { Limiter } from "./limit.ts";
 import type { LinkedList, ListNode } from "../structures/linked_list.ts";
 
 /** Who is told that a child has ended, in the turn after. */
 export interface ChildOwner {
+  /** The task that has opened the group. */
+  readonly task: Task<unknown>;
+  /** How many of its tasks run at once; null if all do. */
+  readonly limiter: Limiter | null;
   childDone(child: Child): void;
 }
 
@@ -25,16 +30,17 @@ export class ChildTask<T> extends Task<T> implements Child {
   list: LinkedList<Child> | undefined = undefined;
   nextNode: Child | undefined = undefined;
   previousNode: Child | undefined = undefined;
-  readonly #owner: ChildOwner;
+  readonly owner: ChildOwner;
 
   constructor(
     owner: ChildOwner,
     loop: EventLoop,
     body: TaskBody<T>,
     options: TaskOptions,
+    queued = true,
   ) {
-    super(loop, body, options);
-    this.#owner = owner;
+    super(loop, body, options, queued);
+    this.owner = owner;
     if (!this.done()) this["addWaiter"](this);
   }
 
@@ -44,7 +50,7 @@ export class ChildTask<T> extends Task<T> implements Child {
 
   protected override intercept(): boolean {
     if (!this.done()) return false;
-    this.#owner.childDone(this);
+    this.owner.childDone(this);
     return true;
   }
 }

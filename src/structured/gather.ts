@@ -2,10 +2,9 @@ import { CancelledError } from "../errors.ts";
 import { checkOneOf } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { Future, type Suspension } from "../loop/future.ts";
+import type { Future } from "../loop/future.ts";
 import { Task } from "../loop/task.ts";
-import { Relay } from "../loop/urgency.ts";
-import { lenderFor, lending, thenLending } from "./limit.ts";
+import { LendingFuture } from "./limit.ts";
 import {
   checkOptions,
   checkWaitables,
@@ -16,6 +15,7 @@ import {
   type Waitable,
   type Waited,
 } from "./waitable.ts";
+import { Watch } from "./watch.ts";
 
 /** How to {@linkcode gather}. */
 export interface GatherOptions extends LoopOptions {
@@ -150,15 +150,16 @@ export function gather(
   return outer;
 }
 
-class GatheringFuture extends Future<unknown[]> {
+class GatheringFuture extends LendingFuture<unknown[]> {
   /** In the order of the entries, with repetitions. */
   readonly #children: Future<unknown>[] = [];
   /** Those that were done when they were added. */
   readonly #early: Future<unknown>[] = [];
+  /** The others, until this is done. */
+  #watches: Watch[] = [];
   readonly #returnExceptions: boolean;
   #left = 0;
   #cancelRequested = false;
-  #relay: Relay | null = null;
 
   constructor(loop: EventLoop, returnExceptions: boolean) {
     super(loop, "gather()");
@@ -174,7 +175,7 @@ class GatheringFuture extends Future<unknown[]> {
     if (!isNew) return;
     this.#left++;
     if (child.done()) this.#early.push(child);
-    else child.addDoneCallback(this.#childDone);
+    else this.#watches.push(new Watch(child, this.#childDone));
   }
 
   /** Now all are there. */
@@ -190,6 +191,9 @@ class GatheringFuture extends Future<unknown[]> {
     if (this.done()) return;
     if (!this.#returnExceptions && (child.cancelled() || child.failed())) {
       this.setException(errorOf(child));
+      // The others may live for long, and would keep this.
+      for (const watch of this.#watches) watch.end();
+      this.#watches = [];
       return;
     }
     if (this.#left > 0) return;
@@ -203,32 +207,8 @@ class GatheringFuture extends Future<unknown[]> {
     this.setResult(this.#children.map(outcomeOf));
   };
 
-  override [Symbol.iterator](): Iterator<Suspension, unknown[], unknown> {
-    const lender = lenderFor(this.#children);
-    return lender === null
-      ? super[Symbol.iterator]()
-      : lending(lender, { [Symbol.iterator]: () => super[Symbol.iterator]() });
-  }
-
-  override then<A = unknown[], B = never>(
-    onFulfilled?: ((value: unknown[]) => A | PromiseLike<A>) | null,
-    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): PromiseLike<A | B> {
-    return thenLending(
-      lenderFor(this.#children),
-      (onFulfilled, onRejected) => super.then(onFulfilled, onRejected),
-      onFulfilled,
-      onRejected,
-    );
-  }
-
-  /** Whoever waits for this waits for all of them. */
-  protected override pressure(): object {
-    if (this.#relay === null) {
-      this.#relay = new Relay();
-      for (const child of this.#children) this.#relay.dependOn(child);
-    }
-    return this.#relay.pressure;
+  protected override awaited(): Iterable<Future<unknown>> {
+    return this.#children;
   }
 
   /** Cancels the children. This is over when they are. */

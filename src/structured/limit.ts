@@ -3,136 +3,103 @@
  *
  * @module
  */
+import { CancelledError } from "../errors.ts";
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import type { Future, Suspension } from "../loop/future.ts";
+import { Future, type Suspension } from "../loop/future.ts";
+import type { Priority } from "../loop/priority.ts";
+import { PromiseWait } from "../loop/promise_wait.ts";
 import type { Coroutine, Task, TaskBody, TaskOptions } from "../loop/task.ts";
+import { Relay } from "../loop/urgency.ts";
+import { PriorityLine } from "../structures/priority_line.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { type ChildOwner, ChildTask } from "./child.ts";
 
 /**
- * The slots of one group. A task takes one for its first step and gives it back
- * at its end; those that find none wait in line without having begun.
+ * The slots of one group. A task takes one before it begins and gives it back
+ * when it has ended; those that find none wait in line without having begun.
+ * One that has lent its slot, and wants it back, goes before those.
  */
 export class Limiter {
   readonly #limit: number;
+  /** More than the limit if somebody could not be made to wait. */
   #running = 0;
-  readonly #parked = new RingBuffer<LimitedTask<unknown>>();
+  readonly #parked = new PriorityLine<LimitedTask<unknown>>();
+  readonly #returning = new RingBuffer<Return>();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Takes a slot for `task`, or puts it in line. */
-  admit(task: LimitedTask<unknown>): boolean {
-    if (this.#running >= this.#limit) {
-      this.#parked.push(task);
-      return false;
-    }
+  /** Takes a slot if there is one. Nobody waits then. */
+  take(): boolean {
+    if (this.#running >= this.#limit) return false;
     this.#running++;
     return true;
   }
 
-  /** A slot is taken without asking, by a task that had lent its own. */
-  take(): void {
+  /** Takes a slot even if there is none. */
+  insist(): void {
     this.#running++;
   }
 
-  /** Gives back a slot, and starts who has been waiting for it longest. */
+  /** Puts a task in line that is to begin when there is a slot. */
+  park(task: LimitedTask<unknown>): void {
+    this.#parked.push(task, task.priority);
+  }
+
+  /** Puts one in line who is to go on when there is a slot. */
+  wait(waiting: Return): void {
+    this.#returning.push(waiting);
+  }
+
+  /** A slot is free: gives it to the next. */
   release(): void {
     this.#running--;
     while (this.#running < this.#limit) {
-      const next = this.#parked.shift();
+      const waiting = this.#returning.shift();
+      if (waiting !== undefined) {
+        if (waiting.isOver()) continue;
+        this.#running++;
+        waiting.grant();
+        continue;
+      }
+      const next = this.#parked.shift(isInLine);
       if (next === undefined) return;
-      if (!next.isParked()) continue; // it was cancelled in line
       this.#running++;
       next.begin();
     }
   }
 }
 
-/** Ends a task that was cancelled in line. */
-function runTask(task: LimitedTask<unknown>): void {
-  task.run();
+/** Whether a task still waits where it got in line: it may have been cancelled, or have moved. */
+function isInLine(task: LimitedTask<unknown>, priority: number): boolean {
+  return task.isParked() && task.priority === priority;
 }
 
-/** A task that begins when its group has a slot for it. */
-export class LimitedTask<T> extends ChildTask<T> {
-  readonly #limiter: Limiter;
-  #state: "new" | "parked" | "begun" = "new";
-  #holdsSlot = false;
-  /** How many waits for tasks of its own it is in. */
-  #loans = 0;
+/** The wait of a task for the slot that it had lent. */
+class Return extends Future<void> {
+  readonly #task: LimitedTask<unknown>;
 
-  constructor(
-    owner: ChildOwner,
-    limiter: Limiter,
-    loop: EventLoop,
-    body: TaskBody<T>,
-    options: TaskOptions,
-  ) {
-    super(owner, loop, body, { ...options, eager: false });
-    this.#limiter = limiter;
+  constructor(task: LimitedTask<unknown>) {
+    super(task.loop, "a slot of its task group");
+    this.#task = task;
   }
 
-  protected override intercept(): boolean {
-    if (this.#state === "begun") return super.intercept();
-    if (this.#state === "parked") return true;
-    // A task that was cancelled needs no slot to end.
-    if (this.cancelling() === 0) {
-      if (!this.#limiter.admit(this as LimitedTask<unknown>)) {
-        this.#state = "parked";
-        return true;
-      }
-      this.#holdsSlot = true;
-    }
-    this.#state = "begun";
-    return false;
+  /** Whether it needs no slot any more. */
+  isOver(): boolean {
+    return this.done() || this.#task.done();
   }
 
-  isParked(): boolean {
-    return this.#state === "parked";
+  /** There is a slot. */
+  grant(): void {
+    this.#task.returned();
+    this.setResult();
   }
+}
 
-  /** A slot is there. */
-  begin(): void {
-    this.#state = "begun";
-    this.#holdsSlot = true;
-    this["startEagerly"](); // it may be called from within the step of another task
-  }
-
-  override cancel(reason?: unknown): boolean {
-    const accepted = super.cancel(reason);
-    if (accepted && #state in this && this.#state === "parked") {
-      this.#state = "begun";
-      this.loop.callSoon(runTask, this as LimitedTask<unknown>);
-    }
-    return accepted;
-  }
-
-  /** The task has ended. */
-  giveBack(): void {
-    if (this.#holdsSlot && this.#loans === 0) this.#limiter.release();
-    this.#holdsSlot = false;
-  }
-
-  /** Whether it counts, and `future` is a task of its own that may have to wait for its slot. */
-  ownsUnfinished(future: Future<unknown>): boolean {
-    return this.#holdsSlot && future instanceof LimitedTask && !future.done() &&
-      future.#limiter === this.#limiter &&
-      future.parent === this as Task<unknown>;
-  }
-
-  /** Lets others run while it waits for them. */
-  lend(): void {
-    if (this.#holdsSlot && this.#loans++ === 0) this.#limiter.release();
-  }
-
-  /** It goes on, and counts again, even if that makes one too many for a while. */
-  reclaim(): void {
-    if (this.#holdsSlot && --this.#loans === 0) this.#limiter.take();
-  }
-
+/** A task that whoever holds a slot may have to lend it for, to wait for this one. */
+export class LendingTask<T> extends ChildTask<T> {
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     const lender = lenderFor([this]);
     return lender === null
@@ -141,15 +108,182 @@ export class LimitedTask<T> extends ChildTask<T> {
   }
 
   override then<A = T, B = never>(
-    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+    onFulfilled?: OnFulfilled<T, A>,
+    onRejected?: OnRejected<B>,
   ): PromiseLike<A | B> {
-    return thenLending(
-      lenderFor([this]),
-      (onFulfilled, onRejected) => super.then(onFulfilled, onRejected),
-      onFulfilled,
-      onRejected,
-    );
+    return thenLending(this, lenderFor([this]), onFulfilled, onRejected) ??
+      super.then(onFulfilled, onRejected);
+  }
+}
+
+/** A future that stands for tasks, which whoever holds a slot may have to lend it for. */
+export abstract class LendingFuture<T> extends Future<T> {
+  /** What it stands for. */
+  protected abstract awaited(): Iterable<Future<unknown>>;
+
+  #relay: Relay | null = null;
+
+  /** Whoever waits for this waits for all of them. */
+  protected override pressure(): object {
+    if (this.#relay === null) {
+      this.#relay = new Relay();
+      for (const future of this.awaited()) this.#relay.dependOn(future);
+    }
+    return this.#relay.pressure;
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    const lender = lenderFor(this.awaited());
+    return lender === null
+      ? super[Symbol.iterator]()
+      : lending(lender, { [Symbol.iterator]: () => super[Symbol.iterator]() });
+  }
+
+  override then<A = T, B = never>(
+    onFulfilled?: OnFulfilled<T, A>,
+    onRejected?: OnRejected<B>,
+  ): PromiseLike<A | B> {
+    const lender = lenderFor(this.awaited());
+    return thenLending(this, lender, onFulfilled, onRejected) ??
+      super.then(onFulfilled, onRejected);
+  }
+}
+
+/** It holds a slot. More than this: in how many waits it has lent the slot for. */
+const HELD = 0;
+/** It has not begun and is not in line, or it has ended. */
+const NONE = -1;
+/** It is in line to begin. */
+const PARKED = -2;
+/** A task that begins when its group has a slot for it. */
+export class LimitedTask<T> extends LendingTask<T> {
+  /** One of the numbers above, or that it is in line to go on. */
+  #slot: number | Return = NONE;
+
+  constructor(
+    owner: ChildOwner,
+    loop: EventLoop,
+    body: TaskBody<T>,
+    options: TaskOptions,
+  ) {
+    super(owner, loop, body, options, false);
+    // A task that was cancelled needs no slot to end.
+    if (this.cancelling() > 0) loop["schedule"](this);
+    else this.#enter();
+  }
+
+  get #limiter(): Limiter {
+    return this.owner.limiter!;
+  }
+
+  /** Queues the first step, or gets in line for a slot. */
+  #enter(): void {
+    if (this.#limiter.take()) this.begin();
+    else {
+      this.#slot = PARKED;
+      this.#limiter.park(this as LimitedTask<unknown>);
+    }
+  }
+
+  isParked(): boolean {
+    return this.#slot === PARKED;
+  }
+
+  /** It has been given a slot. */
+  begin(): void {
+    this.#slot = HELD;
+    this.loop["schedule"](this);
+  }
+
+  override setPriority(priority: Priority): void {
+    const before = this.priority;
+    super.setPriority(priority);
+    if (this.priority !== before && this.isParked()) {
+      this.#limiter.park(this as LimitedTask<unknown>);
+    }
+  }
+
+  override cancel(reason?: unknown): boolean {
+    const accepted = super.cancel(reason);
+    // A signal may have aborted before the fields were there.
+    if (accepted && #slot in this && this.#slot === PARKED) {
+      this.#slot = NONE;
+      this.loop["schedule"](this);
+    }
+    return accepted;
+  }
+
+  protected override intercept(): boolean {
+    if (this.#slot === NONE && !this.done() && this.cancelling() === 0) {
+      // The cancellation that took it out of the line was taken back.
+      this.#enter();
+      return true;
+    }
+    return super.intercept();
+  }
+
+  /** The task has ended. */
+  giveBack(): void {
+    const slot = this.#slot;
+    this.#slot = NONE;
+    if (slot === HELD) this.#limiter.release();
+  }
+
+  /**
+   * Whether it counts, and `future` is one of its own that may need its slot: a
+   * task that it made in the same group, or one of a group that it opened.
+   */
+  ownsUnfinished(future: Future<unknown>): boolean {
+    if (this.#slot === NONE || !(future instanceof LendingTask)) return false;
+    if (future.done()) return false;
+    return future.owner.task === this as Task<unknown> ||
+      future.owner === this.owner &&
+        future.parent === this as Task<unknown>;
+  }
+
+  /** Gives its slot to others while it waits for them. */
+  lend(): void {
+    const slot = this.#slot;
+    if (slot === NONE) return;
+    if (typeof slot !== "number") {
+      // It is in line for what it lends, in another of its async functions.
+      this.#slot = HELD + 1;
+      slot.setResult();
+      return;
+    }
+    this.#slot = slot + 1;
+    if (slot === HELD) this.#limiter.release();
+  }
+
+  /**
+   * One of the waits is over. It counts again when the last is: at once, which
+   * gives null, or when that is done which is returned.
+   */
+  reclaim(): Return | null {
+    const slot = this.#slot;
+    if (typeof slot !== "number" || slot <= HELD) return null;
+    this.#slot = slot - 1;
+    if (slot > HELD + 1 || this.#limiter.take()) return null;
+    if (this.cancelling() > 0) {
+      this.#limiter.insist(); // what is cancelled ends, and does not wait for that
+      return null;
+    }
+    const inLine = new Return(this as LimitedTask<unknown>);
+    this.#slot = inLine;
+    this.#limiter.wait(inLine);
+    return inLine;
+  }
+
+  /** What it was in line for is there. */
+  returned(): void {
+    this.#slot = HELD;
+  }
+
+  /** It goes on without having waited to the end, and counts. */
+  goOn(): void {
+    if (typeof this.#slot === "number") return;
+    this.#limiter.insist();
+    this.#slot = HELD;
   }
 }
 
@@ -163,45 +297,111 @@ export function lenderFor(
   return null;
 }
 
+/** Waits, while the slot of the waiting task is lent; goes on when it has one again. */
+export function* lending<T>(
+  lender: LimitedTask<unknown>,
+  waiting: Iterable<Suspension, T, unknown>,
+): Coroutine<T> {
+  lender.lend();
+  let value: T;
+  try {
+    value = yield* waiting;
+  } catch (error) {
+    const interruption = yield* returning(lender);
+    if (interruption === null) throw error;
+    if (error instanceof CancelledError) throw interruption.error;
+    // What the wait has come to goes first, and a cancellation is not lost.
+    if (interruption.error instanceof CancelledError) {
+      lender.postponeCancel(interruption.error);
+    }
+    throw error;
+  }
+  const interruption = yield* returning(lender);
+  if (interruption !== null) throw interruption.error;
+  return value;
+}
+
+/** Waits until a task has its slot again; gives what ended that wait before. */
+export function* returning(
+  lender: LimitedTask<unknown>,
+): Coroutine<{ readonly error: unknown } | null> {
+  const slot = lender.reclaim();
+  if (slot === null) return null;
+  try {
+    yield* slot;
+    return null;
+  } catch (error) {
+    return { error };
+  } finally {
+    lender.goOn();
+  }
+}
+
 type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null | undefined;
 type OnRejected<B> =
   | ((reason: unknown) => B | PromiseLike<B>)
   | null
   | undefined;
 
-/** Calls `then`, and lends the slot until one of the callbacks is called. */
-export function thenLending<T, A, B>(
+/** The same for an async function: null if it does not wait, or has nothing to lend. */
+function thenLending<T, A, B>(
+  future: Future<T>,
   lender: LimitedTask<unknown> | null,
-  then: (
-    onFulfilled: OnFulfilled<T, A>,
-    onRejected: OnRejected<B>,
-  ) => PromiseLike<A | B>,
   onFulfilled: OnFulfilled<T, A>,
   onRejected: OnRejected<B>,
-): PromiseLike<A | B> {
+): PromiseLike<A | B> | null {
   if (
     lender === null || typeof onFulfilled !== "function" ||
     typeof onRejected !== "function"
-  ) return then(onFulfilled, onRejected);
-  lender.lend();
-  return then((value) => {
-    lender.reclaim();
-    return onFulfilled(value);
-  }, (error) => {
-    lender.reclaim();
-    return onRejected(error);
-  });
+  ) return null;
+  const wait = new LendingWait(lender, future, onFulfilled, onRejected);
+  future["addWaiter"](wait);
+  return wait;
 }
 
-/** Waits, while the slot of the waiting task is lent. */
-export function* lending<T>(
-  lender: LimitedTask<unknown>,
-  waiting: Iterable<Suspension, T, unknown>,
-): Coroutine<T> {
-  lender.lend();
-  try {
-    return yield* waiting;
-  } finally {
-    lender.reclaim();
+/** The wait of an async function that lends the slot of its task. */
+class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
+  readonly #lender: LimitedTask<unknown>;
+  /** What it waits for in the end. */
+  #slot: Return | null = null;
+
+  constructor(
+    lender: LimitedTask<unknown>,
+    future: Future<T>,
+    onFulfilled: (value: T) => A | PromiseLike<A>,
+    onRejected: (reason: unknown) => B | PromiseLike<B>,
+  ) {
+    super(future, onFulfilled, onRejected);
+    this.#lender = lender;
+    lender.lend();
+  }
+
+  override run(): void {
+    if (this.#slot === null) {
+      if (!this.isOver()) return;
+      this.#slot = this.#lender.reclaim();
+      if (this.#slot !== null) {
+        this.#slot["addWaiter"](this);
+        const level = this.#lender["levelCancellation"](this.place);
+        if (level !== null) this.interrupt(level);
+        return;
+      }
+    } else {
+      this.#lender.goOn();
+      if (this.#slot.cancelled()) {
+        return this.fail(this.#slot["takeCancellation"]());
+      }
+    }
+    super.run();
+  }
+
+  override interrupt(reason: unknown): void {
+    // The constructor may be told of a cancellation that is there already.
+    if (#slot in this && this.#slot?.cancel(reason)) return;
+    super.interrupt(reason);
+  }
+
+  override describe(): string {
+    return this.#slot === null ? super.describe() : this.#slot["describe"]();
   }
 }

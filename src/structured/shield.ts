@@ -1,4 +1,5 @@
-import { Future } from "../loop/future.ts";
+import type { Future } from "../loop/future.ts";
+import { LendingFuture } from "./limit.ts";
 import {
   checkLoop,
   checkOptions,
@@ -9,6 +10,7 @@ import {
   type Waitable,
   type Waited,
 } from "./waitable.ts";
+import { Watch } from "./watch.ts";
 
 /**
  * Waits for something without taking it along when the waiter is cancelled.
@@ -50,7 +52,7 @@ export function shield<W extends Waitable<unknown>>(
   if (loop !== undefined) checkLoop(waitable, loop, what);
   const inner = startWaitable(waitable, loop) as Future<Waited<W>>;
   if (inner.done()) return inner;
-  const outer = new ShieldFuture<Waited<W>>(inner);
+  const outer = new ShieldingFuture(inner);
   const innerDone = () => {
     // An error that comes too late is left for somebody else to look at.
     if (outer.done()) return;
@@ -58,14 +60,12 @@ export function shield<W extends Waitable<unknown>>(
     else if (inner.failed()) outer.setException(inner.exception());
     else outer.setResult(inner.result());
   };
-  inner.addDoneCallback(innerDone);
-  outer.addDoneCallback(() => {
-    if (!inner.done()) inner.removeDoneCallback(innerDone);
-  });
+  const watch = new Watch(inner as Future<unknown>, innerDone);
+  outer.addDoneCallback(() => watch.end());
   return outer;
 }
 
-class ShieldFuture<T> extends Future<T> {
+class ShieldingFuture<T> extends LendingFuture<T> {
   readonly #inner: Future<T>;
 
   constructor(inner: Future<T>) {
@@ -73,8 +73,7 @@ class ShieldFuture<T> extends Future<T> {
     this.#inner = inner;
   }
 
-  /** Whoever waits for this waits for what is shielded. */
-  protected override pressure(): object | null {
-    return this.#inner["pressure"]();
+  protected override awaited(): Iterable<Future<unknown>> {
+    return [this.#inner as Future<unknown>];
   }
 }

@@ -12,6 +12,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { currentTask, getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { checkTaskOptions, NO_OPTIONS } from "../loop/loop_options.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -19,6 +20,7 @@ import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import {
   checkBody,
   type Coroutine,
+  takeBody,
   type Task,
   type TaskBody,
   type TaskOptions,
@@ -30,9 +32,17 @@ import {
   ChildTask,
   ForeignChild,
 } from "./child.ts";
-import { LimitedTask, Limiter } from "./limit.ts";
+import {
+  lenderFor,
+  lending,
+  LendingTask,
+  LimitedTask,
+  Limiter,
+  returning,
+} from "./limit.ts";
 import type { BlockBody } from "./timeout.ts";
 import { release } from "./wait.ts";
+import { JointFuture } from "./watch.ts";
 import { checkOptions, isCoroutine, taskFor } from "./waitable.ts";
 
 /** How to make a {@linkcode TaskGroup}. */
@@ -40,10 +50,20 @@ export interface TaskGroupOptions extends WaitOptions {
   /** What to call the group in messages. */
   readonly name?: string | undefined;
   /**
-   * How many of its tasks run at once; the others begin later, in the order in
-   * which they were created. A task that waits for tasks of its own does not
-   * count meanwhile. The group makes its tasks itself then, without the loop's
-   * task factory.
+   * How many of its tasks run at once. The others wait in line, and begin by
+   * priority, equals in the order in which they were created.
+   *
+   * A task that waits for its own does not count meanwhile: for the end of a
+   * group that it opened, for a task of that group, or for one that it made in
+   * this group, be it by `gather`, `wait` or another. When that is over it gets
+   * in line to go on, before those that have not begun; one that was cancelled
+   * goes on at once. So tasks that make tasks and wait for them do not block each
+   * other. One that waits for somebody else's task counts, and waits for ever if
+   * that one needs its slot.
+   *
+   * Tasks of groups inside do not count: they have their own limits. With a limit
+   * the group makes its tasks itself, without the loop's task factory, and none
+   * is eager.
    *
    * @default {Infinity}
    */
@@ -78,6 +98,8 @@ export class TaskGroup {
   #cancelled: { readonly reason: unknown } | null = null;
   #signalled = false;
   #block: Block | null = null;
+  /** What its tasks know of it; null until it is entered. */
+  #owner: ChildOwner | null = null;
   /** Whether the body was cancelled by the group itself. */
   #bodyCancelled = false;
   /** Those that have not ended, in the order of their creation. */
@@ -87,7 +109,7 @@ export class TaskGroup {
   /** What `start` waits for, by the task it has created. */
   #starting: Map<Task<unknown>, Future<unknown>> | null = null;
   /** What the exit waits for: the end of the last child. */
-  #idle: Future<void> | null = null;
+  #idle: JointFuture | null = null;
 
   /**
    * Makes a group.
@@ -177,7 +199,8 @@ export class TaskGroup {
    *
    * @typeParam T What the task produces.
    * @param body What {@linkcode EventLoop.createTask} takes.
-   * @param options A name, a signal that cancels the task.
+   * @param options A name, a signal that cancels the task, a priority for a group
+   * with a limit.
    * @returns The task.
    * @throws {TypeError} If `body` cannot be run as a task, or an option is of the
    * wrong type.
@@ -192,34 +215,33 @@ export class TaskGroup {
       (this.#state !== "open" && this.#children.length === 0)
     ) this.#refuse(body, options.name);
     const { loop } = this.#block!.task;
-    const what = this.#discard ? discarding(body) : body;
+    const what = this.#discard ? discarding(body, loop) : body;
     let task: Task<T>;
     let child: Child;
+    const owner = this.#owner!;
     if (this.#limiter !== null && !loop.isClosed()) {
       task = child = new LimitedTask<T>(
-        this.#owner,
-        this.#limiter,
+        owner,
         loop,
         what,
-        options,
+        options.eager ? { ...options, eager: false } : options,
       );
     } else if (loop.getTaskFactory() === null && !loop.isClosed()) {
-      task = child = new ChildTask<T>(this.#owner, loop, what, options);
+      task = child = owner.task instanceof LimitedTask
+        ? new LendingTask<T>(owner, loop, what, options)
+        : new ChildTask<T>(owner, loop, what, options);
     } else {
       task = loop.createTask<T>(what, options);
-      child = new ForeignChild(this.#owner, task as Task<unknown>);
+      child = new ForeignChild(owner, task as Task<unknown>);
     }
     this.#created++;
     this.#children.append(child);
+    this.#idle?.add(child.task);
     if (task.done()) this.#childDone(child);
     // It may have cancelled the group in an eager first step, before it was in the list.
     else if (this.#aborting) task.cancel();
     return task;
   }
-
-  readonly #owner: ChildOwner = {
-    childDone: (child) => this.#childDone(child),
-  };
 
   /**
    * The same as {@linkcode createTask}.
@@ -331,7 +353,10 @@ export class TaskGroup {
       ? null
       : subscribe(signal, () => task.cancel(signal.reason));
     try {
-      return yield* this.#untilStarted(task, future);
+      const lender = lenderFor([task]);
+      return yield* lender === null
+        ? this.#untilStarted(task, future)
+        : lending(lender, this.#untilStarted(task, future));
     } catch (error) {
       if (signal?.aborted && error instanceof CancelledError) {
         throw signal.reason;
@@ -487,6 +512,11 @@ export class TaskGroup {
     const task = taskFor(`enter ${this.#describe()}`);
     this.#signal?.throwIfAborted();
     const block = this.#block = task.openBlock();
+    this.#owner = {
+      task,
+      limiter: this.#limiter,
+      childDone: (child) => this.#childDone(child),
+    };
     this.#state = "open";
     const subscription = this.#subscribe();
     if (this.#cancelled !== null) this.cancel(this.#cancelled.reason);
@@ -506,8 +536,11 @@ export class TaskGroup {
     if (this.#children.length > 0) {
       const lender = task instanceof LimitedTask ? task : null;
       lender?.lend();
-      const interruption = yield* this.#join(task, cancelled);
-      lender?.reclaim();
+      let interruption = yield* this.#join(task, cancelled);
+      if (lender !== null) {
+        const late = yield* returning(lender);
+        interruption ??= late;
+      }
       if (interruption !== null) thrown = interruption;
     }
     this.#state = "finished";
@@ -542,9 +575,10 @@ export class TaskGroup {
     let interruption: { readonly error: unknown } | null = null;
     let interrupted = cancelled;
     while (this.#children.length > 0) {
-      this.#idle = new Future<void>(
+      this.#idle = new JointFuture(
         task.loop,
         `the tasks of ${this.#describe()}`,
+        tasksOf(this.#children),
       );
       // A cancelled scope throws at every wait. Once is enough.
       const shield = interrupted ? task.openBlock({ shielded: true }) : null;
@@ -623,8 +657,11 @@ function* untilEnded(task: Task<unknown>): Coroutine<void> {
 const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
 
 /** The same body, without what it produces. */
-function discarding<T>(body: TaskBody<T>): TaskBody<T> {
-  if (typeof body !== "function") return dropped(body) as Coroutine<T>;
+function discarding<T>(body: TaskBody<T>, loop: EventLoop): TaskBody<T> {
+  if (typeof body !== "function") {
+    takeBody(body, loop);
+    return dropped(body) as Coroutine<T>;
+  }
   if (Object.getPrototypeOf(body) === GeneratorFunctionPrototype) {
     return function* () {
       yield* body() as Coroutine<T>;
@@ -737,4 +774,8 @@ export function taskGroup<T>(
 ): Operation<T> {
   checkFunction(body, "run a task group", "body");
   return new TaskGroup(options).run(body);
+}
+
+function* tasksOf(children: Iterable<Child>): Generator<Task<unknown>> {
+  for (const { task } of children) yield task;
 }

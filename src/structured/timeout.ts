@@ -4,7 +4,7 @@ import { checkFunction, checkNumber } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import type { Handle } from "../loop/handle.ts";
-import { Operation, type WaitOptions } from "../loop/operation.ts";
+import { claim, Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { until } from "../loop/until.ts";
@@ -120,6 +120,8 @@ export class Timeout {
   /**
    * A signal that aborts when the time is over, or the task is cancelled; to
    * hand to `fetch` and its like.
+   *
+   * @throws {MisuseError} If the block was not entered yet.
    */
   get signal(): AbortSignal {
     if (this.#block === null) {
@@ -368,6 +370,7 @@ export function waitFor<W extends Waitable<unknown>>(
   checkWaitable(waitable, what, "waitable");
   if (timeoutMs !== null) checkNumber(timeoutMs, what, "timeoutMs");
   checkOptions(options, what);
+  claim(waitable); // who forgets this one is told of this one
   return new Operation(
     (() =>
       timeoutMs !== null && timeoutMs <= 0

@@ -5,6 +5,7 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { lenderFor, lending } from "./limit.ts";
 import { checkLoop, checkOptions, toArray } from "./waitable.ts";
+import { JointFuture, Watch } from "./watch.ts";
 
 /** When {@linkcode wait} is over. */
 export type ReturnWhen =
@@ -115,7 +116,7 @@ function* waitForAll<F extends Future<unknown>>(
 ): Coroutine<WaitResult<F>> {
   const loop = getRunningLoop();
   for (const future of futures) checkLoop(future, loop, "wait for futures");
-  const waiter = new Future<void>(loop, describe(futures));
+  const waiter = new JointFuture(loop, describe(futures), futures);
   const timer = timeoutMs === null
     ? null
     : loop.callLater(timeoutMs, release, waiter);
@@ -129,14 +130,15 @@ function* waitForAll<F extends Future<unknown>>(
     timer?.cancel();
     release(waiter);
   };
-  for (const future of futures) future.addDoneCallback(completed);
+  const watches: Watch[] = [];
+  for (const future of futures) watches.push(new Watch(future, completed));
   try {
     const lender = lenderFor(futures);
     if (lender === null) yield* waiter;
     else yield* lending(lender, waiter);
   } finally {
     timer?.cancel();
-    for (const future of futures) future.removeDoneCallback(completed);
+    for (const watch of watches) watch.end();
   }
   const done = new Set<F>();
   const pending = new Set<F>();

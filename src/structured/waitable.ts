@@ -9,7 +9,7 @@ import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Coroutine, Task, TaskBody } from "../loop/task.ts";
-import { until } from "../loop/until.ts";
+import { untilSettled } from "../loop/until.ts";
 
 /**
  * What can be waited for beside others: a future or task, whatever a task can
@@ -90,8 +90,11 @@ export function startWaitable<T>(
   if (waitable instanceof Future) return waitable;
   const on = loop ?? getRunningLoop();
   if (isBody(waitable)) return on.createTask<T>(waitable as TaskBody<T>);
-  // At once, so that a failure of the promise finds somebody who listens.
-  return on.createTask<T>(until(waitable as PromiseLike<T>), { eager: true });
+  // It listens at once, so that no failure goes unheard: the task begins later if
+  // the loop is not running, or if its factory has it so.
+  return on.createTask<T>(untilSettled(waitable as PromiseLike<T>, on), {
+    eager: true,
+  });
 }
 
 /** Throws unless `value` can be waited for. */

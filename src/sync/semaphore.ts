@@ -1,22 +1,23 @@
-import { checkInteger } from "../loop/checks.ts";
-import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
+import { checkInteger } from "../loop/checks.ts";
+import { currentTask } from "../loop/current.ts";
+import type { Suspension } from "../loop/future.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
+import type { Coroutine, Task } from "../loop/task.ts";
 import type { Urgency } from "../loop/urgency.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { Permit } from "./permit.ts";
-import { WaitQueue } from "./wait_queue.ts";
+import { Waiter, WaitQueue } from "./wait_queue.ts";
 
 class SemaphorePermit implements Permit {
   readonly #semaphore: Semaphore;
-  readonly #waiters: WaitQueue;
   /** Whose priority counts while it is held; null if none does. */
-  readonly #urgency: Urgency | null;
+  readonly urgency: Urgency | null;
   #held = true;
 
-  constructor(semaphore: Semaphore, waiters: WaitQueue) {
+  constructor(semaphore: Semaphore, urgency: Urgency | null) {
     this.#semaphore = semaphore;
-    this.#waiters = waiters;
-    this.#urgency = waiters.taken();
+    this.urgency = urgency;
   }
 
   get held(): boolean {
@@ -26,13 +27,21 @@ class SemaphorePermit implements Permit {
   release(): void {
     if (!this.#held) return;
     this.#held = false;
-    this.#waiters.givenBack(this.#urgency);
-    this.#semaphore.release();
+    this.#semaphore["putBack"](this);
   }
 
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+/** A permit of a bounded semaphore, which knows all that are held. */
+class BoundedPermit extends SemaphorePermit implements ListNode<BoundedPermit> {
+  list: LinkedList<BoundedPermit> | undefined = undefined;
+  nextNode: BoundedPermit | undefined = undefined;
+  previousNode: BoundedPermit | undefined = undefined;
+  /** Who acquired it. */
+  readonly task: Task<unknown> | null = currentTask();
 }
 
 /**
@@ -41,7 +50,8 @@ class SemaphorePermit implements Permit {
  * It is asyncio's, a counter that {@linkcode acquire} lowers and
  * {@linkcode release} raises, in the order in which tasks asked. Give permits
  * back by disposing of them: that can be done twice without harm, while each
- * `release()` adds one to the counter, whoever calls it. Use one way or the other.
+ * `release()` adds one to the counter, whoever calls it. Use one way or the
+ * other, or a {@linkcode BoundedSemaphore}.
  * All methods take constant time, whatever waits.
  *
  * @example At most two at once
@@ -70,6 +80,8 @@ class SemaphorePermit implements Permit {
 export class Semaphore {
   readonly #waiters = new WaitQueue("Semaphore.acquire()", "held");
   #value: number;
+  /** The permits that are held, in the order in which they were acquired; null if nobody asks. */
+  private permits: LinkedList<BoundedPermit> | null = null;
 
   /**
    * Makes a semaphore.
@@ -123,13 +135,32 @@ export class Semaphore {
   tryAcquire(): Permit | null {
     if (this.locked()) return null;
     this.#value--;
-    return new SemaphorePermit(this, this.#waiters);
+    return this.#makePermit();
+  }
+
+  #makePermit(): Permit {
+    const urgency = this.#waiters.taken();
+    if (this.permits === null) return new SemaphorePermit(this, urgency);
+    const permit = new BoundedPermit(this, urgency);
+    this.permits.append(permit);
+    return permit;
   }
 
   /** Adds a permit, and wakes the first in line if there is one. */
   release(): void {
+    this.#add();
+  }
+
+  #add(): void {
     this.#value++;
     this.#wakeNext();
+  }
+
+  /** A permit is given back. */
+  private putBack(permit: SemaphorePermit): void {
+    this.permits?.remove(permit as BoundedPermit);
+    this.#waiters.givenBack(permit.urgency);
+    this.#add();
   }
 
   /** A woken waiter owns its permit already, before it runs. */
@@ -140,26 +171,71 @@ export class Semaphore {
     return true;
   }
 
-  /** Waits in line. */
-  private *waitForPermit(): Coroutine<Permit> {
-    const waiter = this.#waiters.enter(undefined);
-    try {
-      yield* waiter;
-    } catch (error) {
-      if (waiter.woken) this.#value++;
-      throw error;
-    } finally {
-      this.#waiters.leave(waiter);
-      // Newcomers may have had to wait, just because somebody was in line.
-      while (this.#value > 0 && this.#wakeNext());
-    }
-    return new SemaphorePermit(this, this.#waiters);
+  /** Gets in line. */
+  private enter(): PermitWaiter {
+    const waiter = new PermitWaiter(this, this.#waiters);
+    this.#waiters.append(waiter);
+    return waiter;
+  }
+
+  /** Gets out of the line, with a permit. */
+  private leave(waiter: PermitWaiter): Permit {
+    this.#leave(waiter);
+    return this.#makePermit();
+  }
+
+  /** Gets out of the line without one; what was on its way is for others. */
+  private giveUp(waiter: PermitWaiter): void {
+    if (waiter.woken) this.#value++;
+    this.#leave(waiter);
+  }
+
+  #leave(waiter: PermitWaiter): void {
+    this.#waiters.leave(waiter);
+    // Newcomers may have had to wait, just because somebody was in line.
+    while (this.#value > 0 && this.#wakeNext());
+  }
+}
+
+/**
+ * One who waits for a permit. It is the iterator of the wait as well, where a
+ * generator would be a second object: many wait for long.
+ */
+class PermitWaiter extends Waiter {
+  readonly #semaphore: Semaphore;
+
+  constructor(semaphore: Semaphore, queue: WaitQueue) {
+    super(queue.open(), queue.label, queue, undefined, undefined);
+    this.#semaphore = semaphore;
+  }
+
+  protected override next(): IteratorResult<Suspension, never> {
+    if (!this.done()) return super.next() as IteratorResult<Suspension, never>;
+    if (this.cancelled()) this.throw(this["takeCancellation"]());
+    const value = this.#semaphore["leave"](this);
+    return { done: true, value: value as never };
+  }
+
+  protected override throw(error: unknown): never {
+    this.#semaphore["giveUp"](this);
+    throw error;
+  }
+
+  protected override return(
+    value: boolean,
+  ): IteratorResult<Suspension, boolean> {
+    this.#semaphore["giveUp"](this);
+    return { done: true, value };
   }
 }
 
 /**
  * A semaphore that never has more permits than it began with: giving back too
  * many, which is always a mistake, throws.
+ *
+ * Here `release()` and disposing of permits may be mixed, as each `release()`
+ * spends a permit: disposing of that one later does nothing. To know which are
+ * held, it keeps them until they are given back.
  *
  * @example One release too many
  * ```ts
@@ -168,7 +244,7 @@ export class Semaphore {
  *
  * const semaphore = new BoundedSemaphore(2);
  * const permit = semaphore.tryAcquire();
- * permit?.release();
+ * semaphore.release(); // spends the permit
  * permit?.release(); // does nothing
  * assertThrows(() => semaphore.release(), RangeError);
  * assertEquals(semaphore.value, 2);
@@ -187,20 +263,35 @@ export class BoundedSemaphore extends Semaphore {
   constructor(value: number = 1) {
     super(value);
     this.#valueMax = value;
+    this["permits"] = new LinkedList();
   }
 
   /**
-   * Adds a permit, and wakes the first in line if there is one.
+   * Gives a permit back, and wakes the first in line if there is one.
    *
-   * @throws {RangeError} If all permits are there already.
+   * It is the last that the current task acquired and still holds. If that has
+   * none, as it gives back what another task acquired, it is the one that is held
+   * longest. Takes time in proportion to the permits that are held.
+   *
+   * @throws {RangeError} If no permit is held.
    */
   override release(): void {
-    if (this.value >= this.#valueMax) {
+    const permits = this["permits"]!;
+    const task = currentTask();
+    let spent = permits.first;
+    for (let at = permits.last; at !== undefined; at = at.previousNode) {
+      if (at.task !== task) continue;
+      spent = at;
+      break;
+    }
+    if (spent === undefined) {
       throw new RangeError(
-        `Cannot release a bounded semaphore: all ${this.#valueMax} permits are there already`,
+        this.value === this.#valueMax
+          ? `Cannot release a bounded semaphore: all ${this.#valueMax} permits are there already`
+          : "Cannot release a bounded semaphore: its permits are there or on their way to others",
       );
     }
-    super.release();
+    spent.release();
   }
 }
 
@@ -218,7 +309,7 @@ class AcquireOperation extends AttemptOperation<Permit> {
   }
 
   protected wait(): Coroutine<Permit> {
-    return this.#semaphore["waitForPermit"]();
+    return this.#semaphore["enter"]() as unknown as Coroutine<Permit>;
   }
 }
 

@@ -98,7 +98,8 @@ export class Waiter<V = undefined> extends Future<boolean>
  * Nothing here takes longer because many wait: each waiter is passed over once.
  */
 export class WaitQueue<V = undefined> {
-  readonly #label: string;
+  /** What is waited for. */
+  readonly label: string;
   readonly #waiters = new LinkedList<Waiter<V>>();
   /** The first who may be pending: all before it are not. */
   #next: Waiter<V> | undefined = undefined;
@@ -114,7 +115,7 @@ export class WaitQueue<V = undefined> {
    * @param held `"held"` if tasks hold what is waited for, and say so by `taken`.
    */
   constructor(label: string, held?: "held") {
-    this.#label = label;
+    this.label = label;
     this.#isHeld = held !== undefined;
   }
 
@@ -130,12 +131,22 @@ export class WaitQueue<V = undefined> {
    * @param refuse Makes a waiter that cannot be cancelled: this is told instead.
    */
   enter(item: V, refuse?: (reason: unknown) => void): Waiter<V> {
+    const waiter = new Waiter(this.open(), this.label, this, item, refuse);
+    this.append(waiter);
+    return waiter;
+  }
+
+  /** The loop that a waiter has to belong to who comes in now. */
+  open(): EventLoop {
     const loop = getRunningLoop();
     if (this.#loop !== loop) this.#moveTo(loop);
-    const waiter = new Waiter(loop, this.#label, this, item, refuse);
+    return loop;
+  }
+
+  /** Takes in a waiter that was made for this queue, as the last. */
+  append(waiter: Waiter<V>): void {
     this.#waiters.append(waiter);
     if (this.#next === undefined) this.#next = waiter;
-    return waiter;
   }
 
   /** Goes out, woken or not. */
@@ -203,7 +214,7 @@ export class WaitQueue<V = undefined> {
     if (this.#loop !== null && this.#waiters.length > 0) {
       if (!this.#loop.isClosed()) {
         throw new MisuseError(
-          `Cannot wait for ${this.#label}: it is in use on another event loop`,
+          `Cannot wait for ${this.label}: it is in use on another event loop`,
         );
       }
       // They waited on a loop that was closed under them.
