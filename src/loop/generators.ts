@@ -22,7 +22,15 @@ export const items: unique symbol = Symbol("items");
 /** A source of items that {@linkcode each} can wait for by operations. */
 export interface OperationIterable<T> {
   /** Starts an iteration: each call of the result is the wait for one more item. */
-  [items](): () => Operation<IteratorResult<T, undefined>>;
+  [items](): NextItem<T>;
+}
+
+/** An iteration of an {@linkcode OperationIterable}. */
+export interface NextItem<T> {
+  /** Makes the wait for one more item. */
+  (): Operation<IteratorResult<T, undefined>>;
+  /** Makes the wait for the end of an iteration that is left early, if there is something to end. */
+  readonly close?: (() => Operation<unknown>) | undefined;
 }
 
 /** What {@linkcode each} calls for each item. */
@@ -63,6 +71,18 @@ export type EachBody<T> = (
  * @throws {TypeError} If `source` is not iterable or `body` is not a function.
  */
 export function each<T>(
+  source: OperationIterable<T>,
+  body: EachBody<T>,
+): Operation<void>;
+/** The same for whatever else `for await` takes. */
+export function each<T>(
+  source:
+    | OperationIterable<T>
+    | AsyncIterable<T>
+    | Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Operation<void>;
+export function each<T>(
   source:
     | OperationIterable<T>
     | AsyncIterable<T>
@@ -101,10 +121,18 @@ function* eachItem<T>(
     stopped = true;
   };
   const run = (item: T) => body(item, stop) as Coroutine<unknown>;
-  while (!stopped) {
-    const step = yield* next();
-    if (step.done === true) return;
-    yield* runBody(currentTask()!, run, step.value);
+  let open = true;
+  try {
+    while (!stopped) {
+      const step = yield* next();
+      if (step.done === true) {
+        open = false;
+        return;
+      }
+      yield* runBody(currentTask()!, run, step.value);
+    }
+  } finally {
+    if (open && next.close !== undefined) yield* next.close();
   }
 }
 
@@ -141,7 +169,7 @@ function* eachAsync<T>(
 }
 
 /** A call of `next()` that knows what has become of it before anybody who waits for it does. */
-class PendingNext<T> {
+export class PendingNext<T> {
   readonly promise: Promise<IteratorResult<T>>;
   state: "pending" | "fulfilled" | "rejected" = "pending";
 
@@ -160,7 +188,7 @@ function* close(iterator: AsyncIterator<unknown>): Coroutine<void> {
 }
 
 /** Closes after an error, which is worth more than one of closing, as in `for await`. */
-function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
+export function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
   try {
     yield* close(iterator);
   } catch (error) {
@@ -172,7 +200,7 @@ function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
  * Closes an iterator that still owes an item. Many put `return()` in line behind
  * that, for ever if it never comes, so nobody waits for it.
  */
-function closeLater(iterator: AsyncIterator<unknown>): void {
+export function closeLater(iterator: AsyncIterator<unknown>): void {
   if (iterator.return === undefined) return;
   const loop = getRunningLoop();
   Promise.try(() => iterator.return!()).then(

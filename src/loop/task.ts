@@ -141,6 +141,8 @@ export class Task<T> extends Future<T> {
   interruptReason: unknown = undefined;
   private locals: LocalValue | null;
   private extras: Extras | null = null;
+  /** Whether code of the user's may hold this task: it was handed out, or has made tasks. */
+  private known = false;
   /** Neighbours in the loop's list of unfinished tasks. */
   private nextTask: Task<unknown> | null = null;
   private previousTask: Task<unknown> | null = null;
@@ -157,7 +159,11 @@ export class Task<T> extends Future<T> {
     this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    this.locals = parent === null ? null : parent.locals;
+    if (parent === null) this.locals = null;
+    else {
+      this.locals = parent.locals;
+      parent.known = true;
+    }
     loop["adoptTask"](this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
     if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
@@ -260,6 +266,26 @@ export class Task<T> extends Future<T> {
   /** @ignore */
   set block(block: Block | null) {
     if (this.extras !== null || block !== null) this.extra().block = block;
+  }
+
+  /** Whether nothing is left in the task of what it has done so far, and nobody can refer to it. */
+  protected isUntouched(): boolean {
+    if (
+      this.known || this.requests > 0 || this.yields > 0 ||
+      this.interruption !== NOT_INTERRUPTED || this.hasOtherWaiters()
+    ) return false;
+    const { extras } = this;
+    return extras === null ||
+      extras.root === null && extras.waits === null && extras.bodies === 0 &&
+        extras.levels === 0 && extras.warning === null &&
+        extras.subscription === null && extras.yieldInterruption === null &&
+        extras.bodyInterruption === null;
+  }
+
+  /** Whether somebody else than the task itself waits for its end. */
+  private hasOtherWaiters(): boolean {
+    const { waiters } = this as unknown as { waiters: unknown };
+    return waiters !== null && waiters !== this;
   }
 
   /** Whether a wait has to know in which block it is. */
