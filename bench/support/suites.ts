@@ -7,7 +7,9 @@ import { suites as asyncSwitch } from "../async_switch_bench.ts";
 import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
+import { suites as limit } from "../limit_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
+import { suites as priorityJobs } from "../priority_jobs_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
 import type { Suite } from "./suite.ts";
 
@@ -19,4 +21,6 @@ export const SUITES: readonly Suite[] = [
   ...asyncSwitch,
   ...timers,
   ...pipe,
+  ...limit,
+  ...priorityJobs,
 ];

@@ -131,6 +131,15 @@ export const TARGETS: readonly Target[] = [
     atMost: 3_300,
     recorded: { uvloop: 3_300, asyncio: 5_800 },
   },
+  ...["Rota, map", "Rota, run"].map((name): Target => ({
+    workload: "limit-async",
+    case: name,
+    atMost: 1_000,
+    recorded: { "p-limit": 1_721, "p-queue": 2_906, "async-sema": 1_259 },
+  })),
+  { workload: "limit-generator", case: "Rota, map", atMost: 400 },
+  { workload: "limit-generator", case: "Rota, run" },
+  { workload: "priority-jobs", case: "Rota", atMost: 900 },
   {
     workload: "bytes per timer",
     case: "Rota",
