@@ -29,7 +29,6 @@ import {
   type Task,
   TaskLocal,
   timeout,
-  until,
 } from "../mod.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 import { collectReports, openLoop } from "./support/loops.ts";
@@ -171,6 +170,43 @@ testBoth("setPriority() moves a job in line", function* (styled) {
   assertEquals([c.phase, c.setPriority(1)], ["done", false]);
 });
 
+Deno.test("Jobs of different kinds begin in the order in which they get their slots", async () => {
+  await run(async () => {
+    const limit = new ConcurrencyLimit(2);
+    const log: string[] = [];
+    const coroutine = (name: string) =>
+      function* () {
+        log.push(name);
+        yield* sleep(10);
+      };
+    const kinds = {
+      coroutine,
+      async: (name: string) => async () => {
+        log.push(name);
+        await sleep(10);
+      },
+      plain: (name: string) => () => log.push(name),
+      // The task of such a job is not used again.
+      known: (name: string) =>
+        function* () {
+          currentTask();
+          yield* coroutine(name)();
+        },
+    };
+    const names = Object.keys(kinds) as (keyof typeof kinds)[];
+    const random = new SeededRandom(3);
+    const expected: string[] = [];
+    for (let n = 0; n < 200; n++) {
+      const kind = names[random.nextInt(names.length)]!;
+      const name = `${n} ${kind}`;
+      expected.push(name);
+      limit.run<unknown>(kinds[kind](name));
+    }
+    await limit.onIdle();
+    assertEquals(log, expected);
+  }, VIRTUAL);
+});
+
 // -- What a job is --
 
 Deno.test("A job may be a generator, async or plain function, or give an operation, a coroutine or a future", async () => {
@@ -231,20 +267,17 @@ testBoth(
   function* (styled) {
     const limit = new ConcurrencyLimit(1);
     const tasks: (Task<unknown> | null)[] = [];
-    const ids = new Set<number | undefined>();
     for (let n = 0; n < 3; n++) {
-      yield limit.run(
+      limit.run(
         styled(function* () {
-          const task = currentTask();
-          assert(!tasks.includes(task));
-          tasks.push(task);
-          ids.add(task?.id);
+          tasks.push(currentTask());
           yield sleep(1);
         }),
         { name: `job ${n}` },
       );
     }
-    assertEquals(ids.size, 3);
+    yield limit.onIdle();
+    assertEquals(new Set(tasks).size, 3);
     assertEquals(tasks.map((task) => task?.name), ["job 0", "job 1", "job 2"]);
     // Cancelled late, it hurts nobody.
     const later = limit.run(styled(function* () {
@@ -257,27 +290,109 @@ testBoth(
   },
 );
 
-Deno.test("A wait that a job leaves behind is not cancelled with the next job", async () => {
+Deno.test("What a job leaves running in its task ends with it, and not with the next job", async () => {
   await run(async () => {
     const limit = new ConcurrencyLimit(1);
+    const log: string[] = [];
     const first = limit.run(async () => {
-      await Promise.race([sleep(50), sleep(1)]);
+      const late = async () => {
+        await sleep(50);
+        log.push("late");
+      };
+      await Promise.race([late(), sleep(1)]);
       return "first";
     });
-    let reached = false;
-    const second = limit.run(async () => {
-      await until(Promise.resolve());
-      await sleep(1);
-      reached = true;
-      await sleep(1_000);
-    });
-    assertEquals(await first, "first");
-    await sleep(5);
-    assertEquals([reached, second.cancel("enough")], [true, true]);
-    await assertRejects(async () => await second, CancelledError, "enough");
+    const second = limit.run(() => sleep(100, { value: "second" }));
+    assertEquals([await first, await second], ["first", "second"]);
+    assertEquals(log, []);
     assertIdle(limit);
   }, VIRTUAL);
 });
+
+testBoth(
+  "A job that has swallowed its cancellation hands none of it to the next",
+  function* (styled) {
+    const limit = new ConcurrencyLimit(1);
+    const deaf = limit.run(styled(function* () {
+      try {
+        yield sleep(10);
+      } catch {
+        // It goes on all the same.
+      }
+      return "deaf";
+    }));
+    const next = limit.run(styled(function* () {
+      const requests = currentTask()!.cancelling();
+      yield sleep(1);
+      return requests;
+    }));
+    yield sleep(1);
+    deaf.cancel();
+    assertEquals([yield deaf, yield next], ["deaf", 0]);
+  },
+);
+
+Deno.test("One that was cancelled before its first step does not slow down the others", async () => {
+  await run(async () => {
+    const loop = getRunningLoop();
+    const limit = new ConcurrencyLimit(1);
+    limit.run(() => {}).cancel();
+    const turns: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      limit.run(() => {
+        turns.push(loop.stats().turns);
+      });
+    }
+    await limit.onIdle();
+    assertEquals(turns, [turns[0]!, turns[0]!, turns[0]!]);
+  }, VIRTUAL);
+});
+
+/** A signal that counts its listeners. */
+class CountedSignal {
+  readonly controller = new AbortController();
+  listeners = 0;
+
+  get signal(): AbortSignal {
+    const { signal } = this.controller;
+    const { addEventListener, removeEventListener } = AbortSignal.prototype;
+    signal.addEventListener = (...args: unknown[]) => {
+      this.listeners++;
+      addEventListener.apply(signal, args as never);
+    };
+    signal.removeEventListener = (...args: unknown[]) => {
+      this.listeners--;
+      removeEventListener.apply(signal, args as never);
+    };
+    return signal;
+  }
+}
+
+for (
+  const how of ["ends", "fails", "is cancelled", "is cleared", "is dropped"]
+) {
+  Deno.test(`Nothing is left on the signal of a job that ${how}`, async () => {
+    await run(async () => {
+      const limit = new ConcurrencyLimit(1, {
+        highWaterMark: 1,
+        overload: "drop-newest",
+      });
+      const counted = new CountedSignal();
+      const { signal } = counted;
+      if (how !== "ends" && how !== "fails") limit.run(() => sleep(1));
+      if (how === "is dropped") limit.run(() => sleep(1));
+      const job = limit.run(() => {
+        if (how === "fails") throw new Error("as it should");
+      }, { signal });
+      assertEquals(counted.listeners, how === "is dropped" ? 0 : 1);
+      if (how === "is cancelled") job.cancel();
+      if (how === "is cleared") limit.clear();
+      await limit.onIdle();
+      assertEquals([job.done(), counted.listeners], [true, 0]);
+      if (job.failed()) job.exception();
+    }, VIRTUAL);
+  });
+}
 
 // -- Cancellation --
 
@@ -605,14 +720,16 @@ Deno.test("A task that outlives its job may use the limit again", async () => {
   await run(async () => {
     const limit = new ConcurrencyLimit(1);
     let late: Task<string> | undefined;
-    await limit.run(async () => {
+    const first = limit.run(async () => {
       late = getRunningLoop().createTask(async () => {
         await sleep(10);
         return await limit.run(() => "allowed");
       });
       await sleep(1);
     });
-    const busy = limit.run(() => sleep(5));
+    // In a task of its own, or the late one would seem to be inside of it.
+    const busy = limit.run(() => sleep(50));
+    await first;
     assertEquals(await late, "allowed");
     await busy;
   }, VIRTUAL);
@@ -963,29 +1080,30 @@ testBoth(
   },
 );
 
-Deno.test("Functions that never wait leave the loop its turns", async () => {
-  await run(async () => {
-    const limit = new ConcurrencyLimit(4);
-    let ticks = 0;
-    const ticker = getRunningLoop().createTask(function* () {
-      for (;;) {
-        ticks++;
-        yield* sleep(0);
-      }
-    });
-    for (
-      const body of [() => 1, async () => 1, function* () {
+for (const size of [1, 4]) {
+  Deno.test(`Functions that never wait leave the loop its turns, ${size} at once`, async () => {
+    await run(async () => {
+      const limit = new ConcurrencyLimit(size);
+      let ticks = 0;
+      const ticker = getRunningLoop().createTask(function* () {
+        for (;;) {
+          ticks++;
+          yield* sleep(0);
+        }
+      });
+      const bodies = [() => 1, async () => 1, function* () {
         return 1;
-      }]
-    ) {
-      const before = ticks;
-      for (let n = 0; n < 2_000; n++) limit.run<number>(body);
-      await limit.onIdle();
-      assert(ticks - before > 10, `${ticks - before} turns`);
-    }
-    ticker.cancel();
-  }, VIRTUAL);
-});
+      }];
+      for (const body of bodies) {
+        const before = ticks;
+        for (let n = 0; n < 2_000; n++) limit.run<number>(body);
+        await limit.onIdle();
+        assert(ticks - before > 10, `${ticks - before} turns`);
+      }
+      ticker.cancel();
+    }, VIRTUAL);
+  });
+}
 
 Deno.test("100,000 jobs may share one signal, and stand in line", async () => {
   await run(async () => {

@@ -583,6 +583,36 @@ Deno.test("A for await loop whose task is cancelled ends its map", async () => {
   }, VIRTUAL);
 });
 
+Deno.test("A for await loop in a cancelled scope ends its map, wherever that is", async () => {
+  await run(async () => {
+    for (const at of ["waiting", "body", "next"]) {
+      const limit = new ConcurrencyLimit(2);
+      const source = new Source(50);
+      let cleaned = 0;
+      await cancelScope(async (scope) => {
+        if (at === "waiting") {
+          getRunningLoop().callLater(15, () => scope.cancel());
+        }
+        for await (
+          const _ of limit.map(source, async () => {
+            try {
+              await sleep(10);
+            } finally {
+              cleaned++;
+            }
+          })
+        ) {
+          if (at === "waiting") continue;
+          scope.cancel();
+          if (at === "body") await sleep(5);
+        }
+      });
+      assertEquals([source.closed, limit.running], [1, 0], at);
+      assert(cleaned >= 2 && cleaned <= source.pulled, at);
+    }
+  }, VIRTUAL);
+});
+
 testBoth("A map is used once", function* () {
   const limit = new ConcurrencyLimit(1);
   const map = limit.map([1], (n) => n);

@@ -242,6 +242,27 @@ for (const algorithm of ALGORITHMS) {
   );
 }
 
+testBoth(
+  "A heavy one gets its permits sooner if one before gives back what it had",
+  function* (spawn) {
+    const loop = getRunningLoop();
+    const limiter = new RateLimiter({ permits: 1, intervalMs: 10, burst: 3 });
+    limiter.tryAcquire(3);
+    const light = spawn(function* () {
+      yield limiter.acquire();
+    });
+    let hadMs = NaN;
+    const heavy = spawn(function* () {
+      yield limiter.acquire({ weight: 2 });
+      hadMs = loop.time();
+    });
+    yield sleep(0);
+    loop.callAt(10, () => light.cancel());
+    yield heavy;
+    assertEquals([hadMs, light.cancelled()], [20, true]);
+  },
+);
+
 Deno.test("A limiter begins anew on another loop, and is used on one at a time", async () => {
   const limiter = new RateLimiter({ permits: 1, intervalMs: 1_000_000 });
   for (const _ of [1, 2]) {

@@ -8,7 +8,7 @@ import { CancelledError, MisuseError, OverloadError } from "../errors.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { inherit } from "../loop/origin.ts";
+import { inherit, type Origin } from "../loop/origin.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import { type Work, WorkRunner } from "../loop/work_runner.ts";
 import { LinkedList } from "../structures/linked_list.ts";
@@ -52,6 +52,8 @@ export class LimitCore {
   /** How many jobs and items run. */
   running = 0;
   paused = false;
+  /** What the last job was asked for by, while the limit is in use. */
+  origin: Origin | null = null;
   done = 0;
   failed = 0;
   cancelled = 0;
@@ -90,7 +92,9 @@ export class LimitCore {
   /** Takes the limit into use on `loop`. */
   bind(loop: EventLoop): void {
     if (this.#loop === loop) return;
-    if (this.#loop !== null && (this.running > 0 || this.queue.length > 0)) {
+    const inUse = this.running > 0 || this.queue.length > 0 ||
+      this.door.length > 0;
+    if (this.#loop !== null && inUse) {
       if (!this.#loop.isClosed()) {
         throw new MisuseError(
           "Cannot use a limit: it is in use on another event loop",
@@ -342,6 +346,7 @@ export class LimitCore {
   /** Tells those who wait for the limit to be idle. */
   #settle(): void {
     if (!this.isIdle()) return;
+    this.origin = null;
     this.idle.wakeAll();
     this.#keeper?.dismiss();
     this.#keeper = null;

@@ -137,8 +137,15 @@ export class LimitMap<R> extends Operation<R[]>
   }
 }
 
-const NEXT = { name: "the next result of ConcurrencyLimit.map()" };
-const CLOSE = { name: "the end of ConcurrencyLimit.map()" };
+// Both are entered by one who was cancelled before, as there is a map to end.
+const NEXT = {
+  name: "the next result of ConcurrencyLimit.map()",
+  whenCancelled: "enter",
+} as const;
+const CLOSE = {
+  name: "the end of ConcurrencyLimit.map()",
+  whenCancelled: "enter",
+} as const;
 
 /** Goes through the results of a map, which begins with the first. */
 class Iteration<R> {
