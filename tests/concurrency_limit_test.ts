@@ -867,6 +867,32 @@ Deno.test("Jobs in line end with the tasks of the loop, and never begin", async 
   assertEquals(reports, []);
 });
 
+Deno.test("Whoever cancels all tasks of a loop ends the jobs in line, more than once", async () => {
+  await run(async () => {
+    const loop = getRunningLoop();
+    const limit = new ConcurrencyLimit(1);
+    limit.pause();
+    for (const round of [1, 2]) {
+      const jobs = [1, 2].map(() => limit.run(() => sleep(1)));
+      for (const task of allTasks(loop)) {
+        if (task !== currentTask()) task.cancel(`round ${round}`);
+      }
+      const added = limit.run(() => sleep(1));
+      assertEquals(
+        jobs.map(outcomeOf),
+        new Array(2).fill(`cancelled: Cancelled: round ${round}`),
+      );
+      assertEquals([added.phase, limit.pending], ["pending", 1]);
+      for (const task of allTasks(loop)) {
+        if (task !== currentTask()) task.cancel();
+      }
+      assertEquals([added.cancelled(), limit.pending], [true, 0]);
+    }
+    limit.resume();
+    await limit.onIdle();
+  }, VIRTUAL);
+});
+
 Deno.test("A limit can be used on one loop after the other, not on two", async () => {
   const limit = new ConcurrencyLimit(1);
   for (const n of [1, 2]) {

@@ -379,7 +379,7 @@ export class LimitCore {
 
   /** Has jobs in line end with the tasks of their loop. */
   #keep(): void {
-    if (this.#keeper !== null && !this.#keeper.done()) return;
+    if (this.#keeper !== null && this.#keeper.cancelling() === 0) return;
     this.#keeper = new Keeper(this.#loop!, (reason) => this.clear(reason));
   }
 }
