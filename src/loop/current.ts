@@ -105,7 +105,7 @@ export function findLoop(): EventLoop | null {
  */
 export function currentTask(): Task<unknown> | null {
   const task = findTask();
-  if (task !== null) task["known"] = true;
+  if (task !== null) task["becomeKnown"]();
   return task;
 }
 

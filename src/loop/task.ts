@@ -141,8 +141,6 @@ export class Task<T> extends Future<T> {
   interruptReason: unknown = undefined;
   private locals: LocalValue | null;
   private extras: Extras | null = null;
-  /** Whether code of the user's may hold this task: it was handed out, or has made tasks. */
-  private known = false;
   /** Neighbours in the loop's list of unfinished tasks. */
   private nextTask: Task<unknown> | null = null;
   private previousTask: Task<unknown> | null = null;
@@ -162,7 +160,7 @@ export class Task<T> extends Future<T> {
     if (parent === null) this.locals = null;
     else {
       this.locals = parent.locals;
-      parent.known = true;
+      parent.becomeKnown();
     }
     loop["adoptTask"](this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
@@ -268,10 +266,13 @@ export class Task<T> extends Future<T> {
     if (this.extras !== null || block !== null) this.extra().block = block;
   }
 
-  /** Whether nothing is left in the task of what it has done so far, and nobody can refer to it. */
+  /** Code of the user's may hold this task: it was handed out, or has made a task. */
+  protected becomeKnown(): void {}
+
+  /** Whether nothing is left in the task of what it has done so far. */
   protected isUntouched(): boolean {
     if (
-      this.known || this.requests > 0 || this.yields > 0 ||
+      this.requests > 0 || this.yields > 0 ||
       this.interruption !== NOT_INTERRUPTED || this.hasOtherWaiters()
     ) return false;
     const { extras } = this;

@@ -39,7 +39,7 @@ function checkLoop(loop: EventLoop, what: string): void {
 export function allTasks(loop: EventLoop): Task<unknown>[] {
   checkLoop(loop, "list the tasks of a loop");
   const tasks = loop["unfinishedTasks"]();
-  for (const task of tasks) task["known"] = true;
+  for (const task of tasks) task["becomeKnown"]();
   return tasks;
 }
 

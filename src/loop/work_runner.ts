@@ -48,6 +48,7 @@ export class WorkRunner extends Task<void> {
   /** Whether it runs generator functions. It does either these or all others. */
   readonly isCoroutine: boolean;
   #begun = false;
+  #known = false;
 
   constructor(loop: EventLoop, work: Work) {
     const self: { runner: WorkRunner | null } = { runner: null };
@@ -81,6 +82,10 @@ export class WorkRunner extends Task<void> {
   /** Cancels a piece of work, if it is at it. */
   cancelWork(work: Work, reason: unknown): boolean {
     return this.work === work && this.cancel(reason);
+  }
+
+  protected override becomeKnown(): void {
+    this.#known = true;
   }
 
   /** It was cancelled before its first step, or given up with its loop. */
@@ -136,7 +141,8 @@ export class WorkRunner extends Task<void> {
 
   /** Whether other work would find the task as if it were a new one, and the loop has its turns. */
   private mayGoOn(): boolean {
-    return this.isUntouched() && !this.loop["inheritsContext"] &&
+    return !this.#known && this.isUntouched() &&
+      !this.loop["inheritsContext"] &&
       this.loop["mayStartAtOnce"]();
   }
 }
