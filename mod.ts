@@ -42,9 +42,11 @@ export {
   LoopClosedError,
   MisuseError,
   OsError,
+  OverloadError,
   QueueEmptyError,
   QueueFullError,
   QueueShutDownError,
+  RateLimitError,
   TaskGroupClosedError,
   TaskGroupError,
   TimeoutError,
@@ -131,6 +133,10 @@ export { until } from "./src/loop/until.ts";
 
 export { Barrier } from "./src/sync/barrier.ts";
 export {
+  CapacityLimiter,
+  type CapacityLimiterStatistics,
+} from "./src/sync/capacity_limiter.ts";
+export {
   Channel,
   type ChannelOptions,
   type ChannelReceiveResult,
@@ -197,6 +203,22 @@ export {
   type Waited,
 } from "./src/structured/waitable.ts";
 
+export {
+  ConcurrencyLimit,
+  type ConcurrencyLimitOptions,
+  type ConcurrencyLimitStats,
+  type JobOptions,
+} from "./src/schedule/concurrency_limit.ts";
+export type { Job, JobBody } from "./src/schedule/job.ts";
+export type { OverloadStrategy } from "./src/schedule/limit_core.ts";
+export { LimitMap, type LimitMapOptions } from "./src/schedule/limit_map.ts";
+export type { MapBody } from "./src/schedule/map_run.ts";
+export {
+  type RateAcquireOptions,
+  type RateAlgorithm,
+  RateLimiter,
+  type RateLimiterOptions,
+} from "./src/schedule/rate_limiter.ts";
 export { every, type PeriodicOptions } from "./src/schedule/periodic.ts";
 export {
   type OverrunPolicy,

@@ -278,3 +278,31 @@ export class TaskGroupClosedError extends MisuseError {
     this.prototype.name = "TaskGroupClosedError";
   }
 }
+
+/** Thrown at a job for which a limit has no room left in line. */
+export class OverloadError extends Error {
+  static {
+    this.prototype.name = "OverloadError";
+  }
+}
+
+/** Thrown by a rate limiter that refuses instead of making wait. */
+export class RateLimitError extends Error {
+  /** How long to wait before it is worth asking again, in milliseconds. */
+  readonly retryAfterMs: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What to say.
+   * @param retryAfterMs How long to wait.
+   */
+  constructor(message: string, retryAfterMs: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  static {
+    this.prototype.name = "RateLimitError";
+  }
+}

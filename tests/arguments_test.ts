@@ -20,7 +20,9 @@ import {
   BoundedSemaphore,
   CancelScope,
   cancelScope,
+  CapacityLimiter,
   Channel,
+  ConcurrencyLimit,
   Condition,
   type Coroutine,
   each,
@@ -48,6 +50,7 @@ import {
   PriorityQueue,
   PriorityScheduler,
   Queue,
+  RateLimiter,
   run,
   Runner,
   scoped,
@@ -170,6 +173,8 @@ const RUN_OPTIONS: readonly [string, readonly unknown[], typeof RangeError?][] =
     ["handleInterrupt", [null, 1, "yes"]],
   ];
 
+const RATE = { permits: 5, intervalMs: 1_000 };
+
 /** What waits, with its options. */
 const WAITS: readonly [string, (options: Any) => unknown][] = [
   ["AttemptOperation", (options) => new Attempt({ name: "attempt" }, options)],
@@ -186,6 +191,26 @@ const WAITS: readonly [string, (options: Any) => unknown][] = [
   ],
   ["Flag.wait()", (options) => new Flag().wait(options)],
   ["Lock.acquire()", (options) => new Lock().acquire(options)],
+  [
+    "CapacityLimiter.acquire()",
+    (options) => new CapacityLimiter(1).acquire(options),
+  ],
+  [
+    "CapacityLimiter.acquireOnBehalfOf()",
+    (options) => new CapacityLimiter(1).acquireOnBehalfOf({}, options),
+  ],
+  [
+    "ConcurrencyLimit.onIdle()",
+    (options) => new ConcurrencyLimit(1).onIdle(options),
+  ],
+  [
+    "ConcurrencyLimit.onSizeBelow()",
+    (options) => new ConcurrencyLimit(1).onSizeBelow(1, options),
+  ],
+  [
+    "RateLimiter.acquire()",
+    (options) => new RateLimiter(RATE).acquire(options),
+  ],
   ["Semaphore.acquire()", (options) => new Semaphore().acquire(options)],
   ["Queue.get()", (options) => new Queue().get(options)],
   ["Queue.put()", (options) => new Queue().put(5, options)],
@@ -1026,6 +1051,220 @@ const CASES: readonly Case[] = [
     call: (value) => new Queue().shutdown({ immediate: value }),
   },
 
+  // -- Limits --
+  {
+    what: "CapacityLimiter",
+    names: "totalTokens",
+    values: [undefined, ...NOT_COUNTS],
+    call: (value) => new CapacityLimiter(value),
+  },
+  {
+    what: "CapacityLimiter",
+    names: "totalTokens",
+    values: [NaN, -1, 0.5, -Infinity],
+    error: RangeError,
+    call: (value) => {
+      const limiter = new CapacityLimiter(3);
+      try {
+        limiter.totalTokens = value;
+      } finally {
+        assertEquals(limiter.totalTokens, 3);
+      }
+    },
+  },
+  ...([
+    "acquireOnBehalfOf",
+    "tryAcquireOnBehalfOf",
+    "releaseOnBehalfOf",
+  ] as const)
+    .map((method): Case => ({
+      what: `CapacityLimiter.${method}()`,
+      names: "borrower",
+      values: [undefined, null, 5, "me", true],
+      call: (value) => new CapacityLimiter(1)[method](value),
+    })),
+  ...(["ConcurrencyLimit", "ConcurrencyLimit.resize()"] as const).flatMap(
+    (what): Case[] => {
+      const call = (value: Any) => {
+        if (what === "ConcurrencyLimit") return new ConcurrencyLimit(value);
+        const limit = new ConcurrencyLimit(3);
+        try {
+          return limit.resize(value);
+        } finally {
+          assertEquals(limit.size, 3);
+        }
+      };
+      return [
+        { what, names: "size", values: [undefined, ...NOT_COUNTS], call },
+        {
+          what,
+          names: "size",
+          values: [NaN, 0, -1, 0.5, -Infinity],
+          error: RangeError,
+          call,
+        },
+      ];
+    },
+  ),
+  {
+    what: "ConcurrencyLimit",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => new ConcurrencyLimit(1, value),
+  },
+  ...([
+    ["highWaterMark", NOT_COUNTS],
+    ["highWaterMark", [NaN, -1, 0.5, -Infinity], RangeError],
+    ["overload", [null, "drop", true]],
+  ] as [string, unknown[], typeof RangeError?][]).map((
+    [names, values, error = TypeError],
+  ): Case => ({
+    what: "ConcurrencyLimit",
+    names,
+    values,
+    error,
+    call: (value) => new ConcurrencyLimit(1, { [names]: value }),
+  })),
+  {
+    what: "ConcurrencyLimit.run()",
+    names: "body",
+    values: NOT_FUNCTIONS,
+    call: (value) => new ConcurrencyLimit(1).run(value),
+  },
+  {
+    what: "ConcurrencyLimit.run()",
+    names: "options",
+    values: NOT_OPTIONS,
+    call: (value) => new ConcurrencyLimit(1).run(work, value),
+  },
+  ...([
+    ["name", NOT_STRINGS],
+    ["signal", NOT_SIGNALS],
+    ["priority", [null, NaN, "high", {}, true]],
+    ["weight", NOT_COUNTS],
+    ["weight", [NaN, 0, -1, 0.5, 4, Infinity], RangeError],
+    ["detached", NOT_BOOLEANS],
+  ] as [string, unknown[], typeof RangeError?][]).map((
+    [names, values, error = TypeError],
+  ): Case => ({
+    what: "ConcurrencyLimit.run()",
+    names,
+    values,
+    error,
+    call: (value) => {
+      const limit = new ConcurrencyLimit(3);
+      try {
+        limit.run(work, { [names]: value });
+      } finally {
+        assertEquals([limit.running, limit.pending], [0, 0]);
+      }
+    },
+  })),
+  ...(["map", "mapSettled"] as const).flatMap((method): Case[] => {
+    const what = `ConcurrencyLimit.${method}()`;
+    return [
+      {
+        what,
+        names: "source",
+        values: [undefined, null, 5, {}, work],
+        call: (value) => new ConcurrencyLimit(1)[method](value, work),
+      },
+      {
+        what,
+        names: "body",
+        values: NOT_FUNCTIONS,
+        call: (value) => new ConcurrencyLimit(1)[method]([], value),
+      },
+      {
+        what,
+        names: "options",
+        values: NOT_OPTIONS,
+        call: (value) => new ConcurrencyLimit(1)[method]([], work, value),
+      },
+      ...([
+        ["ordered", NOT_BOOLEANS],
+        ["signal", NOT_SIGNALS],
+        ["priority", [null, NaN, "high", {}, true]],
+        ["bufferSize", NOT_COUNTS],
+        ["bufferSize", [NaN, 0, -1, 0.5, -Infinity], RangeError],
+      ] as [string, unknown[], typeof RangeError?][]).map((
+        [names, values, error = TypeError],
+      ): Case => ({
+        what,
+        names,
+        values,
+        error,
+        call: (value) =>
+          new ConcurrencyLimit(1)[method]([], work, { [names]: value }),
+      })),
+    ];
+  }),
+  {
+    what: "ConcurrencyLimit.onSizeBelow()",
+    names: "count",
+    values: [undefined, ...NOT_COUNTS],
+    call: (value) => new ConcurrencyLimit(1).onSizeBelow(value),
+  },
+  {
+    what: "ConcurrencyLimit.onSizeBelow()",
+    names: "count",
+    values: [NaN, 0, -1, 0.5, Infinity],
+    error: RangeError,
+    call: (value) => new ConcurrencyLimit(1).onSizeBelow(value),
+  },
+  {
+    what: "RateLimiter",
+    names: "options",
+    values: [undefined, ...NOT_OPTIONS].filter((value) => value !== undefined),
+    call: (value) => new RateLimiter(value),
+  },
+  ...([
+    ["permits", [undefined, ...NOT_COUNTS]],
+    ["permits", [NaN, 0, -1, 0.5, Infinity], RangeError],
+    ["intervalMs", [undefined, ...NOT_COUNTS]],
+    ["intervalMs", [NaN, 0, -1, Infinity], RangeError],
+    ["algorithm", [null, "leaky", true]],
+    ["burst", NOT_COUNTS],
+    ["burst", [NaN, 0, -1, 0.5, Infinity], RangeError],
+    ["onLimit", [null, "wait", true]],
+  ] as [string, unknown[], typeof RangeError?][]).map((
+    [names, values, error = TypeError],
+  ): Case => ({
+    what: "RateLimiter",
+    names,
+    values,
+    error,
+    call: (value) => new RateLimiter({ ...RATE, [names]: value }),
+  })),
+  {
+    what: "RateLimiter",
+    names: "burst",
+    values: [5],
+    call: (value) =>
+      new RateLimiter({ ...RATE, algorithm: "fixed-window", burst: value }),
+  },
+  ...(["acquire", "tryAcquire", "retryAfterMs"] as const).flatMap(
+    (method): Case[] => {
+      const what = `RateLimiter.${method}()`;
+      const call = (value: Any) => {
+        const limiter = new RateLimiter(RATE);
+        return method === "acquire"
+          ? limiter.acquire({ weight: value })
+          : limiter[method](value);
+      };
+      return [
+        { what, names: "weight", values: NOT_COUNTS, call },
+        {
+          what,
+          names: "weight",
+          values: [NaN, 0, -1, 0.5, 6, Infinity],
+          error: RangeError,
+          call,
+        },
+      ];
+    },
+  ),
+
   // -- Time limits, scopes and groups --
   ...LIMITS.flatMap(([what, names, orNull, call]): Case[] => [
     {
@@ -1387,6 +1626,7 @@ const NOTHING_TO_REFUSE = [
   "WRITABLE",
   "AsCompleted", // made by asCompleted()
   "BaseQueue", // what the queues have in common
+  "LimitMap", // made by a limit
   "currentEffectiveDeadline",
   "Handle", // made by the loop
   "currentBlock",

@@ -9,8 +9,10 @@ import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as handOff } from "../hand_off_bench.ts";
+import { suites as limit } from "../limit_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
+import { suites as priorityJobs } from "../priority_jobs_bench.ts";
 import { suites as spawn } from "../spawn_bench.ts";
 import { suites as tenAtOnce } from "../ten_at_once_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
@@ -29,4 +31,6 @@ export const SUITES: readonly Suite[] = [
   ...handOff,
   ...tenAtOnce,
   ...abort,
+  ...limit,
+  ...priorityJobs,
 ];

@@ -168,6 +168,15 @@ export const TARGETS: readonly Target[] = [
     case: `Rota, ${name}`,
     atMost: 2_000,
   })),
+  ...["Rota, map", "Rota, run"].map((name): Target => ({
+    workload: "limit-async",
+    case: name,
+    atMost: 1_000,
+    recorded: { "p-limit": 1_721, "p-queue": 2_906, "async-sema": 1_259 },
+  })),
+  { workload: "limit-generator", case: "Rota, map", atMost: 400 },
+  { workload: "limit-generator", case: "Rota, run" },
+  { workload: "priority-jobs", case: "Rota", atMost: 900 },
   {
     workload: "bytes per timer",
     case: "Rota",

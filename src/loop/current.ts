@@ -104,7 +104,9 @@ export function findLoop(): EventLoop | null {
  * @returns The task, or `null`.
  */
 export function currentTask(): Task<unknown> | null {
-  return findTask();
+  const task = findTask();
+  if (task !== null) task["becomeKnown"]();
+  return task;
 }
 
 /**

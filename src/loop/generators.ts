@@ -21,19 +21,19 @@ export const items: unique symbol = Symbol("items");
 
 /** A source of items that {@linkcode each} can wait for by operations. */
 export interface OperationIterable<T> {
-  /**
-   * Starts an iteration: each call of the result is the wait for one more item.
-   * Its `close`, if it has one, is called when the iteration is left.
-   */
+  /** Starts an iteration: each call of the result is the wait for one more item. */
   [items](): ItemSource<T>;
 }
 
-/** What gives one item after the other: see {@linkcode OperationIterable}. */
+/** An iteration of an {@linkcode OperationIterable}. */
 export interface ItemSource<T> {
-  /** Waits for one more item. */
+  /** Makes the wait for one more item. */
   (): Operation<IteratorResult<T, undefined>>;
-  /** Called once when nobody asks for items any more. */
-  readonly close?: (() => void) | undefined;
+  /**
+   * Called when an iteration is left early; gives the wait for its end, if there
+   * is something to wait for.
+   */
+  readonly close?: (() => Operation<unknown> | void) | undefined;
 }
 
 /** What {@linkcode each} calls for each item. */
@@ -77,7 +77,7 @@ export function each<T>(
   source: OperationIterable<T>,
   body: EachBody<T>,
 ): Operation<void>;
-/** The same for any iterable. */
+/** The same for whatever else `for await` takes. */
 export function each<T>(
   source:
     | OperationIterable<T>
@@ -124,14 +124,19 @@ function* eachItem<T>(
     stopped = true;
   };
   const run = (item: T) => body(item, stop) as Coroutine<unknown>;
+  let open = true;
   try {
     while (!stopped) {
       const step = yield* next();
-      if (step.done === true) return;
+      if (step.done === true) {
+        open = false;
+        return;
+      }
       yield* runBody(currentTask()!, run, step.value);
     }
   } finally {
-    next.close?.();
+    const closing = open ? next.close?.() : undefined;
+    if (closing instanceof Operation) yield* closing;
   }
 }
 
@@ -168,7 +173,7 @@ function* eachAsync<T>(
 }
 
 /** A call of `next()` that knows what has become of it before anybody who waits for it does. */
-class PendingNext<T> {
+export class PendingNext<T> {
   readonly promise: Promise<IteratorResult<T>>;
   state: "pending" | "fulfilled" | "rejected" = "pending";
 
@@ -187,7 +192,7 @@ function* close(iterator: AsyncIterator<unknown>): Coroutine<void> {
 }
 
 /** Closes after an error, which is worth more than one of closing, as in `for await`. */
-function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
+export function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
   try {
     yield* close(iterator);
   } catch (error) {
@@ -199,7 +204,7 @@ function* closeAfter(iterator: AsyncIterator<unknown>): Coroutine<void> {
  * Closes an iterator that still owes an item. Many put `return()` in line behind
  * that, for ever if it never comes, so nobody waits for it.
  */
-function closeLater(iterator: AsyncIterator<unknown>): void {
+export function closeLater(iterator: AsyncIterator<unknown>): void {
   if (iterator.return === undefined) return;
   const loop = getRunningLoop();
   Promise.try(() => iterator.return!()).then(

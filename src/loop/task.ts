@@ -175,7 +175,11 @@ export class Task<T> extends Future<T> {
     this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    this.locals = parent === null ? null : parent.locals;
+    if (parent === null) this.locals = null;
+    else {
+      this.locals = parent.locals;
+      parent.becomeKnown();
+    }
     if (
       loop["ranking"] !== null || options.priority !== undefined ||
       parent !== null && parent.urgency !== null
@@ -323,6 +327,29 @@ export class Task<T> extends Future<T> {
   /** @ignore */
   set block(block: Block | null) {
     if (this.extras !== null || block !== null) this.extra().block = block;
+  }
+
+  /** Code of the user's may hold this task: it was handed out, or has made a task. */
+  protected becomeKnown(): void {}
+
+  /** Whether nothing is left in the task of what it has done so far. */
+  protected isUntouched(): boolean {
+    if (
+      this.requests > 0 || this.yields > 0 ||
+      this.interruption !== NOT_INTERRUPTED || this.hasOtherWaiters()
+    ) return false;
+    const { extras } = this;
+    return extras === null ||
+      extras.root === null && extras.waits === null && extras.bodies === 0 &&
+        extras.levels === 0 && extras.warning === null &&
+        extras.subscription === null && extras.yieldInterruption === null &&
+        extras.bodyInterruption === null;
+  }
+
+  /** Whether somebody else than the task itself waits for its end. */
+  private hasOtherWaiters(): boolean {
+    const { waiters } = this as unknown as { waiters: unknown };
+    return waiters !== null && waiters !== this;
   }
 
   /** Whether a wait has to know in which block it is. */

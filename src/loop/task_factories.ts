@@ -38,7 +38,9 @@ function checkLoop(loop: EventLoop, what: string): void {
  */
 export function allTasks(loop: EventLoop): Task<unknown>[] {
   checkLoop(loop, "list the tasks of a loop");
-  return loop["unfinishedTasks"]();
+  const tasks = loop["unfinishedTasks"]();
+  for (const task of tasks) task["becomeKnown"]();
+  return tasks;
 }
 
 /**

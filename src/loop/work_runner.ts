@@ -1,0 +1,196 @@
+/**
+ * A task that does one piece of work after the other, as long as none of them
+ * leaves a trace in it: for limits, which would spend most of their time on
+ * making tasks otherwise.
+ *
+ * @module
+ */
+import { CancelledError } from "../errors.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { Operation } from "./operation.ts";
+import { inherit, type Origin } from "./origin.ts";
+import { NOT_INTERRUPTED } from "./stepping.ts";
+import { type Coroutine, Task, type TaskBody } from "./task.ts";
+
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+/** Whether calling `body` only makes a generator. */
+export function isGeneratorFunction(body: unknown): boolean {
+  return Object.getPrototypeOf(body) === GeneratorFunctionPrototype;
+}
+
+/** What has become of a piece of work. */
+export type WorkOutcome = "done" | "failed" | "cancelled";
+
+/** Something that a runner does. */
+export interface Work {
+  /** What the runner inherits meanwhile, as a task of its own would. */
+  readonly origin: Origin | null;
+  /** What to call the task meanwhile; "" for its own name. */
+  readonly taskName: string;
+  /** How urgent the task is meanwhile, on a loop that goes by priority. */
+  readonly priority: number;
+  /** Whether {@linkcode call} only makes a generator. */
+  readonly isCoroutine: boolean;
+  /** A task that was made for it takes its first step, or never will. */
+  launched(): void;
+  /** Calls the function. */
+  call(): unknown;
+  /**
+   * It has ended: with its result, or its error. `runner` may be given something
+   * else to do; null if it may not.
+   */
+  ended(outcome: WorkOutcome, value: unknown, runner: WorkRunner | null): void;
+}
+
+/** The task that works. It never fails: errors belong to the work. */
+export class WorkRunner extends Task<void> {
+  /** What it works on; null when it has ended, or is about to. */
+  work: Work | null;
+  /** Whether it runs generator functions. It does either these or all others. */
+  readonly isCoroutine: boolean;
+  #begun = false;
+  #known = false;
+
+  constructor(loop: EventLoop, work: Work) {
+    const self: { runner: WorkRunner | null } = { runner: null };
+    super(
+      loop,
+      (work.isCoroutine
+        ? runCoroutines(self)
+        : () => runFunctions(self.runner!)) as TaskBody<void>,
+      loop["ranking"] === null
+        ? { name: work.taskName }
+        : { name: work.taskName, priority: work.priority },
+    );
+    self.runner = this;
+    this.work = work;
+    this.isCoroutine = work.isCoroutine;
+    inherit(this, work.origin);
+    this["addWaiter"](this);
+  }
+
+  /** It takes its first step. */
+  begin(): void {
+    this.#begun = true;
+    this.work!.launched();
+  }
+
+  /** Gives it the next thing to do, inside of {@linkcode Work.ended}. */
+  take(work: Work): void {
+    this.work = work;
+    this.label = work.taskName;
+    if (this.loop["ranking"] !== null) this.setPriority(work.priority);
+    inherit(this, work.origin);
+  }
+
+  /** Cancels a piece of work, if it is at it. */
+  cancelWork(work: Work, reason: unknown): boolean {
+    return this.work === work && this.cancel(reason);
+  }
+
+  protected override becomeKnown(): void {
+    this.#known = true;
+  }
+
+  /** It was cancelled before its first step, or given up with its loop. */
+  protected override intercept(): boolean {
+    if (!this.done()) return false;
+    const { work } = this;
+    if (work === null) return true;
+    this.work = null;
+    if (!this.#begun) work.launched();
+    let error: unknown;
+    try {
+      this.result();
+    } catch (thrown) {
+      error = thrown;
+    }
+    work.ended("cancelled", error, null);
+    return true;
+  }
+
+  /** The work has returned. */
+  succeeded(value: unknown): void {
+    const pending = this["extras"] === null
+      ? null
+      : this["extras"].bodyInterruption;
+    // Cancelled too late to be thrown, but not too late to count.
+    const reason = pending !== null
+      ? pending.reason
+      : this.interruption !== NOT_INTERRUPTED
+      ? this.interruptReason
+      : NONE;
+    if (reason === NONE) this.finished("done", value);
+    else {
+      this.finished(
+        "cancelled",
+        reason instanceof CancelledError ? reason : new CancelledError(reason),
+      );
+    }
+  }
+
+  /** The work has thrown. */
+  threw(error: unknown): void {
+    this.finished(
+      error instanceof CancelledError ? "cancelled" : "failed",
+      error,
+    );
+  }
+
+  private finished(outcome: WorkOutcome, value: unknown): void {
+    const work = this.work!;
+    this.work = null;
+    work.ended(outcome, value, this.mayGoOn() ? this : null);
+  }
+
+  /** Whether other work would find the task as if it were a new one, and the loop has its turns. */
+  private mayGoOn(): boolean {
+    return !this.#known && this.isUntouched() &&
+      !this.loop["inheritsContext"] &&
+      this.loop["mayStartAtOnce"]();
+  }
+}
+
+const NONE = Symbol("none");
+
+function* runCoroutines(
+  self: { runner: WorkRunner | null },
+): Coroutine<void> {
+  const runner = self.runner!;
+  runner.begin();
+  while (runner.work !== null) {
+    let value: unknown;
+    try {
+      value = yield* runner.work.call() as Coroutine<unknown>;
+    } catch (error) {
+      runner.threw(error);
+      continue;
+    }
+    runner.succeeded(value);
+  }
+}
+
+async function runFunctions(runner: WorkRunner): Promise<void> {
+  runner.begin();
+  while (runner.work !== null) {
+    let value: unknown;
+    try {
+      value = runner.work.call();
+      value = isCoroutine(value)
+        ? await new Operation(() => value as Coroutine<unknown>)
+        : await value;
+    } catch (error) {
+      runner.threw(error);
+      continue;
+    }
+    runner.succeeded(value);
+  }
+}
+
+function isCoroutine(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { next?: unknown }).next === "function" &&
+    typeof (value as { throw?: unknown }).throw === "function" &&
+    typeof (value as { then?: unknown }).then !== "function";
+}

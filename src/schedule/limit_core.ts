@@ -1,0 +1,416 @@
+/**
+ * The slots of a limit, and the line in front of them. It knows nothing of
+ * what is run.
+ *
+ * @module
+ */
+import { CancelledError, MisuseError, OverloadError } from "../errors.ts";
+import { findTask } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import { inherit, type Origin } from "../loop/origin.ts";
+import { type Coroutine, Task } from "../loop/task.ts";
+import { type Work, WorkRunner } from "../loop/work_runner.ts";
+import { LinkedList } from "../structures/linked_list.ts";
+import { WaitQueue } from "../sync/wait_queue.ts";
+import type { Claim } from "./claim.ts";
+import { ClaimQueue } from "./claim_queue.ts";
+
+/** What becomes of a job for which there is no room in line. */
+export type OverloadStrategy =
+  | "block"
+  | "reject"
+  | "drop-oldest"
+  | "drop-newest";
+
+type AnyClaim = Claim<unknown>;
+
+/** A job, or an item of a map, that has its slots. */
+export interface LimitedWork extends Work {
+  readonly core: LimitCore;
+  /** The task that does it. */
+  begun(runner: WorkRunner): void;
+}
+
+/** A job, as the line sees it. */
+export interface Droppable extends AnyClaim {
+  /** It was taken out of the line and will never run. */
+  drop(error: Error): void;
+}
+
+/** The slots, who has them, and who waits for them. */
+export class LimitCore {
+  size: number;
+  readonly highWaterMark: number;
+  readonly overload: OverloadStrategy;
+  readonly queue: ClaimQueue = new ClaimQueue();
+  /** Jobs that wait for room in the queue. */
+  readonly door: LinkedList<AnyClaim> = new LinkedList();
+  /** How many slots are taken, and how many were at most. */
+  used = 0;
+  peak = 0;
+  /** How many jobs and items run. */
+  running = 0;
+  paused = false;
+  /** What the last job was asked for by, while the limit is in use. */
+  origin: Origin | null = null;
+  done = 0;
+  failed = 0;
+  cancelled = 0;
+  dropped = 0;
+  /** How many jobs are in the queue. */
+  #inLine = 0;
+  #loop: EventLoop | null = null;
+  #keeper: Keeper | null = null;
+  /** A task that has just ended its work, and may be given other. */
+  #free: WorkRunner | null = null;
+  /** How many tasks were made that have not begun. */
+  #launching = 0;
+  readonly idle: WaitQueue = new WaitQueue("ConcurrencyLimit.onIdle()");
+  readonly #below = new Map<number, WaitQueue>();
+
+  constructor(
+    size: number,
+    highWaterMark: number,
+    overload: OverloadStrategy,
+  ) {
+    this.size = size;
+    this.highWaterMark = highWaterMark;
+    this.overload = overload;
+  }
+
+  /** How many jobs have not begun. */
+  get pending(): number {
+    return this.#inLine + this.door.length;
+  }
+
+  /** Whether no job and no item runs or stands in line. */
+  isIdle(): boolean {
+    return this.running === 0 && this.pending === 0;
+  }
+
+  /** Takes the limit into use on `loop`. */
+  bind(loop: EventLoop): void {
+    if (this.#loop === loop) return;
+    const inUse = this.running > 0 || this.queue.length > 0 ||
+      this.door.length > 0;
+    if (this.#loop !== null && inUse) {
+      if (!this.#loop.isClosed()) {
+        throw new MisuseError(
+          "Cannot use a limit: it is in use on another event loop",
+        );
+      }
+      // They ran or stood in line on a loop that was closed under them.
+      for (const claim of this.#takeAll(() => true)) {
+        claim.cancel(new CancelledError("the event loop was closed"));
+      }
+      this.used = this.running = this.#launching = 0;
+    }
+    this.#keeper = null;
+    this.#loop = loop;
+  }
+
+  /** Puts a job in line, or starts it. Throws, or drops one, if there is no room. */
+  admit(job: Droppable): void {
+    const { queue, door } = this;
+    if (door.length === 0) {
+      const head = queue.peek();
+      if (
+        (head === undefined || head.rank < job.rank) &&
+        this.#canStart(job.weight)
+      ) {
+        this.#start(job);
+        return;
+      }
+      if (this.#inLine < this.highWaterMark) {
+        this.#append(job);
+        return;
+      }
+    }
+    if (this.overload === "block") {
+      door.append(job);
+      this.#keep();
+    } else if (this.overload === "reject") {
+      this.dropped++;
+      throw this.#overloaded("run a job");
+    } else this.#dropFor(job);
+  }
+
+  /** Takes one slot if one who comes now would get it at once. */
+  tryTake(rank: number): boolean {
+    const head = this.queue.peek();
+    if (
+      this.door.length > 0 || (head !== undefined && head.rank >= rank) ||
+      !this.#canStart(1)
+    ) return false;
+    this.#count(1);
+    return true;
+  }
+
+  /** Puts what is no job in line, or starts it. */
+  enter(claim: AnyClaim): void {
+    this.queue.add(claim);
+    this.#pump();
+  }
+
+  /** Takes one out of line who does not want its slots any more. */
+  withdraw(claim: AnyClaim): void {
+    this.#leave(claim);
+    this.#pump();
+    this.#settle();
+  }
+
+  /** Gives one in line another priority; it is the last of that. */
+  move(claim: AnyClaim, rank: number): void {
+    if (claim.list === this.door) claim.rank = rank;
+    else {
+      this.queue.move(claim, rank);
+      this.#pump();
+    }
+  }
+
+  /**
+   * Gives slots back, and starts who may start now: the first of them on
+   * `runner`, if that can do such work.
+   */
+  release(weight: number, runner: WorkRunner | null): void {
+    this.used -= weight;
+    this.running--;
+    this.#free = runner;
+    this.#pump();
+    this.#free = null;
+    this.#settle();
+  }
+
+  /** Has somebody do the work of one who has slots. */
+  giveWork(loop: EventLoop, work: LimitedWork): void {
+    let runner = this.#free;
+    // Nobody begins before those who have had their slots sooner.
+    if (
+      runner !== null && this.#launching === 0 &&
+      runner.isCoroutine === work.isCoroutine
+    ) {
+      this.#free = null;
+      runner.take(work);
+    } else {
+      runner = new WorkRunner(loop, work);
+      this.#launching++;
+    }
+    work.begun(runner);
+  }
+
+  /** One of the tasks that were made has begun. */
+  launched(): void {
+    this.#launching--;
+  }
+
+  /**
+   * Whether one who has slots may go on with them for another item. Nobody else
+   * may wait for them.
+   */
+  mayKeep(own: AnyClaim | null): boolean {
+    if (this.paused || this.used > this.size || this.door.length > 0) {
+      return false;
+    }
+    const { length } = this.queue;
+    return length === 0 || (length === 1 && this.queue.peek() === own);
+  }
+
+  resize(size: number): void {
+    this.size = size;
+    this.#pump();
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.#pump();
+  }
+
+  /** Gives somebody who has slots already, and keeps them, other work. */
+  keepWorking(
+    loop: EventLoop,
+    runner: WorkRunner | null,
+    work: LimitedWork,
+  ): void {
+    this.#free = runner;
+    this.giveWork(loop, work);
+    this.#free = null;
+  }
+
+  /** Cancels all jobs that have not begun; returns how many they were. */
+  clear(reason: unknown): number {
+    const jobs = this.#takeAll((claim) => claim.isJob);
+    this.dropped += jobs.length;
+    const error = reason instanceof CancelledError
+      ? reason
+      : new CancelledError(reason);
+    for (const job of jobs) (job as Droppable).drop(error);
+    this.#pump();
+    this.#settle();
+    return jobs.length;
+  }
+
+  /** The line of those who wait until fewer than `count` jobs are pending. */
+  lineBelow(count: number): WaitQueue {
+    let line = this.#below.get(count);
+    if (line === undefined) {
+      line = new WaitQueue(`ConcurrencyLimit.onSizeBelow(${count})`);
+      this.#below.set(count, line);
+    }
+    return line;
+  }
+
+  /** Forgets a line in which nobody waits. */
+  leaveLine(count: number): void {
+    if (this.#below.get(count)?.length === 0) this.#below.delete(count);
+  }
+
+  /** Throws if the running code is inside a slot of this limit. */
+  refuseInside(what: string, advice: string): void {
+    if (this.running > 0 && this.isInside()) {
+      throw new MisuseError(
+        `Cannot ${what}: the current task runs in a slot of the same limit, ` +
+          `and would wait for ever if all others did so too; ${advice}`,
+      );
+    }
+  }
+
+  /** Whether the current task, or one that it was created by, has a slot of this limit. */
+  isInside(): boolean {
+    for (let task = findTask(); task !== null; task = task.parent) {
+      if (!(task instanceof WorkRunner)) continue;
+      const work = task.work as LimitedWork | null;
+      if (work !== null && work.core === this) return true;
+    }
+    return false;
+  }
+
+  #canStart(weight: number): boolean {
+    // One that has become too heavy, as the limit has shrunk, runs alone.
+    return !this.paused &&
+      (this.used + weight <= this.size || this.used === 0);
+  }
+
+  #start(claim: AnyClaim): void {
+    this.#count(claim.weight);
+    claim.begin();
+  }
+
+  #count(weight: number): void {
+    this.used += weight;
+    this.running++;
+    if (this.used > this.peak) this.peak = this.used;
+  }
+
+  #append(job: AnyClaim): void {
+    this.queue.add(job);
+    this.#inLine++;
+    this.#keep();
+  }
+
+  #leave(claim: AnyClaim): void {
+    const before = this.pending;
+    if (claim.list === this.door) this.door.remove(claim);
+    else {
+      this.queue.remove(claim);
+      if (claim.isJob) this.#inLine--;
+    }
+    if (claim.isJob && this.#below.size > 0) this.#below.get(before)?.wakeAll();
+  }
+
+  /** Takes out of line all that are wanted, in the order in which they would have begun. */
+  #takeAll(wanted: (claim: AnyClaim) => boolean): AnyClaim[] {
+    const all = [...this.queue, ...this.door].filter(wanted);
+    for (const claim of all) this.#leave(claim);
+    return all;
+  }
+
+  /** Starts those in line, strictly in order: one for whom there is no room keeps all behind it waiting. */
+  #pump(): void {
+    const { queue, door } = this;
+    while (queue.length > 0 || door.length > 0) {
+      while (door.length > 0 && this.#inLine < this.highWaterMark) {
+        this.#append(door.shift()!);
+      }
+      const next = queue.peek() ?? door.first!;
+      if (!this.#canStart(next.weight)) return;
+      this.#leave(next);
+      this.#start(next);
+    }
+  }
+
+  /** Tells those who wait for the limit to be idle. */
+  #settle(): void {
+    if (!this.isIdle()) return;
+    this.origin = null;
+    this.idle.wakeAll();
+    this.#keeper?.dismiss();
+    this.#keeper = null;
+  }
+
+  /** Makes room for a job by dropping one, which may be the job itself. */
+  #dropFor(job: Droppable): void {
+    const which = this.overload === "drop-oldest" ? "oldest" : "newest";
+    const lowest = this.queue.findLowestJob(which) as Droppable | undefined;
+    const error = this.#overloaded("keep a job in line");
+    this.dropped++;
+    if (
+      lowest === undefined || job.rank < lowest.rank ||
+      (which === "newest" && job.rank === lowest.rank)
+    ) {
+      job.drop(error);
+      return;
+    }
+    this.#leave(lowest);
+    lowest.drop(error);
+    this.#append(job);
+    this.#pump(); // the one that left may have kept others waiting
+  }
+
+  #overloaded(what: string): OverloadError {
+    return new OverloadError(
+      `Cannot ${what}: ${this.#inLine} jobs are in line already`,
+    );
+  }
+
+  /** Has jobs in line end with the tasks of their loop. */
+  #keep(): void {
+    if (this.#keeper !== null && this.#keeper.cancelling() === 0) return;
+    this.#keeper = new Keeper(this.#loop!, (reason) => this.clear(reason));
+  }
+}
+
+/**
+ * What stands for all jobs in line among the tasks of the loop: who cancels
+ * those, as `run()` does at its end, ends the jobs that have not begun, too.
+ */
+class Keeper extends Task<void> {
+  readonly #dismissed: Future<void>;
+  readonly #clear: (reason: unknown) => void;
+
+  constructor(loop: EventLoop, clear: (reason: unknown) => void) {
+    const dismissed = new Future<void>(loop, "jobs in line for a limit");
+    super(loop, waitFor(dismissed), { name: "ConcurrencyLimit" });
+    this.#dismissed = dismissed;
+    this.#clear = clear;
+    inherit(this, null);
+  }
+
+  dismiss(): void {
+    if (!this.#dismissed.done()) this.#dismissed.setResult();
+  }
+
+  override cancel(reason?: unknown): boolean {
+    const accepted = super.cancel(reason);
+    if (accepted) this.#clear(reason);
+    return accepted;
+  }
+}
+
+function* waitFor(future: Future<void>): Coroutine<void> {
+  yield* future;
+}
