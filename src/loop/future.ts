@@ -8,9 +8,9 @@ import { microtask } from "../host/ticks.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { forgetFailure } from "./failures.ts";
-import { DoneCallback, type Runnable } from "./handle.ts";
+import { DoneCallback, RelayCallback, type Runnable } from "./handle.ts";
 import { PromiseWait } from "./promise_wait.ts";
-import { ranked } from "./urgency.ts";
+import { ranked, type Relay } from "./urgency.ts";
 
 /**
  * What a generator coroutine yields to its task: a future to wait for, or
@@ -256,10 +256,29 @@ export class Future<T>
    */
   addDoneCallback(callback: (future: this) => unknown): void {
     checkFunction(callback, "add a done callback", "callback");
-    const handle = new DoneCallback(
-      callback as (...args: never[]) => unknown,
-      this,
+    this.addCallback(
+      new DoneCallback(callback as (...args: never[]) => unknown, this),
+      callback,
     );
+  }
+
+  /** The same for a callback that is as urgent as those who wait for what it does. */
+  private addRelayCallback(
+    callback: (future: this) => unknown,
+    relay: () => Relay,
+  ): void {
+    this.addCallback(
+      new RelayCallback(
+        callback as (...args: never[]) => unknown,
+        this,
+        relay,
+      ),
+      callback,
+    );
+  }
+
+  /** Has a callback wait. */
+  private addCallback(handle: DoneCallback, callback: unknown): void {
     if (this.loop["instrumented"]) this.loop["instrument"](handle, callback);
     this.addWaiter(handle);
   }
@@ -310,9 +329,13 @@ export class Future<T>
 
   /** Forgets a waiter: O(1). */
   private removeWaiter(waiter: Runnable): void {
+    this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
     else if (this.waiters instanceof Set) this.waiters.delete(waiter);
   }
+
+  /** Called when a waiter is about to be taken away, which an abort does. */
+  protected waiterLeaves(): void {}
 
   /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
   protected pressure(): object | null {

@@ -2,6 +2,7 @@ import { InvalidStateError } from "../errors.ts";
 import { NOT_QUEUED, type TimerNode } from "../structures/timer_queue.ts";
 import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
+import type { Relay } from "./urgency.ts";
 
 /** What the ready queue holds: a callback's handle, or a task or wait to go on with. */
 export interface Runnable {
@@ -271,5 +272,20 @@ export class DoneCallback extends Handle {
   /** Whether this was made for `callback`. */
   isFor(callback: (...args: never[]) => unknown): boolean {
     return this.#original === callback;
+  }
+}
+
+/** One that does what those wait for who wait for another future: it is as urgent as they are. */
+export class RelayCallback extends DoneCallback {
+  /** Gives what is as urgent as they are. Called only on loops that go by priority. */
+  readonly relay: () => Relay;
+
+  constructor(
+    callback: (...args: never[]) => unknown,
+    future: unknown,
+    relay: () => Relay,
+  ) {
+    super(callback, future);
+    this.relay = relay;
   }
 }

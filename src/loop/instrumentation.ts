@@ -7,6 +7,7 @@ import { captureContext } from "../host/async_context.ts";
 import { monotonicMs } from "../host/clock.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Handle, type Runnable } from "./handle.ts";
+import { PostedTask, runPosted } from "./posted_task.ts";
 import { stepTask, Task } from "./task.ts";
 
 /** Remembers where things were made, and measures how long they run. */
@@ -67,13 +68,16 @@ export class Instrumentation {
       ? `task "${task.name}"`
       : subject instanceof Handle
       ? subject["describe"]()
+      : subject instanceof PostedTask
+      ? "a posted task"
       : "a wait";
     const startMs = monotonicMs();
     try {
       // As in a turn that is not measured: see EventLoop.runHandles.
       if (runnable.run === Task.prototype.run) {
         stepTask(runnable as Task<unknown>);
-      } else runnable.run();
+      } else if (runnable instanceof PostedTask) runPosted(runnable);
+      else runnable.run();
     } finally {
       const durationMs = monotonicMs() - startMs;
       if (durationMs >= loop["slowMs"]) {

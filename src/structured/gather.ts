@@ -174,7 +174,9 @@ class GatheringFuture extends Future<unknown[]> {
     if (!isNew) return;
     this.#left++;
     if (child.done()) this.#early.push(child);
-    else child.addDoneCallback(this.#childDone);
+    else {
+      child["addRelayCallback"](this.#childDone, () => this.#relayed());
+    }
   }
 
   /** Now all are there. */
@@ -224,11 +226,15 @@ class GatheringFuture extends Future<unknown[]> {
 
   /** Whoever waits for this waits for all of them. */
   protected override pressure(): object {
+    return this.#relayed().pressure;
+  }
+
+  #relayed(): Relay {
     if (this.#relay === null) {
-      this.#relay = new Relay();
+      this.#relay = new Relay(this.loop);
       for (const child of this.#children) this.#relay.dependOn(child);
     }
-    return this.#relay.pressure;
+    return this.#relay;
   }
 
   /** Cancels the children. This is over when they are. */

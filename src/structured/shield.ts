@@ -1,4 +1,5 @@
 import { Future } from "../loop/future.ts";
+import { Relay } from "../loop/urgency.ts";
 import {
   checkLoop,
   checkOptions,
@@ -58,7 +59,7 @@ export function shield<W extends Waitable<unknown>>(
     else if (inner.failed()) outer.setException(inner.exception());
     else outer.setResult(inner.result());
   };
-  inner.addDoneCallback(innerDone);
+  inner["addRelayCallback"](innerDone, () => outer.relayed());
   outer.addDoneCallback(() => {
     if (!inner.done()) inner.removeDoneCallback(innerDone);
   });
@@ -67,6 +68,7 @@ export function shield<W extends Waitable<unknown>>(
 
 class ShieldFuture<T> extends Future<T> {
   readonly #inner: Future<T>;
+  #relay: Relay | null = null;
 
   constructor(inner: Future<T>) {
     super(inner.loop, "shield()");
@@ -74,7 +76,16 @@ class ShieldFuture<T> extends Future<T> {
   }
 
   /** Whoever waits for this waits for what is shielded. */
-  protected override pressure(): object | null {
-    return this.#inner["pressure"]();
+  protected override pressure(): object {
+    return this.relayed().pressure;
+  }
+
+  /** What is as urgent as those who wait for this. */
+  relayed(): Relay {
+    if (this.#relay === null) {
+      this.#relay = new Relay(this.loop);
+      this.#relay.dependOn(this.#inner as Future<unknown>);
+    }
+    return this.#relay;
   }
 }
