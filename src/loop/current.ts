@@ -7,6 +7,7 @@ import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/async_context.ts";
 import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
+import type { PostedTask } from "./posted_task.ts";
 import type { Stepper } from "./stepping.ts";
 import type { Task } from "./task.ts";
 
@@ -33,14 +34,17 @@ export function findTask(): Task<unknown> | null {
   const owner = ownerOfContinuation() as Owner | undefined;
   if (owner === undefined) return null;
   const task = taskOf(owner);
-  return task.done() ? null : task;
+  return task === null || task.done() ? null : task;
 }
 
-/** What async functions belong to: a task, or a block inside of one. */
-export type Owner = Task<unknown> | Block;
+/**
+ * What async functions belong to: a task, a block inside of one, or a posted
+ * function, which becomes a task once it has given a promise.
+ */
+export type Owner = Task<unknown> | Block | PostedTask<unknown>;
 
-function taskOf(owner: Owner): Task<unknown> {
-  return "opener" in owner ? owner.task : owner;
+function taskOf(owner: Owner): Task<unknown> | null {
+  return "opener" in owner ? owner.task : owner.runner;
 }
 
 /**
@@ -71,7 +75,7 @@ export function findLoop(): EventLoop | null {
   if (current.loop !== null) return current.loop;
   const owner = ownerOfContinuation() as Owner | undefined;
   if (owner !== undefined) {
-    const { loop } = taskOf(owner);
+    const { loop } = "opener" in owner ? owner.task : owner;
     if (runningLoops.has(loop)) return loop;
   }
   if (runningLoops.size !== 1) return null;

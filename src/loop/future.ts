@@ -7,8 +7,8 @@ import {
 import { microtask } from "../host/timing.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { forgetFailure } from "./leftovers.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
+import { forgetFailure } from "./leftovers.ts";
 import { PromiseWait } from "./promise_wait.ts";
 import { ranked } from "./urgency.ts";
 
@@ -310,9 +310,13 @@ export class Future<T>
 
   /** Forgets a waiter: O(1). */
   private removeWaiter(waiter: Runnable): void {
+    this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
     else if (this.waiters instanceof Set) this.waiters.delete(waiter);
   }
+
+  /** Called when a waiter is about to be taken away, which an abort does. */
+  protected waiterLeaves(): void {}
 
   /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
   protected pressure(): object | null {

@@ -2,11 +2,14 @@ import { InvalidStateError } from "../errors.ts";
 import { NOT_QUEUED, type TimerNode } from "../structures/timer_queue.ts";
 import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
+import type { Relay } from "./urgency.ts";
 
 /** What the ready queue holds: a callback's handle, or a task or wait to go on with. */
 export interface Runnable {
   /** Its turn has come. What it throws goes to the loop's exception handler. */
   run(): void;
+  /** Gives what is as urgent as those who wait for this, on loops that go by priority; without it, see `RankedQueue`. */
+  readonly relay?: () => Relay;
 }
 
 /** Stands in for the arguments of a callback that has none; never written to. */

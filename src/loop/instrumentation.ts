@@ -8,6 +8,7 @@ import { monotonicMs } from "../host/timing.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable } from "./handle.ts";
+import { PostedTask, runPosted } from "./posted_task.ts";
 import { stepTask, Task } from "./task.ts";
 
 /** Remembers where things were made, and measures how long they run. */
@@ -76,7 +77,8 @@ export class Instrumentation {
       // As in a turn that is not measured: see EventLoop.runHandles.
       if (runnable.run === Task.prototype.run) {
         stepTask(runnable as Task<unknown>);
-      } else runnable.run();
+      } else if (runnable instanceof PostedTask) runPosted(runnable);
+      else runnable.run();
     } finally {
       const durationMs = monotonicMs() - startMs;
       if (durationMs >= loop["slowMs"]) {

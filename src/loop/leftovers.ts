@@ -10,6 +10,7 @@ import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { Wait } from "./promise_wait.ts";
+import type { Subscription } from "./signal_hub.ts";
 
 /** Keeps what may have to be reported, and reports it. */
 export class Leftovers {
@@ -19,6 +20,8 @@ export class Leftovers {
   readonly unstarted: Set<UnstartedRecord> = new Set();
   /** Waits outside of tasks. */
   readonly strays: Set<Wait<unknown, unknown, unknown>> = new Set();
+  /** What posted tasks listen to. */
+  readonly subscriptions: Set<Subscription> = new Set();
   /** Futures that failed in this turn and the one before; most are looked at by then. */
   private fresh: Future<unknown>[] = [];
   private aging: Future<unknown>[] = [];
@@ -58,6 +61,12 @@ export class Leftovers {
       });
       task["destroy"](new CancelledError("the event loop was closed"));
     }
+  }
+
+  /** No turn will come for what is posted: it listens to no signal any more. */
+  dropSubscriptions(): void {
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+    this.subscriptions.clear();
   }
 
   /** No turn will come for those who wait outside of tasks: they are told directly. */

@@ -1,4 +1,5 @@
-import { InvalidStateError } from "../errors.ts";
+import { runOwned } from "../host/async_context.ts";
+import { InvalidStateError, MisuseError } from "../errors.ts";
 import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
@@ -6,6 +7,7 @@ import type { TimerHandle } from "./handle.ts";
 import { checkPriority, type Priority } from "./priority.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import type { Coroutine, Task } from "./task.ts";
+import type { ReadyItem } from "./scheduler.ts";
 import { Urgency } from "./urgency.ts";
 
 /** How to post a function: see {@linkcode EventLoop.postTask}. */
@@ -29,9 +31,6 @@ export interface PostTaskOptions {
 /** What may be posted: a function that computes, an async function or a generator function. */
 export type PostedFunction<T> = () => Coroutine<T> | PromiseLike<T> | T;
 
-/** The sequence of what has no place of its own in the ready queue. */
-export const NOT_QUEUED = -1;
-
 /** Fields that most posted tasks never need. */
 class Extras {
   /** Its priority, once that may change. */
@@ -41,6 +40,25 @@ class Extras {
   subscription: Subscription | null = null;
   /** What runs an async or generator function. */
   task: Task<unknown> | null = null;
+  /** Enters the async context of whoever posted it. */
+  enter: (<R>(fn: () => R) => R) | null = null;
+}
+
+/** Its place in the ready queue of a loop with a scheduler. */
+interface Place extends ReadyItem {
+  urgency: Urgency | null;
+}
+
+/** Stands for the function while it runs. */
+const RUNNING = Symbol("running");
+
+/** Stands for the function once it has been withdrawn by itself. */
+class Withdrawal {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    this.reason = reason;
+  }
 }
 
 /**
@@ -54,12 +72,10 @@ class Extras {
  * @typeParam T What the function produces.
  */
 export class PostedTask<T> extends Future<T> {
-  // What was posted by the thousand has to be small: until it begins, the function
-  // is in the field for its result. And it is its own item of the ready queue,
-  // until its priority changes there.
+  // What is posted by the thousand has to be small: until it has ended, what
+  // became of the function is in the field for its result.
   private level: number;
-  /** @ignore */
-  sequence: number;
+  private item: Place | null;
   private extras: Extras | null;
 
   /** @ignore */
@@ -72,8 +88,9 @@ export class PostedTask<T> extends Future<T> {
     super(loop, "a posted function");
     this["value"] = fn;
     this.level = priority;
-    this.sequence = NOT_QUEUED;
+    this.item = null;
     this.extras = null;
+    if (loop["inheritsContext"]) this.#extra().enter = loop["captureContext"]();
     const { signal, delayMs } = options;
     if (signal !== undefined) this.#follow(signal);
     if (this.done()) return; // the signal had aborted
@@ -82,14 +99,12 @@ export class PostedTask<T> extends Future<T> {
     } else loop["schedule"](this);
   }
 
-  /** Whether it stands for itself in the ready queue. @ignore */
-  get alive(): boolean {
-    return this.sequence !== NOT_QUEUED;
-  }
-
   /** What to run; undefined once it has begun, or never will. */
   private get fn(): PostedFunction<T> | undefined {
-    return this.done() ? undefined : this["value"] as PostedFunction<T>;
+    const value = this["value"];
+    return !this.done() && typeof value === "function"
+      ? value as PostedFunction<T>
+      : undefined;
   }
 
   #extra(): Extras {
@@ -101,7 +116,9 @@ export class PostedTask<T> extends Future<T> {
       signal,
       () => this.cancel(cancellationBy(signal)),
     );
-    if (!this.done()) this.#extra().subscription = subscription;
+    if (this.done()) return;
+    this.#extra().subscription = subscription;
+    this.loop["leftovers"].subscriptions.add(subscription);
   }
 
   #startTimer(whenMs: number): void {
@@ -110,7 +127,7 @@ export class PostedTask<T> extends Future<T> {
       this.loop["schedule"](this);
     });
     this.#extra().timer = timer;
-    this.loop["ranking"]?.noteTimer(timer, this.level);
+    this.loop["ranking"]?.noteTimer(timer, this as Future<unknown>);
   }
 
   /** Its priority as one that may change, made on first use. */
@@ -118,7 +135,10 @@ export class PostedTask<T> extends Future<T> {
     const extras = this.#extra();
     if (extras.urgency === null) {
       extras.urgency = new Urgency(this.level, this.loop["ranking"]);
-      if (this.alive) extras.urgency.entered(this);
+      if (this.item !== null) {
+        this.item.urgency = extras.urgency;
+        extras.urgency.entered(this.item);
+      }
     }
     return extras.urgency;
   }
@@ -137,41 +157,54 @@ export class PostedTask<T> extends Future<T> {
    */
   setPriority(priority: Priority): void {
     const level = checkPriority(priority, "set the priority of a posted task");
+    if (this.done()) return;
+    const urgency = this.urgent();
     this.level = level;
-    this.urgent().setBase(level);
-    const { task, timer } = this.extras!;
-    task?.setPriority(level);
-    if (timer !== null) this.loop["ranking"]?.noteTimer(timer, level);
+    urgency.setBase(level);
+    this.extras!.task?.setPriority(level);
   }
 
   /**
    * Puts it off, or brings it forward, to a moment on the clock of
-   * {@linkcode EventLoop.time}.
+   * {@linkcode EventLoop.time}. What was queued leaves its place, and gets
+   * another one, behind what is ready with its priority, when the moment has come.
    *
    * @param whenMs The moment. One that has passed means as soon as possible.
    * @throws {TypeError} If `whenMs` is not a number.
    * @throws {RangeError} If `whenMs` is `NaN`.
    * @throws {InvalidStateError} If the function has begun, or was withdrawn.
+   * @throws {LoopClosedError} If the loop is closed.
    */
   reschedule(whenMs: number): void {
-    checkNumber(whenMs, "reschedule a posted task", "whenMs");
+    const what = "reschedule a posted task";
+    checkNumber(whenMs, what, "whenMs");
     if (this.fn === undefined) {
       throw new InvalidStateError(
-        `Cannot reschedule a posted task: it ${
+        `Cannot ${what}: it ${
           this.cancelled() ? "was cancelled" : "has begun"
         }`,
       );
     }
-    // One that is queued finds the timer when its turn comes, and steps back.
+    if (this.loop.isClosed()) this.loop["refuseClosed"](what);
     const timer = this.extras?.timer;
     if (timer) timer.reschedule(whenMs);
-    else this.#startTimer(whenMs);
+    else {
+      this.#leaveQueue();
+      this.#startTimer(whenMs);
+    }
+  }
+
+  /** On a loop without a scheduler it finds in its turn that there is nothing to run. */
+  #leaveQueue(): void {
+    this.loop["ranking"]?.withdrawPosted(this as PostedTask<unknown>);
   }
 
   /**
    * Withdraws it: the function does not begin any more, and whoever waits gets a
    * {@linkcode CancelledError}. An async or generator function that has begun is
-   * cancelled like a {@linkcode Task}, and this ends when it does.
+   * cancelled like a {@linkcode Task}, and this ends when it does. A plain
+   * function that does this to itself runs on; what it returns is dropped, what
+   * it throws is not.
    *
    * @param reason What to say about the cause.
    * @returns Whether it had not ended.
@@ -180,51 +213,105 @@ export class PostedTask<T> extends Future<T> {
     if (this.done()) return false;
     const task = this.extras?.task;
     if (task) return task.cancel(reason);
+    if (this.fn === undefined) {
+      this["value"] = new Withdrawal(reason);
+      return true;
+    }
+    this.#leaveQueue();
     this.#end();
     return super.cancel(reason);
   }
 
-  /** Its turn has come. @ignore */
-  run(): void {
-    const { fn } = this;
-    // It was withdrawn, or put off, when it was queued already.
-    if (
-      fn === undefined || this.extras !== null && this.extras.timer !== null
-    ) return;
-    this["value"] = undefined;
-    if (Object.getPrototypeOf(fn) !== Function.prototype) {
-      this.#runAsTask(fn);
-      return;
-    }
-    let product: unknown;
-    try {
-      product = fn();
-    } catch (error) {
-      this.#end();
-      this["fail"](error);
-      return;
-    }
-    if (typeof product === "object" && product !== null && isWaited(product)) {
-      this.#runAsTask(() => product as PromiseLike<T>);
-      return;
-    }
-    this.#end();
-    this.setResult(product as T);
+  /**
+   * Not for posted tasks: the result is what the function returns.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setResult(_value: T): never {
+    throw new MisuseError(
+      "Cannot set the result of postTask(): its function decides it",
+    );
   }
 
-  #runAsTask(fn: PostedFunction<T>): void {
-    const task = this.loop.createTask<T>(fn, { priority: this.level });
+  /**
+   * Not for posted tasks: one fails with what its function throws.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setException(_error: unknown): never {
+    throw new MisuseError(
+      "Cannot set the exception of postTask(): its function decides it",
+    );
+  }
+
+  /** Its turn has come: to begin, or to end like the task that it became. @ignore */
+  run(): void {
+    runPosted(this as PostedTask<unknown>);
+  }
+
+  /** Gives the function if it is to begin now. */
+  private begin(): PostedFunction<T> | undefined {
+    const { fn, extras } = this;
+    // It was withdrawn, or put off, when it was queued already.
+    if (fn === undefined || extras !== null && extras.timer !== null) {
+      return undefined;
+    }
+    this["value"] = RUNNING;
+    return fn;
+  }
+
+  /** The function has become a task, whose first step is over. */
+  private become(task: Task<T>): void {
+    const withdrawn = this.#withdrawal();
+    if (withdrawn !== null) task.cancel(withdrawn.reason);
+    if (task.done()) {
+      this.endLike(task);
+      return;
+    }
+    // Said in its first step.
+    if (task.priority !== this.level) task.setPriority(this.level);
     this.#extra().task = task as Task<unknown>;
     // Whoever waits for this waits for the task.
-    if (this.loop["ranking"] !== null) {
-      this.urgent().waitAt(this, task["urgency"]!.pressure);
+    task["addWaiter"](this);
+  }
+
+  /** The task of async functions that were called by the function. @ignore */
+  get runner(): Task<unknown> | null {
+    return this.extras?.task ?? null;
+  }
+
+  #withdrawal(): Withdrawal | null {
+    const value = this["value"];
+    return value instanceof Withdrawal ? value : null;
+  }
+
+  /** The function has returned. */
+  private endWithValue(value: T): void {
+    const withdrawn = this.#withdrawal();
+    this.#end();
+    if (withdrawn !== null) super.cancel(withdrawn.reason);
+    else super.setResult(value);
+  }
+
+  /** The function has thrown. */
+  private endWithError(error: unknown): void {
+    this.#end();
+    this["fail"](error);
+  }
+
+  /** The task that it became has ended. */
+  private endLike(task: Task<T>): void {
+    this.#end();
+    const cancelled = task.cancelled();
+    let result: T;
+    try {
+      result = task.result();
+    } catch (error) {
+      if (cancelled) super.cancel(error);
+      else this["fail"](error);
+      return;
     }
-    task.addDoneCallback(() => {
-      this.#end();
-      if (task.cancelled()) super.cancel(task.cancelReason());
-      else if (task.failed()) this["fail"](task.exception());
-      else this.setResult(task.result());
-    });
+    super.setResult(result);
   }
 
   #end(): void {
@@ -232,7 +319,10 @@ export class PostedTask<T> extends Future<T> {
     if (extras === null) return;
     this.extras = null;
     extras.timer?.cancel();
-    extras.subscription?.unsubscribe();
+    if (extras.subscription !== null) {
+      extras.subscription.unsubscribe();
+      this.loop["leftovers"].subscriptions.delete(extras.subscription);
+    }
     extras.urgency?.end();
   }
 
@@ -257,8 +347,53 @@ export class PostedTask<T> extends Future<T> {
   }
 }
 
+/** The `run` of all of them. */
+export const POSTED_RUN = PostedTask.prototype.run;
+
+/**
+ * Runs what was posted, or its first step.
+ *
+ * A function that calls no method meanwhile: an error keeps the receivers of the
+ * frames on the stack where it was made, and what is kept by its own error is
+ * never collected, nor its failure reported.
+ */
+export function runPosted(posted: PostedTask<unknown>): void {
+  const { runner, loop } = posted;
+  if (runner !== null) {
+    if (!posted.done()) posted["endLike"](runner);
+    return;
+  }
+  const fn = posted["begin"]();
+  if (fn === undefined) return;
+  const enter = posted["extras"]?.enter;
+  try {
+    let body = fn;
+    if (Object.getPrototypeOf(fn) === Function.prototype) {
+      // It may call an async function, whose continuations have to find the task.
+      const product = enter
+        ? enter(() => runOwned(posted, fn))
+        : runOwned(posted, fn);
+      if (!isWaited(product)) {
+        posted["endWithValue"](product);
+        return;
+      }
+      body = () => product as PromiseLike<unknown>;
+    }
+    const options = { priority: posted.priority, eager: true };
+    posted["become"](
+      enter
+        ? enter(() => loop.createTask(body, options))
+        : loop.createTask(body, options),
+    );
+  } catch (error) { // of a plain function, or of a task factory
+    if (posted.done()) throw error;
+    posted["endWithError"](error);
+  }
+}
+
 /** Whether a function that looked like any other has given something to wait for. */
-function isWaited(product: object): boolean {
-  return typeof (product as { then?: unknown }).then === "function" ||
-    typeof (product as { throw?: unknown }).throw === "function";
+function isWaited(product: unknown): boolean {
+  return typeof product === "object" && product !== null &&
+    (typeof (product as { then?: unknown }).then === "function" ||
+      typeof (product as { throw?: unknown }).throw === "function");
 }

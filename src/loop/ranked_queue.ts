@@ -5,11 +5,12 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
+import { inspect } from "./checks.ts";
 import { current, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable, TimerHandle } from "./handle.ts";
-import { NOT_QUEUED as GONE, PostedTask } from "./posted_task.ts";
+import { PostedTask } from "./posted_task.ts";
 import { DEFAULT_PRIORITY } from "./priority.ts";
 import { Wait } from "./promise_wait.ts";
 import { type ReadyItem, type Scheduler, takeScheduler } from "./scheduler.ts";
@@ -18,6 +19,7 @@ import { Task } from "./task.ts";
 import {
   type Pressure,
   ranked,
+  type Relay,
   type Requeue,
   type Urgency,
 } from "./urgency.ts";
@@ -36,116 +38,217 @@ export interface ReadyQueue {
  */
 const HANDLES_PER_TURN_MAX = 64;
 
+// What stands for the sequence of an item that is not to be run.
+/** It was queued anew or withdrawn. The strategy may have it still, and give it once. */
+const GONE = -1;
+/** The strategy has given it, and must not do so again. */
+const GIVEN = -2;
+
 /** The place of something in the queue. */
 class Entry implements ReadyItem {
   readonly priority: number;
   sequence: number;
+  readonly queue: RankedQueue;
   readonly runnable: Runnable;
+  /** Whose change of priority moves it. */
+  urgency: Urgency | null;
 
-  constructor(priority: number, sequence: number, runnable: Runnable) {
+  constructor(
+    queue: RankedQueue,
+    priority: number,
+    sequence: number,
+    runnable: Runnable,
+    urgency: Urgency | null,
+  ) {
+    this.queue = queue;
     this.priority = priority;
     this.sequence = sequence;
     this.runnable = runnable;
+    this.urgency = urgency;
   }
 
   get alive(): boolean {
-    return this.sequence !== GONE;
+    return this.sequence >= 0;
   }
 }
 
 /** The ready queue of a loop that leaves the order to a {@linkcode Scheduler}. */
-export class RankedQueue
-  implements ReadyQueue, Requeue<Entry | PostedTask<unknown>> {
+export class RankedQueue implements ReadyQueue, Requeue<Entry> {
   /** How many items one turn runs at most. */
   readonly handlesPerTurnMax: number;
   /** How many are to be run. */
   length = 0;
   readonly #scheduler: Scheduler;
   readonly #loop: EventLoop;
-  /** The priorities of timers that were made by something of a priority. */
-  readonly #timers = new WeakMap<TimerHandle, number>();
+  /** The priorities of timers: a number, or whose it is. */
+  readonly #timers = new WeakMap<Handle, number | Future<unknown>>();
+  /** Where timers are that are due. */
+  readonly #dueTimers = new Map<Runnable, Entry>();
   #sequence = 0;
+  /** Items with a lower sequence were cleared away. */
+  #sequenceLeast = 0;
   /** The priority of what is running. */
   #running = DEFAULT_PRIORITY;
+  /** The priority of what runs outside of a turn, on behalf of a task. */
+  #outside: number | null = null;
+  /** What the strategy has done wrong. From then on nothing runs any more. */
+  #failure: MisuseError | null = null;
 
   constructor(loop: EventLoop, scheduler: Scheduler) {
     this.#loop = loop;
     this.#scheduler = scheduler;
     this.handlesPerTurnMax = scheduler.handlesPerTurnMax ??
       HANDLES_PER_TURN_MAX;
-    takeScheduler(scheduler);
+  }
+
+  /** The loop is there: the strategy is its own now. */
+  open(): void {
+    takeScheduler(this.#scheduler);
     ranked.loops++;
   }
 
   push(runnable: Runnable): void {
-    if (runnable instanceof PostedTask) {
-      this.#pushPosted(runnable);
-      return;
-    }
-    const urgency = urgencyOf(runnable);
+    const subject = this.#subjectOf(runnable);
+    const urgency = this.#urgencyFor(subject);
     if (urgency === null) {
-      this.#add(runnable, this.#priorityOf(runnable));
+      this.#add(runnable, this.#priorityOf(subject), null);
       return;
     }
-    urgency.leaveWait(runnable);
-    urgency.entered(this.#add(runnable, urgency.effective));
-  }
-
-  #pushPosted(posted: PostedTask<unknown>): void {
-    const urgency = posted["extras"]?.urgency;
-    if (urgency) {
-      urgency.entered(this.#add(posted, urgency.effective));
-      return;
+    urgency.leaveWait(subject);
+    if (subject.relay !== undefined) {
+      (urgency as Relay).floor = this.priorityOfNow();
     }
-    posted.sequence = this.#sequence++;
-    this.length++;
-    this.#scheduler.push(posted);
+    urgency.entered(this.#add(runnable, urgency.rank, urgency));
   }
 
-  #add(runnable: Runnable, priority: number): Entry {
-    const entry = new Entry(priority, this.#sequence++, runnable);
+  #add(runnable: Runnable, priority: number, urgency: Urgency | null): Entry {
+    const entry = new Entry(
+      this,
+      priority,
+      this.#sequence++,
+      runnable,
+      urgency,
+    );
+    const subject = this.#subjectOf(runnable);
+    if (subject instanceof PostedTask) subject["item"] = entry;
+    else if (subject instanceof TimerHandle) {
+      this.#dueTimers.set(subject, entry);
+    }
     this.length++;
-    this.#scheduler.push(entry);
+    if (this.#failure !== null) return entry;
+    try {
+      this.#scheduler.push(entry);
+    } catch (error) {
+      this.#fail("scheduler.push() threw", error);
+    }
     return entry;
   }
 
   /** Changes the priority of an item: another one takes its place. */
-  requeue(item: Entry | PostedTask<unknown>, priority: number): Entry {
-    item.sequence = GONE;
-    this.length--;
-    this.#scheduler.requeued?.(item);
-    return this.#add(item instanceof Entry ? item.runnable : item, priority);
+  requeue(item: Entry, priority: number): Entry {
+    if (item.sequence < this.#sequenceLeast) return item;
+    this.#drop(item);
+    return this.#add(item.runnable, priority, item.urgency);
   }
 
+  /** Something posted is not to be run after all, or not yet. */
+  withdrawPosted(posted: PostedTask<unknown>): void {
+    if (posted["item"] !== null) this.#withdraw(posted["item"] as Entry);
+  }
+
+  #withdraw(item: Entry): void {
+    if (item.sequence < this.#sequenceLeast) return;
+    this.#drop(item);
+    item.urgency?.left(item);
+    this.#forget(item.runnable);
+  }
+
+  /** The same for a timer that is due, if it is. */
+  withdrawTimer(timer: Runnable): void {
+    const item = this.#dueTimers.get(timer);
+    if (item !== undefined) this.#withdraw(item);
+  }
+
+  #drop(item: Entry): void {
+    item.sequence = GONE;
+    this.length--;
+    try {
+      this.#scheduler.requeued?.(item);
+    } catch (error) {
+      this.#fail("scheduler.requeued() threw", error);
+    }
+  }
+
+  #forget(runnable: Runnable): void {
+    const subject = this.#subjectOf(runnable);
+    if (subject instanceof PostedTask) subject["item"] = null;
+    else if (this.#dueTimers.size > 0) this.#dueTimers.delete(subject);
+  }
+
+  /**
+   * Takes out what is to run next.
+   *
+   * @throws {MisuseError} If the strategy has done something wrong.
+   */
   shift(): Runnable | undefined {
-    if (this.length === 0) return undefined;
-    for (;;) {
-      const item = this.#scheduler.shift() as
-        | Entry
-        | PostedTask<unknown>
-        | undefined;
-      if (item === undefined) {
-        throw new MisuseError(
-          `Cannot go on: the scheduler has lost ${this.length} of its items`,
-        );
-      }
-      if (!item.alive) continue;
-      item.sequence = GONE;
+    while (this.length > 0) {
+      const item = this.#next();
+      const { alive } = item;
+      item.sequence = GIVEN;
+      if (!alive) continue;
+      const { runnable } = item;
       this.length--;
       this.#running = item.priority;
-      if (item instanceof PostedTask) {
-        item["extras"]?.urgency?.left(item);
-        return item;
-      }
-      const { runnable } = item;
-      urgencyOf(runnable)?.left(item);
+      item.urgency?.left(item);
+      this.#forget(runnable);
       return runnable;
     }
+    return undefined;
+  }
+
+  /** What the strategy gives, if that is something that it may. */
+  #next(): Entry {
+    if (this.#failure !== null) throw this.#failure;
+    let item: unknown;
+    try {
+      item = this.#scheduler.shift();
+    } catch (error) {
+      throw this.#fail("scheduler.shift() threw", error);
+    }
+    if (item === undefined) {
+      throw this.#fail(`the scheduler has lost ${this.length} of its items`);
+    }
+    if (!(item instanceof Entry) || item.queue !== this) {
+      throw this.#fail(
+        `the scheduler gave something that it was not given: ${inspect(item)}`,
+      );
+    }
+    if (item.sequence === GIVEN) {
+      throw this.#fail("the scheduler gave an item twice");
+    }
+    return item;
+  }
+
+  /** Keeps the first error, which ends every run from now on. */
+  #fail(what: string, cause?: unknown): MisuseError {
+    return this.#failure ??= new MisuseError(
+      `Cannot go on: ${what}`,
+      cause === undefined ? {} : { cause },
+    );
   }
 
   clear(): void {
     this.length = 0;
-    this.#scheduler.clear();
+    this.#sequenceLeast = this.#sequence;
+    this.#dueTimers.clear();
+    try {
+      this.#scheduler.clear();
+    } catch (error) {
+      this.#loop.callExceptionHandler({
+        message: "scheduler.clear() threw",
+        exception: error,
+      });
+    }
   }
 
   /** The loop has closed. */
@@ -153,46 +256,77 @@ export class RankedQueue
     ranked.loops--;
   }
 
-  /** A timer is being made: its callback runs with the priority of whoever makes it. */
-  noteTimer(timer: TimerHandle, priority: number = this.priorityOfNow()): void {
+  /** A timer is being made: its callback runs with the priority of whoever makes it, or with that of `whose`. */
+  noteTimer(timer: TimerHandle, whose?: Future<unknown>): void {
+    const priority = whose ?? this.priorityOfNow();
     if (priority !== DEFAULT_PRIORITY) this.#timers.set(timer, priority);
-    else this.#timers.delete(timer);
   }
 
   /** Somebody waits for `future`: those it depends on are raised. */
   noteWait(waiter: Runnable, future: Future<unknown>): void {
+    // A task of a group is its own first done callback, and waits for nothing.
+    if (waiter as unknown === future) return;
     const urgency = urgencyOf(waiter);
     if (urgency === null) return;
     const pressure = future["pressure"]() as Pressure | null;
     if (pressure !== null) urgency.waitAt(waiter, pressure);
   }
 
+  /** Somebody waits no longer, and is queued in a way of the loop's own. */
+  noteWake(waiter: Runnable): void {
+    urgencyOf(waiter)?.leaveWait(waiter);
+  }
+
+  /** Runs something that a task does outside of its turns, such as ending. */
+  runAs(priority: number, action: () => void): void {
+    this.#outside = priority;
+    try {
+      action();
+    } finally {
+      this.#outside = null;
+    }
+  }
+
+  /** What runs: on a loop that wants to see all scheduling, it comes in a callback. */
+  #subjectOf(runnable: Runnable): Runnable {
+    return runnable instanceof Handle &&
+        runnable["callback"] as unknown === this.#loop["resume"]
+      ? runnable["args"][0] as Runnable
+      : runnable;
+  }
+
+  /** Whose changes of priority move something that becomes ready; null for callbacks. */
+  #urgencyFor(runnable: Runnable): Urgency | null {
+    if (runnable.relay !== undefined) return runnable.relay();
+    if (runnable instanceof Handle) {
+      const whose = this.#timers.get(runnable);
+      if (whose instanceof PostedTask) return whose["urgent"]();
+      return whose instanceof Future ? urgencyOfFuture(whose) : null;
+    }
+    if (runnable instanceof Future) return urgencyOfFuture(runnable);
+    return urgencyOf(runnable);
+  }
+
   /** The priority of what has none of its own. */
   #priorityOf(runnable: Runnable): number {
+    if (runnable instanceof PostedTask) return runnable.priority;
     if (runnable instanceof Handle) {
-      if (runnable["callback"] as unknown === this.#loop["resume"]) {
-        const wrapped = runnable["args"][0] as Runnable;
-        return urgencyOf(wrapped)?.effective ?? this.#priorityOf(wrapped);
-      }
-      if (runnable instanceof TimerHandle) {
-        const noted = this.#timers.get(runnable);
-        if (noted !== undefined) return noted;
-      }
-    } else if (runnable instanceof Future) {
-      // A sleep that is over: it is for the one who slept.
-      return highestOf(runnable["waiters"]);
+      const noted = this.#timers.get(runnable);
+      if (typeof noted === "number") return noted;
     }
     return this.priorityOfNow();
   }
 
   /** The priority of the code that is running. */
   priorityOfNow(): number {
-    if (current.loop === this.#loop) return this.#running;
-    if (current.loop !== null) return DEFAULT_PRIORITY;
+    if (this.#outside !== null) return this.#outside;
+    const inside = current.loop === this.#loop;
+    if (current.loop !== null && !inside) return DEFAULT_PRIORITY;
     const task = findTask();
-    return task === null || task.loop !== this.#loop
-      ? DEFAULT_PRIORITY
-      : task["urgency"]?.effective ?? DEFAULT_PRIORITY;
+    if (task !== null && task.loop === this.#loop) {
+      return task["urgency"]?.effective ?? DEFAULT_PRIORITY;
+    }
+    return inside ? this.#running : DEFAULT_PRIORITY;
   }
 }
 
@@ -208,11 +342,10 @@ export function urgencyOf(runnable: Runnable): Urgency | null {
   return task === null ? null : task["urgency"];
 }
 
-/** The highest priority among those who wait for a future. */
-function highestOf(waiters: Runnable | Set<Runnable> | null): number {
-  if (waiters === null) return DEFAULT_PRIORITY;
-  if (!(waiters instanceof Set)) {
-    return urgencyOf(waiters)?.effective ?? DEFAULT_PRIORITY;
-  }
-  return Math.max(...Array.from(waiters, highestOf));
+/** The same for what becomes ready: a task, or a sleep that is over, which is for the one who slept. */
+function urgencyOfFuture(future: Future<unknown>): Urgency | null {
+  if (future instanceof Task) return future["urgency"];
+  if (future instanceof PostedTask) return future["extras"]?.urgency ?? null;
+  const [sleeper] = future["listWaiters"]();
+  return sleeper === undefined ? null : urgencyOf(sleeper);
 }

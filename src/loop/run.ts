@@ -90,6 +90,8 @@ export async function run<T>(
     try {
       await runner.close();
     } catch (closingError) {
+      // A scheduler that has erred ends the clean-up in the same way.
+      if (closingError === error) throw error;
       throw new SuppressedError(
         closingError,
         error,

@@ -9,11 +9,14 @@ import { checkFunction, inspect } from "./checks.ts";
 
 /** Something that is ready to run, as a {@linkcode Scheduler} sees it. */
 export interface ReadyItem {
-  /** How urgent it is, higher first. It stays as it is: what changes its priority is queued anew. */
+  /** How urgent it is, higher first. It stays as it is: what changes its priority comes as another item. */
   readonly priority: number;
   /** Grows from item to item of a loop: the lower, the longer it has been ready. */
   readonly sequence: number;
-  /** Whether it is to be run still. One that was queued anew is not, and may be dropped at any time. */
+  /**
+   * Whether it is to be run still. One that was queued anew or withdrawn is not,
+   * never will be, and may be dropped at any time.
+   */
   readonly alive: boolean;
 }
 
@@ -24,9 +27,13 @@ export interface ReadyItem {
  *
  * A strategy keeps the items it is given and chooses among them, nothing more.
  * It belongs to one loop. It need not know of changes of priority: an item whose
- * priority changes is no longer {@linkcode ReadyItem.alive}, and comes anew.
+ * priority changes is no longer {@linkcode ReadyItem.alive}, and another comes
+ * for it.
  *
- * What it throws ends the run of the loop.
+ * One that errs ends the run: if it throws, gives nothing while items are left,
+ * gives one twice or one that it was not given, the run rejects with a
+ * {@linkcode MisuseError} that says so, as does every later one. Tasks that are
+ * unfinished then are reported when the loop is closed, and end as cancelled.
  *
  * @example Earliest deadline first: the priority is minus the deadline
  * ```ts
@@ -70,7 +77,7 @@ export interface Scheduler {
   push(item: ReadyItem): void;
   /**
    * Gives the item that runs next, and forgets it; `undefined` if there is none.
-   * One that is not {@linkcode ReadyItem.alive} may be given or dropped.
+   * One that is not {@linkcode ReadyItem.alive} may be given, once, or dropped.
    */
   shift(): ReadyItem | undefined;
   /** Told that an item is no longer {@linkcode ReadyItem.alive}, for a strategy that would keep many such. */
@@ -91,10 +98,14 @@ export function checkScheduler(scheduler: unknown, what: string): void {
       }`,
     );
   }
-  const { push, shift, clear, handlesPerTurnMax = 1 } = scheduler as Scheduler;
+  const { push, shift, clear, requeued, handlesPerTurnMax = 1 } =
+    scheduler as Scheduler;
   checkFunction(push, what, "scheduler.push");
   checkFunction(shift, what, "scheduler.shift");
   checkFunction(clear, what, "scheduler.clear");
+  if (requeued !== undefined) {
+    checkFunction(requeued, what, "scheduler.requeued");
+  }
   if (!(typeof handlesPerTurnMax === "number" && handlesPerTurnMax >= 1)) {
     throw new RangeError(
       `Cannot ${what} as scheduler.handlesPerTurnMax must be a number >= 1: received ${

@@ -237,6 +237,7 @@ class ObservedSleepFuture extends Future<void> {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.#timer = loop.callAt(whenMs, wakeSleeper, this as Future<void>);
+    loop["ranking"]?.noteTimer(this.#timer, this as Future<unknown>);
   }
 
   stop(): void {

@@ -424,6 +424,11 @@ export class Task<T> extends Future<T> {
     return null;
   }
 
+  /** The task of async functions that were called by the body. @ignore */
+  get runner(): Task<unknown> {
+    return this as Task<unknown>;
+  }
+
   /** Gives what few tasks need, made on first use. */
   private extra(): Extras {
     return this.extras ??= new Extras();
@@ -663,7 +668,10 @@ export class Task<T> extends Future<T> {
       this.loop["cameInside"]();
     }
     this.loop["asyncTaskEnded"]();
-    end();
+    // Whoever waits for this is to go on with the priority that it had.
+    const ranking = this.loop["ranking"];
+    if (ranking === null) end();
+    else ranking.runAs(this.effectivePriority, end);
   }
 
   /** The body has returned. */

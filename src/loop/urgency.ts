@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { ReadyItem } from "./scheduler.ts";
 
@@ -38,10 +39,15 @@ export class Urgency {
     this.queue = queue;
   }
 
+  /** The priority of its places in the ready queue. */
+  get rank(): number {
+    return this.effective;
+  }
+
   /** Sets the priority of its own. */
   setBase(base: number): void {
     this.base = base;
-    settle([this]);
+    lower([this]);
   }
 
   /** What those share who wait for the very end of this. */
@@ -72,7 +78,7 @@ export class Urgency {
     this.leaveWait(waiter);
     (this.waits ??= new Map()).set(waiter, pressure);
     pressure.add(this.effective);
-    settle(pressure.holders.keys());
+    raise(pressure.holders.keys());
   }
 
   /** That part of it waits no longer. */
@@ -81,7 +87,7 @@ export class Urgency {
     if (pressure === undefined) return;
     this.waits!.delete(waiter);
     pressure.remove(this.effective);
-    settle(pressure.holders.keys());
+    lower(pressure.holders.keys());
   }
 
   /** It is over: it neither waits nor holds anything any more. */
@@ -94,6 +100,7 @@ export class Urgency {
     if (this.holdings === null) return;
     for (const pressure of this.holdings.keys()) pressure.holders.delete(this);
     this.holdings = null;
+    this.update();
   }
 
   /** It holds that, once more. */
@@ -110,10 +117,7 @@ export class Urgency {
     else this.holdings!.set(pressure, count);
   }
 
-  /**
-   * Works out what counts now. True if that has changed; then its places in the
-   * queue are those of the new priority, and what it waits for knows.
-   */
+  /** Works out what counts now. True if that has changed. */
   private update(): boolean {
     let effective = this.base;
     if (this.holdings !== null) {
@@ -121,24 +125,50 @@ export class Urgency {
         if (highest > effective) effective = highest;
       }
     }
+    if (effective === this.effective) return false;
+    this.become(effective);
+    return true;
+  }
+
+  /** Takes on a priority, with all that this means to the queue and to what it waits for. */
+  private become(effective: number): void {
     const before = this.effective;
-    if (effective === before) return false;
     this.effective = effective;
-    if (this.items instanceof Set) {
-      const items = this.items;
-      this.items = new Set(
-        Array.from(items, (item) => this.queue!.requeue(item, effective)),
-      );
-    } else if (this.items !== null) {
-      this.items = this.queue!.requeue(this.items, effective);
-    }
     if (this.waits !== null) {
       for (const pressure of this.waits.values()) {
         pressure.remove(before);
         pressure.add(effective);
       }
     }
-    return true;
+    if (this.items instanceof Set) {
+      const items = this.items;
+      this.items = new Set(
+        Array.from(items, (item) => this.queue!.requeue(item, this.rank)),
+      );
+    } else if (this.items !== null) {
+      this.items = this.queue!.requeue(this.items, this.rank);
+    }
+  }
+
+  /**
+   * Whether it may owe its priority to itself alone: who waits in a ring has
+   * raised all of it, and would keep it raised for ever.
+   */
+  private isInRing(): boolean {
+    const { effective } = this;
+    if (this.waits === null || effective === this.base) return false;
+    const seen = new Set<Urgency>();
+    const open = [...this.holdersWaitedFor()];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      if (next === this) return true;
+      if (
+        next.effective !== effective || next.base === effective ||
+        seen.has(next)
+      ) continue;
+      seen.add(next);
+      open.push(...next.holdersWaitedFor());
+    }
+    return false;
   }
 
   /** Who may have to change because this has. */
@@ -148,12 +178,35 @@ export class Urgency {
   }
 }
 
-/** Brings these up to date, and all that depend on them. A list, as a chain of waits may be long. */
-function settle(urgencies: Iterable<Urgency>): void {
+/** Brings these up to date, who may have to rise, and all that depend on them. A list, as a chain of waits may be long. */
+function raise(urgencies: Iterable<Urgency>): void {
   const open = [...urgencies];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     if (next["update"]()) open.push(...next["holdersWaitedFor"]());
   }
+}
+
+/** The same for those who may have to sink. */
+function lower(urgencies: Iterable<Urgency>): void {
+  const open = [...urgencies];
+  const ring: Urgency[] = [];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (next["update"]()) open.push(...next["holdersWaitedFor"]());
+    else if (next["isInRing"]()) ring.push(next);
+  }
+  if (ring.length > 0) raiseAnew(ring);
+}
+
+/** Works out without any history what counts for these, and for all that depend on them. */
+function raiseAnew(urgencies: Urgency[]): void {
+  const raised = new Set<Urgency>();
+  for (let next = urgencies.pop(); next !== undefined; next = urgencies.pop()) {
+    if (next.effective === next.base || raised.has(next)) continue;
+    raised.add(next);
+    urgencies.push(...next["holdersWaitedFor"]());
+  }
+  for (const urgency of raised) urgency["become"](urgency.base);
+  raise(raised);
 }
 
 /**
@@ -161,8 +214,15 @@ function settle(urgencies: Iterable<Urgency>): void {
  * things: it hands on the priority, and has none of its own.
  */
 export class Relay extends Urgency {
-  constructor() {
-    super(-Infinity, null);
+  /** The priority of its places in the ready queue if nobody who waits has a higher one. */
+  floor = -Infinity;
+
+  constructor(loop: EventLoop) {
+    super(-Infinity, loop["ranking"]);
+  }
+
+  override get rank(): number {
+    return Math.max(this.effective, this.floor);
   }
 
   /** Those who wait for this wait for `future`, too. */
@@ -208,7 +268,7 @@ export class Pressure {
   grantTo(urgency: Urgency): void {
     this.holders.set(urgency, (this.holders.get(urgency) ?? 0) + 1);
     urgency["hold"](this);
-    settle([urgency]);
+    raise([urgency]);
   }
 
   /** `urgency` has given it back. */
@@ -218,6 +278,6 @@ export class Pressure {
     if (count === 1) this.holders.delete(urgency);
     else this.holders.set(urgency, count - 1);
     urgency["letGo"](this);
-    settle([urgency]);
+    lower([urgency]);
   }
 }

@@ -169,7 +169,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   /** What those share who wait for the job. */
   protected override pressure(): object {
     if (this.#relay === null) {
-      this.#relay = new Relay();
+      this.#relay = new Relay(this.loop);
       if (this.#runner !== null) {
         this.#relay.dependOn(this.#runner as Future<unknown>);
       }

@@ -175,7 +175,11 @@ class GatheringFuture extends LendingFuture<unknown[]> {
     if (!isNew) return;
     this.#left++;
     if (child.done()) this.#early.push(child);
-    else this.#watches.push(new Watch(child, this.#childDone));
+    else {
+      this.#watches.push(
+        new Watch(child, this.#childDone, this.#urgency),
+      );
+    }
   }
 
   /** Now all are there. */
@@ -183,6 +187,8 @@ class GatheringFuture extends LendingFuture<unknown[]> {
     if (this.#children.length === 0) this.setResult([]);
     for (const child of this.#early) this.#childDone(child);
   }
+
+  readonly #urgency = () => this.relayed();
 
   readonly #childDone = (child: Future<unknown>): void => {
     this.#left--;

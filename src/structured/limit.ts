@@ -125,11 +125,16 @@ export abstract class LendingFuture<T> extends Future<T> {
 
   /** Whoever waits for this waits for all of them. */
   protected override pressure(): object {
+    return this.relayed().pressure;
+  }
+
+  /** What is as urgent as those who wait for this. */
+  relayed(): Relay {
     if (this.#relay === null) {
-      this.#relay = new Relay();
+      this.#relay = new Relay(this.loop);
       for (const future of this.awaited()) this.#relay.dependOn(future);
     }
-    return this.#relay.pressure;
+    return this.#relay;
   }
 
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {

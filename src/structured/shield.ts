@@ -60,7 +60,11 @@ export function shield<W extends Waitable<unknown>>(
     else if (inner.failed()) outer.setException(inner.exception());
     else outer.setResult(inner.result());
   };
-  const watch = new Watch(inner as Future<unknown>, innerDone);
+  const watch = new Watch(
+    inner as Future<unknown>,
+    innerDone,
+    () => outer.relayed(),
+  );
   outer.addDoneCallback(() => watch.end());
   return outer;
 }

@@ -131,7 +131,10 @@ function* waitForAll<F extends Future<unknown>>(
     release(waiter);
   };
   const watches: Watch[] = [];
-  for (const future of futures) watches.push(new Watch(future, completed));
+  const relay = () => waiter.relayed();
+  for (const future of futures) {
+    watches.push(new Watch(future, completed, relay));
+  }
   try {
     const lender = lenderFor(futures);
     if (lender === null) yield* waiter;

@@ -16,13 +16,17 @@ import { Relay } from "../loop/urgency.ts";
 export class Watch implements Runnable {
   readonly #future: Future<unknown>;
   readonly #callback: (future: Future<unknown>) => void;
+  /** Gives what is as urgent as those for whom this watches. */
+  readonly relay: () => Relay;
 
   constructor(
     future: Future<unknown>,
     callback: (future: Future<unknown>) => void,
+    relay: () => Relay,
   ) {
     this.#future = future;
     this.#callback = callback;
+    this.relay = relay;
     future["addWaiter"](this);
   }
 
@@ -57,10 +61,15 @@ export class JointFuture extends Future<void> {
   }
 
   protected override pressure(): object {
+    return this.relayed().pressure;
+  }
+
+  /** What is as urgent as those who wait for this. */
+  relayed(): Relay {
     if (this.#relay === null) {
-      this.#relay = new Relay();
+      this.#relay = new Relay(this.loop);
       for (const future of this.#futures) this.#relay.dependOn(future);
     }
-    return this.#relay.pressure;
+    return this.#relay;
   }
 }

@@ -19,7 +19,7 @@ export class Waiter<V = undefined> extends Future<boolean>
   readonly item: V;
   readonly #queue: WaitQueue<V>;
   #refuse: ((reason: unknown) => void) | undefined;
-  /** Who was woken and has not run yet: what it will hold is its own already. */
+  /** Whose priority counts for those behind it, as it is about to leave the line. */
   private holder: Urgency | null = null;
 
   constructor(
@@ -51,19 +51,33 @@ export class Waiter<V = undefined> extends Future<boolean>
       this.#refuse(reason);
       return true;
     }
-    if (!super.cancel(reason)) return false;
+    if (this.done()) return false;
+    this.#aboutToLeave();
+    super.cancel(reason);
     this.#queue["cancelledCount"]++;
     return true;
   }
 
+  /** Whoever waits is taken away by an abort, and leaves in its next turn. */
+  protected override waiterLeaves(): void {
+    this.#aboutToLeave();
+  }
+
+  /**
+   * Nobody behind it may get in before it has left: it is in their way like one
+   * who is inside. If it was woken, what it will hold is its own already.
+   */
+  #aboutToLeave(): void {
+    if (ranked.loops === 0 || this.holder !== null) return;
+    const [waiting] = this["listWaiters"]();
+    if (waiting !== undefined) {
+      this.holder = this.#queue["lendTo"](urgencyOf(waiting));
+    }
+  }
+
   /** Wakes it. */
   wake(result: boolean): void {
-    if (ranked.loops > 0) {
-      const [waiting] = this["listWaiters"]();
-      if (waiting !== undefined) {
-        this.holder = this.#queue["lendTo"](urgencyOf(waiting));
-      }
-    }
+    this.#aboutToLeave();
     this.setResult(result);
   }
 
