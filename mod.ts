@@ -120,6 +120,7 @@ export {
   type PrioritySchedulerOptions,
 } from "./src/loop/priority_scheduler.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
+export { PriorityHandle } from "./src/loop/ranked_queue.ts";
 export { type ReadyItem, type Scheduler } from "./src/loop/scheduler.ts";
 export {
   type Coroutine,

@@ -442,9 +442,21 @@ const CASES: readonly Case[] = [
     call: (value, { loop }) => loop.createTask(work, { priority: value }),
   },
   {
+    what: "callWithPriority()",
+    names: "priority",
+    values: [undefined, ...NOT_PRIORITIES],
+    call: (value, { loop }) => loop.callWithPriority(value, () => {}),
+  },
+  {
+    what: "callWithPriority()",
+    names: "callback",
+    values: NOT_FUNCTIONS,
+    call: (value, { loop }) => loop.callWithPriority(0, value),
+  },
+  {
     what: "setPriority() of a task",
     names: "priority",
-    values: NOT_PRIORITIES,
+    values: [undefined, ...NOT_PRIORITIES],
     call: (value, { task }) => task.setPriority(value),
   },
   {
@@ -1621,6 +1633,7 @@ const CASES: readonly Case[] = [
 
 /** What is exported and takes nothing that could be wrong, or anything. */
 const NOTHING_TO_REFUSE = [
+  "PriorityHandle",
   "PostedTask",
   "READABLE",
   "WRITABLE",

@@ -46,6 +46,7 @@ const VALUES: readonly string[] = [
   "PeriodicTask",
   "Pipe",
   "PostedTask",
+  "PriorityHandle",
   "PriorityQueue",
   "PriorityScheduler",
   "Queue",

@@ -979,3 +979,65 @@ Deno.test("What scheduler.clear() throws is reported, and the loop is closed", a
     new Set(["scheduler.clear() threw"]),
   );
 });
+
+Deno.test("callWithPriority() goes by priority, and a handle can be moved and withdrawn", async () => {
+  await using loop = new EventLoop({
+    host: "virtual",
+    scheduler: new PriorityScheduler(),
+  });
+  const log: string[] = [];
+  const add = (...names: string[]) => log.push(names.join("+"));
+  const late = loop.callWithPriority("background", add, "late");
+  const early = loop.callWithPriority("background", add, "early", "2");
+  const gone = loop.callWithPriority("user-blocking", add, "gone");
+  loop.callWithPriority(5, add, "middle");
+  assertEquals([late.priority, early.priority], [-10, -10]);
+  early.setPriority(7);
+  early.setPriority(-3);
+  early.setPriority(8);
+  assertEquals(early.priority, 8);
+  gone.cancel();
+  assertEquals(loop.stats().ready, 4);
+  loop.callWithPriority(-100, () => loop.stop());
+  await loop.runForever();
+  assertEquals(log, ["early+2", "middle", "late"]);
+  assertEquals(loop.stats().ready, 0);
+  late.setPriority(50); // when it has run, that moves nothing
+  assertEquals(loop.stats().ready, 0);
+});
+
+Deno.test("callWithPriority() is callSoon() on a loop without a scheduler", async () => {
+  await using loop = new EventLoop({ host: "virtual" });
+  const log: number[] = [];
+  const last = loop.callWithPriority(9, () => log.push(1));
+  loop.callWithPriority(10, () => log.push(2));
+  last.setPriority(-1);
+  assertEquals(last.priority, -1);
+  loop.callSoon(() => loop.stop());
+  await loop.runForever();
+  assertEquals(log, [1, 2]);
+});
+
+Deno.test("callWithPriority() is seen by a loop that overrides callSoon()", async () => {
+  let seen = 0;
+  class WatchingLoop extends EventLoop {
+    override callSoon<A extends unknown[]>(
+      callback: (...args: A) => unknown,
+      ...args: A
+    ) {
+      seen++;
+      return super.callSoon(callback, ...args);
+    }
+  }
+  await using loop = new WatchingLoop({
+    host: "virtual",
+    scheduler: new PriorityScheduler(),
+  });
+  const log: number[] = [];
+  loop.callWithPriority(1, () => log.push(1));
+  loop.callWithPriority(2, () => log.push(2));
+  loop.callWithPriority(-9, () => loop.stop());
+  assertEquals(seen, 3);
+  await loop.runForever();
+  assertEquals(log, [2, 1]);
+});

@@ -4,7 +4,7 @@ import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
-import { checkPriority, type Priority } from "./priority.ts";
+import { type Priority, requirePriority } from "./priority.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import type { Coroutine, Task } from "./task.ts";
 import type { ReadyItem } from "./scheduler.ts";
@@ -156,7 +156,10 @@ export class PostedTask<T> extends Future<T> {
    * @throws {TypeError} If `priority` is no priority.
    */
   setPriority(priority: Priority): void {
-    const level = checkPriority(priority, "set the priority of a posted task");
+    const level = requirePriority(
+      priority,
+      "set the priority of a posted task",
+    );
     if (this.done()) return;
     const urgency = this.urgent();
     this.level = level;

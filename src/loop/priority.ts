@@ -27,16 +27,20 @@ const NUMBERS: ReadonlyMap<unknown, number> = new Map([
   ["background", -10],
 ]);
 
-/**
- * The number a priority stands for. Throws unless it is a number other than
- * `NaN`, one of the words, or `undefined`, which gives `otherwise`.
- */
+/** The same as `requirePriority`, but `undefined` gives `otherwise`. */
 export function checkPriority(
   priority: unknown,
   what: string,
   otherwise: number = DEFAULT_PRIORITY,
 ): number {
-  if (priority === undefined) return otherwise;
+  return priority === undefined ? otherwise : requirePriority(priority, what);
+}
+
+/**
+ * The number a priority stands for. Throws unless it is a number other than
+ * `NaN`, or one of the words.
+ */
+export function requirePriority(priority: unknown, what: string): number {
   if (typeof priority === "number" && !Number.isNaN(priority)) return priority;
   const number = NUMBERS.get(priority);
   if (number !== undefined) return number;

@@ -11,7 +11,11 @@ import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable, TimerHandle } from "./handle.ts";
 import { PostedTask } from "./posted_task.ts";
-import { DEFAULT_PRIORITY } from "./priority.ts";
+import {
+  DEFAULT_PRIORITY,
+  type Priority,
+  requirePriority,
+} from "./priority.ts";
 import { Wait } from "./promise_wait.ts";
 import { type ReadyItem, type Scheduler, takeScheduler } from "./scheduler.ts";
 import { YieldOperation } from "./sleep.ts";
@@ -72,6 +76,66 @@ class Entry implements ReadyItem {
   }
 }
 
+/**
+ * A callback with a priority of its own, which may be withdrawn and moved.
+ *
+ * {@linkcode EventLoop.callWithPriority} returns one.
+ */
+export class PriorityHandle extends Handle implements ReadyItem {
+  // It is its own place in the queue, as those are made by the thousand; once it
+  // is moved, it has one like everything else.
+  private place: RankedQueue | Entry | null;
+  private level: number;
+  /** @ignore */
+  sequence: number;
+
+  /** @ignore */
+  constructor(
+    queue: RankedQueue | null,
+    priority: number,
+    callback: (...args: never[]) => unknown,
+    args: readonly unknown[],
+  ) {
+    super(callback, args);
+    this.place = queue;
+    this.level = priority;
+    this.sequence = GONE;
+  }
+
+  /** How urgent it is, as a number. */
+  get priority(): number {
+    return this.level;
+  }
+
+  /** @ignore */
+  get alive(): boolean {
+    return this.sequence >= 0;
+  }
+
+  /**
+   * Makes it more or less urgent. If it waits for its turn it goes behind what is
+   * ready with that priority.
+   *
+   * @param priority How urgent it is.
+   * @throws {TypeError} If `priority` is no priority.
+   */
+  setPriority(priority: Priority): void {
+    const level = requirePriority(priority, "set the priority of a callback");
+    const { place } = this;
+    if (place instanceof Entry) {
+      if (place.alive) this.place = place.queue.requeue(place, level);
+    } else if (place !== null && this.alive) {
+      this.place = place.replace(this, level);
+    }
+    this.level = level;
+  }
+
+  /** Whose item it is. @ignore */
+  get queue(): RankedQueue | null {
+    return this.place instanceof Entry ? this.place.queue : this.place;
+  }
+}
+
 /** The ready queue of a loop that leaves the order to a {@linkcode Scheduler}. */
 export class RankedQueue implements ReadyQueue, Requeue<Entry> {
   /** How many items one turn runs at most. */
@@ -121,6 +185,19 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
     urgency.entered(this.#add(runnable, urgency.rank, urgency));
   }
 
+  /** Queues a callback with a priority of its own. */
+  pushHandle(handle: PriorityHandle): void {
+    handle.sequence = this.#sequence++;
+    this.length++;
+    this.#give(handle);
+  }
+
+  /** Gives such a callback a place of another priority. */
+  replace(handle: PriorityHandle, priority: number): Entry {
+    this.#drop(handle);
+    return this.#add(handle, priority, null);
+  }
+
   #add(runnable: Runnable, priority: number, urgency: Urgency | null): Entry {
     const entry = new Entry(
       this,
@@ -135,13 +212,18 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
       this.#dueTimers.set(subject, entry);
     }
     this.length++;
-    if (this.#failure !== null) return entry;
+    this.#give(entry);
+    return entry;
+  }
+
+  /** Leaves an item to the strategy. */
+  #give(item: ReadyItem): void {
+    if (this.#failure !== null) return;
     try {
-      this.#scheduler.push(entry);
+      this.#scheduler.push(item);
     } catch (error) {
       this.#fail("scheduler.push() threw", error);
     }
-    return entry;
   }
 
   /** Changes the priority of an item: another one takes its place. */
@@ -169,7 +251,7 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
     if (item !== undefined) this.#withdraw(item);
   }
 
-  #drop(item: Entry): void {
+  #drop(item: Entry | PriorityHandle): void {
     item.sequence = GONE;
     this.length--;
     try {
@@ -196,9 +278,10 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
       const { alive } = item;
       item.sequence = GIVEN;
       if (!alive) continue;
-      const { runnable } = item;
       this.length--;
       this.#running = item.priority;
+      if (item instanceof PriorityHandle) return item;
+      const { runnable } = item;
       item.urgency?.left(item);
       this.#forget(runnable);
       return runnable;
@@ -207,7 +290,7 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
   }
 
   /** What the strategy gives, if that is something that it may. */
-  #next(): Entry {
+  #next(): Entry | PriorityHandle {
     if (this.#failure !== null) throw this.#failure;
     let item: unknown;
     try {
@@ -218,7 +301,10 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
     if (item === undefined) {
       throw this.#fail(`the scheduler has lost ${this.length} of its items`);
     }
-    if (!(item instanceof Entry) || item.queue !== this) {
+    if (
+      !(item instanceof PriorityHandle || item instanceof Entry) ||
+      item.queue !== this
+    ) {
       throw this.#fail(
         `the scheduler gave something that it was not given: ${inspect(item)}`,
       );
@@ -309,7 +395,9 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
 
   /** The priority of what has none of its own. */
   #priorityOf(runnable: Runnable): number {
-    if (runnable instanceof PostedTask) return runnable.priority;
+    if (
+      runnable instanceof PostedTask || runnable instanceof PriorityHandle
+    ) return runnable.priority;
     if (runnable instanceof Handle) {
       const noted = this.#timers.get(runnable);
       if (typeof noted === "number") return noted;

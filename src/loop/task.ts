@@ -19,7 +19,12 @@ import {
   suspend,
   takeInterruption,
 } from "./stepping.ts";
-import { checkPriority, DEFAULT_PRIORITY, type Priority } from "./priority.ts";
+import {
+  checkPriority,
+  DEFAULT_PRIORITY,
+  type Priority,
+  requirePriority,
+} from "./priority.ts";
 import type { LocalValue } from "./task_local.ts";
 import { Urgency } from "./urgency.ts";
 
@@ -258,7 +263,7 @@ export class Task<T> extends Future<T> {
    * @throws {TypeError} If `priority` is no priority.
    */
   setPriority(priority: Priority): void {
-    const base = checkPriority(priority, "set the priority of a task");
+    const base = requirePriority(priority, "set the priority of a task");
     if (this.urgency === null) this.rank(base);
     else this.urgency.setBase(base);
   }

@@ -2,7 +2,7 @@ import { CancelledError, MisuseError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future, Suspension } from "../loop/future.ts";
 import type { Origin } from "../loop/origin.ts";
-import { checkPriority, type Priority } from "../loop/priority.ts";
+import { type Priority, requirePriority } from "../loop/priority.ts";
 import {
   cancellationBy,
   subscribe,
@@ -119,7 +119,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   }
 
   setPriority(priority: Priority): boolean {
-    const rank = checkPriority(priority, "set the priority of a job");
+    const rank = requirePriority(priority, "set the priority of a job");
     if (this.list === undefined) return false;
     this.core.move(this as Claim<unknown>, rank);
     return true;
