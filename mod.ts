@@ -30,6 +30,8 @@
  *
  * @module
  */
+import "./src/load_order.ts";
+
 export {
   type BlockedTask,
   BrokenBarrierError,
@@ -81,7 +83,7 @@ export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
   ExceptionContext,
   ExceptionHandler,
-} from "./src/loop/exception_handler.ts";
+} from "./src/loop/diagnostics.ts";
 export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
 export {
   each,
@@ -114,14 +116,15 @@ export {
   PostedTask,
   type PostTaskOptions,
 } from "./src/loop/posted_task.ts";
-export type { Priority } from "./src/loop/priority.ts";
 export {
+  type Priority,
   PriorityScheduler,
   type PrioritySchedulerOptions,
-} from "./src/loop/priority_scheduler.ts";
+  type ReadyItem,
+  type Scheduler,
+} from "./src/loop/scheduler.ts";
 export { run, Runner, type RunOptions } from "./src/loop/run.ts";
 export { PriorityHandle } from "./src/loop/ranked_queue.ts";
-export { type ReadyItem, type Scheduler } from "./src/loop/scheduler.ts";
 export {
   type Coroutine,
   Task,
@@ -132,20 +135,19 @@ export { allTasks, eagerTaskFactory } from "./src/loop/task_factories.ts";
 export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
 
-export { Barrier } from "./src/sync/barrier.ts";
+export { Barrier, Condition, Flag, Lock } from "./src/sync/locks.ts";
 export {
+  BoundedSemaphore,
   CapacityLimiter,
   type CapacityLimiterStatistics,
-} from "./src/sync/capacity_limiter.ts";
+  Semaphore,
+} from "./src/sync/semaphores.ts";
 export {
   Channel,
   type ChannelOptions,
   type ChannelReceiveResult,
   type ChannelStats,
 } from "./src/sync/channel.ts";
-export { Condition } from "./src/sync/condition.ts";
-export { Flag } from "./src/sync/flag.ts";
-export { Lock } from "./src/sync/lock.ts";
 export type { Permit } from "./src/sync/permit.ts";
 export {
   BaseQueue,
@@ -153,13 +155,16 @@ export {
   PriorityQueue,
   Queue,
 } from "./src/sync/queue.ts";
-export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";
 
 export {
   AsCompleted,
   asCompleted,
   type AsCompletedOptions,
-} from "./src/structured/as_completed.ts";
+  type ReturnWhen,
+  wait,
+  type WaitForFuturesOptions,
+  type WaitResult,
+} from "./src/structured/wait.ts";
 export {
   CancelScope,
   cancelScope,
@@ -176,8 +181,8 @@ export {
   type Gathered,
   type GatheredOrFailed,
   type GatherOptions,
+  shield,
 } from "./src/structured/gather.ts";
-export { shield } from "./src/structured/shield.ts";
 export {
   type StartOptions,
   TaskGroup,
@@ -191,12 +196,6 @@ export {
   timeoutAt,
   waitFor,
 } from "./src/structured/timeout.ts";
-export {
-  type ReturnWhen,
-  wait,
-  type WaitForFuturesOptions,
-  type WaitResult,
-} from "./src/structured/wait.ts";
 export {
   ensureFuture,
   type LoopOptions,
@@ -212,8 +211,11 @@ export {
 } from "./src/schedule/concurrency_limit.ts";
 export type { Job, JobBody } from "./src/schedule/job.ts";
 export type { OverloadStrategy } from "./src/schedule/limit_core.ts";
-export { LimitMap, type LimitMapOptions } from "./src/schedule/limit_map.ts";
-export type { MapBody } from "./src/schedule/map_run.ts";
+export {
+  LimitMap,
+  type LimitMapOptions,
+  type MapBody,
+} from "./src/schedule/limit_map.ts";
 export {
   type RateAcquireOptions,
   type RateAlgorithm,

@@ -26,6 +26,7 @@ const LAYERS = [
   "src/supervise/",
   "src/observe/",
   "src/testing/",
+  "src/load_order.ts",
   "mod.ts",
 ];
 
@@ -40,7 +41,7 @@ const LEAVES = ["src/errors.ts", "src/host/host.ts"];
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "AbortSignal.any": [], // leaks on a signal that lives long
   "AbortSignal.timeout": [], // a timer that no clock of ours knows
-  "AsyncLocalStorage": ["src/host/async_context.ts"],
+  "AsyncLocalStorage": ["src/host/engine.ts"],
   "Date.now": ["src/host/timing.ts"],
   "Deno.Command": [],
   "Deno.addSignalListener": ["src/host/signals.ts"],
@@ -52,7 +53,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.refTimer": ["src/host/timing.ts"],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.unrefTimer": ["src/host/timing.ts"],
-  "FinalizationRegistry": ["src/host/finalization.ts"],
+  "FinalizationRegistry": ["src/host/engine.ts"],
   "Math.random": [],
   "clearImmediate": ["src/host/timing.ts"],
   "clearInterval": ["src/host/timing.ts"],
@@ -69,7 +70,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
-  "node:async_hooks": ["src/host/async_context.ts"],
+  "node:async_hooks": ["src/host/engine.ts"],
   "node:worker_threads": [],
 };
 
@@ -115,6 +116,39 @@ function findWrongImports(tree: Tree): string[] {
       else if (layer > layerOf(path)) {
         say(`is in ${LAYERS[layer]}, further out`);
       }
+    }
+  }
+  return wrong;
+}
+
+/** What a file has of values from others. */
+function valueImports(tree: Tree, path: string): string[] {
+  return importsOf(tree.get(path) ?? "")
+    .filter(({ specifier, typeOnly, dynamic }) =>
+      !typeOnly && !dynamic && isModule(specifier)
+    )
+    .map(({ specifier }) => resolve(path, specifier));
+}
+
+/** What is wrong with the list of all modules, in which each comes after those that it imports. */
+function findWrongOrder(tree: Tree, list: string, entry: string): string[] {
+  const wrong: string[] = [];
+  const listed = new Set<string>();
+  for (const path of valueImports(tree, list)) {
+    for (const needed of valueImports(tree, path)) {
+      if (!listed.has(needed)) {
+        wrong.push(`${path} is listed before ${needed}, which it imports`);
+      }
+    }
+    listed.add(path);
+  }
+  const loaded = new Set([entry]);
+  for (const path of loaded) {
+    for (const needed of valueImports(tree, path)) loaded.add(needed);
+  }
+  for (const path of loaded) {
+    if (path !== entry && path !== list && !listed.has(path)) {
+      wrong.push(`${path} is not listed`);
     }
   }
   return wrong;
@@ -203,6 +237,29 @@ Deno.test("values are imported only from the same layer or from further in", asy
   assertEquals(findWrongImports(await readTree()), []);
 });
 
+Deno.test("src/load_order.ts has every module after those that it imports", async () => {
+  assertEquals(
+    findWrongOrder(await readTree(), "src/load_order.ts", "mod.ts"),
+    [],
+  );
+});
+
+Deno.test("findWrongOrder() finds what comes too early or not at all", () => {
+  const tree = treeOf({
+    "mod.ts": 'import "./list.ts"; export { a } from "./a.ts";',
+    "list.ts": 'import "./a.ts"; import "./b.ts";',
+    "a.ts": 'import { b } from "./b.ts"; import type { d } from "./d.ts";',
+    "b.ts": 'export { c } from "./c.ts";',
+    "c.ts": "",
+    "d.ts": "",
+  });
+  assertEquals(findWrongOrder(tree, "list.ts", "mod.ts"), [
+    "a.ts is listed before b.ts, which it imports",
+    "b.ts is listed before c.ts, which it imports",
+    "c.ts is not listed",
+  ]);
+});
+
 Deno.test("no cycle of value imports", async () => {
   assertEquals(findCycle(await readTree()), []);
 });
@@ -235,7 +292,7 @@ Deno.test("findWrongImports() lets inner layers, neighbours and types through", 
   const tree = treeOf({
     "mod.ts": 'export { run } from "./src/loop/run.ts";',
     "src/errors.ts": 'import type { Task } from "./loop/task.ts";',
-    "src/host/async_context.ts":
+    "src/host/engine.ts":
       'import { AsyncLocalStorage } from "node:async_hooks";',
     "src/sync/lock.ts": `
       import { Task } from "../loop/task.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { ownerOfContinuation } from "../host/async_context.ts";
+import { ownerOfContinuation } from "../host/engine.ts";
 import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { PostedTask } from "./posted_task.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import { captureContext } from "../host/async_context.ts";
+import { captureContext } from "../host/engine.ts";
 import type { Host, HostClient } from "../host/host.ts";
 import { detached, microtask } from "../host/timing.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
@@ -20,28 +20,30 @@ import {
   checkWaitOptions,
 } from "./checks.ts";
 import { current, findTask, runningLoops } from "./current.ts";
-import { DEADLOCK_MS, DeadlockWatch } from "./deadlock.ts";
+import {
+  checkContext,
+  DEADLOCK_MS,
+  DeadlockWatch,
+  type ExceptionContext,
+  type ExceptionHandler,
+  Instrumentation,
+  reportToConsole,
+} from "./diagnostics.ts";
 import {
   type Descriptor,
   DescriptorHandle,
   Descriptors,
 } from "./descriptors.ts";
-import {
-  checkContext,
-  type ExceptionContext,
-  type ExceptionHandler,
-  reportToConsole,
-} from "./exception_handler.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable, type Timer, TimerHandle } from "./handle.ts";
-import { Instrumentation } from "./instrumentation.ts";
 import {
   GATE_MS,
   HANDLES_PER_LOOK_MAX,
   IoGate,
+  Precision,
   TURNS_PER_LOOK,
-} from "./io_gate.ts";
-import { debugChanged, Leftovers } from "./leftovers.ts";
+} from "./pacing.ts";
+import { debugChanged, Leftovers, TaskList } from "./leftovers.ts";
 import {
   checkTaskOptions,
   type EventLoopOptions,
@@ -57,13 +59,12 @@ import {
   type PostTaskOptions,
   runPosted,
 } from "./posted_task.ts";
-import { Precision } from "./precision.ts";
 import {
   checkPriority,
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
-} from "./priority.ts";
+} from "./scheduler.ts";
 import type { Wait } from "./promise_wait.ts";
 import {
   PriorityHandle,
@@ -78,7 +79,6 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "./task.ts";
-import { TaskList } from "./task_list.ts";
 
 /** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
 const HOPS_AFTER_RESUMPTION = 4;

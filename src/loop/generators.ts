@@ -4,7 +4,7 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { runBody } from "./body.ts";
+import { runBody } from "./block.ts";
 import { checkFunction, inspect } from "./checks.ts";
 import { currentTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";

@@ -5,12 +5,13 @@
  * @module
  */
 import { CancelledError, LoopClosedError } from "../errors.ts";
-import { Registry } from "../host/finalization.ts";
+import { Registry } from "../host/engine.ts";
 import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { Wait } from "./promise_wait.ts";
 import type { Subscription } from "./signal_hub.ts";
+import type { Task } from "./task.ts";
 
 /** Keeps what may have to be reported, and reports it. */
 export class Leftovers {
@@ -218,4 +219,42 @@ export function track(
 export function debugChanged(on: boolean): void {
   tracking.debugLoops += on ? 1 : -1;
   tracking.wanted = tracking.debugLoops > 0 || tracking.count < WATCHED_MAX;
+}
+
+/** A list that runs through its tasks' own fields: adding and removing allocates nothing. */
+export class TaskList {
+  /** How many tasks there are. */
+  size = 0;
+  private first: Task<unknown> | null = null;
+  private last: Task<unknown> | null = null;
+
+  /** Appends a task that is in no list. */
+  add(task: Task<unknown>): void {
+    task["previousTask"] = this.last;
+    if (this.last === null) this.first = task;
+    else this.last["nextTask"] = task;
+    this.last = task;
+    this.size++;
+  }
+
+  /** Takes out a task that is in this list. */
+  remove(task: Task<unknown>): void {
+    const next = task["nextTask"];
+    const previous = task["previousTask"];
+    if (previous === null) this.first = next;
+    else previous["nextTask"] = next;
+    if (next === null) this.last = previous;
+    else next["previousTask"] = previous;
+    task["nextTask"] = task["previousTask"] = null;
+    this.size--;
+  }
+
+  /** Copies the list, in the order in which the tasks were added. */
+  toArray(): Task<unknown>[] {
+    const tasks: Task<unknown>[] = [];
+    for (let task = this.first; task !== null; task = task["nextTask"]) {
+      tasks.push(task);
+    }
+    return tasks;
+  }
 }

@@ -1,6 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import type { Block } from "./block.ts";
-import { BodyFuture } from "./body.ts";
+import { type Block, BodyFuture } from "./block.ts";
 import {
   checkFunction,
   checkOptions,

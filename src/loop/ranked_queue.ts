@@ -14,10 +14,12 @@ import { PostedTask } from "./posted_task.ts";
 import {
   DEFAULT_PRIORITY,
   type Priority,
+  type ReadyItem,
   requirePriority,
-} from "./priority.ts";
+  type Scheduler,
+  takeScheduler,
+} from "./scheduler.ts";
 import { Wait } from "./promise_wait.ts";
-import { type ReadyItem, type Scheduler, takeScheduler } from "./scheduler.ts";
 import { YieldOperation } from "./sleep.ts";
 import { Task } from "./task.ts";
 import {
@@ -130,9 +132,10 @@ export class PriorityHandle extends Handle implements ReadyItem {
     this.level = level;
   }
 
-  /** Whose item it is. @ignore */
-  get queue(): RankedQueue | null {
-    return this.place instanceof Entry ? this.place.queue : this.place;
+  /** Whose item it is. */
+  private isOf(queue: RankedQueue): boolean {
+    const { place } = this;
+    return (place instanceof Entry ? place.queue : place) === queue;
   }
 }
 
@@ -301,18 +304,19 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
     if (item === undefined) {
       throw this.#fail(`the scheduler has lost ${this.length} of its items`);
     }
-    if (
-      !(item instanceof PriorityHandle || item instanceof Entry) ||
-      item.queue !== this
-    ) {
+    const isOurs = item instanceof PriorityHandle
+      ? item["isOf"](this)
+      : item instanceof Entry && item.queue === this;
+    if (!isOurs) {
       throw this.#fail(
         `the scheduler gave something that it was not given: ${inspect(item)}`,
       );
     }
-    if (item.sequence === GIVEN) {
+    const place = item as Entry | PriorityHandle;
+    if (place.sequence === GIVEN) {
       throw this.#fail("the scheduler gave an item twice");
     }
-    return item;
+    return place;
   }
 
   /** Keeps the first error, which ends every run from now on. */

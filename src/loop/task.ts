@@ -1,5 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { runOwned } from "../host/async_context.ts";
+import { runOwned } from "../host/engine.ts";
 import { Block, type BlockOptions } from "./block.ts";
 import { checkOneOf, checkOptions, checkString, inspect } from "./checks.ts";
 import { current, findPlace, findTask } from "./current.ts";
@@ -24,7 +24,7 @@ import {
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
-} from "./priority.ts";
+} from "./scheduler.ts";
 import type { LocalValue } from "./task_local.ts";
 import { Urgency } from "./urgency.ts";
 

@@ -10,8 +10,8 @@ import { getRunningLoop } from "../loop/current.ts";
 import type { OperationIterable } from "../loop/generators.ts";
 import { items } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import { findOrigin } from "../loop/origin.ts";
-import { checkPriority, type Priority } from "../loop/priority.ts";
+import { findOrigin } from "../loop/work_runner.ts";
+import { checkPriority, type Priority } from "../loop/scheduler.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { checkInteger } from "../loop/checks.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";
@@ -24,9 +24,10 @@ import {
 import {
   LimitMap,
   type LimitMapOptions,
+  type MapBody,
+  type MapPlan,
   type MapSettings,
 } from "./limit_map.ts";
-import type { MapBody, MapPlan } from "./map_run.ts";
 
 /** How to make a {@linkcode ConcurrencyLimit}. */
 export interface ConcurrencyLimitOptions {

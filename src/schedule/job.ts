@@ -1,8 +1,13 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future, Suspension } from "../loop/future.ts";
-import type { Origin } from "../loop/origin.ts";
-import { type Priority, requirePriority } from "../loop/priority.ts";
+import {
+  isGeneratorFunction,
+  type Origin,
+  type WorkOutcome,
+  type WorkRunner,
+} from "../loop/work_runner.ts";
+import { type Priority, requirePriority } from "../loop/scheduler.ts";
 import {
   cancellationBy,
   subscribe,
@@ -10,13 +15,7 @@ import {
 } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { Relay } from "../loop/urgency.ts";
-import {
-  isGeneratorFunction,
-  type WorkOutcome,
-  type WorkRunner,
-} from "../loop/work_runner.ts";
-import { Claim } from "./claim.ts";
-import type { LimitCore, LimitedWork } from "./limit_core.ts";
+import { Claim, type LimitCore, type LimitedWork } from "./limit_core.ts";
 
 /**
  * What a limit runs: an async function, a generator function or a plain

@@ -1,16 +1,36 @@
-import { getRunningLoop } from "../loop/current.ts";
+/**
+ * A map under way: where its items come from, who works on them, and what
+ * becomes of the results.
+ *
+ * @module
+ */
+import { CancelledError } from "../errors.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
 import {
+  closeAfter,
+  closeLater,
   items,
   type ItemSource,
   type OperationIterable,
+  PendingNext,
 } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Priority } from "../loop/priority.ts";
+import type { Priority } from "../loop/scheduler.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
-import type { Coroutine } from "../loop/task.ts";
-import type { LimitCore } from "./limit_core.ts";
-import { ResultList, ResultStream } from "./map_results.ts";
-import { type MapPlan, MapRun } from "./map_run.ts";
+import { type Coroutine, Task } from "../loop/task.ts";
+import { until } from "../loop/until.ts";
+import {
+  findOrigin,
+  isGeneratorFunction,
+  type Origin,
+  type WorkOutcome,
+  type WorkRunner,
+} from "../loop/work_runner.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import { WaitQueue } from "../sync/wait_queue.ts";
+import { Claim, type LimitCore, type LimitedWork } from "./limit_core.ts";
 
 /** How to {@linkcode ConcurrencyLimit.map}. */
 export interface LimitMapOptions extends WaitOptions {
@@ -233,5 +253,509 @@ class Iteration<R> {
       });
     }
     return run;
+  }
+}
+
+/** Where the items of a map come from. */
+export type MapSource<T> =
+  | Iterable<T>
+  | AsyncIterable<T>
+  | OperationIterable<T>;
+
+/** What a map calls for each item. */
+export type MapBody<T, R> = (
+  item: T,
+  index: number,
+) => Coroutine<R> | PromiseLike<R> | R;
+
+/** What a map was told to do. */
+export interface MapPlan<T, R> {
+  readonly source: MapSource<T>;
+  readonly body: MapBody<T, R>;
+  readonly rank: number;
+  /** Whether a failure is a result like any other. */
+  readonly settled: boolean;
+}
+
+/** The place of a map in the line for slots. */
+class MapClaim extends Claim<void> {
+  readonly #core: LimitCore;
+  readonly #onBegin: (() => void) | null;
+  /** Whether it has a slot. */
+  granted = false;
+
+  constructor(
+    core: LimitCore,
+    loop: EventLoop,
+    rank: number,
+    onBegin: (() => void) | null,
+  ) {
+    super(loop, "a slot of a limit", rank, 1);
+    this.#core = core;
+    this.#onBegin = onBegin;
+  }
+
+  override get isJob(): boolean {
+    return false;
+  }
+
+  begin(): void {
+    this.granted = true;
+    if (this.#onBegin === null) this.setResult();
+    else this.#onBegin();
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    super.cancel(reason);
+    if (this.list !== undefined) this.#core.withdraw(this as Claim<unknown>);
+    return true;
+  }
+}
+
+/** A slot of a map: it works on one item after the other. */
+class MapSlot<T, R> implements LimitedWork {
+  readonly #run: MapRun<T, R>;
+  readonly core: LimitCore;
+  runner: WorkRunner | null = null;
+  item: T;
+  index: number;
+  /** Its place among the workers of the map. */
+  place = 0;
+
+  constructor(run: MapRun<T, R>, item: T, index: number) {
+    this.#run = run;
+    this.core = run.core;
+    this.item = item;
+    this.index = index;
+  }
+
+  get origin(): Origin | null {
+    return this.#run.origin;
+  }
+
+  get taskName(): string {
+    return "";
+  }
+
+  get priority(): number {
+    return this.#run.plan.rank;
+  }
+
+  get isCoroutine(): boolean {
+    return this.#run.isCoroutine;
+  }
+
+  begun(runner: WorkRunner): void {
+    this.runner = runner;
+  }
+
+  launched(): void {
+    this.core.launched();
+  }
+
+  call(): unknown {
+    return this.#run.plan.body(this.item, this.index);
+  }
+
+  ended(
+    outcome: WorkOutcome,
+    value: unknown,
+    runner: WorkRunner | null,
+  ): void {
+    this.#run.itemEnded(this, outcome, value, runner);
+  }
+}
+
+/** A map under way. */
+export class MapRun<T, R> {
+  readonly core: LimitCore;
+  readonly plan: MapPlan<T, R>;
+  readonly isCoroutine: boolean;
+  origin: Origin | null = null;
+  /** How it has ended: with the first failure, if there was one. */
+  readonly #verdict: Future<void>;
+  readonly #loop: EventLoop;
+  readonly #results: Results<R>;
+  /** The iterator of a source that gives its items at once. */
+  #iterator: Iterator<T> | null = null;
+  /** The task that goes through any other source. */
+  #puller: Task<void> | null = null;
+  #pulled = 0;
+  readonly #workers: MapSlot<T, R>[] = [];
+  #claim: MapClaim | null = null;
+  /** Whether the source has no more, or has failed. */
+  #exhausted = false;
+  #stopped = false;
+  #failure: { readonly error: unknown } | null = null;
+  #over = false;
+  readonly #waiters = new WaitQueue("ConcurrencyLimit.map()");
+
+  constructor(
+    core: LimitCore,
+    loop: EventLoop,
+    plan: MapPlan<T, R>,
+    results: Results<R>,
+  ) {
+    this.core = core;
+    this.plan = plan;
+    this.isCoroutine = isGeneratorFunction(plan.body);
+    this.#loop = loop;
+    this.#results = results;
+    this.#verdict = new Future<void>(loop, "a map of a limit");
+  }
+
+  /** Whether all is over: nothing of it runs, and the source is closed. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Begins, on behalf of the current task. */
+  start(): void {
+    this.core.refuseInside("map over a source", "use another limit for it");
+    this.core.bind(this.#loop);
+    this.origin = findOrigin(this.#loop, null);
+    const { source } = this.plan;
+    const isSync = !(items in Object(source)) &&
+      !(Symbol.asyncIterator in Object(source));
+    if (isSync) {
+      this.#iterator = (source as Iterable<T>)[Symbol.iterator]();
+      this.#fill();
+    } else {
+      this.#puller = new Task<void>(this.#loop, this.#pullAll(), {
+        name: "ConcurrencyLimit.map()",
+      });
+      this.#puller.addDoneCallback((puller) => this.#pullerEnded(puller));
+    }
+  }
+
+  /** Throws the failure it has ended with, if there is one. */
+  throwFailure(): void {
+    this.#verdict.result();
+  }
+
+  /** Ends it early: what runs is cancelled, and nothing more is pulled. */
+  stop(): void {
+    if (this.#stopped || this.#over) return;
+    this.#stopped = true;
+    const claim = this.#claim;
+    this.#claim = null;
+    claim?.cancel();
+    this.#puller?.cancel();
+    const workers = [...this.#workers].sort((a, b) => a.index - b.index);
+    for (const worker of workers) worker.runner!.cancelWork(worker, undefined);
+    this.#checkEnd();
+  }
+
+  /** Waits until there may be something new to look at. */
+  *change(): Coroutine<void> {
+    const waiter = this.#waiters.enter(undefined);
+    try {
+      yield* waiter;
+    } finally {
+      this.#waiters.leave(waiter);
+    }
+  }
+
+  /** Waits until it is over. An interruption stops it, and is thrown when it is over. */
+  *join(): Coroutine<void> {
+    const task = findTask()!;
+    let interruption: { readonly error: unknown } | null = null;
+    while (!this.#over) {
+      // A cancelled scope throws at every wait. Once is enough.
+      const shield = interruption === null
+        ? null
+        : task.openBlock({ shielded: true });
+      try {
+        yield* this.change();
+      } catch (error) {
+        interruption ??= { error };
+        this.stop();
+      } finally {
+        shield?.close();
+      }
+    }
+    if (interruption !== null) throw interruption.error;
+  }
+
+  /** Somebody has taken a result: there may be room for another. */
+  taken(): void {
+    if (this.#iterator !== null) this.#fill();
+    else this.#waiters.wakeAll();
+  }
+
+  /** Begins with as many items as there are slots for, and stands in line for another. */
+  #fill(): void {
+    while (
+      !this.#stopped && !this.#exhausted && this.#claim === null &&
+      this.#results.hasRoom()
+    ) {
+      if (!this.core.tryTake(this.plan.rank)) {
+        this.#claim = new MapClaim(
+          this.core,
+          this.#loop,
+          this.plan.rank,
+          () => {
+            this.#claim = null;
+            this.#begin();
+            this.#fill();
+          },
+        );
+        this.core.enter(this.#claim as Claim<unknown>);
+        return;
+      }
+      this.#begin();
+    }
+    // Nobody has to keep a place in line for what will not come.
+    if (this.#exhausted && this.#claim !== null) {
+      const claim = this.#claim;
+      this.#claim = null;
+      claim.cancel();
+    }
+    this.#checkEnd();
+  }
+
+  /** There is a slot: works on the next item, or gives the slot back. */
+  #begin(): void {
+    const step = this.#pull();
+    if (step === null) this.core.release(1, null);
+    else this.#work(step.value);
+  }
+
+  #work(item: T): void {
+    const worker = new MapSlot(this, item, this.#pulled++);
+    worker.place = this.#workers.push(worker) - 1;
+    this.core.giveWork(this.#loop, worker);
+  }
+
+  /** Takes an item from a source that has it at once; null if there is none. */
+  #pull(): IteratorYieldResult<T> | null {
+    if (this.#stopped || this.#exhausted) return null;
+    let step: IteratorResult<T>;
+    try {
+      step = this.#iterator!.next();
+    } catch (error) {
+      this.#exhausted = true;
+      this.#fail(error, "failed");
+      return null;
+    }
+    if (step.done !== true) return step;
+    this.#exhausted = true;
+    return null;
+  }
+
+  /** @ignore */
+  itemEnded(
+    worker: MapSlot<T, R>,
+    outcome: WorkOutcome,
+    value: unknown,
+    runner: WorkRunner | null,
+  ): void {
+    const { core } = this;
+    core[outcome]++;
+    if (outcome === "done") {
+      this.#put(
+        worker.index,
+        this.plan.settled ? { status: "fulfilled", value } : value,
+      );
+    } else if (this.plan.settled && !this.#stopped) {
+      this.#put(worker.index, { status: "rejected", reason: value });
+    } else this.#fail(value, outcome);
+    if (
+      this.#iterator !== null && this.#results.hasRoom() &&
+      core.mayKeep(this.#claim as Claim<unknown> | null)
+    ) {
+      const step = this.#pull();
+      if (step !== null) {
+        worker.item = step.value;
+        worker.index = this.#pulled++;
+        core.keepWorking(this.#loop, runner, worker);
+        return;
+      }
+    }
+    const last = this.#workers.pop()!;
+    if (last !== worker) {
+      this.#workers[worker.place] = last;
+      last.place = worker.place;
+    }
+    core.release(1, runner);
+    if (this.#iterator === null) this.#checkEnd();
+    else this.#fill();
+  }
+
+  #put(index: number, result: unknown): void {
+    this.#results.put(index, result as R);
+    if (this.#results.streams) this.#waiters.wakeAll();
+  }
+
+  /** The first failure ends the map, the others are reported. */
+  #fail(error: unknown, outcome: WorkOutcome): void {
+    if (!this.#stopped) {
+      this.#failure = { error };
+      this.stop();
+    } else if (outcome === "failed") this.#report(error);
+  }
+
+  #report(error: unknown): void {
+    this.#loop.callExceptionHandler({
+      message: "ConcurrencyLimit.map() was over when a part of it failed",
+      exception: error,
+    });
+  }
+
+  /** Goes through a source whose items have to be waited for. */
+  *#pullAll(): Coroutine<void> {
+    const { source, rank } = this.plan;
+    const native = (source as OperationIterable<T>)[items]?.();
+    const iterator = native === undefined
+      ? (source as AsyncIterable<T>)[Symbol.asyncIterator]()
+      : null;
+    try {
+      while (!this.#exhausted) {
+        while (!this.#results.hasRoom()) yield* this.change();
+        const claim = new MapClaim(this.core, this.#loop, rank, null);
+        this.core.enter(claim as Claim<unknown>);
+        let step: IteratorResult<T> | null = null;
+        try {
+          yield* claim;
+          step = native === undefined
+            ? yield* this.#pullFrom(iterator!)
+            : yield* native();
+        } finally {
+          if (step === null || step.done === true) {
+            this.#exhausted = step !== null;
+            if (claim.granted) this.core.release(1, null);
+            else claim.cancel();
+          }
+        }
+        if (step.done !== true) this.#work(step.value);
+      }
+    } catch (error) {
+      // One that has failed itself is at its end, and not closed.
+      if (iterator !== null && !this.#exhausted) yield* closeAfter(iterator);
+      throw error;
+    }
+  }
+
+  *#pullFrom(iterator: AsyncIterator<T>): Coroutine<IteratorResult<T>> {
+    const next = new PendingNext(iterator);
+    try {
+      return yield* until(next.promise);
+    } catch (error) {
+      if (next.state !== "fulfilled") this.#exhausted = true;
+      if (next.state === "pending") closeLater(iterator);
+      throw error;
+    }
+  }
+
+  #pullerEnded(puller: Task<void>): void {
+    this.#puller = null;
+    if (puller.failed()) this.#fail(puller.exception(), "failed");
+    else if (puller.cancelled() && !this.#stopped) {
+      this.#fail(new CancelledError(puller.cancelReason()), "cancelled");
+    }
+    this.#checkEnd();
+  }
+
+  /** Finds out whether it is over, and says so. */
+  #checkEnd(): void {
+    if (
+      this.#over || !(this.#stopped || this.#exhausted) ||
+      this.#workers.length > 0 || this.#puller !== null || this.#claim !== null
+    ) return;
+    this.#over = true;
+    this.#closeSource();
+    this.#reachVerdict();
+    this.#waiters.wakeAll();
+  }
+
+  #reachVerdict(): void {
+    if (this.#failure === null) this.#verdict.setResult();
+    else {
+      const { error } = this.#failure;
+      if (error instanceof CancelledError) this.#verdict.cancel(error);
+      else this.#verdict.setException(error);
+    }
+  }
+
+  #closeSource(): void {
+    if (this.#iterator === null || this.#exhausted) return;
+    this.#exhausted = true;
+    try {
+      this.#iterator.return?.();
+    } catch (error) {
+      if (this.#failure === null) this.#failure = { error };
+      else this.#report(error);
+    }
+  }
+}
+
+/** Where a map puts its results. */
+export interface Results<R> {
+  /** Whether somebody takes results while the map runs. */
+  readonly streams: boolean;
+  /** Whether the map may begin with another item. */
+  hasRoom(): boolean;
+  put(index: number, result: R): void;
+}
+
+/** All of them, for who waits for the end. */
+export class ResultList<R> implements Results<R> {
+  readonly streams = false;
+  readonly list: R[] = [];
+  readonly #ordered: boolean;
+
+  constructor(ordered: boolean) {
+    this.#ordered = ordered;
+  }
+
+  hasRoom(): boolean {
+    return true;
+  }
+
+  put(index: number, result: R): void {
+    if (this.#ordered) this.list[index] = result;
+    else this.list.push(result);
+  }
+}
+
+/** Those that nobody has taken yet, for who takes one after the other. */
+export class ResultStream<R> implements Results<R> {
+  readonly streams = true;
+  readonly #max: number;
+  /** What can be taken, in this order. */
+  readonly #ready = new RingBuffer<{ readonly value: R }>();
+  /** What others have to be taken before. */
+  readonly #early = new Map<number, R>();
+  readonly #ordered: boolean;
+  #next = 0;
+
+  constructor(ordered: boolean, max: number) {
+    this.#ordered = ordered;
+    this.#max = max;
+  }
+
+  hasRoom(): boolean {
+    return this.#ready.length + this.#early.size < this.#max;
+  }
+
+  put(index: number, result: R): void {
+    if (!this.#ordered || index === this.#next) this.#offer(result);
+    else this.#early.set(index, result);
+    while (this.#early.size > 0 && this.#early.has(this.#next)) {
+      const next = this.#early.get(this.#next)!;
+      this.#early.delete(this.#next);
+      this.#offer(next);
+    }
+  }
+
+  /** Takes the next one, if it is there. */
+  take(): { readonly value: R } | undefined {
+    return this.#ready.shift();
+  }
+
+  #offer(value: R): void {
+    this.#next++;
+    this.#ready.push({ value });
   }
 }

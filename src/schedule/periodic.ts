@@ -11,7 +11,7 @@ import {
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { checkPriority, type Priority } from "../loop/priority.ts";
+import { checkPriority, type Priority } from "../loop/scheduler.ts";
 import { loopOf, type LoopOptions } from "../structured/waitable.ts";
 import { SeededRandom } from "../structures/random.ts";
 import { checkInteger } from "../loop/checks.ts";

@@ -9,7 +9,7 @@ import {
 } from "../loop/generators.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { Operation } from "../loop/operation.ts";
-import { DEFAULT_PRIORITY, type Priority } from "../loop/priority.ts";
+import { DEFAULT_PRIORITY, type Priority } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";

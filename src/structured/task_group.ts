@@ -31,8 +31,6 @@ import {
   type ChildOwner,
   ChildTask,
   ForeignChild,
-} from "./child.ts";
-import {
   lenderFor,
   lending,
   LendingTask,
@@ -42,8 +40,7 @@ import {
 } from "./limit.ts";
 import type { BlockBody } from "./timeout.ts";
 import { release } from "./wait.ts";
-import { JointFuture } from "./watch.ts";
-import { checkOptions, isCoroutine, taskFor } from "./waitable.ts";
+import { checkOptions, isCoroutine, JointFuture, taskFor } from "./waitable.ts";
 
 /** How to make a {@linkcode TaskGroup}. */
 export interface TaskGroupOptions extends WaitOptions {

@@ -1,5 +1,6 @@
 /**
- * Which task a promise continuation belongs to.
+ * What only the engine knows: which task a promise continuation belongs to, and
+ * when an object is gone.
  *
  * `node:async_hooks` costs some ten milliseconds to load, so it is loaded when
  * the first async function runs as a task, and never by programs that are made
@@ -29,4 +30,23 @@ export function ownerOfContinuation(): object | undefined {
 /** Keeps the current async context: the result runs a function in it. Costs about a microsecond. */
 export function captureContext(): <T>(fn: () => T) => T {
   return load().AsyncLocalStorage.snapshot() as <T>(fn: () => T) => T;
+}
+
+/**
+ * Calls `collected` with what was given to {@linkcode Registry.register} some
+ * time after the object it was registered for is gone, or never: collection is
+ * up to the engine.
+ */
+export class Registry<Held> {
+  readonly #registry: FinalizationRegistry<Held>;
+
+  /** Makes a registry. `collected` must not throw. */
+  constructor(collected: (held: Held) => void) {
+    this.#registry = new FinalizationRegistry(collected);
+  }
+
+  /** Watches `target`. `held` must not refer to it. Costs about a microsecond. */
+  register(target: WeakKey, held: Held): void {
+    this.#registry.register(target, held);
+  }
 }
