@@ -45,6 +45,5 @@ await run(function* () {
   const blocking = yield* measure("blocking", blockingJob);
   const waiting = yield* measure("non-blocking", waitingJob);
   assert(blocking.tookMs >= 3 * JOB_MS);
-  assert(waiting.tookMs < blocking.tookMs);
-  assert(blocking.ticks <= 1 && waiting.ticks > 1);
+  assert(blocking.ticks === 0 && waiting.ticks > 0);
 });
