@@ -646,3 +646,25 @@ Deno.test("A limited task that fails cancels those in line for their slots", asy
   );
   assertEquals(error.errors.map(String), ["Error: 0 of true"]);
 });
+
+Deno.test("A task in line for a slot moves with its priority", async () => {
+  const log: string[] = [];
+  await run(function* () {
+    yield* taskGroup(function* (group) {
+      const tasks = ["a", "b", "c", "d"].map((name) =>
+        group.createTask(function* () {
+          log.push(name);
+          yield* sleep(1);
+        }, { name })
+      );
+      const [, b, c, d] = tasks;
+      yield* sleep(0);
+      d!.setPriority(5);
+      c!.setPriority(9); // up, and down again
+      c!.setPriority(-9);
+      b!.setPriority(-5);
+      assertEquals(tasks.map((task) => task.priority), [0, -5, -9, 5]);
+    }, { limit: 1 });
+  }, { host: "virtual" });
+  assertEquals(log, ["a", "d", "b", "c"]);
+});

@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  ConcurrencyLimit,
   Condition,
   type EventLoop,
   type Future,
@@ -20,7 +21,9 @@ import {
   shield,
   sleep,
   type Task,
+  taskGroup,
   timeout,
+  wait,
   waitFor,
 } from "../mod.ts";
 import { SeededRandom } from "../src/structures/random.ts";
@@ -120,6 +123,68 @@ const INVERSIONS: Record<string, Play> = {
       yield atFlood();
       yield low;
       proceed();
+    });
+  },
+  "the tasks of a group of its own"({ spawn, body, work, proceed }) {
+    spawn(HIGH, function* () {
+      yield atFlood();
+      yield taskGroup(function* (group) {
+        group.createTask(body(work), { priority: LOW });
+      });
+      proceed();
+    });
+  },
+  "a task that waits for its group, to which one is added"(
+    { spawn, body, work, proceed },
+  ) {
+    const parent = spawn(LOW, function* () {
+      yield taskGroup(function* (group) {
+        group.createTask(
+          body(function* () {
+            yield atFlood();
+            yield sleep(0);
+            group.createTask(body(work), { priority: LOW });
+          }),
+          { priority: LOW },
+        );
+      });
+    });
+    spawn(HIGH, function* () {
+      yield atFlood();
+      yield parent;
+      proceed();
+    });
+  },
+  "a task, by wait()"({ spawn, work, proceed }) {
+    const low = spawn(LOW, function* () {
+      yield atFlood();
+      yield* work();
+    });
+    spawn(HIGH, function* () {
+      yield atFlood();
+      yield wait([low]);
+      proceed();
+    });
+  },
+  "a job of a limit, whether it has begun or is in line"(
+    { spawn, body, work, proceed },
+  ) {
+    const limit = new ConcurrencyLimit(1);
+    spawn(MEDIUM, function* () {
+      const first = limit.run(
+        body(function* () {
+          yield atFlood();
+          yield* work();
+        }),
+        { priority: LOW },
+      );
+      const second = limit.run(body(work), { priority: LOW });
+      spawn(HIGH, function* () {
+        yield atFlood();
+        yield first;
+        yield second;
+        proceed();
+      });
     });
   },
   "a task, with a time limit"({ spawn, work, proceed }) {

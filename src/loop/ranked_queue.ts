@@ -25,7 +25,7 @@ import { Task } from "./task.ts";
 import {
   type Pressure,
   ranked,
-  type Relay,
+  Relay,
   type Requeue,
   type Urgency,
 } from "./urgency.ts";
@@ -182,9 +182,7 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
       return;
     }
     urgency.leaveWait(subject);
-    if (subject.relay !== undefined) {
-      (urgency as Relay).floor = this.priorityOfNow();
-    }
+    if (urgency instanceof Relay) urgency.floor = this.priorityOfNow();
     urgency.entered(this.#add(runnable, urgency.rank, urgency));
   }
 
@@ -436,7 +434,11 @@ export function urgencyOf(runnable: Runnable): Urgency | null {
 
 /** The same for what becomes ready: a task, or a sleep that is over, which is for the one who slept. */
 function urgencyOfFuture(future: Future<unknown>): Urgency | null {
-  if (future instanceof Task) return future["urgency"];
+  if (future instanceof Task) {
+    return future.done()
+      ? future["urgencyOfEnd"]() as Urgency | null
+      : future["urgency"];
+  }
   if (future instanceof PostedTask) return future["extras"]?.urgency ?? null;
   const [sleeper] = future["listWaiters"]();
   return sleeper === undefined ? null : urgencyOf(sleeper);

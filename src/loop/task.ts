@@ -1006,6 +1006,11 @@ export class Task<T> extends Future<T> {
     return this.promised ? "a promise outside the loop" : "its turn";
   }
 
+  /** How urgent it is that its end is dealt with, where the task does that itself: an `Urgency`. */
+  protected urgencyOfEnd(): object | null {
+    return this.urgency;
+  }
+
   /** What those share who wait for the end of the task. */
   protected override pressure(): object | null {
     return this.urgency === null ? null : this.urgency.pressure;

@@ -28,6 +28,8 @@ export interface ChildOwner {
   /** How many of its tasks run at once; null if all do. */
   readonly limiter: Limiter | null;
   childDone(child: Child): void;
+  /** What is as urgent as the task that waits for the group; null if it does not yet. */
+  joined(): Relay | null;
 }
 
 /** One task in the list of a group. */
@@ -59,6 +61,11 @@ export class ChildTask<T> extends Task<T> implements Child {
 
   get task(): Task<unknown> {
     return this as Task<unknown>;
+  }
+
+  /** It is for the one who waits for the group. */
+  protected override urgencyOfEnd(): object | null {
+    return this.owner.joined();
   }
 
   protected override intercept(): boolean {

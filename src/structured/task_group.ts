@@ -513,6 +513,7 @@ export class TaskGroup {
       task,
       limiter: this.#limiter,
       childDone: (child) => this.#childDone(child),
+      joined: () => this.#idle?.relayed() ?? null,
     };
     this.#state = "open";
     const subscription = this.#subscribe();
