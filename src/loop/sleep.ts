@@ -88,7 +88,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   constructor(value: T, signal?: AbortSignal) {
     super(
       undefined,
-      signal === undefined ? TRUSTED : { ...TRUSTED, signal },
+      signal === undefined ? TRUSTED : { name: "sleep(0)", signal },
     );
     this.#value = value;
   }
@@ -255,7 +255,7 @@ class SleepOperation<T> extends Operation<T> {
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
     super(
       undefined,
-      signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal },
+      signal === undefined ? SLEEP_OPTIONS : { name: "sleep()", signal },
     );
     this.#future = delayMs;
     if (value !== undefined) this.value = value;
