@@ -112,6 +112,10 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     throw error;
   }
 
+  protected override quit(): boolean {
+    return true;
+  }
+
   return(value: T): IteratorResult<Suspension, T> {
     return { done: true, value };
   }
@@ -285,6 +289,11 @@ class SleepOperation<T> extends Operation<T> {
   throw(error: unknown): never {
     this.#stop();
     throw error;
+  }
+
+  protected override quit(): boolean {
+    this.#stop();
+    return true;
   }
 
   return(value: T): IteratorResult<Suspension, T> {
