@@ -8,7 +8,7 @@ import { microtask } from "../host/timing.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
-import { forgetFailure } from "./leftovers.ts";
+import type { FailureRecord } from "./leftovers.ts";
 import { PromiseWait } from "./promise_wait.ts";
 import { ranked } from "./urgency.ts";
 
@@ -70,7 +70,10 @@ export class Future<T>
   declare private state: number;
   /** The result, the error, or the reason of the cancellation. */
   declare private value: unknown;
-  /** What to queue when this future is done, in order; most often one thing. */
+  /**
+   * What to queue when this future is done, in order; most often one thing. After
+   * that, what is to be reported of it if nobody looks at the error.
+   */
   declare private waiters: Runnable | Set<Runnable> | null;
   /** What this is, for deadlock reports: "Queue.get()". The name of a task, or "". */
   declare protected label: string;
@@ -184,12 +187,25 @@ export class Future<T>
     return this.seen();
   }
 
+  // Nobody waits for what is done, so that few futures pay for a field of this.
+
+  /** What is to be reported of a future that has failed, once it is watched. */
+  private get failureRecord(): FailureRecord | null {
+    return this.waiters as unknown as FailureRecord | null;
+  }
+
+  private set failureRecord(record: FailureRecord | null) {
+    this.waiters = record as unknown as null;
+  }
+
   /** The error, which somebody is looking at now. */
   private seen(): unknown {
     if (this.state === UNSEEN) {
       this.state = REJECTED;
-      if (this.loop["leftovers"].failures.size > 0) {
-        forgetFailure(this as Future<unknown>);
+      const record = this.failureRecord;
+      if (record !== null) {
+        this.failureRecord = null;
+        this.loop["leftovers"].removeFailure(record);
       }
     }
     return this.value;
@@ -326,7 +342,7 @@ export class Future<T>
   /** Who waits for the future, in order. */
   private listWaiters(): readonly Runnable[] {
     const { waiters } = this;
-    return waiters === null
+    return waiters === null || this.state !== PENDING
       ? []
       : waiters instanceof Set
       ? [...waiters]
@@ -335,6 +351,7 @@ export class Future<T>
 
   /** Whether somebody waits for the future. */
   protected hasWaiter(): boolean {
+    if (this.state !== PENDING) return false;
     return this.waiters instanceof Set
       ? this.waiters.size > 0
       : this.waiters !== null;

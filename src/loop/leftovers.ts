@@ -15,8 +15,8 @@ import type { Task } from "./task.ts";
 
 /** Keeps what may have to be reported, and reports it. */
 export class Leftovers {
-  /** Failures that are reported unless somebody looks at them. */
-  readonly failures: Set<FailureRecord> = new Set();
+  /** Failures that are reported unless somebody looks at them: the first in a list. */
+  private failures: FailureRecord | null = null;
   /** Operations that are reported unless somebody waits for them. */
   readonly unstarted: Set<UnstartedRecord> = new Set();
   /** Waits outside of tasks. */
@@ -40,13 +40,30 @@ export class Leftovers {
   /** A turn has passed: watches what nobody looked at for two; true if there is more to come. */
   age(): boolean {
     for (const future of this.aging) {
-      if (future["isUnseen"]()) {
-        this.failures.add(watchFailure(this.loop, future));
-      }
+      if (future["isUnseen"]()) this.addFailure(watchFailure(future));
     }
     this.aging = this.fresh;
     this.fresh = [];
     return this.aging.length > 0;
+  }
+
+  private addFailure(record: FailureRecord): void {
+    record.kept = true;
+    record.next = this.failures;
+    if (record.next !== null) record.next.previous = record;
+    this.failures = record;
+  }
+
+  /** Takes out a failure; false if it has been reported, or looked at, before. */
+  removeFailure(record: FailureRecord): boolean {
+    if (!record.kept) return false;
+    const { next, previous } = record;
+    if (previous === null) this.failures = next;
+    else previous.next = next;
+    if (next !== null) next.previous = previous;
+    record.kept = false;
+    record.next = record.previous = null;
+    return true;
   }
 
   /** Tasks cannot run on without their loop; those who wait for them outside are told. */
@@ -85,10 +102,20 @@ export class Leftovers {
   reportAll(): void {
     this.age();
     this.age();
-    for (const record of this.failures) this.reportFailure(record);
-    this.failures.clear();
+    this.reportFailures();
     for (const record of this.unstarted) this.reportUnstarted(record);
     this.unstarted.clear();
+  }
+
+  /** Reports the failures that nobody looked at, in the order in which they came. */
+  private reportFailures(): void {
+    const records: FailureRecord[] = [];
+    for (let record = this.failures; record !== null; record = record.next) {
+      records.push(record);
+    }
+    for (const record of records.reverse()) {
+      if (this.removeFailure(record)) this.reportFailure(record);
+    }
   }
 
   /** Reports a failure that nobody looked at. */
@@ -123,44 +150,38 @@ export class Leftovers {
 }
 
 /** What is known of a failed future that nobody has looked at; does not refer to it. */
-export interface FailureRecord {
+export class FailureRecord {
   readonly loop: EventLoop;
   /** The future in words. */
   readonly what: string;
   readonly name: string;
   readonly exception: unknown;
   readonly creationStack: string | undefined;
+  /** Whether it is in the list of its loop. */
+  kept = false;
+  next: FailureRecord | null = null;
+  previous: FailureRecord | null = null;
+
+  constructor(future: Future<unknown>) {
+    const { loop } = future;
+    this.loop = loop;
+    this.what = future["describe"]();
+    this.name = "name" in future ? String(future.name) : this.what;
+    this.exception = future["value"];
+    this.creationStack = loop["creationStackOf"](future);
+  }
 }
 
 const failedFutures = new Registry<FailureRecord>((record) => {
   // A loop that has closed has reported all of its own.
-  if (record.loop["leftovers"].failures.delete(record)) {
-    record.loop["leftovers"].reportFailure(record);
-  }
+  const leftovers = record.loop["leftovers"];
+  if (leftovers.removeFailure(record)) leftovers.reportFailure(record);
 });
 
-const failureRecords = new WeakMap<Future<unknown>, FailureRecord>();
-
-/** Somebody has looked at the error of `future`: nothing to report. */
-export function forgetFailure(future: Future<unknown>): void {
-  const record = failureRecords.get(future);
-  if (record !== undefined) record.loop["leftovers"].failures.delete(record);
-}
-
 /** Has `future` reported when it is collected unseen. The loop keeps the record meanwhile. */
-export function watchFailure(
-  loop: EventLoop,
-  future: Future<unknown>,
-): FailureRecord {
-  const what = future["describe"]();
-  const record: FailureRecord = {
-    loop,
-    what,
-    name: "name" in future ? String(future.name) : what,
-    exception: future["value"],
-    creationStack: loop["creationStackOf"](future),
-  };
-  failureRecords.set(future, record);
+function watchFailure(future: Future<unknown>): FailureRecord {
+  const record = new FailureRecord(future);
+  future["failureRecord"] = record;
   failedFutures.register(future, record);
   return record;
 }

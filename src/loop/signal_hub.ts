@@ -1,5 +1,4 @@
 import { CancelledError } from "../errors.ts";
-import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /** A listener on an {@linkcode AbortSignal} that can be taken back. */
 export interface Subscription {
@@ -8,6 +7,32 @@ export interface Subscription {
 }
 
 type Listener = (reason: unknown) => void;
+
+/**
+ * What listens to a signal, its place among the others that do, and what takes
+ * it back, in one object: one signal may end very many waits.
+ */
+export abstract class SignalListener implements Subscription {
+  // Declared and assigned, as in Future.
+  /** The hub it is at, as long as it listens. */
+  declare private hub: SignalHub | null;
+  /** Neighbours in the list of the hub. */
+  declare private nextListener: SignalListener | null;
+  declare private previousListener: SignalListener | null;
+
+  constructor() {
+    this.hub = null;
+    this.nextListener = null;
+    this.previousListener = null;
+  }
+
+  /** The signal has aborted. Called once; must not throw. */
+  protected abstract aborted(signal: AbortSignal): void;
+
+  unsubscribe(): void {
+    if (this.hub !== null) this.hub.remove(this);
+  }
+}
 
 /**
  * All listeners of one signal behind a single one of its own.
@@ -19,24 +44,41 @@ type Listener = (reason: unknown) => void;
  */
 class SignalHub {
   readonly signal: AbortSignal;
-  readonly #entries = new LinkedList<Entry>();
+  #first: SignalListener | null = null;
+  #last: SignalListener | null = null;
 
   constructor(signal: AbortSignal) {
     this.signal = signal;
   }
 
-  add(listener: Listener): Subscription {
-    if (this.#entries.length === 0) {
+  add(listener: SignalListener): void {
+    const last = this.#last;
+    listener["hub"] = this;
+    listener["previousListener"] = last;
+    this.#last = listener;
+    if (last !== null) last["nextListener"] = listener;
+    else {
+      this.#first = listener;
       this.signal.addEventListener("abort", this);
     }
-    const entry = new Entry(this, listener);
-    this.#entries.append(entry);
-    return entry;
   }
 
-  remove(entry: Entry): void {
-    if (!this.#entries.remove(entry) || this.#entries.length > 0) return;
-    if (!this.signal.aborted) this.#end();
+  /** Takes out a listener that is at this hub. */
+  remove(listener: SignalListener): void {
+    this.#unlink(listener);
+    if (this.#first === null && !this.signal.aborted) this.#end();
+  }
+
+  #unlink(listener: SignalListener): void {
+    const next = listener["nextListener"];
+    const previous = listener["previousListener"];
+    if (previous === null) this.#first = next;
+    else previous["nextListener"] = next;
+    if (next === null) this.#last = previous;
+    else next["previousListener"] = previous;
+    listener["hub"] = null;
+    listener["nextListener"] = null;
+    listener["previousListener"] = null;
   }
 
   #end(): void {
@@ -46,31 +88,30 @@ class SignalHub {
 
   handleEvent(): void {
     this.#end();
-    const { reason } = this.signal;
+    const { signal } = this;
     // One listener may take another one back while this runs.
     for (
-      let entry = this.#entries.shift();
-      entry !== undefined;
-      entry = this.#entries.shift()
-    ) entry.listener(reason);
+      let listener = this.#first;
+      listener !== null;
+      listener = this.#first
+    ) {
+      this.#unlink(listener);
+      listener["aborted"](signal);
+    }
   }
 }
 
-/** One listener of a hub. */
-class Entry implements Subscription, ListNode<Entry> {
-  list: LinkedList<Entry> | undefined = undefined;
-  nextNode: Entry | undefined = undefined;
-  previousNode: Entry | undefined = undefined;
-  readonly listener: Listener;
-  readonly #hub: SignalHub;
+/** A function that listens. */
+class FunctionListener extends SignalListener {
+  readonly #listener: Listener;
 
-  constructor(hub: SignalHub, listener: Listener) {
-    this.#hub = hub;
-    this.listener = listener;
+  constructor(listener: Listener) {
+    super();
+    this.#listener = listener;
   }
 
-  unsubscribe(): void {
-    this.#hub.remove(this);
+  protected aborted(signal: AbortSignal): void {
+    this.#listener(signal.reason);
   }
 }
 
@@ -78,20 +119,29 @@ const hubs = new WeakMap<AbortSignal, SignalHub>();
 const cancellations = new WeakMap<AbortSignal, CancelledError>();
 
 /**
- * Calls `listener` with the signal's reason when it aborts, in the order of
- * subscription; at once if it has aborted. `listener` must not throw. O(1).
+ * Has `listener` told when the signal aborts, in the order in which this was
+ * called; at once if it has aborted. O(1).
+ *
+ * @param listener One that listens to no signal.
  */
+export function listen(signal: AbortSignal, listener: SignalListener): void {
+  if (signal.aborted) {
+    listener["aborted"](signal);
+    return;
+  }
+  let hub = hubs.get(signal);
+  if (hub === undefined) hubs.set(signal, hub = new SignalHub(signal));
+  hub.add(listener);
+}
+
+/** The same for a function, which is called with the signal's reason. */
 export function subscribe(
   signal: AbortSignal,
   listener: Listener,
 ): Subscription {
-  if (signal.aborted) {
-    listener(signal.reason);
-    return { unsubscribe: () => {} };
-  }
-  let hub = hubs.get(signal);
-  if (hub === undefined) hubs.set(signal, hub = new SignalHub(signal));
-  return hub.add(listener);
+  const subscription = new FunctionListener(listener);
+  listen(signal, subscription);
+  return subscription;
 }
 
 /**

@@ -88,7 +88,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   constructor(value: T, signal?: AbortSignal) {
     super(
       undefined,
-      signal === undefined ? TRUSTED : { ...TRUSTED, signal },
+      signal === undefined ? TRUSTED : { name: "sleep(0)", signal },
     );
     this.#value = value;
   }
@@ -110,6 +110,10 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
 
   throw(error: unknown): never {
     throw error;
+  }
+
+  protected override quit(): boolean {
+    return true;
   }
 
   return(value: T): IteratorResult<Suspension, T> {
@@ -255,7 +259,7 @@ class SleepOperation<T> extends Operation<T> {
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
     super(
       undefined,
-      signal === undefined ? SLEEP_OPTIONS : { ...SLEEP_OPTIONS, signal },
+      signal === undefined ? SLEEP_OPTIONS : { name: "sleep()", signal },
     );
     this.#future = delayMs;
     if (value !== undefined) this.value = value;
@@ -285,6 +289,11 @@ class SleepOperation<T> extends Operation<T> {
   throw(error: unknown): never {
     this.#stop();
     throw error;
+  }
+
+  protected override quit(): boolean {
+    this.#stop();
+    return true;
   }
 
   return(value: T): IteratorResult<Suspension, T> {

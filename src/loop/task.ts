@@ -9,7 +9,7 @@ import type { TimerHandle } from "./handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
 import type { Wait } from "./promise_wait.ts";
-import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
+import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
 import {
   CANCEL,
   interrupt,
@@ -94,6 +94,20 @@ function* asGenerator(
 
 let idLast = 0;
 
+/** Cancels a task when a signal aborts. */
+class TaskListener extends SignalListener {
+  declare private readonly task: Task<unknown>;
+
+  constructor(task: Task<unknown>) {
+    super();
+    this.task = task;
+  }
+
+  protected override aborted(signal: AbortSignal): void {
+    this.task.cancel(cancellationBy(signal));
+  }
+}
+
 /** Fields that most tasks never need. */
 class Extras {
   /** The block of the whole task, around all others. */
@@ -107,7 +121,7 @@ class Extras {
   waits: AnyWait | Set<AnyWait> | null = null;
   /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
   yieldInterruption: { readonly reason: unknown } | null = null;
-  subscription: Subscription | null = null;
+  subscription: TaskListener | null = null;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
   /** How many open blocks have been cancelled so that every wait inside throws. */
@@ -208,10 +222,9 @@ export class Task<T> extends Future<T> {
 
   /** Has `signal` cancel the task. */
   private follow(signal: AbortSignal): void {
-    this.extra().subscription = subscribe(
-      signal,
-      () => this.cancel(cancellationBy(signal)),
-    );
+    const listener = new TaskListener(this as Task<unknown>);
+    this.extra().subscription = listener;
+    listen(signal, listener);
   }
 
   /** Runs the first step now, inside of whatever is running. */
