@@ -15,6 +15,8 @@ export abstract class Claim<T> extends Future<T>
   declare rank: number;
   /** How many slots it takes. */
   declare readonly weight: number;
+  /** Grows from one who comes to the next, where that has to be known. Only the limit sets it. */
+  declare arrival: number;
 
   constructor(loop: EventLoop, label: string, rank: number, weight: number) {
     super(loop, label);
@@ -23,6 +25,7 @@ export abstract class Claim<T> extends Future<T>
     this.previousNode = undefined;
     this.rank = rank;
     this.weight = weight;
+    this.arrival = 0;
   }
 
   /** Whether it is a job, which counts as pending while it stands in line, and may be dropped. */

@@ -20,7 +20,7 @@ export type RateAlgorithm = "token-bucket" | "fixed-window" | "sliding-window";
 
 /** How to make a {@linkcode RateLimiter}. */
 export interface RateLimiterOptions {
-  /** How many permits there are in an interval: an integer >= 1. */
+  /** How many permits there are in an interval: a safe integer >= 1. */
   readonly permits: number;
   /** How long an interval is, in milliseconds. */
   readonly intervalMs: number;
@@ -157,7 +157,7 @@ export class RateLimiter {
       burst,
       onLimit = "delay",
     } = options;
-    checkInteger(permits, 1, what, "permits");
+    checkCount(permits, what, "permits");
     checkNumber(intervalMs, what, "intervalMs");
     if (!(intervalMs > 0 && intervalMs < Infinity)) {
       throw new RangeError(
@@ -172,7 +172,7 @@ export class RateLimiter {
     );
     checkOneOf(onLimit, ["delay", "fail"], what, "onLimit");
     if (burst !== undefined) {
-      checkInteger(burst, 1, what, "burst");
+      checkCount(burst, what, "burst");
       if (algorithm !== "token-bucket") {
         throw new TypeError(
           `Cannot ${what} as burst must be left out with "${algorithm}": received ${burst}`,
@@ -375,6 +375,16 @@ class AcquireOperation extends AttemptOperation<void> {
 
   protected wait(): Coroutine<void> {
     return this.#limiter["waitForPermits"](this.#weight);
+  }
+}
+
+/** Throws unless `value` is something that can be counted up to. */
+function checkCount(value: unknown, what: string, name: string): void {
+  checkInteger(value, 1, what, name);
+  if (!Number.isSafeInteger(value)) {
+    throw new RangeError(
+      `Cannot ${what} as ${name} must be a safe integer: received ${value}`,
+    );
   }
 }
 

@@ -49,7 +49,8 @@ export class TokenBucket implements RateRule {
     this.#taken += weight;
   }
 
-  giveBack(weight: number): void {
+  giveBack(weight: number, takenMs: number): void {
+    if (takenMs < this.#fullMs) return; // it has been full again since
     this.#taken = Math.max(this.#taken - weight, 0);
   }
 
@@ -123,8 +124,13 @@ export class FixedWindow implements RateRule {
     }
     let window = Math.floor((nowMs - this.#originMs) / this.#intervalMs);
     // The division may be off by a rounding.
-    while (this.#beginMs(window) > nowMs) window--;
-    while (this.#beginMs(window + 1) <= nowMs) window++;
+    if (this.#beginMs(window) > nowMs) window--;
+    else if (this.#beginMs(window + 1) <= nowMs) window++;
+    if (this.#beginMs(window) > nowMs || this.#beginMs(window + 1) <= nowMs) {
+      // They are too short to be told apart on such a clock.
+      this.#originMs = nowMs;
+      window = 0;
+    }
     this.#window = window;
     this.#taken = 0;
   }
