@@ -4,11 +4,15 @@
  * @module
  */
 import {
+  CapacityLimiter,
   ConcurrencyLimit,
+  EventLoop,
   every,
   gather,
   getRunningLoop,
+  MisuseError,
   type PeriodicTask,
+  PriorityScheduler,
   RateLimiter,
   run,
   sleep,
@@ -258,4 +262,44 @@ Deno.test("A limiter counts no further than numbers are exact", () => {
     RangeError,
     "safe integer",
   );
+});
+
+Deno.test("Who waited for a token on a loop that was closed may ask again, and so may others", async () => {
+  const limiter = new CapacityLimiter(1);
+  const [first, second, third] = [{}, {}, {}];
+  const loop = new EventLoop(VIRTUAL);
+  loop.setExceptionHandler(() => {}); // of the task that is destroyed
+  loop.createTask(async () => {
+    await limiter.acquireOnBehalfOf(first);
+    await limiter.acquireOnBehalfOf(second);
+  });
+  loop.callLater(1, () => loop.stop());
+  await loop.runForever();
+  await run(async () => {
+    await assertRejects(
+      async () => await limiter.acquireOnBehalfOf(third),
+      MisuseError,
+      "another event loop",
+    );
+  }, VIRTUAL);
+  await loop.close();
+  limiter.releaseOnBehalfOf(first);
+  assertEquals(limiter.statistics().tasksWaiting, 0);
+  await run(async () => {
+    for (const borrower of [third, second]) {
+      using _token = await limiter.acquireOnBehalfOf(borrower);
+    }
+  }, VIRTUAL);
+  assertEquals(limiter.availableTokens, 1);
+});
+
+Deno.test("A handle that is moved after its loop was closed leaves nothing in the scheduler", async () => {
+  const scheduler = new PriorityScheduler();
+  const loop = new EventLoop({ host: "virtual", scheduler });
+  const handle = loop.callWithPriority(5, () => {});
+  await loop.close();
+  handle.setPriority(-5);
+  assertEquals(handle.priority, -5);
+  assertEquals(scheduler.shift(), undefined);
+  assertEquals(loop.stats().ready, 0);
 });
