@@ -194,7 +194,8 @@ export class RankedQueue implements ReadyQueue, Requeue<Entry> {
   }
 
   /** Gives such a callback a place of another priority. */
-  replace(handle: PriorityHandle, priority: number): Entry {
+  replace(handle: PriorityHandle, priority: number): RankedQueue | Entry {
+    if (handle.sequence < this.#sequenceLeast) return this;
     this.#drop(handle);
     return this.#add(handle, priority, null);
   }

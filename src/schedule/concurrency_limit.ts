@@ -307,8 +307,9 @@ export class ConcurrencyLimit {
    * A map has one place in line. It goes on with a slot for the next item as long
    * as nobody else waits for one. A source that gives its items at once is asked
    * from wherever a slot becomes free, and belongs to no task in particular; any
-   * other has a task of its own. Items are handed over as they are, promises
-   * included.
+   * other has a task of its own, which has a slot while it waits for an item: a
+   * source that itself waits for jobs of the same limit may wait for ever. Items
+   * are handed over as they are, promises included.
    *
    * @example All results, or each as it comes
    * ```ts

@@ -32,7 +32,8 @@ export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
  * Wait for it like for any future. An error that nobody looks at is reported to
  * the loop's exception handler, once. Waiting for it in a task that itself runs
  * in a slot of the same limit, while it stands in line, throws a
- * {@linkcode MisuseError}.
+ * {@linkcode MisuseError}. (Waiting for it by `gather` and the like is not found
+ * out.)
  *
  * @typeParam T What the function produces.
  */

@@ -68,6 +68,9 @@ export class LimitCore {
   #free: WorkRunner | null = null;
   /** How many tasks were made that have not begun. */
   #launching = 0;
+  /** Whether those in line are being started, further down the stack. */
+  #pumping = false;
+  #arrivals = 0;
   readonly idle: WaitQueue = new WaitQueue("ConcurrencyLimit.onIdle()");
   readonly #below = new Map<number, WaitQueue>();
 
@@ -130,6 +133,7 @@ export class LimitCore {
       }
     }
     if (this.overload === "block") {
+      job.arrival = this.#arrivals++;
       door.append(job);
       this.#keep();
     } else if (this.overload === "reject") {
@@ -151,6 +155,7 @@ export class LimitCore {
 
   /** Puts what is no job in line, or starts it. */
   enter(claim: AnyClaim): void {
+    claim.arrival = this.#arrivals++;
     this.queue.add(claim);
     this.#pump();
   }
@@ -178,9 +183,11 @@ export class LimitCore {
   release(weight: number, runner: WorkRunner | null): void {
     this.used -= weight;
     this.running--;
-    this.#free = runner;
-    this.#pump();
-    this.#free = null;
+    if (!this.#pumping) {
+      this.#free = runner;
+      this.#pump();
+      this.#free = null;
+    }
     this.#settle();
   }
 
@@ -333,16 +340,36 @@ export class LimitCore {
 
   /** Starts those in line, strictly in order: one for whom there is no room keeps all behind it waiting. */
   #pump(): void {
-    const { queue, door } = this;
-    while (queue.length > 0 || door.length > 0) {
-      while (door.length > 0 && this.#inLine < this.highWaterMark) {
-        this.#append(door.shift()!);
+    // One that starts may be done with its slots at once, as a map whose source is
+    // empty: the loop that has started it goes on, however many there are.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      const { queue, door } = this;
+      while (queue.length > 0 || door.length > 0) {
+        while (door.length > 0 && this.#inLine < this.highWaterMark) {
+          this.#append(door.shift()!);
+        }
+        const next = this.#next();
+        if (!this.#canStart(next.weight)) return;
+        this.#leave(next);
+        this.#start(next);
       }
-      const next = queue.peek() ?? door.first!;
-      if (!this.#canStart(next.weight)) return;
-      this.#leave(next);
-      this.#start(next);
+    } finally {
+      this.#pumping = false;
     }
+  }
+
+  /** Who is to have the next slots, if there is anybody. */
+  #next(): AnyClaim {
+    const head = this.queue.peek();
+    const blocked = this.door.first;
+    if (head === undefined) return blocked!;
+    // With no places in line for jobs, maps have them all: who has come first then counts.
+    return this.highWaterMark === 0 && blocked !== undefined &&
+        blocked.arrival < head.arrival
+      ? blocked
+      : head;
   }
 
   /** Tells those who wait for the limit to be idle. */
@@ -430,6 +457,8 @@ export abstract class Claim<T> extends Future<T>
   declare rank: number;
   /** How many slots it takes. */
   declare readonly weight: number;
+  /** Grows from one who comes to the next, where that has to be known. Only the limit sets it. */
+  declare arrival: number;
 
   constructor(loop: EventLoop, label: string, rank: number, weight: number) {
     super(loop, label);
@@ -438,6 +467,7 @@ export abstract class Claim<T> extends Future<T>
     this.previousNode = undefined;
     this.rank = rank;
     this.weight = weight;
+    this.arrival = 0;
   }
 
   /** Whether it is a job, which counts as pending while it stands in line, and may be dropped. */

@@ -382,6 +382,8 @@ export class MapRun<T, R> {
   /** The task that goes through any other source. */
   #puller: Task<void> | null = null;
   #pulled = 0;
+  /** Whether the iterator is at work, which may do anything to the limit and to this map. */
+  #pulling = false;
   readonly #workers: MapSlot<T, R>[] = [];
   #claim: MapClaim | null = null;
   /** Whether the source has no more, or has failed. */
@@ -416,9 +418,11 @@ export class MapRun<T, R> {
     this.core.bind(this.#loop);
     this.origin = findOrigin(this.#loop, null);
     const { source } = this.plan;
-    const isSync = !(items in Object(source)) &&
-      !(Symbol.asyncIterator in Object(source));
-    if (isSync) {
+    const { [items]: native, [Symbol.asyncIterator]: asynchronous } =
+      source as Partial<OperationIterable<T> & AsyncIterable<T>>;
+    if (
+      typeof native !== "function" && typeof asynchronous !== "function"
+    ) {
       this.#iterator = (source as Iterable<T>)[Symbol.iterator]();
       this.#fill();
     } else {
@@ -486,6 +490,7 @@ export class MapRun<T, R> {
 
   /** Begins with as many items as there are slots for, and stands in line for another. */
   #fill(): void {
+    if (this.#pulling) return; // whoever pulls does it afterwards
     while (
       !this.#stopped && !this.#exhausted && this.#claim === null &&
       this.#results.hasRoom()
@@ -517,9 +522,9 @@ export class MapRun<T, R> {
 
   /** There is a slot: works on the next item, or gives the slot back. */
   #begin(): void {
-    const step = this.#pull();
-    if (step === null) this.core.release(1, null);
-    else this.#work(step.value);
+    const next = this.#pull();
+    if (next === null) this.core.release(1, null);
+    else this.#work(next.item);
   }
 
   #work(item: T): void {
@@ -529,18 +534,19 @@ export class MapRun<T, R> {
   }
 
   /** Takes an item from a source that has it at once; null if there is none. */
-  #pull(): IteratorYieldResult<T> | null {
-    if (this.#stopped || this.#exhausted) return null;
-    let step: IteratorResult<T>;
+  #pull(): { readonly item: T } | null {
+    if (this.#stopped || this.#exhausted || this.#pulling) return null;
+    this.#pulling = true;
     try {
-      step = this.#iterator!.next();
+      const step = this.#iterator!.next();
+      if (step.done === true) this.#exhausted = true;
+      else if (!this.#stopped) return { item: step.value };
     } catch (error) {
       this.#exhausted = true;
       this.#fail(error, "failed");
-      return null;
+    } finally {
+      this.#pulling = false;
     }
-    if (step.done !== true) return step;
-    this.#exhausted = true;
     return null;
   }
 
@@ -565,11 +571,13 @@ export class MapRun<T, R> {
       this.#iterator !== null && this.#results.hasRoom() &&
       core.mayKeep(this.#claim as Claim<unknown> | null)
     ) {
-      const step = this.#pull();
-      if (step !== null) {
-        worker.item = step.value;
+      const next = this.#pull();
+      if (next !== null) {
+        worker.item = next.item;
         worker.index = this.#pulled++;
         core.keepWorking(this.#loop, runner, worker);
+        // The place in line is lost if its turn came while the source was asked.
+        if (this.#claim === null) this.#fill();
         return;
       }
     }
@@ -611,40 +619,63 @@ export class MapRun<T, R> {
       ? (source as AsyncIterable<T>)[Symbol.asyncIterator]()
       : null;
     try {
-      while (!this.#exhausted) {
+      while (!this.#exhausted && !this.#stopped) {
         while (!this.#results.hasRoom()) yield* this.change();
         const claim = new MapClaim(this.core, this.#loop, rank, null);
         this.core.enter(claim as Claim<unknown>);
-        let step: IteratorResult<T> | null = null;
+        let next: { readonly item: T } | null = null;
         try {
           yield* claim;
-          step = native === undefined
+          const step = native === undefined
             ? yield* this.#pullFrom(iterator!)
             : yield* native();
+          if (step.done === true) this.#exhausted = true;
+          else {
+            const item = step.value;
+            // One that was there when the map was stopped is not worked on.
+            if (!this.#stopped) next = { item };
+          }
         } finally {
-          if (step === null || step.done === true) {
-            this.#exhausted = step !== null;
+          if (next === null) {
             if (claim.granted) this.core.release(1, null);
             else claim.cancel();
           }
         }
-        if (step.done !== true) this.#work(step.value);
+        if (next !== null) this.#work(next.item);
       }
-    } catch (error) {
+    } finally {
       // One that has failed itself is at its end, and not closed.
-      if (iterator !== null && !this.#exhausted) yield* closeAfter(iterator);
-      throw error;
+      if (!this.#exhausted) {
+        if (iterator !== null) yield* closeAfter(iterator);
+        else yield* this.#closeItems(native!);
+      }
     }
   }
 
   *#pullFrom(iterator: AsyncIterator<T>): Coroutine<IteratorResult<T>> {
-    const next = new PendingNext(iterator);
+    let next: PendingNext<T>;
+    try {
+      next = new PendingNext(iterator);
+    } catch (error) {
+      this.#exhausted = true;
+      throw error;
+    }
     try {
       return yield* until(next.promise);
     } catch (error) {
       if (next.state !== "fulfilled") this.#exhausted = true;
       if (next.state === "pending") closeLater(iterator);
       throw error;
+    }
+  }
+
+  /** Closes a source of the library; what the map has ended with is worth more than an error of that. */
+  *#closeItems(source: ItemSource<T>): Coroutine<void> {
+    try {
+      const closing = source.close?.();
+      if (closing instanceof Operation) yield* closing;
+    } catch (error) {
+      if (!(error instanceof CancelledError)) this.#report(error);
     }
   }
 
@@ -660,7 +691,7 @@ export class MapRun<T, R> {
   /** Finds out whether it is over, and says so. */
   #checkEnd(): void {
     if (
-      this.#over || !(this.#stopped || this.#exhausted) ||
+      this.#over || this.#pulling || !(this.#stopped || this.#exhausted) ||
       this.#workers.length > 0 || this.#puller !== null || this.#claim !== null
     ) return;
     this.#over = true;

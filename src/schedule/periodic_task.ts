@@ -294,6 +294,8 @@ export class PeriodicTask extends Task<void>
     } catch (error) {
       this.#fail(error); // the schedule has
     }
+    // The schedule may have cancelled or paused the job when it was asked.
+    if (this.#over || this.#paused) return;
     if (tick !== null) this.#come(tick, nowMs);
     // The run may have given the job other ticks, which it has armed.
     if (this.#over || this.#ticks !== ticks) return;
@@ -658,7 +660,13 @@ export class PeriodicTask extends Task<void>
     this.#checkGoesOn("resume");
     if (!this.#paused) return;
     const nowMs = this.loop.time();
-    this.#ticks.resume(nowMs, this.#settings.missedTicks);
+    try {
+      this.#ticks.resume(nowMs, this.#settings.missedTicks);
+    } catch (error) {
+      this.#fail(error); // the schedule has
+      return;
+    }
+    if (this.#over) return; // the schedule has cancelled the job
     this.#paused = false;
     if (this.#waiting.length > 0) this.loop.callSoon(this.#beginNext);
     if (this.#ticks.exhausted) this.#finish();

@@ -19,7 +19,7 @@ export type RateAlgorithm = "token-bucket" | "fixed-window" | "sliding-window";
 
 /** How to make a {@linkcode RateLimiter}. */
 export interface RateLimiterOptions {
-  /** How many permits there are in an interval: an integer >= 1. */
+  /** How many permits there are in an interval: a safe integer >= 1. */
   readonly permits: number;
   /** How long an interval is, in milliseconds. */
   readonly intervalMs: number;
@@ -156,7 +156,7 @@ export class RateLimiter {
       burst,
       onLimit = "delay",
     } = options;
-    checkInteger(permits, 1, what, "permits");
+    checkCount(permits, what, "permits");
     checkNumber(intervalMs, what, "intervalMs");
     if (!(intervalMs > 0 && intervalMs < Infinity)) {
       throw new RangeError(
@@ -171,7 +171,7 @@ export class RateLimiter {
     );
     checkOneOf(onLimit, ["delay", "fail"], what, "onLimit");
     if (burst !== undefined) {
-      checkInteger(burst, 1, what, "burst");
+      checkCount(burst, what, "burst");
       if (algorithm !== "token-bucket") {
         throw new TypeError(
           `Cannot ${what} as burst must be left out with "${algorithm}": received ${burst}`,
@@ -377,6 +377,16 @@ class AcquireOperation extends AttemptOperation<void> {
   }
 }
 
+/** Throws unless `value` is something that can be counted up to. */
+function checkCount(value: unknown, what: string, name: string): void {
+  checkInteger(value, 1, what, name);
+  if (!Number.isSafeInteger(value)) {
+    throw new RangeError(
+      `Cannot ${what} as ${name} must be a safe integer: received ${value}`,
+    );
+  }
+}
+
 const ACQUIRE = { name: "RateLimiter.acquire()" };
 const DONE: IteratorReturnResult<void> = { done: true, value: undefined };
 
@@ -423,7 +433,8 @@ export class TokenBucket implements RateRule {
     this.#taken += weight;
   }
 
-  giveBack(weight: number): void {
+  giveBack(weight: number, takenMs: number): void {
+    if (takenMs < this.#fullMs) return; // it has been full again since
     this.#taken = Math.max(this.#taken - weight, 0);
   }
 
@@ -497,8 +508,13 @@ export class FixedWindow implements RateRule {
     }
     let window = Math.floor((nowMs - this.#originMs) / this.#intervalMs);
     // The division may be off by a rounding.
-    while (this.#beginMs(window) > nowMs) window--;
-    while (this.#beginMs(window + 1) <= nowMs) window++;
+    if (this.#beginMs(window) > nowMs) window--;
+    else if (this.#beginMs(window + 1) <= nowMs) window++;
+    if (this.#beginMs(window) > nowMs || this.#beginMs(window + 1) <= nowMs) {
+      // They are too short to be told apart on such a clock.
+      this.#originMs = nowMs;
+      window = 0;
+    }
     this.#window = window;
     this.#taken = 0;
   }

@@ -367,7 +367,8 @@ class BorrowedToken implements Permit {
  * methods take constant time, except {@linkcode statistics}.
  *
  * A token belongs to its borrower until it is given back, also when a task has
- * ended; `using` sees to it.
+ * ended; `using` sees to it. As a borrower need not be a task, none is raised to
+ * the priority of those who wait, as the holder of a lock is.
  *
  * @example A second token would never come
  * ```ts
@@ -390,7 +391,7 @@ export class CapacityLimiter {
   #totalTokens: number;
   readonly #borrowers = new Map<object, Permit>();
   /** Those who wait, or were woken and have not had their turn. */
-  readonly #waiting = new Set<object>();
+  readonly #waiting = new Map<object, Waiter<object>>();
 
   /**
    * Makes a limiter.
@@ -484,7 +485,7 @@ export class CapacityLimiter {
    */
   tryAcquireOnBehalfOf(borrower: object): Permit | null {
     checkBorrower(borrower);
-    if (this.#borrowers.has(borrower) || this.#waiting.has(borrower)) {
+    if (this.#borrowers.has(borrower) || this.#isWaiting(borrower)) {
       throw new MisuseError(
         `Cannot acquire a token: the borrower ${
           this.#borrowers.has(borrower) ? "has one" : "waits for one"
@@ -513,7 +514,7 @@ export class CapacityLimiter {
    */
   releaseOnBehalfOf(borrower: object): void {
     checkBorrower(borrower);
-    if (this.#waiting.has(borrower) || !this.#borrowers.delete(borrower)) {
+    if (this.#isWaiting(borrower) || !this.#borrowers.delete(borrower)) {
       throw new MisuseError(
         "Cannot release a token: the borrower has none",
       );
@@ -527,11 +528,15 @@ export class CapacityLimiter {
    * @returns A frozen snapshot.
    */
   statistics(): CapacityLimiterStatistics {
+    let tasksWaiting = 0;
+    for (const borrower of this.#waiting.keys()) {
+      if (this.#isWaiting(borrower)) tasksWaiting++;
+    }
     return Object.freeze({
       borrowedTokens: this.borrowedTokens,
       totalTokens: this.#totalTokens,
       borrowers: Object.freeze([...this.#borrowers.keys()]),
-      tasksWaiting: this.#waiting.size,
+      tasksWaiting,
     });
   }
 
@@ -549,6 +554,14 @@ export class CapacityLimiter {
   /** Whether a token is the one that the borrower has. */
   private isTokenOf(borrower: object, token: Permit): boolean {
     return this.#borrowers.get(borrower) === token;
+  }
+
+  #isWaiting(borrower: object): boolean {
+    const waiter = this.#waiting.get(borrower);
+    if (waiter === undefined) return false;
+    if (!waiter.loop.isClosed()) return true;
+    this.#waiting.delete(borrower); // the loop was closed under it
+    return false;
   }
 
   #lend(borrower: object): Permit {
@@ -569,8 +582,13 @@ export class CapacityLimiter {
 
   /** Waits in line. */
   private *waitForToken(borrower: object): Coroutine<Permit> {
-    this.#waiting.add(borrower);
+    this.#waiters.open();
+    // Those who stood in line may have gone with their loop.
+    if (this.availableTokens > 0 && this.#waiters.length === 0) {
+      return this.#lend(borrower);
+    }
     const waiter = this.#waiters.enter(borrower);
+    this.#waiting.set(borrower, waiter);
     try {
       yield* waiter;
     } catch (error) {

@@ -1,0 +1,305 @@
+/**
+ * Limits, rates and periodic jobs that once went wrong: each keeps its test.
+ *
+ * @module
+ */
+import {
+  CapacityLimiter,
+  ConcurrencyLimit,
+  EventLoop,
+  every,
+  gather,
+  getRunningLoop,
+  MisuseError,
+  type PeriodicTask,
+  PriorityScheduler,
+  RateLimiter,
+  run,
+  sleep,
+} from "@rota/rota";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+
+const VIRTUAL = { host: "virtual" } as const;
+
+Deno.test("Any number of maps that have nothing to do may stand in line", async () => {
+  const lengths = await run(async () => {
+    const loop = getRunningLoop();
+    const limit = new ConcurrencyLimit(1);
+    limit.run(() => sleep(10));
+    const maps = Array.from(
+      { length: 20_000 },
+      () =>
+        loop.createTask(function* () {
+          return yield* limit.map([], () => 1);
+        }),
+    );
+    const results = await gather(maps);
+    return [results.length, limit.stats().used];
+  }, VIRTUAL);
+  assertEquals(lengths, [20_000, 0]);
+});
+
+for (const abortAt of [1, 2, 3, 4]) {
+  Deno.test(`A source that aborts its map with item ${abortAt} ends it, and that item is not worked on`, async () => {
+    const log: string[] = [];
+    const begun: number[] = [];
+    const endedAtMs = await run(async () => {
+      const limit = new ConcurrencyLimit(2);
+      const controller = new AbortController();
+      const source = function* () {
+        try {
+          for (let n = 1; n <= 6; n++) {
+            if (n === abortAt) controller.abort(new Error("enough"));
+            yield n;
+          }
+        } finally {
+          log.push("closed");
+        }
+      };
+      const map = limit.map(source(), async (n) => {
+        begun.push(n);
+        await sleep(10);
+      }, { signal: controller.signal });
+      await assertRejects(
+        async () => {
+          for await (const _ of map);
+        },
+        Error,
+        "enough",
+      );
+      assertEquals(limit.stats().used, 0);
+      return getRunningLoop().time();
+    }, VIRTUAL);
+    assertEquals(log, ["closed"]);
+    assertEquals(begun.every((n) => n < abortAt), true);
+    assertEquals(endedAtMs, abortAt > 2 ? 10 : 0);
+  });
+}
+
+const NOT_ITERATORS: Record<string, object> = {
+  "gives no object": { next: () => undefined },
+  "throws by done": {
+    next: () => ({
+      get done() {
+        throw new TypeError("done");
+      },
+    }),
+  },
+  "throws by value": {
+    next: () => ({
+      done: false,
+      get value() {
+        throw new TypeError("value");
+      },
+    }),
+  },
+};
+for (const kind of ["iterator", "asyncIterator"] as const) {
+  for (const [how, iterator] of Object.entries(NOT_ITERATORS)) {
+    Deno.test(`An ${kind} that ${how} takes no slot along`, async () => {
+      await run(async () => {
+        const limit = new ConcurrencyLimit(2);
+        const source = {
+          [Symbol[kind]]: () => iterator,
+        } as unknown as Iterable<number>;
+        await assertRejects(
+          async () => await limit.map(source, (n) => n),
+          TypeError,
+        );
+        assertEquals([limit.stats().used, limit.running], [0, 0]);
+      }, VIRTUAL);
+    });
+  }
+}
+
+Deno.test("A source whose asyncIterator is undefined is a plain one", async () => {
+  const source = {
+    [Symbol.asyncIterator]: undefined,
+    [Symbol.iterator]: () => [1, 2][Symbol.iterator](),
+  } as unknown as Iterable<number>;
+  const results = await run(
+    () => new ConcurrencyLimit(2).map(source, (n) => 2 * n),
+    VIRTUAL,
+  );
+  assertEquals(results, [2, 4]);
+});
+
+Deno.test("An iterator that has thrown is not closed", async () => {
+  let closed = false;
+  const source = {
+    [Symbol.asyncIterator]: () => ({
+      next(): never {
+        throw new Error("broken");
+      },
+      return() {
+        closed = true;
+        return Promise.resolve({ done: true as const, value: undefined });
+      },
+    }),
+  };
+  await run(async () => {
+    const map = new ConcurrencyLimit(1).map(source, (n) => n);
+    await assertRejects(async () => await map, Error, "broken");
+  }, VIRTUAL);
+  assertEquals(closed, false);
+});
+
+Deno.test("A source may change the size of the limit of its map", async () => {
+  const results = await run(async () => {
+    const limit = new ConcurrencyLimit(1);
+    const source = function* () {
+      for (let n = 1; n <= 6; n++) {
+        if (n === 3) limit.resize(3);
+        yield n;
+      }
+    };
+    const results = await limit.map(source(), (n) => sleep(5, { value: n }));
+    assertEquals(limit.stats().peak, 3);
+    assertEquals(getRunningLoop().time(), 20);
+    return results;
+  }, VIRTUAL);
+  assertEquals(results, [1, 2, 3, 4, 5, 6]);
+});
+
+Deno.test("A map that is left closes its source, a periodic job or another map too", async () => {
+  await run(async () => {
+    const job = every(10);
+    for await (const _ of new ConcurrencyLimit(1).map(job, () => 1)) break;
+    await assertRejects(async () => await job);
+    const begun: number[] = [];
+    const inner = new ConcurrencyLimit(1).map([1, 2, 3, 4], (n) => {
+      begun.push(n);
+      return sleep(10, { value: n });
+    });
+    await assertRejects(
+      async () =>
+        await new ConcurrencyLimit(2).map(inner, () => {
+          throw new Error("no");
+        }),
+      Error,
+      "no",
+    );
+    await sleep(100);
+    assertEquals(begun, [1, 2]);
+  }, VIRTUAL);
+});
+
+Deno.test("With no places in line a long map does not keep jobs from ever beginning", async () => {
+  const beganAtMs = await run(async () => {
+    const loop = getRunningLoop();
+    const limit = new ConcurrencyLimit(1, { highWaterMark: 0 });
+    const map = loop.createTask(async () => {
+      await limit.map(new Array(50).fill(0), () => sleep(1));
+    });
+    await sleep(3.5);
+    const beganAtMs = await limit.run(() => loop.time());
+    await map;
+    return beganAtMs;
+  }, VIRTUAL);
+  assertEquals(beganAtMs, 5); // the map stood in line for one more item before
+});
+
+for (const verb of ["cancel", "pause"] as const) {
+  Deno.test(`A schedule that does ${verb}() to its job, when it is asked, lets no run begin`, async () => {
+    const ranAt: number[] = [];
+    await run(async () => {
+      const loop = getRunningLoop();
+      let job: PeriodicTask | null = null;
+      job = every({
+        nextRun(after) {
+          if (job !== null && loop.time() === 20) job[verb]();
+          return new Date(after.getTime() + 10);
+        },
+      }, () => void ranAt.push(loop.time()));
+      await sleep(100);
+    }, VIRTUAL);
+    assertEquals(ranAt, [10]);
+  });
+}
+
+Deno.test("A schedule that throws while its job is resumed ends the job", async () => {
+  await run(async () => {
+    let broken = false;
+    const job = every({
+      nextRun(after) {
+        if (broken) throw new Error("broken");
+        return new Date(after.getTime() + 10);
+      },
+    }, () => {});
+    job.pause();
+    await sleep(100);
+    broken = true;
+    job.resume();
+    await assertRejects(async () => await job, Error, "broken");
+  }, VIRTUAL);
+});
+
+Deno.test("Windows too short for the clock do not hang the limiter", async () => {
+  for (const intervalMs of [1e-11, 1e-12, 1e-20, Number.MIN_VALUE]) {
+    const available = await run(async () => {
+      const limiter = new RateLimiter({
+        permits: 3,
+        intervalMs,
+        algorithm: "fixed-window",
+      });
+      limiter.tryAcquire();
+      await sleep(100_000);
+      return limiter.available;
+    }, VIRTUAL);
+    assertEquals(available, 3);
+  }
+});
+
+Deno.test("A limiter counts no further than numbers are exact", () => {
+  const intervalMs = 1;
+  assertThrows(
+    () => new RateLimiter({ permits: 2 ** 53, intervalMs }),
+    RangeError,
+    "safe integer",
+  );
+  assertThrows(
+    () => new RateLimiter({ permits: 1, intervalMs, burst: 2 ** 53 }),
+    RangeError,
+    "safe integer",
+  );
+});
+
+Deno.test("Who waited for a token on a loop that was closed may ask again, and so may others", async () => {
+  const limiter = new CapacityLimiter(1);
+  const [first, second, third] = [{}, {}, {}];
+  const loop = new EventLoop(VIRTUAL);
+  loop.setExceptionHandler(() => {}); // of the task that is destroyed
+  loop.createTask(async () => {
+    await limiter.acquireOnBehalfOf(first);
+    await limiter.acquireOnBehalfOf(second);
+  });
+  loop.callLater(1, () => loop.stop());
+  await loop.runForever();
+  await run(async () => {
+    await assertRejects(
+      async () => await limiter.acquireOnBehalfOf(third),
+      MisuseError,
+      "another event loop",
+    );
+  }, VIRTUAL);
+  await loop.close();
+  limiter.releaseOnBehalfOf(first);
+  assertEquals(limiter.statistics().tasksWaiting, 0);
+  await run(async () => {
+    for (const borrower of [third, second]) {
+      using _token = await limiter.acquireOnBehalfOf(borrower);
+    }
+  }, VIRTUAL);
+  assertEquals(limiter.availableTokens, 1);
+});
+
+Deno.test("A handle that is moved after its loop was closed leaves nothing in the scheduler", async () => {
+  const scheduler = new PriorityScheduler();
+  const loop = new EventLoop({ host: "virtual", scheduler });
+  const handle = loop.callWithPriority(5, () => {});
+  await loop.close();
+  handle.setPriority(-5);
+  assertEquals(handle.priority, -5);
+  assertEquals(scheduler.shift(), undefined);
+  assertEquals(loop.stats().ready, 0);
+});
