@@ -810,6 +810,83 @@ testBoth(
   },
 );
 
+/** How often the clock is read at a moment at which so many jobs are due. */
+async function readingsOf(jobs: number): Promise<number> {
+  const host = new ManualHost();
+  const loop = newEventLoop({ host });
+  for (let job = 0; job < jobs; job++) every(10, () => {}, { loop });
+  const running = loop.runForever();
+  await host.runUntil(25);
+  let readings = 0;
+  host.now = () => {
+    readings++;
+    return host.nowMs;
+  };
+  await host.runUntil(35);
+  const counted = readings;
+  for (const task of allTasks(loop)) task.cancel();
+  loop.callSoon(() => loop.stop());
+  host.advanceTo(36);
+  await running;
+  await loop.close();
+  return counted;
+}
+
+Deno.test("Of ticks in a row each begins with what the clock said after the one before", async () => {
+  assertEquals(await readingsOf(40) - await readingsOf(10), 30);
+});
+
+Deno.test("What runs between two ticks of a moment makes the second one late", async () => {
+  const host = new ManualHost();
+  const loop = newEventLoop({ host });
+  const reports = collectReports(loop);
+  const log: string[] = [];
+  const busy = (name: string, ms: number) => {
+    log.push(`${name} at ${host.nowMs}`);
+    host.nowMs += ms;
+  };
+  const job = (name: string, ms: number, between?: (tick: Tick) => void) =>
+    every(10, (tick) => {
+      if (tick.dueMs < 20) return between?.(tick); // that one is a task
+      log.push(`${name} ${tick.lateMs} late`);
+      between?.(tick);
+      host.nowMs += ms;
+    }, { loop, maxRuns: 3 });
+  const jobs = [
+    job("a", 1),
+    // Scheduled before the next tick of b, and thus after that of a.
+    job("b", 2, ({ dueMs }) => {
+      if (dueMs < 30) loop.callAt(dueMs + 10, busy, "callback", 3);
+    }),
+    job("c", 0, ({ dueMs }) => {
+      if (dueMs < 30) {
+        loop.callAt(dueMs + 10, () => {
+          busy("failing", 0.5);
+          throw new Error("as it should");
+        });
+      }
+    }),
+    job("d", 0),
+  ];
+  const running = loop.runForever();
+  await host.runUntil(30);
+  for (const job of jobs) await job;
+  loop.stop();
+  host.advanceTo(40);
+  await running;
+  await loop.close();
+  const moment = (ms: number) => [
+    "a 0 late",
+    `callback at ${ms + 1}`,
+    "b 4 late",
+    `failing at ${ms + 6}`,
+    "c 6.5 late",
+    "d 6.5 late",
+  ];
+  assertEquals(log, [...moment(20), ...moment(30)]);
+  assertEquals(reports.length, 2);
+});
+
 Deno.test("10,000 jobs are one deadline of the host, and one timer of the loop each", async () => {
   const host = new ManualHost();
   let parks = 0;

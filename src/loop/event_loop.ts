@@ -35,7 +35,15 @@ import {
   Descriptors,
 } from "./descriptors.ts";
 import { Future } from "./future.ts";
-import { Handle, type Runnable, type Timer, TimerHandle } from "./handle.ts";
+import {
+  Handle,
+  type Runnable,
+  TICK_RUN,
+  type TickCallback,
+  TickTimer,
+  type Timer,
+  TimerHandle,
+} from "./handle.ts";
 import {
   GATE_MS,
   HANDLES_PER_LOOK_MAX,
@@ -399,6 +407,21 @@ export class EventLoop implements AsyncDisposable {
       callback as (...args: never[]) => unknown,
       args,
     );
+    if (this.instrumented) this.instrument(timer, callback);
+    this.startTimer(timer);
+    this.ranking?.noteTimer(timer);
+    return timer;
+  }
+
+  /** Makes a timer for ticks, which is never due until it is moved. */
+  private createTickTimer<T>(
+    callback: TickCallback<T>,
+    target: T,
+  ): TimerHandle {
+    if (this.overridden) {
+      return this.callAt(Infinity, () => void callback(target, NaN));
+    }
+    const timer = new TickTimer(this, callback, target);
     if (this.instrumented) this.instrument(timer, callback);
     this.startTimer(timer);
     this.ranking?.noteTimer(timer);
@@ -911,15 +934,26 @@ export class EventLoop implements AsyncDisposable {
       return;
     }
     const ready = this.ready;
+    // What the clock said after the last handle, if that was a tick.
+    let readMs = NaN;
     for (; count > 0; count--) {
       const runnable = ready.shift()!;
       try {
         // Not as a method: an error that a step throws would keep the receiver.
-        if (runnable.run === TASK_RUN) stepTask(runnable as Task<unknown>);
-        else if (runnable.run === POSTED_RUN) {
+        if (runnable.run === TASK_RUN) {
+          readMs = NaN;
+          stepTask(runnable as Task<unknown>);
+        } else if (runnable.run === POSTED_RUN) {
+          readMs = NaN;
           runPosted(runnable as PostedTask<unknown>);
-        } else runnable.run();
+        } else if (runnable.run === TICK_RUN) {
+          readMs = (runnable as TickTimer<unknown>)["runAt"](readMs);
+        } else {
+          readMs = NaN;
+          runnable.run();
+        }
       } catch (error) {
+        readMs = NaN;
         this.runnableFailed(runnable, error);
       }
     }

@@ -246,7 +246,7 @@ export class PeriodicTask extends Task<void>
     this.#settings = settings;
     this.#ticks = ticks;
     this.#fn = fn;
-    this.#timer = loop.callAt(Infinity, this.#fire);
+    this.#timer = loop["createTickTimer"](PeriodicTask.#tick, this);
     if (this.cancelling() > 0) this.#halt(); // the signal had aborted already
   }
 
@@ -269,17 +269,21 @@ export class PeriodicTask extends Task<void>
     const nowMs = startMoment(this.loop);
     this.#ticks.start(nowMs);
     if (this.#ticks.exhausted) this.#finish();
-    else if (this.#settings.immediate && this.#fn !== null) this.#fire();
+    else if (this.#settings.immediate && this.#fn !== null) this.#fire(NaN);
     else this.#arm(nowMs);
   }
 
-  /** The timer has come. */
-  readonly #fire = (): void => {
-    if (this.#over || this.#paused) return;
-    const nowMs = this.loop.time();
+  /** What all timers call: no job needs a function of its own. */
+  static readonly #tick = (job: PeriodicTask, readMs: number): number =>
+    job.#fire(readMs);
+
+  /** The timer has come. Takes and returns what a {@linkcode TickCallback} does. */
+  #fire(readMs: number): number {
+    if (this.#over || this.#paused) return readMs;
+    const nowMs = Number.isNaN(readMs) ? this.loop.time() : readMs;
     if (this.#running.size > 0) {
       this.#reap(nowMs);
-      if (this.#over || this.#paused) return;
+      if (this.#over || this.#paused) return NaN;
     }
     const ticks = this.#ticks;
     let tick: Tick | null = null;
@@ -287,21 +291,22 @@ export class PeriodicTask extends Task<void>
       const lateMs = ticks.lateMs(nowMs);
       if (lateMs < 0) {
         this.#arm(nowMs);
-        return;
+        return NaN;
       }
-      if (this.#running.size > 0 && this.#looksAgain()) return;
+      if (this.#running.size > 0 && this.#looksAgain()) return NaN;
       tick = this.#takeTick(ticks, nowMs, nowMs - lateMs);
     } catch (error) {
       this.#fail(error); // the schedule has
     }
     // The schedule may have cancelled or paused the job when it was asked.
-    if (this.#over || this.#paused) return;
-    if (tick !== null) this.#come(tick, nowMs);
+    if (this.#over || this.#paused) return NaN;
+    const endMs = tick !== null ? this.#come(tick, nowMs) : NaN;
     // The run may have given the job other ticks, which it has armed.
-    if (this.#over || this.#ticks !== ticks) return;
+    if (this.#over || this.#ticks !== ticks) return NaN;
     if (ticks.exhausted) this.#finish();
     else this.#arm(nowMs);
-  };
+    return endMs;
+  }
 
   /** A run that ends at this very moment is given the turns it needs for that. */
   #looksAgain(): boolean {
@@ -309,7 +314,7 @@ export class PeriodicTask extends Task<void>
       this.#settings.overrun === "concurrent" || this.#looks === ENDING_TURNS
     ) return false;
     this.#looks++;
-    this.loop.callSoon(this.#fire);
+    this.loop.callSoon(() => void this.#fire(NaN));
     return true;
   }
 
@@ -352,26 +357,27 @@ export class PeriodicTask extends Task<void>
     this.#timer.reschedule(wakeMs);
   }
 
-  /** A tick is there: runs it, hands it over, puts it in line or drops it. */
-  #come(tick: Tick, nowMs: number): void {
+  /**
+   * A tick is there: runs it, hands it over, puts it in line or drops it. Returns
+   * what {@linkcode PeriodicTask.#begin} does.
+   */
+  #come(tick: Tick, nowMs: number): number {
     if (this.#fn === null) {
       this.#deliver(tick, nowMs);
-      return;
+      return NaN;
     }
     if (this.#running.size === 0 && this.#waiting.length === 0) {
-      this.#begin(this.#fn, tick, nowMs);
-      return;
+      return this.#begin(this.#fn, tick, nowMs);
     }
     switch (this.#settings.overrun) {
       case "skip":
         this.#skipped++;
-        return;
+        return NaN;
       case "queue":
         this.#line(tick);
-        return;
+        return NaN;
       case "concurrent":
-        this.#begin(this.#fn, tick, nowMs);
-        return;
+        return this.#begin(this.#fn, tick, nowMs);
       case "cancel-previous":
         if (this.#waiting.length > 0) {
           this.#waiting.clear();
@@ -382,6 +388,7 @@ export class PeriodicTask extends Task<void>
           }
         }
         this.#line(tick);
+        return NaN;
     }
   }
 
@@ -393,18 +400,20 @@ export class PeriodicTask extends Task<void>
 
   // -- Runs --
 
-  /** Begins a run. */
-  #begin(fn: PeriodicBody, tick: Tick, nowMs: number): void {
+  /** Begins a run. Returns the time if it was read after all that, else `NaN`. */
+  #begin(fn: PeriodicBody, tick: Tick, nowMs: number): number {
     this.#count(tick, nowMs);
     // What stood in line belongs to the same stretch of work.
     if (!this.#cameDuringRun(tick.dueMs)) this.#busyFromMs = nowMs;
     if (this.#direct && this.#isOrdinary()) this.#call(fn, tick);
     else this.#start(fn, tick);
     const { overrun } = this.#settings;
+    let endMs = NaN;
     if (overrun === "skip" || overrun === "queue") {
-      this.#busyUntilMs = this.loop.time();
+      this.#busyUntilMs = endMs = this.loop.time();
     }
     if (this.#over) this.#endIfIdle();
+    return endMs;
   }
 
   #count(tick: Tick, nowMs: number): void {
@@ -492,17 +501,14 @@ export class PeriodicTask extends Task<void>
     this.#running.set(task, tick);
     // Cancelled from within its first step, when it was not known yet.
     if (this.#cause !== null) task.cancel(reasonOf(this.#cause));
-    task.addDoneCallback(this.#taskEnded as (task: Future<unknown>) => void);
+    task.addDoneCallback(() => {
+      // Else the next tick came first, and has seen it.
+      if (!this.#running.delete(task)) return;
+      this.#ended(task, tick);
+      this.#busyUntilMs = this.loop.time();
+      this.#beginNext();
+    });
   }
-
-  readonly #taskEnded = (task: Task<unknown>): void => {
-    const tick = this.#running.get(task);
-    if (tick === undefined) return; // the next tick came first, and has seen it
-    this.#running.delete(task);
-    this.#ended(task, tick);
-    this.#busyUntilMs = this.loop.time();
-    this.#beginNext();
-  };
 
   /** Looks for runs that have ended in this turn. */
   #reap(nowMs: number): void {
@@ -522,12 +528,12 @@ export class PeriodicTask extends Task<void>
   }
 
   /** Begins what is in line, if it may, and ends the job if that was all. */
-  readonly #beginNext = (): void => {
+  #beginNext(): void {
     while (
       this.#waiting.length > 0 && this.#running.size === 0 && !this.#paused
     ) this.#begin(this.#fn!, this.#waiting.shift()!, this.loop.time());
     if (this.#over) this.#endIfIdle();
-  };
+  }
 
   #runFailed(error: unknown, tick: Tick): void {
     if (error instanceof CancelledError) {
@@ -668,7 +674,7 @@ export class PeriodicTask extends Task<void>
     }
     if (this.#over) return; // the schedule has cancelled the job
     this.#paused = false;
-    if (this.#waiting.length > 0) this.loop.callSoon(this.#beginNext);
+    if (this.#waiting.length > 0) this.loop.callSoon(() => this.#beginNext());
     if (this.#ticks.exhausted) this.#finish();
     else this.#arm(nowMs);
   }
@@ -719,16 +725,15 @@ export class PeriodicTask extends Task<void>
    */
   trigger(): void {
     this.#checkGoesOn("trigger");
-    this.loop.callSoon(this.#triggered, this.loop.time());
+    const dueMs = this.loop.time();
+    this.loop.callSoon(() => {
+      if (this.#over) return;
+      const nowMs = this.loop.time();
+      this.#reap(nowMs);
+      if (this.#over) return;
+      this.#come(new Tick(this, -1, dueMs, null, this.#skipped), nowMs);
+    });
   }
-
-  readonly #triggered = (dueMs: number): void => {
-    if (this.#over) return;
-    const nowMs = this.loop.time();
-    this.#reap(nowMs);
-    if (this.#over) return;
-    this.#come(new Tick(this, -1, dueMs, null, this.#skipped), nowMs);
-  };
 
   /**
    * Makes the next tick keep the process alive while the loop runs, as it does
