@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  CapacityLimiter,
   ConcurrencyLimit,
   Condition,
   type EventLoop,
@@ -93,6 +94,25 @@ const INVERSIONS: Record<string, Play> = {
     spawn(HIGH, function* () {
       yield sleep(1);
       using _permit: Permit = yield lock.acquire();
+      proceed();
+    });
+  },
+  "a token of a capacity limiter"({ spawn, work, proceed }) {
+    const limiter = new CapacityLimiter(1);
+    spawn(LOW, function* () {
+      using _token: Permit = yield limiter.acquire();
+      yield atFlood();
+      yield* work();
+    });
+    spawn(LOW, function* () {
+      yield sleep(1);
+      const token: Permit = yield limiter.acquire(); // woken before high
+      yield* work();
+      token.release();
+    });
+    spawn(HIGH, function* () {
+      yield atFlood();
+      using _token: Permit = yield limiter.acquire();
       proceed();
     });
   },

@@ -9,7 +9,7 @@ import { checkInteger, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine, Task } from "../loop/task.ts";
+import { type Coroutine, Task } from "../loop/task.ts";
 import type { Urgency } from "../loop/urgency.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { Permit } from "./permit.ts";
@@ -336,11 +336,18 @@ export interface CapacityLimiterStatistics {
 class BorrowedToken implements Permit {
   readonly #limiter: CapacityLimiter;
   readonly #borrower: object;
+  /** Whose priority counts while it is held; null if none does. */
+  readonly urgency: Urgency | null;
   #held = true;
 
-  constructor(limiter: CapacityLimiter, borrower: object) {
+  constructor(
+    limiter: CapacityLimiter,
+    borrower: object,
+    urgency: Urgency | null,
+  ) {
     this.#limiter = limiter;
     this.#borrower = borrower;
+    this.urgency = urgency;
   }
 
   get held(): boolean {
@@ -367,8 +374,8 @@ class BorrowedToken implements Permit {
  * methods take constant time, except {@linkcode statistics}.
  *
  * A token belongs to its borrower until it is given back, also when a task has
- * ended; `using` sees to it. As a borrower need not be a task, none is raised to
- * the priority of those who wait, as the holder of a lock is.
+ * ended; `using` sees to it. On a loop that goes by priority a task that has one
+ * is raised to the priority of those who wait; other borrowers cannot be.
  *
  * @example A second token would never come
  * ```ts
@@ -387,9 +394,12 @@ class BorrowedToken implements Permit {
  * ```
  */
 export class CapacityLimiter {
-  readonly #waiters = new WaitQueue<object>("CapacityLimiter.acquire()");
+  readonly #waiters = new WaitQueue<object>(
+    "CapacityLimiter.acquire()",
+    "held",
+  );
   #totalTokens: number;
-  readonly #borrowers = new Map<object, Permit>();
+  readonly #borrowers = new Map<object, BorrowedToken>();
   /** Those who wait, or were woken and have not had their turn. */
   readonly #waiting = new Map<object, Waiter<object>>();
 
@@ -514,7 +524,7 @@ export class CapacityLimiter {
    */
   releaseOnBehalfOf(borrower: object): void {
     checkBorrower(borrower);
-    if (this.#isWaiting(borrower) || !this.#borrowers.delete(borrower)) {
+    if (this.#isWaiting(borrower) || !this.#takeBack(borrower)) {
       throw new MisuseError(
         "Cannot release a token: the borrower has none",
       );
@@ -565,9 +575,22 @@ export class CapacityLimiter {
   }
 
   #lend(borrower: object): Permit {
-    const token = new BorrowedToken(this, borrower);
+    const token = new BorrowedToken(
+      this,
+      borrower,
+      this.#waiters.takenBy(borrower instanceof Task ? borrower : null),
+    );
     this.#borrowers.set(borrower, token);
     return token;
+  }
+
+  /** Takes its token away from a borrower; false if it has none. */
+  #takeBack(borrower: object): boolean {
+    const token = this.#borrowers.get(borrower);
+    if (token === undefined) return false;
+    this.#borrowers.delete(borrower);
+    this.#waiters.givenBack(token.urgency);
+    return true;
   }
 
   /** A woken waiter has its token already, before it runs. */
@@ -592,7 +615,7 @@ export class CapacityLimiter {
     try {
       yield* waiter;
     } catch (error) {
-      if (waiter.woken) this.#borrowers.delete(borrower);
+      if (waiter.woken) this.#takeBack(borrower);
       throw error;
     } finally {
       this.#waiting.delete(borrower);

@@ -2,6 +2,7 @@ import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
+import type { Task } from "../loop/task.ts";
 import { urgencyOf } from "../loop/ranked_queue.ts";
 import { Pressure, ranked, type Urgency } from "../loop/urgency.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
@@ -205,8 +206,13 @@ export class WaitQueue<V = undefined> {
    * priority it is raised to those who wait, until it is `givenBack`.
    */
   taken(): Urgency | null {
-    if (ranked.loops === 0) return null;
-    return this.lendTo(findTask()?.["urgency"] ?? null);
+    return ranked.loops === 0 ? null : this.takenBy(findTask());
+  }
+
+  /** The same for another task; null is nobody. */
+  takenBy(task: Task<unknown> | null): Urgency | null {
+    if (ranked.loops === 0 || task === null) return null;
+    return this.lendTo(task["urgency"]);
   }
 
   /** `holder`, which `taken` gave, holds it no more. */
