@@ -201,23 +201,21 @@ export function every(
   const options = isOptions ? second : third === undefined ? {} : third;
   checkInterval(interval, what);
   if (fn !== undefined) checkFunction(fn, what, "fn");
-  checkPeriodicOptions(options, what);
   const {
     name = typeof interval === "number"
       ? `every(${interval})`
       : "every(schedule)",
     signal,
-    missedTicks = "skip",
-    overrun = "skip",
-    jitterMs = 0,
+    missedTicks,
+    overrun,
+    jitterMs,
     seed,
-    maxRuns = Infinity,
-    immediate = false,
-    onError = "report",
+    maxRuns,
+    immediate,
+    priority,
+    onError,
     wallClockMs,
-  } = options;
-  const { priority } = options;
-  if (priority !== undefined) checkPriority(priority, what);
+  } = settleOptions(options, what);
   const loop = loopOf(options, what) ?? getRunningLoop();
   if (loop.isClosed()) {
     throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
@@ -313,7 +311,8 @@ function checkInterval(interval: unknown, what: string): void {
   );
 }
 
-function checkPeriodicOptions(options: PeriodicOptions, what: string): void {
+/** Checks the options and fills in the defaults. Each is read once. */
+function settleOptions(options: PeriodicOptions, what: string) {
   checkOptions(options, what);
   const {
     name,
@@ -324,9 +323,11 @@ function checkPeriodicOptions(options: PeriodicOptions, what: string): void {
     seed,
     maxRuns = Infinity,
     immediate = false,
+    priority,
     onError = "report",
     wallClockMs,
   } = options;
+  if (priority !== undefined) checkPriority(priority, what);
   if (name !== undefined) checkString(name, what, "name");
   checkSignal(signal, what);
   checkOneOf(missedTicks, MISSED_TICKS, what, "missedTicks");
@@ -353,4 +354,17 @@ function checkPeriodicOptions(options: PeriodicOptions, what: string): void {
   if (wallClockMs !== undefined) {
     checkFunction(wallClockMs, what, "wallClockMs");
   }
+  return {
+    name,
+    signal,
+    missedTicks,
+    overrun,
+    jitterMs,
+    seed,
+    maxRuns,
+    immediate,
+    priority,
+    onError,
+    wallClockMs,
+  };
 }
