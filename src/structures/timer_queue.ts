@@ -257,7 +257,9 @@ export class TimerQueue<Node extends TimerNode> {
       next !== undefined &&
       (this.#heapMs[0]! > whenMs || next.sequence < this.#heapSequence[0]!)
     ) {
-      this.remove(next);
+      next.queueBucket = NOT_QUEUED;
+      this.#size--;
+      this.#removeFromRun(this.#runHead);
       return next;
     }
     const top = this.#heap[0]!;
