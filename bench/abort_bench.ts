@@ -64,6 +64,24 @@ export function abortAll(
   };
 }
 
+/** What as many async functions cost that wait without a signal, and end by themselves. */
+async function sleepAll(size: number, watch: Stopwatch): Promise<number> {
+  await using loop = new EventLoop({ host: "portable" });
+  let ended = 0;
+  const count = (): void => {
+    if (++ended === size) loop.stop();
+  };
+  watch.start();
+  for (let n = 0; n < size; n++) {
+    loop.createTask(async () => {
+      await sleep(1);
+    }).addDoneCallback(count);
+  }
+  await loop.runForever();
+  watch.end();
+  return ended;
+}
+
 /** What is compared. */
 export const suites: readonly Suite[] = [{
   name: "abort",
@@ -86,6 +104,11 @@ export const suites: readonly Suite[] = [{
           await sleep(LONG_MS, { signal });
         })
       ),
+    },
+    {
+      name: "async functions, no signal",
+      role: "limit",
+      run: sleepAll,
     },
     {
       name: "Rota, tasks",
