@@ -65,7 +65,12 @@ export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
 export { VirtualHost } from "./src/host/virtual.ts";
 
-export { AttemptOperation } from "./src/loop/attempt_operation.ts";
+export {
+  AttemptOperation,
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "./src/loop/operation.ts";
 export { Block, type BlockOptions } from "./src/loop/block.ts";
 export {
   checkpoint,
@@ -100,11 +105,6 @@ export type {
   LoopStats,
   TaskFactory,
 } from "./src/loop/loop_options.ts";
-export {
-  Operation,
-  type OperationOptions,
-  type WaitOptions,
-} from "./src/loop/operation.ts";
 export {
   EventLoopPolicy,
   getEventLoopPolicy,
@@ -230,6 +230,5 @@ export {
   type PeriodicStats,
   PeriodicTask,
 } from "./src/schedule/periodic_task.ts";
-export type { Schedule } from "./src/schedule/schedule_ticks.ts";
+export type { MissedTicks, Schedule } from "./src/schedule/ticks.ts";
 export type { Tick } from "./src/schedule/tick.ts";
-export type { MissedTicks } from "./src/schedule/ticks.ts";

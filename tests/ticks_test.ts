@@ -5,12 +5,13 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { IntervalTicks } from "../src/schedule/interval_ticks.ts";
 import {
+  IntervalTicks,
+  Jitter,
+  type MissedTicks,
   type Schedule,
   ScheduleTicks,
-} from "../src/schedule/schedule_ticks.ts";
-import { Jitter, type MissedTicks } from "../src/schedule/ticks.ts";
+} from "../src/schedule/ticks.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 // -- Intervals --

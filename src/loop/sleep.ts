@@ -1,11 +1,15 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
-import { AttemptOperation } from "./attempt_operation.ts";
+import {
+  AttemptOperation,
+  Operation,
+  TRUSTED,
+  type WaitOptions,
+} from "./operation.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
 import { findTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Runnable, Timer, TimerHandle } from "./handle.ts";
-import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
 import { FULFILLED, Outcome } from "./promise_wait.ts";
 import { cancellationFor } from "./stepping.ts";
 import type { Coroutine, Task } from "./task.ts";

@@ -15,15 +15,21 @@ import { checkPriority, type Priority } from "../loop/scheduler.ts";
 import { loopOf, type LoopOptions } from "../structured/waitable.ts";
 import { SeededRandom } from "../structures/random.ts";
 import { checkInteger } from "../loop/checks.ts";
-import { IntervalTicks } from "./interval_ticks.ts";
+import {
+  IntervalTicks,
+  Jitter,
+  MISSED_TICKS,
+  type MissedTicks,
+  type Schedule,
+  ScheduleTicks,
+  type Ticks,
+} from "./ticks.ts";
 import {
   type OverrunPolicy,
   type PeriodicBody,
   type PeriodicErrorPolicy,
   PeriodicTask,
 } from "./periodic_task.ts";
-import { type Schedule, ScheduleTicks } from "./schedule_ticks.ts";
-import { Jitter, MISSED_TICKS, type MissedTicks, type Ticks } from "./ticks.ts";
 
 /** How {@linkcode every} goes about it. */
 export interface PeriodicOptions extends LoopOptions {

@@ -13,9 +13,13 @@ import { DEFAULT_PRIORITY, type Priority } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import type { Schedule } from "./schedule_ticks.ts";
+import {
+  LATE_MS,
+  type MissedTicks,
+  type Schedule,
+  type Ticks,
+} from "./ticks.ts";
 import { Tick } from "./tick.ts";
-import { LATE_MS, type MissedTicks, type Ticks } from "./ticks.ts";
 
 /**
  * What a {@linkcode PeriodicTask} runs: a function, a generator function or an

@@ -1,5 +1,9 @@
 import { MisuseError, RateLimitError } from "../errors.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
+import {
+  AttemptOperation,
+  type Operation,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import {
   checkInteger,
   checkNumber,
@@ -9,7 +13,6 @@ import {
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
-import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { type Waiter, WaitQueue } from "../sync/wait_queue.ts";

@@ -2,10 +2,13 @@ import { CancelledError, ChannelClosedError } from "../errors.ts";
 import { checkInteger, checkOptions } from "../loop/checks.ts";
 import { currentTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
-import { Operation, type WaitOptions } from "../loop/operation.ts";
+import {
+  AttemptOperation,
+  Operation,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** How to make a {@linkcode Channel}. */

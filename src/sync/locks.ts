@@ -5,7 +5,11 @@
  * @module
  */
 import { BrokenBarrierError, CancelledError, MisuseError } from "../errors.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
+import {
+  AttemptOperation,
+  Operation,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import {
   checkFunction,
   checkInteger,
@@ -13,7 +17,6 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
-import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import type { Urgency } from "../loop/urgency.ts";
 import type { Permit } from "./permit.ts";

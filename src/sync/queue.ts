@@ -9,12 +9,15 @@ import {
   checkOptions,
   inspect,
 } from "../loop/checks.ts";
-import { Operation, type WaitOptions } from "../loop/operation.ts";
+import {
+  AttemptOperation,
+  Operation,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import { Heap } from "../structures/heap.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** Where a queue keeps its items: which one comes out next is all that differs. */

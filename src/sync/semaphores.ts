@@ -4,11 +4,14 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
+import {
+  AttemptOperation,
+  type Operation,
+  type WaitOptions,
+} from "../loop/operation.ts";
 import { checkInteger, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
-import type { Operation, WaitOptions } from "../loop/operation.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import type { Urgency } from "../loop/urgency.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
