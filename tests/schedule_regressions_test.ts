@@ -8,6 +8,7 @@ import {
   ConcurrencyLimit,
   EventLoop,
   every,
+  type Future,
   gather,
   getRunningLoop,
   MisuseError,
@@ -15,9 +16,17 @@ import {
   PriorityScheduler,
   RateLimiter,
   run,
+  shield,
   sleep,
 } from "@rota/rota";
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { inStyle, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
@@ -303,3 +312,31 @@ Deno.test("A handle that is moved after its loop was closed leaves nothing in th
   assertEquals(scheduler.shift(), undefined);
   assertEquals(loop.stats().ready, 0);
 });
+
+for (const style of STYLES) {
+  for (const name of ["gather", "shield"]) {
+    Deno.test(`${name}() does not wait inside a slot for a job in line for the same limit (${style})`, async () => {
+      await run(function* () {
+        const limit = new ConcurrencyLimit(1);
+        const inLine: Future<unknown>[] = [];
+        const outer = limit.run(
+          inStyle(style, function* () {
+            const job = limit.run(() => "ran", { detached: true });
+            inLine.push(job);
+            let caught: unknown;
+            try {
+              yield name === "shield" ? shield(job) : gather([job]);
+            } catch (error) {
+              caught = error;
+            }
+            assertInstanceOf(caught, MisuseError);
+            assertStringIncludes(caught.message, "Cannot wait for a job");
+          }),
+        );
+        yield* outer;
+        assertEquals(yield* inLine[0]!, "ran"); // from outside it may be waited for
+        assertEquals(yield* gather([inLine[0]!]), ["ran"]);
+      }, VIRTUAL);
+    });
+  }
+}

@@ -339,6 +339,9 @@ export class Future<T>
     return null;
   }
 
+  /** Throws if who is about to wait would keep the future from ever being done. @ignore */
+  protected checkWaiter(): void {}
+
   /** Who waits for the future, in order. */
   private listWaiters(): readonly Runnable[] {
     const { waiters } = this;

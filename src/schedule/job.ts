@@ -32,8 +32,8 @@ export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
  * Wait for it like for any future. An error that nobody looks at is reported to
  * the loop's exception handler, once. Waiting for it in a task that itself runs
  * in a slot of the same limit, while it stands in line, throws a
- * {@linkcode MisuseError}. (Waiting for it by `gather` and the like is not found
- * out.)
+ * {@linkcode MisuseError}. So does `gather` or `shield` of it. (Waiting for it by
+ * `wait` or `asCompleted` is not found out.)
  *
  * @typeParam T What the function produces.
  */
@@ -215,7 +215,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   }
 
   /** Throws if who is about to wait may keep the job from ever having a slot. */
-  #checkWaiter(): void {
+  protected override checkWaiter(): void {
     if (this.list === undefined) return;
     this.core.refuseInside(
       `wait for ${this.describe()}`,
@@ -224,7 +224,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   }
 
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.#checkWaiter();
+    this.checkWaiter();
     return super[Symbol.iterator]();
   }
 
@@ -232,7 +232,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    this.#checkWaiter();
+    this.checkWaiter();
     return super.then(onFulfilled, onRejected);
   }
 

@@ -210,7 +210,13 @@ export abstract class LendingFuture<T> extends Future<T> {
     return this.#relay;
   }
 
+  /** What keeps one of them from ever being done keeps this. */
+  protected override checkWaiter(): void {
+    for (const future of this.awaited()) future["checkWaiter"]();
+  }
+
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    this.checkWaiter();
     const lender = lenderFor(this.awaited());
     return lender === null
       ? super[Symbol.iterator]()
@@ -221,6 +227,7 @@ export abstract class LendingFuture<T> extends Future<T> {
     onFulfilled?: OnFulfilled<T, A>,
     onRejected?: OnRejected<B>,
   ): PromiseLike<A | B> {
+    this.checkWaiter();
     const lender = lenderFor(this.awaited());
     return thenLending(this, lender, onFulfilled, onRejected) ??
       super.then(onFulfilled, onRejected);
