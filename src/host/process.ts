@@ -11,7 +11,7 @@ export function ffiGranted(): boolean {
 }
 
 /** Whether environment variable `variable` may be read. Never asks the user. */
-export function envGranted(variable: string): boolean {
+function envGranted(variable: string): boolean {
   return Deno.permissions.querySync({ name: "env", variable }).state ===
     "granted";
 }

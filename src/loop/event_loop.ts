@@ -446,11 +446,12 @@ export class EventLoop implements AsyncDisposable {
    *
    * A plain function runs as a callback does; an async or generator function as
    * a task, and so does what a plain function returns that can be waited for.
-   * The first step of it runs when its turn has come. Its error goes to whoever waits for what this returns, and to the
-   * exception handler if nobody ever does. Unlike the web's, one that is
-   * withdrawn rejects with a {@linkcode CancelledError}, whose `reason` is that
-   * of the signal. Costs some 500 ns, most of it so that an async function that
-   * `fn` calls finds its task again; {@linkcode callSoon} does without.
+   * The first step of it runs when its turn has come. Its error goes to whoever
+   * waits for what this returns, and to the exception handler if nobody ever
+   * does. Unlike the web's, one that is withdrawn rejects with a
+   * {@linkcode CancelledError}, whose `reason` is that of the signal. Costs some
+   * 500 ns, most of it so that an async function that `fn` calls finds its task
+   * again; {@linkcode callWithPriority} does without.
    *
    * @example The most urgent first, and one that is withdrawn
    * ```ts

@@ -496,7 +496,7 @@ class Line extends LinkedList<AnyClaim> {
  * priority that nobody in line has takes time in proportion to the number of
  * different ones.
  */
-export class ClaimQueue {
+class ClaimQueue {
   readonly #lines = new Map<number, Line>();
   /** The same lines, the lowest priority first. */
   readonly #sorted: Line[] = [];

@@ -368,7 +368,7 @@ class MapSlot<T, R> implements LimitedWork {
 }
 
 /** A map under way. */
-export class MapRun<T, R> {
+class MapRun<T, R> {
   readonly core: LimitCore;
   readonly plan: MapPlan<T, R>;
   readonly isCoroutine: boolean;
@@ -722,7 +722,7 @@ export class MapRun<T, R> {
 }
 
 /** Where a map puts its results. */
-export interface Results<R> {
+interface Results<R> {
   /** Whether somebody takes results while the map runs. */
   readonly streams: boolean;
   /** Whether the map may begin with another item. */
@@ -731,7 +731,7 @@ export interface Results<R> {
 }
 
 /** All of them, for who waits for the end. */
-export class ResultList<R> implements Results<R> {
+class ResultList<R> implements Results<R> {
   readonly streams = false;
   readonly list: R[] = [];
   readonly #ordered: boolean;
@@ -751,7 +751,7 @@ export class ResultList<R> implements Results<R> {
 }
 
 /** Those that nobody has taken yet, for who takes one after the other. */
-export class ResultStream<R> implements Results<R> {
+class ResultStream<R> implements Results<R> {
   readonly streams = true;
   readonly #max: number;
   /** What can be taken, in this order. */

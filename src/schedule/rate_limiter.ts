@@ -394,7 +394,7 @@ const ACQUIRE = { name: "RateLimiter.acquire()" };
 const DONE: IteratorReturnResult<void> = { done: true, value: undefined };
 
 /** A rule for how many permits there are, and when. Times never go back. */
-export interface RateRule {
+interface RateRule {
   /** How many permits can be taken at one moment at most. */
   readonly capacity: number;
   /** The first moment, at `nowMs` or after, at which `weight` permits may be taken if nobody takes any before. */
@@ -411,7 +411,7 @@ export interface RateRule {
  * A bucket that holds so many permits and fills evenly. What was taken is counted
  * from the moment at which the bucket was full last, so that no rounding adds up.
  */
-export class TokenBucket implements RateRule {
+class TokenBucket implements RateRule {
   readonly capacity: number;
   readonly #permits: number;
   readonly #intervalMs: number;
@@ -467,7 +467,7 @@ export class TokenBucket implements RateRule {
 }
 
 /** So many permits in each window; windows follow each other, the first begins with the first permit. */
-export class FixedWindow implements RateRule {
+class FixedWindow implements RateRule {
   readonly capacity: number;
   readonly #intervalMs: number;
   #originMs: number | null = null;
@@ -532,7 +532,7 @@ interface Grant {
  * So many permits in any window, wherever it begins: each counts for one interval.
  * Remembers each moment at which permits were taken during the last one.
  */
-export class SlidingWindow implements RateRule {
+class SlidingWindow implements RateRule {
   readonly capacity: number;
   readonly #intervalMs: number;
   readonly #grants = new RingBuffer<Grant>();
