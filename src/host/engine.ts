@@ -17,9 +17,13 @@ function load(): typeof import("node:async_hooks") {
 }
 
 /** Runs `fn` with `owner` as what {@linkcode ownerOfContinuation} finds, there and in all that `fn` awaits. */
-export function runOwned<T>(owner: object, fn: () => T): T {
+export function runOwned<T, A extends unknown[]>(
+  owner: object,
+  fn: (...args: A) => T,
+  ...args: A
+): T {
   storage ??= new (load().AsyncLocalStorage)<object>();
-  return storage.run(owner, fn);
+  return storage.run(owner, fn, ...args);
 }
 
 /** The innermost `owner` around the running continuation, or `undefined`. */

@@ -1,5 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { runOwned } from "../host/engine.ts";
+import { ownerOfContinuation, runOwned } from "../host/engine.ts";
 import { Block, type BlockOptions } from "./block.ts";
 import { checkOneOf, checkOptions, checkString, inspect } from "./checks.ts";
 import { current, findPlace, findTask } from "./current.ts";
@@ -117,11 +117,8 @@ class Extras {
   openBlocks = 0;
   /** How many of them have a cancellation for their next wait. */
   pendingBlocks = 0;
-  /** What async functions of this task wait for: most often one thing at a time. */
-  waits: AnyWait | Set<AnyWait> | null = null;
   /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
   yieldInterruption: { readonly reason: unknown } | null = null;
-  subscription: TaskListener | null = null;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
   /** How many open blocks have been cancelled so that every wait inside throws. */
@@ -133,10 +130,6 @@ class Extras {
   bodyOutside = false;
   /** The cancellation that its next wait throws. */
   bodyInterruption: { readonly reason: unknown } | null = null;
-  /** Why the task was last cancelled, for a signal that is asked for later. */
-  cancelReason: unknown = undefined;
-  /** Set while a cancellation is handed on to what the task waits for. */
-  handingOn = false;
   /** Enters the async context of the task's creator. */
   enter: (<R>(fn: () => R) => R) | null = null;
 }
@@ -160,8 +153,16 @@ export class Task<T> extends Future<T> {
   private promised = false;
   private parentTask: Task<unknown> | null;
   private requests = 0;
+  /** Why the task was last cancelled, for a signal that is asked for later. */
+  private requestReason: unknown = undefined;
+  /** Set while a cancellation is handed on to what the task waits for. */
+  private handingOn = false;
   /** How many `sleep(0)` of async functions of this task are in the ready queue. */
   private yields = 0;
+  /** What async functions of this task wait for: most often one thing at a time. */
+  private waits: AnyWait | Set<AnyWait> | null = null;
+  /** Cancels the task when its signal aborts. */
+  private subscription: TaskListener | null = null;
   /** @ignore */
   waitingOn: Future<unknown> | null = null;
   /** @ignore */
@@ -223,7 +224,7 @@ export class Task<T> extends Future<T> {
   /** Has `signal` cancel the task. */
   private follow(signal: AbortSignal): void {
     const listener = new TaskListener(this as Task<unknown>);
-    this.extra().subscription = listener;
+    this.subscription = listener;
     listen(signal, listener);
   }
 
@@ -331,7 +332,7 @@ export class Task<T> extends Future<T> {
     if (extras.root === null) {
       extras.root = new Block(this as Task<unknown>, null, this, {});
       if (this.requests > 0) {
-        extras.root["abort"](cancellation(extras.cancelReason));
+        extras.root["abort"](cancellation(this.requestReason));
       }
     }
     return extras.root;
@@ -354,13 +355,13 @@ export class Task<T> extends Future<T> {
   protected isUntouched(): boolean {
     if (
       this.requests > 0 || this.yields > 0 ||
-      this.interruption !== NOT_INTERRUPTED || this.hasOtherWaiters()
+      this.interruption !== NOT_INTERRUPTED || this.waits !== null ||
+      this.subscription !== null || this.hasOtherWaiters()
     ) return false;
     const { extras } = this;
     return extras === null ||
-      extras.root === null && extras.waits === null && extras.bodies === 0 &&
-        extras.levels === 0 && extras.warning === null &&
-        extras.subscription === null && extras.yieldInterruption === null &&
+      extras.root === null && extras.bodies === 0 && extras.levels === 0 &&
+        extras.warning === null && extras.yieldInterruption === null &&
         extras.bodyInterruption === null;
   }
 
@@ -417,7 +418,7 @@ export class Task<T> extends Future<T> {
     const running = current.task === this as Task<unknown>
       ? current.stepper
       : null;
-    for (const wait of listWaits(this.extras)) {
+    for (const wait of this.listWaits()) {
       const place = wait.innermost();
       // What runs right now finds it at its next wait.
       if (place === null || wait as unknown === running) continue;
@@ -502,26 +503,26 @@ export class Task<T> extends Future<T> {
   /** Cancels; only signals of `block` and of the blocks inside it abort. */
   private cancelFrom(block: Block | null, reason: unknown): boolean {
     if (this.done()) return false;
-    const extras = this.extra();
     // Tasks that wait for each other in a ring: it has come back to the first.
-    if (extras.handingOn) return false;
+    if (this.handingOn) return false;
     this.requests++;
-    if (extras.root === null) extras.cancelReason = reason;
+    const root = this.extras === null ? null : this.extras.root;
+    if (root === null) this.requestReason = reason;
     else {
       const error = cancellation(reason);
-      (block ?? extras.root)["visit"]((inside) => {
+      (block ?? root)["visit"]((inside) => {
         inside["abort"](error);
         return true;
       });
     }
-    extras.handingOn = true;
+    this.handingOn = true;
     if (block !== null) block["requests"]++;
     try {
       if (block === null || block["opener"] === this && this.promised) {
         this.interruptAll(reason);
       } else this.interruptInside(block, reason);
     } finally {
-      extras.handingOn = false;
+      this.handingOn = false;
     }
     return true;
   }
@@ -553,7 +554,7 @@ export class Task<T> extends Future<T> {
 
   /** Throws a cancellation into whatever the task waits for inside a block. */
   private interruptInside(block: Block, reason: unknown): void {
-    for (const wait of listWaits(this.extra())) {
+    for (const wait of this.listWaits()) {
       if (wait.place !== null && wait.place["isIn"](block)) {
         wait.interrupt(reason);
       }
@@ -565,9 +566,9 @@ export class Task<T> extends Future<T> {
   private interruptAll(reason: unknown): void {
     let waiting = this.yields > 0;
     if (waiting) this.extra().yieldInterruption = { reason };
-    if (this.extras !== null && this.extras.waits !== null) {
+    if (this.waits !== null) {
       waiting = true;
-      for (const wait of listWaits(this.extras)) wait.interrupt(reason);
+      for (const wait of this.listWaits()) wait.interrupt(reason);
     }
     // The waits of an async function are all there is to throw into.
     if (waiting && this.promised) return;
@@ -587,13 +588,14 @@ export class Task<T> extends Future<T> {
     if (this.requests === 0) {
       if (this.interruption === CANCEL) this.interruption = NOT_INTERRUPTED;
       const extras = this.extras;
-      if (extras === null) return 0;
-      extras.yieldInterruption = null;
-      extras.bodyInterruption = null;
-      if (extras.pendingBlocks > 0) this.dropPending(extras);
-      if (extras.levels > 0) return 0;
-      for (const wait of listWaits(extras)) wait.rescind();
-      extras.root?.["visit"]((block) => {
+      if (extras !== null) {
+        extras.yieldInterruption = null;
+        extras.bodyInterruption = null;
+        if (extras.pendingBlocks > 0) this.dropPending(extras);
+        if (extras.levels > 0) return 0;
+      }
+      for (const wait of this.listWaits()) wait.rescind();
+      extras?.root?.["visit"]((block) => {
         block["renew"]();
         return true;
       });
@@ -668,28 +670,36 @@ export class Task<T> extends Future<T> {
   private startPromise(promise: PromiseLike<T>): void {
     this.promised = true;
     this.loop["asyncTaskStarted"]();
-    if (this.extras === null || this.extras.waits === null) {
-      this.loop["wentOutside"]();
+    if (this.waits === null) this.loop["wentOutside"]();
+    if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
+    else {
+      promise.then(
+        (value) => this.promiseSettled(false, value),
+        (error) => this.promiseSettled(true, error),
+      );
     }
-    promise.then(
-      (value) => this.promiseSettled(() => this.endWithValue(value)),
-      (error) => {
-        this.promiseSettled(() => this.endWithError(error));
-      },
-    );
   }
 
-  /** The promise of the async function is settled: ends the task by `end`. */
-  private promiseSettled(end: () => void): void {
+  /** The promise of the async function is settled, which ends the task. */
+  private promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.extras === null || this.extras.waits === null) {
-      this.loop["cameInside"]();
-    }
+    if (this.waits === null) this.loop["cameInside"]();
     this.loop["asyncTaskEnded"]();
     // Whoever waits for this is to go on with the priority that it had.
     const ranking = this.loop["ranking"];
-    if (ranking === null) end();
-    else ranking.runAs(this.effectivePriority, end);
+    if (ranking === null) this.endWith(failed, outcome);
+    else {
+      ranking.runAs(
+        this.effectivePriority,
+        () => this.endWith(failed, outcome),
+      );
+    }
+  }
+
+  /** The body has thrown or returned. */
+  private endWith(failed: boolean, outcome: unknown): void {
+    if (failed) this.endWithError(outcome);
+    else this.endWithValue(outcome as T);
   }
 
   /** The body has returned. */
@@ -731,14 +741,25 @@ export class Task<T> extends Future<T> {
     this.locals = null;
     this.loop["releaseTask"](this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
+    if (this.subscription !== null) {
+      this.subscription.unsubscribe();
+      this.subscription = null;
+    }
     const extras = this.extras;
-    if (extras === null) return;
-    this.extras = null;
-    extras.subscription?.unsubscribe();
-    extras.warning?.cancel();
-    if (extras.bodyOutside) this.loop["cameInside"]();
-    for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
-    for (const wait of listWaits(extras)) {
+    if (extras !== null) {
+      this.extras = null;
+      extras.warning?.cancel();
+      if (extras.bodyOutside) this.loop["cameInside"]();
+      for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
+    }
+    if (this.waits !== null) this.dropWaits();
+  }
+
+  /** Lets go of what its async functions still wait for. */
+  private dropWaits(): void {
+    const waits = this.listWaits();
+    this.waits = null;
+    for (const wait of waits) {
       // What a block is waited for with just leaves. What is inside of it is told,
       // so that it cleans up: the block is still there.
       if (wait.place === null || wait.place["closed"]) wait.abandon();
@@ -832,8 +853,7 @@ export class Task<T> extends Future<T> {
 
   /** Whether async functions of this task wait for more than one thing, so that one tells of a cancellation. */
   private hasOtherWaits(): boolean {
-    const waits = this.extras?.waits;
-    return waits instanceof Set && waits.size > 1;
+    return this.waits instanceof Set && this.waits.size > 1;
   }
 
   /**
@@ -934,7 +954,7 @@ export class Task<T> extends Future<T> {
   /** Whether the innermost async function inside a block waits for nothing of the loop. */
   private isBodyOutside(extras: Extras): boolean {
     if (extras.bodies === 0) return false;
-    const { waits } = extras;
+    const { waits } = this;
     const count = waits === null ? 0 : waits instanceof Set ? waits.size : 1;
     return count <= extras.nestedBodies;
   }
@@ -959,7 +979,7 @@ export class Task<T> extends Future<T> {
     if (place === null) {
       if (!this.isBodyOutside(extras) || this.yields > 0) return;
     } else {
-      for (const wait of listWaits(extras)) {
+      for (const wait of this.listWaits()) {
         if (wait.place !== null && wait.place["isIn"](place)) return;
       }
     }
@@ -979,42 +999,43 @@ export class Task<T> extends Future<T> {
 
   /** The async function waits in an operation of the loop. */
   private enterWait(wait: AnyWait): void {
-    const extras = this.extra();
-    const { waits } = extras;
+    const { extras, waits } = this;
     if (waits === null) {
-      extras.waits = wait;
+      this.waits = wait;
       if (this.promised) this.loop["cameInside"]();
-      if (extras.warning !== null) {
+      if (extras !== null && extras.warning !== null) {
         extras.warning.cancel();
         extras.warning = null;
       }
     } else if (waits instanceof Set) waits.add(wait);
-    else extras.waits = new Set([waits, wait]);
-    if (extras.bodies > 0) this.bodyMoved(extras);
+    else this.waits = new Set([waits, wait]);
+    if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
   }
 
   /** The async function waits in that operation no longer. */
   private leaveWait(wait: AnyWait): void {
-    const extras = this.extras;
-    if (extras === null) return; // the task has ended, and dropped them all
-    const { waits } = extras;
-    if (waits !== wait) {
-      if (!(waits instanceof Set) || !waits.delete(wait) || waits.size > 0) {
-        if (extras.bodies > 0) this.bodyMoved(extras);
-        return;
-      }
+    const { extras, waits } = this;
+    if (waits === null) return; // the task has ended, and dropped them all
+    if (
+      waits === wait ||
+      waits instanceof Set && waits.delete(wait) && waits.size === 0
+    ) {
+      this.waits = null;
+      if (this.promised) this.loop["wentOutside"]();
     }
-    extras.waits = null;
-    if (this.promised) this.loop["wentOutside"]();
-    if (extras.bodies > 0) this.bodyMoved(extras);
+    if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
+  }
+
+  /** A list of its own of what async functions wait for, as that changes when one is told something. */
+  private listWaits(): AnyWait[] {
+    const { waits } = this;
+    return waits === null ? [] : waits instanceof Set ? [...waits] : [waits];
   }
 
   /** What the task waits for, in words. */
   private describeWait(): string {
     if (this.waitingOn !== null) return this.waitingOn["describe"]();
-    const waits = this.extras === null
-      ? []
-      : listWaits(this.extras).map((wait) => wait.describe());
+    const waits = this.listWaits().map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }
@@ -1031,7 +1052,7 @@ export class Task<T> extends Future<T> {
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */
   protected override isHandingOn(): boolean {
-    return this.extras !== null && this.extras.handingOn;
+    return this.handingOn;
   }
 
   /** What to call the task in messages. */
@@ -1122,6 +1143,10 @@ function startTask(task: Task<unknown>): void {
       : Object.getPrototypeOf(body) === GeneratorFunctionPrototype
       ? body()
       : startOwned(task, body as () => unknown);
+    if (task["promised"]) {
+      current.task = null;
+      return;
+    }
     if (product instanceof Operation || product instanceof Future) {
       // What `() => sleep(5)` gives: waited for like in a generator.
       task["coroutine"] = asGenerator((product as Iterable<Suspension, unknown>)
@@ -1144,15 +1169,36 @@ function startTask(task: Task<unknown>): void {
   } else task["endWithValue"](product as unknown);
 }
 
+/** Calls a function that may be an async one in the async context of the task. */
 function startOwned(task: Task<unknown>, body: () => unknown): unknown {
   const enter = task["extras"]?.enter;
-  return enter ? enter(() => runOwned(task, body)) : runOwned(task, body);
+  return enter
+    ? enter(() => runOwned(task, beginBody, task, body))
+    : runOwned(task, beginBody, task, body);
 }
 
-/** A list of its own of what a task waits for, as that changes when one is told something. */
-function listWaits(extras: Extras): AnyWait[] {
-  const { waits } = extras;
-  return waits === null ? [] : waits instanceof Set ? [...waits] : [waits];
+function beginBody(task: Task<unknown>, body: () => unknown): unknown {
+  const product = body();
+  if (isNative(product)) task["startPromise"](product);
+  return product;
+}
+
+const thenOfPromise = Promise.prototype.then;
+
+/** Whether `value` is a promise that calls back in the async context in which it was asked to. */
+function isNative(value: unknown): value is Promise<unknown> {
+  return value instanceof Promise && value.then === thenOfPromise;
+}
+
+// What is called back is found by the async context, so that all tasks share
+// two functions, instead of each having two, and a scope for them.
+
+function bodyFulfilled(value: unknown): void {
+  (ownerOfContinuation() as Task<unknown>)["promiseSettled"](false, value);
+}
+
+function bodyRejected(error: unknown): void {
+  (ownerOfContinuation() as Task<unknown>)["promiseSettled"](true, error);
 }
 
 /** The error for a reason, which may be one already. */
