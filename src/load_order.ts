@@ -77,6 +77,7 @@ import "./schedule/concurrency_limit.ts";
 import "./schedule/rate_limiter.ts";
 import "./structures/random.ts";
 import "./schedule/ticks.ts";
+import "./schedule/beat.ts";
 import "./schedule/tick.ts";
 import "./schedule/periodic_task.ts";
 import "./schedule/periodic.ts";

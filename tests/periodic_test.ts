@@ -868,6 +868,7 @@ Deno.test("What runs between two ticks of a moment makes the second one late", a
     }),
     job("d", 0),
   ];
+  for (const job of jobs) job.unref(); // so that each has a timer
   const running = loop.runForever();
   await host.runUntil(30);
   for (const job of jobs) await job;
@@ -887,7 +888,7 @@ Deno.test("What runs between two ticks of a moment makes the second one late", a
   assertEquals(reports.length, 2);
 });
 
-Deno.test("10,000 jobs are one deadline of the host, and one timer of the loop each", async () => {
+Deno.test("10,000 jobs are one deadline of the host, and one timer of the loop", async () => {
   const host = new ManualHost();
   let parks = 0;
   const park = host.park.bind(host);
@@ -903,7 +904,7 @@ Deno.test("10,000 jobs are one deadline of the host, and one timer of the loop e
   );
   const running = loop.runForever();
   await host.runUntil(45);
-  assertEquals([runs, loop.stats().timers], [40_000, 10_000]);
+  assertEquals([runs, loop.stats().timers], [40_000, 1]);
   const parksOfMany = parks;
   assert(parksOfMany <= 6, `${parksOfMany} parks for 4 moments`);
   for (const job of jobs) job.cancel();

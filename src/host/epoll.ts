@@ -125,8 +125,10 @@ export class EpollHost implements Host {
   #timerFd = -1;
   /** Sets that were replaced while a call was pending on them. */
   readonly #retiredFds: number[] = [];
-  /** What to add to `monotonicMs()` to get the kernel's CLOCK_MONOTONIC. */
+  /** What to add to the time to get the kernel's CLOCK_MONOTONIC. */
   #clockOffsetMs = 0;
+  /** Reads the kernel's clock in half the time that the runtime takes for it. */
+  #readClock: EpollLibc["symbols"]["clock_gettime"] | undefined;
   /** The deadline the timerfd is set to. */
   #armedMs = Infinity;
 
@@ -136,9 +138,13 @@ export class EpollHost implements Host {
   readonly #event = new Uint32Array(EPOLL_EVENT.words);
   readonly #timerValue = new Uint32Array(ITIMERSPEC.words);
   readonly #counter = new BigUint64Array(1);
+  readonly #clock = new Uint32Array(TIMESPEC.words);
 
   now(): number {
-    return monotonicMs();
+    const readClock = this.#readClock;
+    if (readClock === undefined) return monotonicMs();
+    readClock(CLOCK_MONOTONIC, this.#clock);
+    return kernelMs(this.#clock) - this.#clockOffsetMs;
   }
 
   open(client: HostClient): void {
@@ -153,7 +159,7 @@ export class EpollHost implements Host {
     this.#parkId++;
     this.#deadlineMs = deadlineMs;
     this.#hold = hold;
-    if (deadlineMs <= monotonicMs()) {
+    if (deadlineMs <= this.now()) {
       this.#wake();
     } else {
       detached(this.#settleIfParked);
@@ -226,7 +232,7 @@ export class EpollHost implements Host {
     if (!this.#needsCall(this.#deadlineMs, this.#hold)) {
       this.#endWait();
       if (this.#deadlineMs !== Infinity) {
-        const delayMs = this.#deadlineMs - monotonicMs();
+        const delayMs = this.#deadlineMs - this.now();
         this.#timer = after(Math.max(delayMs, 0), this.#timerFired, false);
       }
       return;
@@ -456,6 +462,7 @@ export class EpollHost implements Host {
       throw failure;
     }
     this.#clockOffsetMs = measureClockOffset(libc);
+    this.#readClock = libc.symbols.clock_gettime;
     this.#libc = libc;
     return libc;
   }
@@ -495,6 +502,7 @@ export class EpollHost implements Host {
     const libc = this.#libc;
     if (libc === undefined) return;
     this.#libc = undefined;
+    this.#readClock = undefined;
     for (const fd of [this.#epollFd, this.#eventFd, this.#timerFd]) {
       libc.symbols.close(fd);
     }
@@ -502,23 +510,27 @@ export class EpollHost implements Host {
   }
 }
 
+/** The moment that `clock_gettime` has written, in milliseconds. */
+function kernelMs(time: Uint32Array): number {
+  return time[TIMESPEC.seconds]! * 1e3 + time[TIMESPEC.nanos]! / 1e6;
+}
+
 /**
  * How far the kernel's CLOCK_MONOTONIC is ahead of `monotonicMs`. The two run
- * alike but start elsewhere, and differently in each thread. Never too much, so
- * that no wake is late on its account, and too little by the time of one call.
+ * alike but start elsewhere, and differently in each thread. Never too little, so
+ * that time does not go back where one takes over from the other and nothing is
+ * early on either, and too much by the time of one call.
  */
 function measureClockOffset(libc: EpollLibc): number {
   const time = new Uint32Array(TIMESPEC.words);
-  let offsetMs = -Infinity;
+  let offsetMs = Infinity;
   for (let round = 0; round < 8; round++) {
+    const readMs = monotonicMs();
     libc.check(
       libc.symbols.clock_gettime(CLOCK_MONOTONIC, time),
       "read the clock",
     );
-    const readMs = monotonicMs();
-    const kernelMs = time[TIMESPEC.seconds]! * 1e3 +
-      time[TIMESPEC.nanos]! / 1e6;
-    offsetMs = Math.max(offsetMs, kernelMs - readMs);
+    offsetMs = Math.min(offsetMs, kernelMs(time) - readMs);
   }
   return offsetMs;
 }

@@ -196,6 +196,8 @@ export class EventLoop implements AsyncDisposable {
   /** Handles that a scheduler has run since it last asked for a look. */
   private handlesUnseen = 0;
   private handlesToLook = 0;
+  /** What has not run all its ticks, and is to go on before all others. */
+  private unfinished: TimerHandle | null = null;
   private hops = 0;
   /** Whether this turn has resumed a promise reaction. */
   private promiseResumed = false;
@@ -903,11 +905,12 @@ export class EventLoop implements AsyncDisposable {
   /** Step 4: runs what is left of the batch, unless the gate has to open first. */
   private readonly runBatch = (): void => {
     current.loop = this;
-    while (this.batch > this.handlesToLook) {
-      const chunk = Math.max(this.handlesToLook, 1);
+    for (;;) {
+      const chunk = Math.min(this.batch, Math.max(this.handlesToLook, 1));
       this.batch -= chunk;
       this.handlesToLook -= chunk;
       this.runHandles(chunk);
+      if (this.batch <= 0) break;
       // The gate may open between two handles of a long turn. Their order stays
       // the same. Not so on a virtual host, whose turns depend on no clock.
       if (this.virtual) this.handlesToLook = HANDLES_PER_LOOK_MAX;
@@ -917,8 +920,6 @@ export class EventLoop implements AsyncDisposable {
         return;
       }
     }
-    this.handlesToLook -= this.batch;
-    this.runHandles(this.batch);
     current.loop = current.stepper = null;
     this.endTurn();
   };
@@ -949,6 +950,13 @@ export class EventLoop implements AsyncDisposable {
           runPosted(runnable as PostedTask<unknown>);
         } else if (runnable.run === TICK_RUN) {
           readMs = (runnable as TickTimer<unknown>)["runAt"](readMs);
+          if (this.unfinished !== null) {
+            this.batch += count;
+            this.handlesToLook = 0;
+            (ready as RingBuffer<Runnable>).unshift(this.unfinished);
+            this.unfinished = null;
+            return;
+          }
         } else {
           readMs = NaN;
           runnable.run();
@@ -958,6 +966,21 @@ export class EventLoop implements AsyncDisposable {
         this.runnableFailed(runnable, error);
       }
     }
+  }
+
+  /** How many ticks a timer may run in one go, each of which counts as a handle. */
+  private tickBudget(): number {
+    return this.debugging || this.virtual
+      ? Infinity
+      : Math.max(this.handlesToLook, 1);
+  }
+
+  /** A timer has run so many ticks. If it has more, it is to be the next to run, when the gate has been seen to. */
+  private tickedFor(ticks: number, unfinished: TimerHandle | null): void {
+    this.handlesSinceYield += ticks;
+    this.handlesToLook -= ticks;
+    this.unfinished = unfinished;
+    unfinished?.fallDue();
   }
 
   /** Runs so many handles in the order of a scheduler, fewer if some are withdrawn meanwhile. */

@@ -13,7 +13,9 @@ import { DEFAULT_PRIORITY, type Priority } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
+import { type Beat, Grid, type Ticker } from "./beat.ts";
 import {
+  IntervalTicks,
   LATE_MS,
   type MissedTicks,
   type Schedule,
@@ -198,35 +200,48 @@ type Cause =
 export class PeriodicTask extends Task<void>
   implements AsyncIterable<Tick>, OperationIterable<Tick>, Disposable {
   readonly #end: JobEnd;
-  readonly #timer: TimerHandle;
+  /** Made when it is needed, which it is not for jobs that tick together. */
+  #timer: TimerHandle | null = null;
   readonly #settings: PeriodicSettings;
+  /** As far as they are not behind: see {@linkcode PeriodicTask.#catchUp}. */
   #ticks: Ticks;
-  /** Null if the ticks are for whoever iterates. */
-  readonly #fn: PeriodicBody | null;
-  /** Whether the function has turned out to return nothing to wait for. */
-  #direct = false;
-  #running: Map<Task<unknown>, Tick> = NO_RUNS;
-  #waiting: RingBuffer<Tick> = NO_TICKS;
   /** The one who iterates, while it waits. */
   #consumer: Future<Tick | null> | null = null;
   #started = false;
-  #paused = false;
-  /** Whether no tick will come any more. */
-  #over = false;
   #cause: Cause | null = null;
   /** From when to when the last run lasted: what came due then came during it. */
   #busyFromMs = Infinity;
   #busyUntilMs = -Infinity;
   /** How often the tick that is due has looked whether the last run ends in time. */
   #looks = 0;
-  #runs = 0;
   #late = 0;
-  #maxLateMs = 0;
-  #skipped = 0;
-  #skippedAtRun = 0;
   #failed = 0;
   #cancelled = 0;
   #lastError: unknown = undefined;
+
+  // What most ticks need is here, side by side: after an interval it is not in
+  // the cache any more.
+
+  /** Null if the ticks are for whoever iterates. */
+  readonly #fn: PeriodicBody | null;
+  /** Whether the function has turned out to return nothing to wait for. */
+  #direct = false;
+  #paused = false;
+  /** Whether no tick will come any more. */
+  #over = false;
+  #running: Map<Task<unknown>, Tick> = NO_RUNS;
+  #waiting: RingBuffer<Tick> = NO_TICKS;
+  /** What it ticks by together with others; null if it has a timer of its own. */
+  #grid: Grid | null = null;
+  private beat: Beat | null = null;
+  private slot = 0;
+  /** The number of the tick that is planned, as long as it ticks with others. */
+  #index = 0;
+  #runs = 0;
+  readonly #maxRuns: number;
+  #skipped = 0;
+  #skippedAtRun = 0;
+  #maxLateMs = 0;
 
   /**
    * Made by {@linkcode every}.
@@ -248,9 +263,9 @@ export class PeriodicTask extends Task<void>
     end.request = (reason) => this.#cancelRuns(reason);
     this.#end = end;
     this.#settings = settings;
+    this.#maxRuns = settings.maxRuns;
     this.#ticks = ticks;
     this.#fn = fn;
-    this.#timer = loop["createTickTimer"](PeriodicTask.#tick, this);
     if (this.cancelling() > 0) this.#halt(); // the signal had aborted already
   }
 
@@ -270,11 +285,76 @@ export class PeriodicTask extends Task<void>
   #startTicks(): void {
     this.#started = true;
     if (this.#over) return;
-    const nowMs = startMoment(this.loop);
+    const start = startOf(this.loop);
+    const { nowMs } = start;
     this.#ticks.start(nowMs);
+    if (this.#mayTickWithOthers()) {
+      const { index, intervalMs } = this.#ticks as IntervalTicks;
+      this.#grid = gridOf(this.loop, start, intervalMs);
+      this.#index = index;
+    }
     if (this.#ticks.exhausted) this.#finish();
     else if (this.#settings.immediate && this.#fn !== null) this.#fire(NaN);
     else this.#arm(nowMs);
+  }
+
+  /**
+   * Whether a shared timer does for it. Not if somebody wants to see all timers
+   * or handles, nor if its place in the order of things may differ from that of
+   * the others.
+   */
+  #mayTickWithOthers(): boolean {
+    const { loop } = this;
+    return this.#fn !== null && this.#timer === null &&
+      this.#ticks instanceof IntervalTicks && this.#ticks.isShareable &&
+      this.#settings.missedTicks !== "delay" && this.#isOrdinary() &&
+      loop["ranking"] === null && !loop["overridden"] && !loop.debug;
+  }
+
+  /**
+   * A tick has come that is one of many: does what {@linkcode PeriodicTask.#fire}
+   * does, if nothing stands in the way of a run, and touches as little as it can.
+   */
+  private beatCame(beat: Beat, nowMs: number): number {
+    const { index, dueMs, nextDueMs } = beat;
+    if (
+      nowMs > nextDueMs || dueMs < this.#busyUntilMs ||
+      this.#running.size > 0 || this.#waiting.length > 0 || !this.#direct
+    ) {
+      this.#catchUp();
+      return this.#fire(nowMs);
+    }
+    this.#index = index + 1;
+    const tick = new Tick(this, index, dueMs, null, this.#skipped);
+    this.#count(tick, nowMs);
+    this.#call(this.#fn!, tick);
+    const endMs = this.loop.time();
+    if (endMs > nextDueMs || !this.#direct) {
+      this.#busyFromMs = nowMs;
+      if (this.#waitsForEnd()) this.#busyUntilMs = endMs;
+    }
+    if (this.#over) this.#endIfIdle();
+    else if (!this.#paused && this.#grid !== null && this.beat === null) {
+      this.#grid.join(this as unknown as Ticker, index + 1);
+    }
+    return endMs;
+  }
+
+  /** Brings its own plan to where it is, after it has ticked with others. */
+  #catchUp(): void {
+    if (this.#grid !== null) {
+      (this.#ticks as IntervalTicks).moveTo(this.#index);
+    }
+  }
+
+  /** From now on it has a timer of its own. */
+  #leaveOthers(): void {
+    if (this.#grid === null) return;
+    this.#catchUp();
+    const armed = this.beat !== null;
+    this.beat?.remove(this as unknown as Ticker);
+    this.#grid = null;
+    if (armed) this.#arm(this.loop.time());
   }
 
   /** What all timers call: no job needs a function of its own. */
@@ -329,6 +409,7 @@ export class PeriodicTask extends Task<void>
     if (during && overrun === "skip") {
       this.#skipped += 1 + ticks.advance(nowMs, "burst") +
         ticks.skipTo(this.#busyUntilMs);
+      this.#index = ticks.index;
       return null;
     }
     const { index } = ticks;
@@ -338,6 +419,7 @@ export class PeriodicTask extends Task<void>
     // What came during a run and stands in line for its end was not missed.
     const inLine = during && overrun === "queue";
     this.#skipped += ticks.advance(nowMs, inLine ? "burst" : missedTicks);
+    this.#index = ticks.index;
     return tick;
   }
 
@@ -351,6 +433,12 @@ export class PeriodicTask extends Task<void>
     if (this.#over || this.#paused || !this.#started) return;
     if (this.#fn === null && !this.#isAwaited()) return;
     this.#looks = 0;
+    if (this.#grid !== null) {
+      this.#index = this.#ticks.index;
+      this.beat?.remove(this as unknown as Ticker);
+      this.#grid.join(this as unknown as Ticker, this.#index);
+      return;
+    }
     let wakeMs: number;
     try {
       wakeMs = this.#ticks.wakeMs(nowMs);
@@ -358,7 +446,21 @@ export class PeriodicTask extends Task<void>
       this.#fail(error); // the wall clock has
       return;
     }
-    this.#timer.reschedule(wakeMs);
+    this.#ownTimer().reschedule(wakeMs);
+  }
+
+  #ownTimer(): TimerHandle {
+    return this.#timer ??= this.loop["createTickTimer"](
+      PeriodicTask.#tick,
+      this,
+    );
+  }
+
+  /** No tick comes until it is armed again. */
+  #disarm(): void {
+    this.#catchUp();
+    this.beat?.remove(this as unknown as Ticker);
+    this.#timer?.reschedule(Infinity);
   }
 
   /**
@@ -411,13 +513,16 @@ export class PeriodicTask extends Task<void>
     if (!this.#cameDuringRun(tick.dueMs)) this.#busyFromMs = nowMs;
     if (this.#direct && this.#isOrdinary()) this.#call(fn, tick);
     else this.#start(fn, tick);
-    const { overrun } = this.#settings;
     let endMs = NaN;
-    if (overrun === "skip" || overrun === "queue") {
-      this.#busyUntilMs = endMs = this.loop.time();
-    }
+    if (this.#waitsForEnd()) this.#busyUntilMs = endMs = this.loop.time();
     if (this.#over) this.#endIfIdle();
     return endMs;
+  }
+
+  /** Whether a tick that comes during a run does not begin another one. */
+  #waitsForEnd(): boolean {
+    const { overrun } = this.#settings;
+    return overrun === "skip" || overrun === "queue";
   }
 
   #count(tick: Tick, nowMs: number): void {
@@ -425,7 +530,7 @@ export class PeriodicTask extends Task<void>
     const { lateMs } = tick;
     if (lateMs > LATE_MS) this.#late++;
     if (lateMs > this.#maxLateMs) this.#maxLateMs = lateMs;
-    if (++this.#runs >= this.#settings.maxRuns) this.#halt();
+    if (++this.#runs >= this.#maxRuns) this.#halt();
   }
 
   /** Calls a function that returns nothing to wait for. */
@@ -570,10 +675,15 @@ export class PeriodicTask extends Task<void>
 
   // -- The end --
 
+  #endTicks(): void {
+    this.beat?.remove(this as unknown as Ticker);
+    this.#timer?.cancel();
+  }
+
   /** No tick comes any more. */
   #halt(): void {
     this.#over = true;
-    this.#timer.cancel();
+    this.#endTicks();
     this.#waiting.clear();
     this.#wakeConsumer();
   }
@@ -581,7 +691,7 @@ export class PeriodicTask extends Task<void>
   /** There are no more ticks; those in line still run. */
   #finish(): void {
     this.#over = true;
-    this.#timer.cancel();
+    this.#endTicks();
     this.#wakeConsumer();
     this.#endIfIdle();
   }
@@ -655,7 +765,7 @@ export class PeriodicTask extends Task<void>
   pause(): void {
     this.#checkGoesOn("pause");
     this.#paused = true;
-    this.#timer.reschedule(Infinity);
+    this.#disarm();
   }
 
   /**
@@ -670,6 +780,7 @@ export class PeriodicTask extends Task<void>
     this.#checkGoesOn("resume");
     if (!this.#paused) return;
     const nowMs = this.loop.time();
+    this.#catchUp();
     try {
       this.#ticks.resume(nowMs, this.#settings.missedTicks);
     } catch (error) {
@@ -712,10 +823,12 @@ export class PeriodicTask extends Task<void>
    */
   reschedule(interval: number | Schedule): void {
     const what = "reschedule a periodic task";
+    this.#catchUp();
     const ticks = this.#settings.replan(interval, this.#ticks.index, what);
     this.#checkGoesOn("reschedule");
+    this.#disarm();
+    this.#grid = null;
     this.#ticks = ticks;
-    this.#timer.reschedule(Infinity);
     if (ticks.exhausted) this.#finish();
     else this.#arm(this.loop.time());
   }
@@ -744,12 +857,14 @@ export class PeriodicTask extends Task<void>
    * from the start. Undoes {@linkcode unref}.
    */
   ref(): void {
-    this.#timer.ref();
+    this.#timer?.ref();
   }
 
   /** Lets the process end though a tick is still to come, if nothing else keeps it alive. */
   unref(): void {
-    this.#timer.unref();
+    if (this.#over) return;
+    this.#leaveOthers();
+    this.#ownTimer().unref();
   }
 
   /**
@@ -759,6 +874,7 @@ export class PeriodicTask extends Task<void>
    */
   stats(): PeriodicStats {
     const planned = !this.#over && !this.#paused;
+    this.#catchUp();
     return Object.freeze({
       runs: this.#runs,
       late: this.#late,
@@ -846,7 +962,7 @@ export class PeriodicTask extends Task<void>
         if (tick !== null) return { done: false, value: tick };
       } finally {
         this.#consumer = null;
-        if (!this.#over) this.#timer.reschedule(Infinity);
+        if (!this.#over) this.#timer?.reschedule(Infinity);
       }
     }
     yield* this;
@@ -884,22 +1000,37 @@ export class PeriodicTask extends Task<void>
   }
 }
 
-const starts = new WeakMap<
-  EventLoop,
-  { readonly turn: number; readonly nowMs: number }
->();
+/** What jobs share that start in one turn. */
+interface Start {
+  readonly turn: number;
+  readonly nowMs: number;
+  /** By interval. */
+  readonly grids: Map<number, Grid>;
+}
+
+const starts = new WeakMap<EventLoop, Start>();
 
 /**
  * The moment at which all jobs start that start in this turn. So their ticks
  * fall into one turn too, and wake the loop once instead of once for each job.
  */
-function startMoment(loop: EventLoop): number {
+function startOf(loop: EventLoop): Start {
   const turn = loop.stats().turns;
   let start = starts.get(loop);
   if (start === undefined || start.turn !== turn) {
-    starts.set(loop, start = { turn, nowMs: loop.time() });
+    start = { turn, nowMs: loop.time(), grids: new Map() };
+    starts.set(loop, start);
   }
-  return start.nowMs;
+  return start;
+}
+
+function gridOf(loop: EventLoop, start: Start, intervalMs: number): Grid {
+  const { grids, nowMs } = start;
+  let grid = grids.get(intervalMs);
+  if (grid === undefined) {
+    grids.set(intervalMs, grid = new Grid(loop, intervalMs, nowMs));
+  }
+  return grid;
 }
 
 function reasonOf(cause: Cause): unknown {

@@ -80,7 +80,7 @@ export class Jitter {
 export class IntervalTicks implements Ticks {
   readonly exhausted = false;
   index: number;
-  readonly #intervalMs: number;
+  readonly intervalMs: number;
   readonly #jitter: Jitter | null;
   #anchorMs: number;
   /** The number of the tick that falls on the anchor. */
@@ -100,7 +100,7 @@ export class IntervalTicks implements Ticks {
     first: "anchor" | "after",
     jitter: Jitter | null,
   ) {
-    this.#intervalMs = intervalMs;
+    this.intervalMs = intervalMs;
     this.#jitter = jitter;
     this.#anchorMs = anchorMs;
     this.#anchorIndex = anchorIndex;
@@ -112,6 +112,17 @@ export class IntervalTicks implements Ticks {
   start(nowMs: number): void {
     this.#anchorMs = nowMs;
     this.#dueMs = this.#at(this.index);
+  }
+
+  /** Whether all that begin at the same moment with the same interval have the same ticks. */
+  get isShareable(): boolean {
+    return this.#jitter === null && this.#anchorIndex === 0;
+  }
+
+  /** Makes another tick the one that is due next. */
+  moveTo(index: number): void {
+    this.index = index;
+    this.#dueMs = this.#at(index);
   }
 
   dueMs(_nowMs: number): number {
@@ -143,7 +154,7 @@ export class IntervalTicks implements Ticks {
     if (this.#dueMs >= nowMs) return 0;
     const from = this.index;
     let index = this.#anchorIndex +
-      Math.ceil((nowMs - this.#jitterMs - this.#anchorMs) / this.#intervalMs);
+      Math.ceil((nowMs - this.#jitterMs - this.#anchorMs) / this.intervalMs);
     // The quotient is rounded: it may be one off.
     if (index > from && this.#at(index - 1) >= nowMs) index--;
     if (this.#at(index) < nowMs) index++;
@@ -170,7 +181,7 @@ export class IntervalTicks implements Ticks {
   }
 
   #at(index: number): number {
-    return this.#anchorMs + (index - this.#anchorIndex) * this.#intervalMs +
+    return this.#anchorMs + (index - this.#anchorIndex) * this.intervalMs +
       this.#jitterMs;
   }
 }

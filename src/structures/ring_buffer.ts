@@ -57,6 +57,18 @@ export class RingBuffer<T> implements Iterable<T> {
     this.#length++;
   }
 
+  /**
+   * Adds a value at the head.
+   *
+   * @param value The value that leaves first.
+   */
+  unshift(value: T): void {
+    if (this.#length > this.#mask) this.#grow();
+    this.#head = (this.#head - 1) & this.#mask;
+    this.#slots[this.#head] = value;
+    this.#length++;
+  }
+
   /** Removes and returns the oldest value, or returns `undefined` if the ring is empty. */
   shift(): T | undefined {
     if (this.#length === 0) return undefined;

@@ -1,0 +1,172 @@
+/**
+ * What ticks together: jobs on the same grid share a timer.
+ *
+ * A thousand jobs that started together are due together. With a timer each, the
+ * loop would queue, sort and take out a thousand of them for each tick, and
+ * touch memory that was last touched an interval ago, which is what most of the
+ * time goes into. So the first job that is armed for a tick of the grid sets the
+ * timer, the others get in line behind it, and run in that order.
+ *
+ * @module
+ */
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { TimerHandle } from "../loop/handle.ts";
+
+/** One who ticks: a periodic task. */
+export interface Ticker {
+  /** The beat it is armed for, and its place there; written by the beat alone. */
+  beat: Beat | null;
+  slot: number;
+  /**
+   * A tick has come. Takes the time. Returns it if it was read after all that was
+   * done, else `NaN`.
+   */
+  beatCame(beat: Beat, nowMs: number): number;
+}
+
+/** The ticks of an interval from one moment on, for all jobs that go by them. */
+export class Grid {
+  readonly loop: EventLoop;
+  readonly #intervalMs: number;
+  readonly #anchorMs: number;
+  /** Those that are armed, by the number of the tick. */
+  readonly #beats: Map<number, Beat> = new Map();
+  /** The one that was joined last, which most will join. */
+  #latest: Beat | null = null;
+  /** One that is over, to be used again. */
+  #spare: Beat | null = null;
+
+  constructor(loop: EventLoop, intervalMs: number, anchorMs: number) {
+    this.loop = loop;
+    this.#intervalMs = intervalMs;
+    this.#anchorMs = anchorMs;
+  }
+
+  /** When a tick is due. A product and not a sum: errors of rounding do not add up. */
+  dueMs(index: number): number {
+    return this.#anchorMs + index * this.#intervalMs;
+  }
+
+  /** Arms `ticker`, which is armed for nothing, for a tick. */
+  join(ticker: Ticker, index: number): void {
+    const latest = this.#latest;
+    if (latest !== null && latest.index === index) latest.add(ticker);
+    else this.#find(index).add(ticker);
+  }
+
+  #find(index: number): Beat {
+    let beat = this.#beats.get(index);
+    if (beat === undefined) {
+      beat = this.#spare ?? new Beat(this);
+      this.#spare = null;
+      beat.set(index, this.dueMs(index), this.dueMs(index + 1));
+      this.#beats.set(index, beat);
+    }
+    return this.#latest = beat;
+  }
+
+  /** `beat` can be joined no more. */
+  close(beat: Beat): void {
+    this.#beats.delete(beat.index);
+    if (this.#latest === beat) this.#latest = null;
+  }
+
+  /** Nobody needs `beat` any more. */
+  giveBack(beat: Beat): void {
+    this.#spare = beat;
+  }
+}
+
+/** One tick of a grid, and who is armed for it. */
+export class Beat {
+  /** The number of the tick. */
+  index = 0;
+  dueMs = 0;
+  /** When the one after it is due. */
+  nextDueMs = 0;
+  readonly #grid: Grid;
+  readonly #timer: TimerHandle;
+  /** In the order in which they were armed; null for who has left or had its turn. */
+  readonly #tickers: (Ticker | null)[] = [];
+  #end = 0;
+  #left = 0;
+  /** Whose turn is next, once they run. */
+  #head = 0;
+  #running = false;
+
+  constructor(grid: Grid) {
+    this.#grid = grid;
+    this.#timer = grid.loop["createTickTimer"](Beat.#come, this);
+  }
+
+  /** Makes it that of another tick, for which nobody is armed yet. */
+  set(index: number, dueMs: number, nextDueMs: number): void {
+    this.index = index;
+    this.dueMs = dueMs;
+    this.nextDueMs = nextDueMs;
+    this.#timer.reschedule(dueMs);
+  }
+
+  /** Arms one more for it. */
+  add(ticker: Ticker): void {
+    ticker.beat = this;
+    ticker.slot = this.#end;
+    this.#tickers[this.#end++] = ticker;
+    this.#left++;
+  }
+
+  /** Disarms one that is armed for it. */
+  remove(ticker: Ticker): void {
+    ticker.beat = null;
+    this.#tickers[ticker.slot] = null;
+    if (--this.#left > 0 || this.#running) return;
+    this.#grid.close(this);
+    this.#timer.cancel();
+  }
+
+  static readonly #come = (beat: Beat, readMs: number): number =>
+    beat.#run(readMs);
+
+  /**
+   * Its moment has come: gives everybody a turn, as far as the loop lets it go on
+   * without a look at the clock. The rest have theirs right after that.
+   */
+  #run(readMs: number): number {
+    const { loop } = this.#grid;
+    if (!this.#running) {
+      this.#running = true;
+      this.#grid.close(this);
+    }
+    const budget = loop["tickBudget"]();
+    let ran = 0;
+    let nowMs = readMs;
+    while (this.#head < this.#end) {
+      const ticker = this.#tickers[this.#head]!;
+      if (ticker !== null && ran === budget) {
+        loop["tickedFor"](ran, this.#timer);
+        return NaN;
+      }
+      this.#tickers[this.#head++] = null;
+      if (ticker === null) continue;
+      ran++;
+      this.#left--;
+      ticker.beat = null;
+      try {
+        if (Number.isNaN(nowMs)) nowMs = loop.time();
+        nowMs = ticker.beatCame(this, nowMs);
+      } catch (error) {
+        nowMs = NaN;
+        loop["runnableFailed"](this.#timer, error);
+      }
+    }
+    loop["tickedFor"](ran, null);
+    this.#reset();
+    return nowMs;
+  }
+
+  #reset(): void {
+    this.#running = false;
+    this.#head = this.#end = this.#left = 0;
+    this.#grid.giveBack(this);
+  }
+}
