@@ -13,6 +13,7 @@ import {
   type OverrunPolicy,
   type PeriodicTask,
   sleep,
+  type Tick,
   type TimerHandle,
 } from "../mod.ts";
 import { macrotask } from "../src/host/timing.ts";
@@ -160,6 +161,39 @@ Deno.test("Who is paused, ended, moved or triggered by another one of the same m
   await loop.close();
 });
 
+Deno.test("The last one of a moment may be ended by the first", async () => {
+  await using loop = new EventLoop({ host: "virtual" });
+  const log: string[] = [];
+  const first = every(10, ({ index }) => {
+    log.push(`first ${index}`);
+    if (index === 2) second.cancel();
+  }, { loop, maxRuns: 4 });
+  const second = every(10, ({ index }) => log.push(`second ${index}`), {
+    loop,
+  });
+  await loop.runUntilComplete(first);
+  assertEquals(log, [
+    ...["first 1", "second 1", "first 2", "first 3", "first 4"],
+  ]);
+});
+
+Deno.test("On a virtual host each tick counts for the gate", async () => {
+  await using loop = new EventLoop({ host: "virtual" });
+  const jobs = Array.from(
+    { length: 200 },
+    () => every(10, () => {}, { loop, maxRuns: 500 }),
+  );
+  let passes = 0;
+  const pass = () => {
+    passes++;
+    if (!loop.isClosed()) macrotask(pass);
+  };
+  macrotask(pass);
+  for (const job of jobs) await loop.runUntilComplete(job);
+  // 100,000 ticks; each opening of the gate takes many passes.
+  assert(passes > 500, `${passes} passes`);
+});
+
 /** A loop that shows all timers, so that each job has one. */
 class ObservedLoop extends EventLoop {
   override callAt<A extends unknown[]>(
@@ -205,6 +239,7 @@ async function courseOf(
     logs.push(log);
     const takesMs = below(3) === 0 ? below(25) : 0;
     const fails = below(6) === 0;
+    const deeds = new SeededRandom(below(1e6));
     const options = {
       loop,
       missedTicks: missed[below(3)]!,
@@ -212,8 +247,15 @@ async function courseOf(
       immediate: below(4) === 0,
       maxRuns: below(4) === 0 ? 1 + below(5) : Infinity,
     };
-    const note = (tick: { index: number; lateMs: number; skipped: number }) => {
+    const note = (tick: Tick) => {
       log.push(`${tick.index}@${loop.time()}+${tick.lateMs}-${tick.skipped}`);
+      for (let count = 0; count < 2 && deeds.next() < 0.2; count++) {
+        try {
+          DEEDS[Math.floor(deeds.next() * DEEDS.length)]!(tick.job);
+        } catch (error) {
+          log.push((error as Error).name);
+        }
+      }
       if (fails && tick.index % 3 === 0) throw new Error("as it should");
     };
     const interval = [5, 10, 20][below(3)]!;

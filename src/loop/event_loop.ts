@@ -952,7 +952,6 @@ export class EventLoop implements AsyncDisposable {
           readMs = (runnable as TickTimer<unknown>)["runAt"](readMs);
           if (this.unfinished !== null) {
             this.batch += count;
-            this.handlesToLook = 0;
             (ready as RingBuffer<Runnable>).unshift(this.unfinished);
             this.unfinished = null;
             return;

@@ -351,10 +351,9 @@ export class PeriodicTask extends Task<void>
   #leaveOthers(): void {
     if (this.#grid === null) return;
     this.#catchUp();
-    const armed = this.beat !== null;
     this.beat?.remove(this as unknown as Ticker);
     this.#grid = null;
-    if (armed) this.#arm(this.loop.time());
+    this.#arm(this.loop.time()); // also in its run: nobody else does it then
   }
 
   /** What all timers call: no job needs a function of its own. */
