@@ -158,10 +158,11 @@ export class TimerQueue<Node extends TimerNode> {
   readonly #levelSize = new Int32Array(LEVELS);
   /** One bit for each slot: set exactly while its bucket exists. */
   readonly #occupied = new Int32Array(LEVELS * SLOTS / 32);
-  /** Arrays that are never empty: an emptied one is dropped, as V8 does not reliably shrink it. */
-  readonly #buckets: (Node[] | undefined)[] = new Array(NEVER + 1).fill(
-    undefined,
-  );
+  /**
+   * Arrays that are never empty: an emptied one is dropped, as V8 does not reliably shrink it. There is room for them
+   * once one is needed: most loops that only run something never have a timer.
+   */
+  #buckets: (Node[] | undefined)[] = [];
 
   /** The opened slot in order; what was popped or removed is undefined, and so is everything before the head. */
   #run: (Node | undefined)[] = [];
@@ -269,6 +270,7 @@ export class TimerQueue<Node extends TimerNode> {
 
   /** Removes all timers. */
   clear(): void {
+    if (this.#size === 0) return;
     for (const node of this) node.queueBucket = NOT_QUEUED;
     this.#size = 0;
     this.#levelSize.fill(0);
@@ -305,6 +307,9 @@ export class TimerQueue<Node extends TimerNode> {
       this.#levelSize[level]!++;
     }
     node.queueBucket = bucketIndex;
+    if (this.#buckets.length === 0) {
+      this.#buckets = new Array(NEVER + 1).fill(undefined);
+    }
     const bucket = this.#buckets[bucketIndex];
     if (bucket === undefined) {
       node.queueIndex = 0;
