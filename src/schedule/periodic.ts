@@ -130,10 +130,13 @@ const RECHECK_MS = 60_000;
  * it is set forward, or the machine was asleep, that is noticed within a minute.
  * A schedule that throws, or gives no later moments, ends the job with an error.
  *
- * Ticks of several jobs that are due at the same moment run in one turn. A plain
- * function is called by the timer, which costs about half a microsecond; any
- * other is a task for each run. Each job has one timer of the loop. It keeps the
- * process alive like any other timer; see {@linkcode PeriodicTask.unref}.
+ * Ticks of several jobs that are due at the same moment run in one turn. Those
+ * of jobs that began in one turn with the same interval share one timer of the
+ * loop: they run one after the other, in the order in which the jobs were armed,
+ * which is that of the ticks before. A plain function is called by the timer,
+ * which costs about a third of a microsecond; any other is a task for each run.
+ * The next tick keeps the process alive like any other timer; see
+ * {@linkcode PeriodicTask.unref}.
  *
  * @example Every 10 ms, five times
  * ```ts
