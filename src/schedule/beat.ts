@@ -11,18 +11,7 @@
  */
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
-
-/** One who ticks: a periodic task. */
-export interface Ticker {
-  /** The beat it is armed for, and its place there; written by the beat alone. */
-  beat: Beat | null;
-  slot: number;
-  /**
-   * A tick has come. Takes the time. Returns it if it was read after all that was
-   * done, else `NaN`.
-   */
-  beatCame(beat: Beat, nowMs: number): number;
-}
+import type { PeriodicTask } from "./periodic_task.ts";
 
 /** The ticks of an interval from one moment on, for all jobs that go by them. */
 export class Grid {
@@ -47,11 +36,11 @@ export class Grid {
     return this.#anchorMs + index * this.#intervalMs;
   }
 
-  /** Arms `ticker`, which is armed for nothing, for a tick. */
-  join(ticker: Ticker, index: number): void {
+  /** Arms `job`, which is armed for nothing, for a tick. */
+  join(job: PeriodicTask, index: number): void {
     const latest = this.#latest;
-    if (latest !== null && latest.index === index) latest.add(ticker);
-    else this.#find(index).add(ticker);
+    if (latest !== null && latest.index === index) latest.add(job);
+    else this.#find(index).add(job);
   }
 
   #find(index: number): Beat {
@@ -87,7 +76,7 @@ export class Beat {
   readonly #grid: Grid;
   readonly #timer: TimerHandle;
   /** In the order in which they were armed; null for who has left or had its turn. */
-  readonly #tickers: (Ticker | null)[] = [];
+  readonly #jobs: (PeriodicTask | null)[] = [];
   #end = 0;
   #left = 0;
   /** Whose turn is next, once they run. */
@@ -108,17 +97,17 @@ export class Beat {
   }
 
   /** Arms one more for it. */
-  add(ticker: Ticker): void {
-    ticker.beat = this;
-    ticker.slot = this.#end;
-    this.#tickers[this.#end++] = ticker;
+  add(job: PeriodicTask): void {
+    job["beat"] = this;
+    job["slot"] = this.#end;
+    this.#jobs[this.#end++] = job;
     this.#left++;
   }
 
   /** Disarms one that is armed for it. */
-  remove(ticker: Ticker): void {
-    ticker.beat = null;
-    this.#tickers[ticker.slot] = null;
+  remove(job: PeriodicTask): void {
+    job["beat"] = null;
+    this.#jobs[job["slot"]] = null;
     if (--this.#left > 0 || this.#running) return;
     this.#grid.close(this);
     this.#timer.cancel();
@@ -141,19 +130,19 @@ export class Beat {
     let ran = 0;
     let nowMs = readMs;
     while (this.#head < this.#end) {
-      const ticker = this.#tickers[this.#head]!;
-      if (ticker !== null && ran === budget) {
+      const job = this.#jobs[this.#head]!;
+      if (job !== null && ran === budget) {
         loop["tickedFor"](ran, this.#timer);
         return NaN;
       }
-      this.#tickers[this.#head++] = null;
-      if (ticker === null) continue;
+      this.#jobs[this.#head++] = null;
+      if (job === null) continue;
       ran++;
       this.#left--;
-      ticker.beat = null;
+      job["beat"] = null;
       try {
         if (Number.isNaN(nowMs)) nowMs = loop.time();
-        nowMs = ticker.beatCame(this, nowMs);
+        nowMs = job["beatCame"](this, nowMs);
       } catch (error) {
         nowMs = NaN;
         loop["runnableFailed"](this.#timer, error);

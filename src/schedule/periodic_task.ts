@@ -13,7 +13,7 @@ import { DEFAULT_PRIORITY, type Priority } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
-import { type Beat, Grid, type Ticker } from "./beat.ts";
+import { type Beat, Grid } from "./beat.ts";
 import {
   IntervalTicks,
   LATE_MS,
@@ -233,6 +233,7 @@ export class PeriodicTask extends Task<void>
   #waiting: RingBuffer<Tick> = NO_TICKS;
   /** What it ticks by together with others; null if it has a timer of its own. */
   #grid: Grid | null = null;
+  /** What it is armed for, and its place there; written by the beat alone. */
   private beat: Beat | null = null;
   private slot = 0;
   /** The number of the tick that is planned, as long as it ticks with others. */
@@ -314,6 +315,7 @@ export class PeriodicTask extends Task<void>
   /**
    * A tick has come that is one of many: does what {@linkcode PeriodicTask.#fire}
    * does, if nothing stands in the way of a run, and touches as little as it can.
+   * Takes the time. Returns it if it was read after all that was done, else `NaN`.
    */
   private beatCame(beat: Beat, nowMs: number): number {
     const { index, dueMs, nextDueMs } = beat;
@@ -335,7 +337,7 @@ export class PeriodicTask extends Task<void>
     }
     if (this.#over) this.#endIfIdle();
     else if (!this.#paused && this.#grid !== null && this.beat === null) {
-      this.#grid.join(this as unknown as Ticker, index + 1);
+      this.#grid.join(this, index + 1);
     }
     return endMs;
   }
@@ -351,7 +353,7 @@ export class PeriodicTask extends Task<void>
   #leaveOthers(): void {
     if (this.#grid === null) return;
     this.#catchUp();
-    this.beat?.remove(this as unknown as Ticker);
+    this.beat?.remove(this);
     this.#grid = null;
     this.#arm(this.loop.time()); // also in its run: nobody else does it then
   }
@@ -434,8 +436,8 @@ export class PeriodicTask extends Task<void>
     this.#looks = 0;
     if (this.#grid !== null) {
       this.#index = this.#ticks.index;
-      this.beat?.remove(this as unknown as Ticker);
-      this.#grid.join(this as unknown as Ticker, this.#index);
+      this.beat?.remove(this);
+      this.#grid.join(this, this.#index);
       return;
     }
     let wakeMs: number;
@@ -458,7 +460,7 @@ export class PeriodicTask extends Task<void>
   /** No tick comes until it is armed again. */
   #disarm(): void {
     this.#catchUp();
-    this.beat?.remove(this as unknown as Ticker);
+    this.beat?.remove(this);
     this.#timer?.reschedule(Infinity);
   }
 
@@ -675,7 +677,7 @@ export class PeriodicTask extends Task<void>
   // -- The end --
 
   #endTicks(): void {
-    this.beat?.remove(this as unknown as Ticker);
+    this.beat?.remove(this);
     this.#timer?.cancel();
   }
 
