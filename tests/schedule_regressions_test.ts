@@ -4,8 +4,10 @@
  * @module
  */
 import {
+  CancelledError,
   CapacityLimiter,
   ConcurrencyLimit,
+  each,
   EventLoop,
   every,
   type Future,
@@ -340,3 +342,65 @@ for (const style of STYLES) {
     });
   }
 }
+
+Deno.test("Two next() at once: the second is refused, the first and the job go on", async () => {
+  await run(async () => {
+    const loop = getRunningLoop();
+    const job = every(10);
+    const iterator = job[Symbol.asyncIterator]();
+    const first = iterator.next();
+    const second = iterator.next();
+    await assertRejects(() => second, MisuseError, "somebody waits for it");
+    await assertRejects(
+      () => job[Symbol.asyncIterator]().next(),
+      MisuseError,
+      "somebody waits for it",
+    );
+    await sleep(10);
+    const { value } = await first;
+    assertEquals([value?.index, loop.time()], [1, 10]);
+    await sleep(10);
+    assertEquals((await iterator.next()).value?.dueMs, 20);
+    assertEquals([job.cancelling(), job.done()], [0, false]);
+    // What ends a wait in another way still ends the job.
+    const third = iterator.next();
+    await sleep(1);
+    job.cancel();
+    await assertRejects(() => third, CancelledError);
+    assertEquals(job.cancelled(), true);
+  }, VIRTUAL);
+});
+
+Deno.test("A second each() of a periodic task is refused, and leaves the first alone", async () => {
+  const log: number[] = [];
+  await run(function* () {
+    const job = every(10, { maxRuns: 3 });
+    const going = getRunningLoop().createTask(() =>
+      each(job, (tick) => void log.push(tick.index))
+    );
+    yield* sleep(15);
+    let caught: unknown;
+    try {
+      yield* each(job, () => {});
+    } catch (error) {
+      caught = error;
+    }
+    assertInstanceOf(caught, MisuseError);
+    yield* going;
+    assertEquals(job.cancelled(), false);
+  }, VIRTUAL);
+  assertEquals(log, [1, 2, 3]);
+});
+
+Deno.test("An iteration that is cancelled while somebody else's was refused ends the job", async () => {
+  await run(async () => {
+    const job = every(10);
+    const iterator = job[Symbol.asyncIterator]();
+    const waiting = getRunningLoop().createTask(() => iterator.next());
+    await sleep(1);
+    await assertRejects(() => iterator.next(), MisuseError);
+    waiting.cancel();
+    await assertRejects(async () => await waiting, CancelledError);
+    await assertRejects(async () => await job, CancelledError);
+  }, VIRTUAL);
+});
