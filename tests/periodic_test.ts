@@ -1127,7 +1127,10 @@ testBoth(
     });
     yield sleep(1);
     assert(second.exception() instanceof MisuseError);
-    // It has left, and so has the job.
+    // It was not let in, so it has not left either.
+    yield sleep(1);
+    assertEquals([first.done(), job.cancelling()], [false, 0]);
+    first.cancel();
     yield sleep(1);
     assertEquals([first.cancelled(), job.cancelled()], [true, true]);
     busy.cancel();

@@ -1019,9 +1019,8 @@ function isParked(task: Task<unknown>): boolean {
       ? !future.done()
       : waitingOn !== null && waitingOn !== undefined && !waitingOn.done();
   if (pending({ waitingOn: task.waitingOn })) return true;
-  const waits = task["extras"]?.waits;
-  return waits !== null && waits !== undefined &&
-    pending(waits as unknown as Waiting);
+  const waits = task["waits"];
+  return waits !== null && pending(waits as unknown as Waiting);
 }
 
 /** The least priorities such that nobody is below who waits for it. */

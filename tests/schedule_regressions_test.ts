@@ -4,13 +4,16 @@
  * @module
  */
 import {
+  CancelledError,
   CapacityLimiter,
   ConcurrencyLimit,
+  each,
   EventLoop,
   every,
   type Future,
   gather,
   getRunningLoop,
+  type Job,
   MisuseError,
   type PeriodicTask,
   PriorityScheduler,
@@ -26,6 +29,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { openLoop } from "./support/loops.ts";
 import { inStyle, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
@@ -339,4 +343,257 @@ for (const style of STYLES) {
       }, VIRTUAL);
     });
   }
+}
+
+Deno.test("Two next() at once: the second is refused, the first and the job go on", async () => {
+  await run(async () => {
+    const loop = getRunningLoop();
+    const job = every(10);
+    const iterator = job[Symbol.asyncIterator]();
+    const first = iterator.next();
+    const second = iterator.next();
+    await assertRejects(() => second, MisuseError, "somebody waits for it");
+    await assertRejects(
+      () => job[Symbol.asyncIterator]().next(),
+      MisuseError,
+      "somebody waits for it",
+    );
+    await sleep(10);
+    const { value } = await first;
+    assertEquals([value?.index, loop.time()], [1, 10]);
+    await sleep(10);
+    assertEquals((await iterator.next()).value?.dueMs, 20);
+    assertEquals([job.cancelling(), job.done()], [0, false]);
+    // What ends a wait in another way still ends the job.
+    const third = iterator.next();
+    await sleep(1);
+    job.cancel();
+    await assertRejects(() => third, CancelledError);
+    assertEquals(job.cancelled(), true);
+  }, VIRTUAL);
+});
+
+Deno.test("A second each() of a periodic task is refused, and leaves the first alone", async () => {
+  const log: number[] = [];
+  await run(function* () {
+    const job = every(10, { maxRuns: 3 });
+    const going = getRunningLoop().createTask(() =>
+      each(job, (tick) => void log.push(tick.index))
+    );
+    yield* sleep(15);
+    let caught: unknown;
+    try {
+      yield* each(job, () => {});
+    } catch (error) {
+      caught = error;
+    }
+    assertInstanceOf(caught, MisuseError);
+    yield* going;
+    assertEquals(job.cancelled(), false);
+  }, VIRTUAL);
+  assertEquals(log, [1, 2, 3]);
+});
+
+Deno.test("An iteration that is cancelled while somebody else's was refused ends the job", async () => {
+  await run(async () => {
+    const job = every(10);
+    const iterator = job[Symbol.asyncIterator]();
+    const waiting = getRunningLoop().createTask(() => iterator.next());
+    await sleep(1);
+    await assertRejects(() => iterator.next(), MisuseError);
+    waiting.cancel();
+    await assertRejects(async () => await waiting, CancelledError);
+    await assertRejects(async () => await job, CancelledError);
+  }, VIRTUAL);
+});
+
+for (const style of STYLES) {
+  Deno.test(`A loop that is closed ends all jobs, running and in line (${style})`, async () => {
+    for (const overload of ["block", "reject"] as const) {
+      const { loop, reports } = openLoop();
+      const limit = new ConcurrencyLimit(2, { highWaterMark: 3, overload });
+      const jobs: Job<unknown>[] = [];
+      const told: string[] = [];
+      const begun: number[] = [];
+      const controller = new AbortController();
+      await loop.runUntilComplete(async () => {
+        const count = overload === "block" ? 8 : 5; // some of them at the door
+        for (let n = 0; n < count; n++) {
+          const job = limit.run(
+            inStyle(style, function* () {
+              begun.push(n);
+              yield sleep(1_000);
+            }),
+            { name: `job ${n}`, signal: controller.signal },
+          );
+          jobs.push(job);
+        }
+        await sleep(1);
+      });
+      const waits = jobs.map(async (job) => {
+        try {
+          await job;
+        } catch (error) {
+          told.push((error as Error).name);
+        }
+      });
+      await sleepOutside();
+      await loop.close();
+      await Promise.all(waits);
+      assertEquals(jobs.map((job) => [job.phase, job.cancelled()]), [
+        ...jobs.map(() => ["done", true]),
+      ]);
+      assertEquals(jobs.map((job) => job.cancel()), jobs.map(() => false));
+      controller.abort();
+      assertEquals(told, jobs.map(() => "CancelledError"));
+      assertEquals(begun, [0, 1]);
+      assertEquals(
+        reports.map(({ name, exception }) => [name, exception]),
+        [
+          ["job 0", undefined],
+          ["job 1", undefined],
+          ["ConcurrencyLimit", undefined],
+        ],
+      );
+      const { used, running, pending, cancelled, done } = limit.stats();
+      assertEquals([used, running, pending, cancelled, done], [
+        0,
+        0,
+        0,
+        jobs.length,
+        0,
+      ]);
+      await run(async () => {
+        await limit.onIdle();
+        assertEquals(await limit.run(() => "anew"), "anew");
+      }, VIRTUAL);
+    }
+  });
+}
+
+Deno.test("A job that its loop was closed under ends once, whatever its function does then", async () => {
+  const { loop, reports } = openLoop();
+  const limit = new ConcurrencyLimit(1);
+  const outside = Promise.withResolvers<void>();
+  const jobs: Job<unknown>[] = [];
+  const ended: string[] = [];
+  await loop.runUntilComplete(async () => {
+    jobs.push(
+      limit.run(async () => {
+        await outside.promise;
+        ended.push("the function");
+        throw new Error("too late");
+      }),
+      limit.run(() => ended.push("never")),
+    );
+    await sleepOutside();
+  });
+  await loop.close();
+  const other = openLoop();
+  await other.loop.runUntilComplete(async () => {
+    const release = getRunningLoop().createFuture<string>();
+    const job = limit.run(() => release);
+    outside.resolve();
+    await sleepOutside();
+    assertEquals([limit.running, limit.stats().used], [1, 1]);
+    release.setResult("anew");
+    assertEquals(await job, "anew");
+  });
+  assertEquals(ended, ["the function"]);
+  assertEquals(jobs.map((job) => job.cancelled()), [true, true]);
+  assertEquals(limit.stats().used, 0);
+  assertEquals(reports.length, 2); // the two tasks, by name
+  await other.loop.close();
+  assertEquals(other.reports, []);
+});
+
+Deno.test("A job that has not had its first step ends with its loop, too", async () => {
+  const { loop } = openLoop();
+  const limit = new ConcurrencyLimit(2);
+  const jobs: Job<unknown>[] = [];
+  loop.callSoon(() => {
+    for (let n = 0; n < 3; n++) jobs.push(limit.run(() => n));
+    loop.stop();
+  });
+  await loop.runForever();
+  await loop.close();
+  assertEquals(jobs.map((job) => job.cancelled()), [true, true, true]);
+  assertEquals(
+    await run(() => limit.run(() => "anew"), VIRTUAL),
+    "anew",
+  );
+});
+
+Deno.test("A job that is given up at the end of a run ends, and so do those behind it", async () => {
+  const limit = new ConcurrencyLimit(1);
+  const jobs: Job<unknown>[] = [];
+  const reports: string[] = [];
+  await run(async () => {
+    getRunningLoop().setExceptionHandler((_, { message }) =>
+      reports.push(message)
+    );
+    jobs.push(
+      limit.run(async () => {
+        for (;;) {
+          try {
+            await sleep(1_000);
+          } catch {
+            // does not want to end, and makes others
+            jobs.push(limit.run(() => "never", { detached: true }));
+          }
+        }
+      }, { name: "stubborn" }),
+    );
+    await sleep(1);
+  }, { ...VIRTUAL, cancelGraceMs: 10 });
+  assertEquals(jobs.length, 2);
+  assertEquals(jobs.map((job) => job.cancelled()), [true, true]);
+  assertEquals(limit.stats().used, 0);
+  assertEquals(
+    reports.filter((message) => message.includes("stubborn")).length,
+    1,
+  );
+});
+
+for (const kind of ["an array", "an async generator"]) {
+  for (const settled of [false, true]) {
+    Deno.test(`A loop that is closed under a map${settled ? " that settles" : ""} of ${kind} leaves no slot taken`, async () => {
+      const { loop } = openLoop();
+      const limit = new ConcurrencyLimit(2);
+      const begun: number[] = [];
+      async function* generate() {
+        yield 0;
+        await sleepOutside();
+        yield 1;
+        await new Promise(() => {});
+      }
+      const source = kind === "an array" ? [0, 1, 2, 3, 4] : generate();
+      const work = (n: number) => {
+        begun.push(n);
+        return sleep(1_000);
+      };
+      const map = settled
+        ? limit.mapSettled(source, work)
+        : limit.map<number, void>(source, work);
+      const waiting = loop.createTask(async () => void await map);
+      await loop.runUntilComplete(async () => {
+        await sleep(1);
+        await sleepOutside();
+      });
+      assertEquals(limit.running > 0, true);
+      await loop.close();
+      assertEquals(waiting.cancelled(), true);
+      assertEquals([limit.running, limit.stats().used], [0, 0]);
+      await run(async () => {
+        await limit.onIdle();
+        assertEquals(await limit.map([1, 2], (n) => 2 * n), [2, 4]);
+      }, VIRTUAL);
+      assertEquals(begun.length <= 2, true);
+    });
+  }
+}
+
+/** Lets promises outside of any loop go on. */
+function sleepOutside(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

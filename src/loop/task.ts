@@ -768,7 +768,7 @@ export class Task<T> extends Future<T> {
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
-  private destroy(reason: CancelledError): void {
+  protected destroy(reason: CancelledError): void {
     if (this.promised) this.loop["asyncTaskEnded"]();
     this.end();
     super.cancel(reason);

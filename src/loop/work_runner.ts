@@ -37,6 +37,8 @@ export interface Work {
   launched(): void;
   /** Calls the function. */
   call(): unknown;
+  /** Its loop is closed under it, which ends it: nothing of its kind is to begin there any more. */
+  lost(reason: CancelledError): void;
   /**
    * It has ended: with its result, or its error. `runner` may be given something
    * else to do; null if it may not.
@@ -94,7 +96,14 @@ export class WorkRunner extends Task<void> {
     this.#known = true;
   }
 
-  /** It was cancelled before its first step, or given up with its loop. */
+  /** It is given up with its loop, which has no turn left to end the work in. */
+  protected override destroy(reason: CancelledError): void {
+    this.work?.lost(reason);
+    super.destroy(reason);
+    this.intercept();
+  }
+
+  /** It was cancelled before its first step, or given up. */
   protected override intercept(): boolean {
     if (!this.done()) return false;
     const { work } = this;
@@ -140,7 +149,8 @@ export class WorkRunner extends Task<void> {
   }
 
   private finished(outcome: WorkOutcome, value: unknown): void {
-    const work = this.work!;
+    const { work } = this;
+    if (work === null) return; // the loop was closed under it
     this.work = null;
     work.ended(outcome, value, this.mayGoOn() ? this : null);
   }

@@ -185,6 +185,10 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
     return this.#body!();
   }
 
+  lost(reason: CancelledError): void {
+    this.core.loseLoop(reason);
+  }
+
   drop(error: Error): void {
     this.#finish();
     if (error instanceof CancelledError) super.cancel(error);

@@ -105,10 +105,8 @@ export class LimitCore {
           "Cannot use a limit: it is in use on another event loop",
         );
       }
-      // They ran or stood in line on a loop that was closed under them.
-      for (const claim of this.#takeAll(() => true)) {
-        claim.cancel(new CancelledError("the event loop was closed"));
-      }
+      // What is left stood in line when nothing ran, on a loop that was closed.
+      this.loseLoop(new CancelledError("the event loop was closed"));
       this.used = this.running = this.#launching = 0;
     }
     this.#keeper = null;
@@ -263,6 +261,11 @@ export class LimitCore {
     return jobs.length;
   }
 
+  /** The loop is being closed: all in line end, as nobody can begin there any more. */
+  loseLoop(reason: CancelledError): void {
+    for (const claim of this.#takeAll(() => true)) claim.cancel(reason);
+  }
+
   /** The line of those who wait until fewer than `count` jobs are pending. */
   lineBelow(count: number): WaitQueue {
     let line = this.#below.get(count);
@@ -409,7 +412,7 @@ export class LimitCore {
   /** Has jobs in line end with the tasks of their loop. */
   #keep(): void {
     if (this.#keeper !== null && this.#keeper.cancelling() === 0) return;
-    this.#keeper = new Keeper(this.#loop!, (reason) => this.clear(reason));
+    this.#keeper = new Keeper(this.#loop!, this);
   }
 }
 
@@ -419,13 +422,13 @@ export class LimitCore {
  */
 class Keeper extends Task<void> {
   readonly #dismissed: Future<void>;
-  readonly #clear: (reason: unknown) => void;
+  readonly #core: LimitCore;
 
-  constructor(loop: EventLoop, clear: (reason: unknown) => void) {
+  constructor(loop: EventLoop, core: LimitCore) {
     const dismissed = new Future<void>(loop, "jobs in line for a limit");
     super(loop, waitFor(dismissed), { name: "ConcurrencyLimit" });
     this.#dismissed = dismissed;
-    this.#clear = clear;
+    this.#core = core;
     inherit(this, null);
   }
 
@@ -435,8 +438,13 @@ class Keeper extends Task<void> {
 
   override cancel(reason?: unknown): boolean {
     const accepted = super.cancel(reason);
-    if (accepted) this.#clear(reason);
+    if (accepted) this.#core.clear(reason);
     return accepted;
+  }
+
+  protected override destroy(reason: CancelledError): void {
+    this.#core.loseLoop(reason);
+    super.destroy(reason);
   }
 }
 

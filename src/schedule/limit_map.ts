@@ -358,12 +358,35 @@ class MapSlot<T, R> implements LimitedWork {
     return this.#run.plan.body(this.item, this.index);
   }
 
+  lost(reason: CancelledError): void {
+    this.#run.lost(reason);
+  }
+
   ended(
     outcome: WorkOutcome,
     value: unknown,
     runner: WorkRunner | null,
   ): void {
     this.#run.itemEnded(this, outcome, value, runner);
+  }
+}
+
+/** The task that goes through a source whose items have to be waited for. */
+class Puller extends Task<void> {
+  readonly #lost: (reason: CancelledError) => void;
+
+  constructor(
+    loop: EventLoop,
+    body: Coroutine<void>,
+    lost: (reason: CancelledError) => void,
+  ) {
+    super(loop, body, { name: "ConcurrencyLimit.map()" });
+    this.#lost = lost;
+  }
+
+  protected override destroy(reason: CancelledError): void {
+    super.destroy(reason);
+    this.#lost(reason);
   }
 }
 
@@ -386,6 +409,8 @@ class MapRun<T, R> {
   #pulling = false;
   readonly #workers: MapSlot<T, R>[] = [];
   #claim: MapClaim | null = null;
+  /** What the puller has, or wants, a slot by. */
+  #pullClaim: MapClaim | null = null;
   /** Whether the source has no more, or has failed. */
   #exhausted = false;
   #stopped = false;
@@ -426,9 +451,11 @@ class MapRun<T, R> {
       this.#iterator = (source as Iterable<T>)[Symbol.iterator]();
       this.#fill();
     } else {
-      this.#puller = new Task<void>(this.#loop, this.#pullAll(), {
-        name: "ConcurrencyLimit.map()",
-      });
+      this.#puller = new Puller(
+        this.#loop,
+        this.#pullAll(),
+        (reason) => this.lost(reason),
+      );
       this.#puller.addDoneCallback((puller) => this.#pullerEnded(puller));
     }
   }
@@ -448,6 +475,19 @@ class MapRun<T, R> {
     this.#puller?.cancel();
     const workers = [...this.#workers].sort((a, b) => a.index - b.index);
     for (const worker of workers) worker.runner!.cancelWork(worker, undefined);
+    this.#checkEnd();
+  }
+
+  /** The loop is closed under it: what runs is ended by that, and there will be nothing more. */
+  lost(reason: CancelledError): void {
+    const held = this.#pullClaim;
+    this.#claim = this.#pullClaim = this.#puller = null;
+    this.core.loseLoop(reason);
+    if (!this.#stopped) {
+      this.#stopped = true;
+      this.#failure = { error: reason };
+    }
+    if (held?.granted === true) this.core.release(1, null);
     this.#checkEnd();
   }
 
@@ -622,6 +662,7 @@ class MapRun<T, R> {
       while (!this.#exhausted && !this.#stopped) {
         while (!this.#results.hasRoom()) yield* this.change();
         const claim = new MapClaim(this.core, this.#loop, rank, null);
+        this.#pullClaim = claim;
         this.core.enter(claim as Claim<unknown>);
         let next: { readonly item: T } | null = null;
         try {
@@ -636,6 +677,7 @@ class MapRun<T, R> {
             if (!this.#stopped) next = { item };
           }
         } finally {
+          this.#pullClaim = null;
           if (next === null) {
             if (claim.granted) this.core.release(1, null);
             else claim.cancel();

@@ -152,6 +152,12 @@ class PromiseEnd extends Future<unknown> {
   }
 }
 
+/** One wish for the next tick. */
+class Ask {
+  /** Whether it was turned down, as somebody else waits: that is no end of the job. */
+  refused = false;
+}
+
 /** Why a job has ended, if not because all is done. */
 type Cause =
   | { readonly kind: "cancelled"; readonly reason: unknown }
@@ -906,17 +912,22 @@ export class PeriodicTask extends Task<void>
    * consumer that takes its time finds one tick waiting, late; what becomes of
    * the others is up to `missedTicks`. Leaving the iteration cancels the task.
    *
+   * One waits at a time: who asks for a tick while somebody else waits for it gets
+   * a {@linkcode MisuseError}, and the other one, and the task, are not concerned.
+   *
    * @returns An iterator for `for await`.
    * @throws {MisuseError} If there is a function.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Tick, undefined> {
-    const next = this[items]();
+    this.#checkIterable();
     return {
       next: async () => {
+        const ask = new Ask();
         try {
-          return await next();
+          return await this.#next(ask);
         } catch (error) {
-          this.cancel(); // "for await" does not close what has failed
+          // "for await" does not close what has failed.
+          if (!ask.refused) this.cancel();
           throw error;
         }
       },
@@ -932,20 +943,32 @@ export class PeriodicTask extends Task<void>
 
   /** @ignore */
   [items](): ItemSource<Tick> {
-    if (this.#fn !== null) {
-      throw new MisuseError(
-        "Cannot iterate a periodic task: it has a function to run",
-      );
-    }
-    const options = { name: `the next tick of "${this.name}"` };
-    return Object.assign(
-      () => new Operation(() => this.#nextTick(), options),
-      { close: () => void this.cancel() },
+    this.#checkIterable();
+    const ask = new Ask();
+    return Object.assign(() => this.#next(ask), {
+      // Who was turned down has nothing to leave.
+      close: () => {
+        if (!ask.refused) this.cancel();
+      },
+    });
+  }
+
+  #checkIterable(): void {
+    if (this.#fn === null) return;
+    throw new MisuseError(
+      "Cannot iterate a periodic task: it has a function to run",
     );
   }
 
-  *#nextTick(): Coroutine<IteratorResult<Tick, undefined>> {
-    if (this.#consumer !== null) {
+  #next(ask: Ask): Operation<IteratorResult<Tick, undefined>> {
+    return new Operation(() => this.#nextTick(ask), {
+      name: `the next tick of "${this.name}"`,
+    });
+  }
+
+  *#nextTick(ask: Ask): Coroutine<IteratorResult<Tick, undefined>> {
+    ask.refused = this.#consumer !== null;
+    if (ask.refused) {
       throw new MisuseError(
         "Cannot wait for the next tick: somebody waits for it already",
       );
