@@ -82,8 +82,9 @@ export {
   currentBlock,
   currentTask,
   getRunningLoop,
+  TaskLocal,
 } from "./src/loop/current.ts";
-export type { Descriptor } from "./src/loop/descriptors.ts";
+export type { Descriptor } from "./src/loop/watchers.ts";
 export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
   ExceptionContext,
@@ -109,8 +110,11 @@ export {
   EventLoopPolicy,
   getEventLoopPolicy,
   newEventLoop,
+  run,
+  Runner,
+  type RunOptions,
   setEventLoopPolicy,
-} from "./src/loop/policy.ts";
+} from "./src/loop/run.ts";
 export {
   type PostedFunction,
   PostedTask,
@@ -123,7 +127,6 @@ export {
   type ReadyItem,
   type Scheduler,
 } from "./src/loop/scheduler.ts";
-export { run, Runner, type RunOptions } from "./src/loop/run.ts";
 export { PriorityHandle } from "./src/loop/ranked_queue.ts";
 export {
   type Coroutine,
@@ -132,7 +135,6 @@ export {
   type TaskOptions,
 } from "./src/loop/task.ts";
 export { allTasks, eagerTaskFactory } from "./src/loop/task_factories.ts";
-export { TaskLocal } from "./src/loop/task_local.ts";
 export { until } from "./src/loop/until.ts";
 
 export { Barrier, Condition, Flag, Lock } from "./src/sync/locks.ts";
@@ -148,7 +150,7 @@ export {
   type ChannelReceiveResult,
   type ChannelStats,
 } from "./src/sync/channel.ts";
-export type { Permit } from "./src/sync/permit.ts";
+export type { Permit } from "./src/sync/wait_queue.ts";
 export {
   BaseQueue,
   LifoQueue,
@@ -160,12 +162,22 @@ export {
   AsCompleted,
   asCompleted,
   type AsCompletedOptions,
+  ensureFuture,
+  gather,
+  type Gathered,
+  type GatheredOrFailed,
+  type GatherOptions,
+  type LoopOptions,
   type ReturnWhen,
+  shield,
   wait,
+  type Waitable,
+  type Waited,
   type WaitForFuturesOptions,
   type WaitResult,
 } from "./src/structured/wait.ts";
 export {
+  type BlockBody,
   CancelScope,
   cancelScope,
   type CancelScopeOptions,
@@ -175,33 +187,17 @@ export {
   moveOnAfter,
   moveOnAt,
   type ScopeOutcome,
+  Timeout,
+  timeout,
+  timeoutAt,
+  waitFor,
 } from "./src/structured/cancel_scope.ts";
-export {
-  gather,
-  type Gathered,
-  type GatheredOrFailed,
-  type GatherOptions,
-  shield,
-} from "./src/structured/gather.ts";
 export {
   type StartOptions,
   TaskGroup,
   taskGroup,
   type TaskGroupOptions,
 } from "./src/structured/task_group.ts";
-export {
-  type BlockBody,
-  Timeout,
-  timeout,
-  timeoutAt,
-  waitFor,
-} from "./src/structured/timeout.ts";
-export {
-  ensureFuture,
-  type LoopOptions,
-  type Waitable,
-  type Waited,
-} from "./src/structured/waitable.ts";
 
 export {
   ConcurrencyLimit,
@@ -209,8 +205,11 @@ export {
   type ConcurrencyLimitStats,
   type JobOptions,
 } from "./src/schedule/concurrency_limit.ts";
-export type { Job, JobBody } from "./src/schedule/job.ts";
-export type { OverloadStrategy } from "./src/schedule/limit_core.ts";
+export type {
+  Job,
+  JobBody,
+  OverloadStrategy,
+} from "./src/schedule/limit_core.ts";
 export {
   LimitMap,
   type LimitMapOptions,
@@ -230,5 +229,4 @@ export {
   type PeriodicStats,
   PeriodicTask,
 } from "./src/schedule/periodic_task.ts";
-export type { MissedTicks, Schedule } from "./src/schedule/ticks.ts";
-export type { Tick } from "./src/schedule/tick.ts";
+export type { MissedTicks, Schedule, Tick } from "./src/schedule/ticks.ts";

@@ -41,24 +41,24 @@ const LEAVES = ["src/errors.ts", "src/host/host.ts"];
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "AbortSignal.any": [], // leaks on a signal that lives long
   "AbortSignal.timeout": [], // a timer that no clock of ours knows
-  "AsyncLocalStorage": ["src/host/engine.ts"],
+  "AsyncLocalStorage": ["src/host/runtime.ts"],
   "Date.now": ["src/host/timing.ts"],
   "Deno.Command": [],
   "Deno.addSignalListener": ["src/host/signals.ts"],
   "Deno.build": ["src/host/libc.ts", "src/host/select.ts"],
   "Deno.dlopen": ["src/host/libc.ts"],
-  "Deno.env": ["src/host/process.ts"],
-  "Deno.exit": ["src/host/process.ts"],
-  "Deno.permissions": ["src/host/process.ts"],
+  "Deno.env": ["src/host/runtime.ts"],
+  "Deno.exit": ["src/host/runtime.ts"],
+  "Deno.permissions": ["src/host/runtime.ts"],
   "Deno.refTimer": ["src/host/timing.ts"],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.unrefTimer": ["src/host/timing.ts"],
-  "FinalizationRegistry": ["src/host/engine.ts"],
+  "FinalizationRegistry": ["src/host/runtime.ts"],
   "Math.random": [],
   "clearImmediate": ["src/host/timing.ts"],
   "clearInterval": ["src/host/timing.ts"],
   "clearTimeout": ["src/host/timing.ts"],
-  "console": ["src/host/process.ts"],
+  "console": ["src/host/runtime.ts"],
   "new Date": ["src/host/timing.ts"],
   "new Worker": [],
   "performance": ["src/host/timing.ts"],
@@ -70,7 +70,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
-  "node:async_hooks": ["src/host/engine.ts"],
+  "node:async_hooks": ["src/host/runtime.ts"],
   "node:worker_threads": [],
 };
 
@@ -292,7 +292,7 @@ Deno.test("findWrongImports() lets inner layers, neighbours and types through", 
   const tree = treeOf({
     "mod.ts": 'export { run } from "./src/loop/run.ts";',
     "src/errors.ts": 'import type { Task } from "./loop/task.ts";',
-    "src/host/engine.ts":
+    "src/host/runtime.ts":
       'import { AsyncLocalStorage } from "node:async_hooks";',
     "src/sync/lock.ts": `
       import { Task } from "../loop/task.ts";

@@ -16,7 +16,7 @@
  */
 
 import { DescriptorsUnsupportedError, OsError } from "../errors.ts";
-import { ffiGranted } from "./process.ts";
+import { ffiGranted } from "./runtime.ts";
 
 const DARWIN = Deno.build.os === "darwin";
 

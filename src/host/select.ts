@@ -1,7 +1,7 @@
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { EpollHost } from "./epoll.ts";
 import type { Host } from "./host.ts";
-import { ffiGranted } from "./process.ts";
+import { ffiGranted } from "./runtime.ts";
 import { PollHost } from "./poll.ts";
 import { PortableHost } from "./portable.ts";
 import { VirtualHost } from "./virtual.ts";

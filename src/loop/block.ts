@@ -5,11 +5,11 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/engine.ts";
+import { runOwned } from "../host/runtime.ts";
 import { checkFunction, checkOneOf } from "./checks.ts";
 import { current, findPlace } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
-import type { Stepper } from "./stepping.ts";
+import type { Stepper } from "./waiting.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 /** How to open a {@linkcode Block}. */

@@ -5,8 +5,7 @@
  * @module
  */
 import { type BlockedTask, DeadlockError } from "../errors.ts";
-import { captureContext } from "../host/engine.ts";
-import { writeError } from "../host/process.ts";
+import { captureContext, writeError } from "../host/runtime.ts";
 import { monotonicMs } from "../host/timing.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";

@@ -6,10 +6,10 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import { captureContext } from "../host/engine.ts";
+import { captureContext } from "../host/runtime.ts";
 import type { Host, HostClient } from "../host/host.ts";
 import { detached, microtask } from "../host/timing.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import { RingBuffer } from "../structures/queues.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
 import {
   checkFunction,
@@ -33,7 +33,8 @@ import {
   type Descriptor,
   DescriptorHandle,
   Descriptors,
-} from "./descriptors.ts";
+  SignalHandlers,
+} from "./watchers.ts";
 import { Future } from "./future.ts";
 import {
   Handle,
@@ -73,13 +74,12 @@ import {
   type Priority,
   requirePriority,
 } from "./scheduler.ts";
-import type { Wait } from "./promise_wait.ts";
+import type { Wait } from "./waiting.ts";
 import {
   PriorityHandle,
   RankedQueue,
   type ReadyQueue,
 } from "./ranked_queue.ts";
-import { SignalHandlers } from "./signal_handlers.ts";
 import {
   checkBody,
   stepTask,

@@ -9,8 +9,8 @@ import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
 import type { FailureRecord } from "./leftovers.ts";
-import { PromiseWait } from "./promise_wait.ts";
-import { ranked } from "./urgency.ts";
+import { PromiseWait } from "./waiting.ts";
+import { ranked } from "./scheduler.ts";
 
 /**
  * What a generator coroutine yields to its task: a future to wait for, or

@@ -2,7 +2,7 @@ import { InvalidStateError } from "../errors.ts";
 import { NOT_QUEUED, type TimerNode } from "../structures/timer_queue.ts";
 import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import type { Relay } from "./urgency.ts";
+import type { Relay } from "./scheduler.ts";
 
 /** What the ready queue holds: a callback's handle, or a task or wait to go on with. */
 export interface Runnable {

@@ -5,11 +5,11 @@
  * @module
  */
 import { CancelledError, LoopClosedError } from "../errors.ts";
-import { Registry } from "../host/engine.ts";
+import { Registry } from "../host/runtime.ts";
 import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
-import type { Wait } from "./promise_wait.ts";
+import type { Wait } from "./waiting.ts";
 import type { Subscription } from "./signal_hub.ts";
 import type { Task } from "./task.ts";
 

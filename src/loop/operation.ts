@@ -10,18 +10,19 @@ import {
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
-import { Outcome, Wait } from "./promise_wait.ts";
-import { listen, SignalListener } from "./signal_hub.ts";
 import {
   CANCEL,
   interrupt,
   NOT_INTERRUPTED,
+  Outcome,
   rescind,
   type Stepper,
   suspend,
   takeInterruption,
   THROW,
-} from "./stepping.ts";
+  Wait,
+} from "./waiting.ts";
+import { listen, SignalListener } from "./signal_hub.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 const STARTED = Symbol("started");

@@ -1,13 +1,17 @@
-import { runOwned } from "../host/engine.ts";
+import { runOwned } from "../host/runtime.ts";
 import { InvalidStateError, MisuseError } from "../errors.ts";
 import { checkNumber } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
-import { type Priority, type ReadyItem, requirePriority } from "./scheduler.ts";
+import {
+  type Priority,
+  type ReadyItem,
+  requirePriority,
+  Urgency,
+} from "./scheduler.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import type { Coroutine, Task } from "./task.ts";
-import { Urgency } from "./urgency.ts";
 
 /** How to post a function: see {@linkcode EventLoop.postTask}. */
 export interface PostTaskOptions {

@@ -13,22 +13,20 @@ import { Handle, type Runnable, TimerHandle } from "./handle.ts";
 import { PostedTask } from "./posted_task.ts";
 import {
   DEFAULT_PRIORITY,
+  type Pressure,
   type Priority,
+  ranked,
   type ReadyItem,
+  Relay,
+  type Requeue,
   requirePriority,
   type Scheduler,
   takeScheduler,
+  type Urgency,
 } from "./scheduler.ts";
-import { Wait } from "./promise_wait.ts";
+import { Wait } from "./waiting.ts";
 import { YieldOperation } from "./sleep.ts";
 import { Task } from "./task.ts";
-import {
-  type Pressure,
-  ranked,
-  Relay,
-  type Requeue,
-  type Urgency,
-} from "./urgency.ts";
 
 /** What a loop needs of the queue of what is ready. */
 export interface ReadyQueue {

@@ -10,8 +10,7 @@ import { findTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Runnable, Timer, TimerHandle } from "./handle.ts";
-import { FULFILLED, Outcome } from "./promise_wait.ts";
-import { cancellationFor } from "./stepping.ts";
+import { cancellationFor, FULFILLED, Outcome } from "./waiting.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 /** How to {@linkcode sleep}. */

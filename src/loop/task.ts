@@ -1,15 +1,13 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { ownerOfContinuation, runOwned } from "../host/engine.ts";
+import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
 import { Block, type BlockOptions } from "./block.ts";
 import { checkOneOf, checkOptions, checkString, inspect } from "./checks.ts";
-import { current, findPlace, findTask } from "./current.ts";
+import { current, findPlace, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
-import type { Wait } from "./promise_wait.ts";
-import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
 import {
   CANCEL,
   interrupt,
@@ -18,15 +16,16 @@ import {
   type Stepper,
   suspend,
   takeInterruption,
-} from "./stepping.ts";
+  type Wait,
+} from "./waiting.ts";
+import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
 import {
   checkPriority,
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
+  Urgency,
 } from "./scheduler.ts";
-import type { LocalValue } from "./task_local.ts";
-import { Urgency } from "./urgency.ts";
 
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.

@@ -1,5 +1,5 @@
 import { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/engine.ts";
+import { runOwned } from "../host/runtime.ts";
 import { checkOptions, inspect } from "./checks.ts";
 import { findOwner, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";

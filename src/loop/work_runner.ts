@@ -6,12 +6,11 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { findTask } from "./current.ts";
+import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Operation } from "./operation.ts";
-import { NOT_INTERRUPTED } from "./stepping.ts";
+import { NOT_INTERRUPTED } from "./waiting.ts";
 import { type Coroutine, Task, type TaskBody } from "./task.ts";
-import type { LocalValue } from "./task_local.ts";
 
 const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
 

@@ -15,10 +15,12 @@ import { checkPriority, type Priority } from "../loop/scheduler.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { checkInteger } from "../loop/checks.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";
-import { type Job, type JobBody, LimitJob } from "./job.ts";
 import {
   type Droppable,
+  type Job,
+  type JobBody,
   LimitCore,
+  LimitJob,
   type OverloadStrategy,
 } from "./limit_core.ts";
 import {

@@ -1,21 +1,28 @@
 /**
- * The slots of a limit, and the line in front of them. It knows nothing of
- * what is run.
+ * The slots of a limit, the line in front of them, and the jobs that stand there.
  *
  * @module
  */
 import { CancelledError, MisuseError, OverloadError } from "../errors.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { Future } from "../loop/future.ts";
+import { Future, type Suspension } from "../loop/future.ts";
+import { type Priority, Relay, requirePriority } from "../loop/scheduler.ts";
+import {
+  cancellationBy,
+  subscribe,
+  type Subscription,
+} from "../loop/signal_hub.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import {
   inherit,
+  isGeneratorFunction,
   type Origin,
   type Work,
+  type WorkOutcome,
   WorkRunner,
 } from "../loop/work_runner.ts";
-import { LinkedList, type ListNode } from "../structures/linked_list.ts";
+import { LinkedList, type ListNode } from "../structures/queues.ts";
 import { WaitQueue } from "../sync/wait_queue.ts";
 
 /** What becomes of a job for which there is no room in line. */
@@ -581,5 +588,243 @@ class ClaimQueue {
   #close(index: number): void {
     const [line] = this.#sorted.splice(index, 1);
     this.#lines.delete(line!.rank);
+  }
+}
+
+/**
+ * What a limit runs: an async function, a generator function or a plain
+ * function, without parameters.
+ *
+ * @typeParam T What it produces.
+ */
+export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
+
+/**
+ * What {@linkcode ConcurrencyLimit.run} gives: a future of what the function
+ * will produce, which may be in line, running or done.
+ *
+ * Wait for it like for any future. An error that nobody looks at is reported to
+ * the loop's exception handler, once. Waiting for it in a task that itself runs
+ * in a slot of the same limit, while it stands in line, throws a
+ * {@linkcode MisuseError}. So does `gather` or `shield` of it. (Waiting for it by
+ * `wait` or `asCompleted` is not found out.)
+ *
+ * @typeParam T What the function produces.
+ */
+export interface Job<T> extends Future<T> {
+  /** What it was called; `""` if nothing was given. */
+  readonly name: string;
+  /** Its priority as a number: higher first. */
+  readonly priority: number;
+  /**
+   * How far it has come: `"pending"` in line, `"running"` while it has its slots,
+   * `"done"` with a result, an error or a cancellation.
+   */
+  readonly phase: "pending" | "running" | "done";
+  /**
+   * Gives a job in line another priority: it goes behind those that have it
+   * already, also if it is the same. If nobody stands before it now and there is
+   * room, it begins. A job that has begun keeps what it has.
+   *
+   * @param priority The new priority.
+   * @returns Whether it was in line.
+   * @throws {TypeError} If `priority` is none.
+   */
+  setPriority(priority: Priority): boolean;
+  /**
+   * Cancels the job. In line, it leaves the line and never runs, at once. While
+   * it runs, its task is cancelled as by {@linkcode Task.cancel}: the job is done,
+   * and its slots are free, when that has cleaned up.
+   *
+   * @param reason What to say about the cause.
+   * @returns Whether the job had not ended.
+   */
+  cancel(reason?: unknown): boolean;
+}
+
+/** A job as its limit sees it. */
+export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
+  readonly core: LimitCore;
+  #body: JobBody<T> | null;
+  #runner: WorkRunner | null = null;
+  readonly origin: Origin | null;
+  #subscription: Subscription | null = null;
+  /** Hands the priority of those who wait on to the task. */
+  #relay: Relay | null = null;
+
+  constructor(
+    core: LimitCore,
+    loop: EventLoop,
+    body: JobBody<T>,
+    rank: number,
+    weight: number,
+    origin: Origin | null,
+    name: string,
+  ) {
+    super(loop, name, rank, weight);
+    this.core = core;
+    this.#body = body;
+    this.origin = origin;
+  }
+
+  override get isJob(): boolean {
+    return true;
+  }
+
+  get isCoroutine(): boolean {
+    return isGeneratorFunction(this.#body);
+  }
+
+  get taskName(): string {
+    return this.label;
+  }
+
+  get name(): string {
+    return this.label;
+  }
+
+  get phase(): "pending" | "running" | "done" {
+    if (this.done()) return "done";
+    return this.list === undefined ? "running" : "pending";
+  }
+
+  get priority(): number {
+    return this.rank;
+  }
+
+  setPriority(priority: Priority): boolean {
+    const rank = requirePriority(priority, "set the priority of a job");
+    if (this.list === undefined) return false;
+    this.core.move(this as Claim<unknown>, rank);
+    return true;
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    if (this.#runner !== null) return this.#runner.cancelWork(this, reason);
+    const inLine = this.list !== undefined;
+    this.#finish();
+    super.cancel(reason);
+    this.core.cancelled++;
+    if (inLine) this.core.withdraw(this as Claim<unknown>);
+    return true;
+  }
+
+  override setResult(_value: T): never {
+    throw new MisuseError(
+      `Cannot set the result of ${this.describe()}: its function decides it`,
+    );
+  }
+
+  override setException(_error: unknown): never {
+    throw new MisuseError(
+      `Cannot set the exception of ${this.describe()}: its function decides it`,
+    );
+  }
+
+  /** Has `signal` cancel the job. */
+  follow(signal: AbortSignal): void {
+    if (this.done()) return; // there was no room for it
+    this.#subscription = subscribe(
+      signal,
+      () => this.cancel(cancellationBy(signal)),
+    );
+  }
+
+  begin(): void {
+    this.core.giveWork(this.loop, this);
+  }
+
+  begun(runner: WorkRunner): void {
+    this.#runner = runner;
+    this.#relay?.dependOn(runner as Future<unknown>);
+  }
+
+  /** What those share who wait for the job. */
+  protected override pressure(): object {
+    if (this.#relay === null) {
+      this.#relay = new Relay(this.loop);
+      if (this.#runner !== null) {
+        this.#relay.dependOn(this.#runner as Future<unknown>);
+      }
+    }
+    return this.#relay.pressure;
+  }
+
+  launched(): void {
+    this.core.launched();
+  }
+
+  call(): unknown {
+    return this.#body!();
+  }
+
+  lost(reason: CancelledError): void {
+    this.core.loseLoop(reason);
+  }
+
+  drop(error: Error): void {
+    this.#finish();
+    if (error instanceof CancelledError) super.cancel(error);
+    else super.setException(error);
+  }
+
+  ended(
+    outcome: WorkOutcome,
+    value: unknown,
+    runner: WorkRunner | null,
+  ): void {
+    const core = this.core;
+    core[outcome]++;
+    this.#finish();
+    if (outcome === "done") super.setResult(value as T);
+    else if (outcome === "failed") super.setException(value);
+    else this["finishCancelled"](value);
+    core.release(this.weight, runner);
+  }
+
+  #finish(): void {
+    this.#body = null;
+    this.#runner = null;
+    this.#relay?.end();
+    if (this.#subscription === null) return;
+    this.#subscription.unsubscribe();
+    this.#subscription = null;
+  }
+
+  /** Throws if who is about to wait may keep the job from ever having a slot. */
+  protected override checkWaiter(): void {
+    if (this.list === undefined) return;
+    this.core.refuseInside(
+      `wait for ${this.describe()}`,
+      "do not wait for it in here, or give it no slot of its own: call its function",
+    );
+  }
+
+  override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    this.checkWaiter();
+    return super[Symbol.iterator]();
+  }
+
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    this.checkWaiter();
+    return super.then(onFulfilled, onRejected);
+  }
+
+  /** Whether a cancellation that its task hands on to others is on its way through them. */
+  protected override isHandingOn(): boolean {
+    return this.#runner !== null && this.#runner["isHandingOn"]();
+  }
+
+  /** What to call the job in messages. */
+  protected override describe(): string {
+    return this.label === "" ? "a job" : `job "${this.label}"`;
+  }
+
+  override get [Symbol.toStringTag](): string {
+    return "Job";
   }
 }

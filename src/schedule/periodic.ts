@@ -12,7 +12,7 @@ import {
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { checkPriority, type Priority } from "../loop/scheduler.ts";
-import { loopOf, type LoopOptions } from "../structured/waitable.ts";
+import { loopOf, type LoopOptions } from "../structured/wait.ts";
 import { SeededRandom } from "../structures/random.ts";
 import { checkInteger } from "../loop/checks.ts";
 import {

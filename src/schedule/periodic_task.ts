@@ -11,17 +11,17 @@ import type { TimerHandle } from "../loop/handle.ts";
 import { Operation } from "../loop/operation.ts";
 import { DEFAULT_PRIORITY, type Priority } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
-import { isCoroutine } from "../structured/waitable.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import { isCoroutine } from "../structured/wait.ts";
+import { RingBuffer } from "../structures/queues.ts";
 import { type Beat, Grid } from "./beat.ts";
 import {
   IntervalTicks,
   LATE_MS,
   type MissedTicks,
   type Schedule,
+  Tick,
   type Ticks,
 } from "./ticks.ts";
-import { Tick } from "./tick.ts";
 
 /**
  * What a {@linkcode PeriodicTask} runs: a function, a generator function or an

@@ -8,18 +8,20 @@ import { CancelledError } from "../errors.ts";
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
-import { PromiseWait } from "../loop/promise_wait.ts";
-import type { Priority } from "../loop/scheduler.ts";
+import { PromiseWait } from "../loop/waiting.ts";
+import { type Priority, Relay } from "../loop/scheduler.ts";
 import {
   type Coroutine,
   Task,
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
-import { Relay } from "../loop/urgency.ts";
-import type { LinkedList, ListNode } from "../structures/linked_list.ts";
-import { PriorityLine } from "../structures/priority_line.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import {
+  type LinkedList,
+  type ListNode,
+  PriorityLine,
+  RingBuffer,
+} from "../structures/queues.ts";
 
 /** Who is told that a child has ended, in the turn after. */
 export interface ChildOwner {

@@ -25,7 +25,7 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
-import { LinkedList } from "../structures/linked_list.ts";
+import { LinkedList } from "../structures/queues.ts";
 import {
   type Child,
   type ChildOwner,
@@ -38,9 +38,14 @@ import {
   Limiter,
   returning,
 } from "./limit.ts";
-import type { BlockBody } from "./timeout.ts";
-import { release } from "./wait.ts";
-import { checkOptions, isCoroutine, JointFuture, taskFor } from "./waitable.ts";
+import type { BlockBody } from "./cancel_scope.ts";
+import {
+  checkOptions,
+  isCoroutine,
+  JointFuture,
+  release,
+  taskFor,
+} from "./wait.ts";
 
 /** How to make a {@linkcode TaskGroup}. */
 export interface TaskGroupOptions extends WaitOptions {

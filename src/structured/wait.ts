@@ -1,27 +1,295 @@
-import { MisuseError, TimeoutError } from "../errors.ts";
-import { checkNumber, checkOneOf, inspect } from "../loop/checks.ts";
-import { getRunningLoop } from "../loop/current.ts";
-import type { EventLoop } from "../loop/event_loop.ts";
+/**
+ * Waiting for several things at once: what can be waited for, `wait`,
+ * `asCompleted`, `gather` and `shield`.
+ *
+ * @module
+ */
+import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
+import {
+  checkNumber,
+  checkOneOf,
+  checkOptions as checkObject,
+  checkSignal,
+  inspect,
+} from "../loop/checks.ts";
+import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
-import type { TimerHandle } from "../loop/handle.ts";
+import type { Runnable, TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import { Relay } from "../loop/scheduler.ts";
+import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
+import { untilSettled } from "../loop/until.ts";
 import { Queue } from "../sync/queue.ts";
-import { lenderFor, lending } from "./limit.ts";
-import {
-  checkLoop,
-  checkOptions,
-  checkWaitables,
-  JointFuture,
-  loopOf,
-  type LoopOptions,
-  startWaitable,
-  toArray,
-  type Waitable,
-  type Waited,
-  Watch,
-} from "./waitable.ts";
+import { lenderFor, lending, LendingFuture } from "./limit.ts";
+
+/**
+ * What can be waited for beside others: a future or task, whatever a task can
+ * run (a generator function or async function without parameters, a generator
+ * that has not started, an operation), or a promise.
+ *
+ * @typeParam T What it gives.
+ */
+export type Waitable<T> = Future<T> | TaskBody<T> | PromiseLike<T>;
+
+/**
+ * What waiting for a {@linkcode Waitable} gives.
+ *
+ * @typeParam W The waitable.
+ */
+export type Waited<W> = W extends Future<infer T> ? T
+  : W extends Operation<infer T> ? T
+  : W extends Coroutine<infer T> ? T
+  : W extends () => infer R ? Waited<R>
+  : Awaited<W>;
+
+/** On which loop to make what has to be made. */
+export interface LoopOptions {
+  /**
+   * The loop, for calls outside of a running one.
+   *
+   * @default {the loop of the futures given, else the running loop}
+   */
+  readonly loop?: EventLoop | undefined;
+}
+
+/**
+ * Makes a future of anything that can be waited for, and starts it.
+ *
+ * A future or task is returned as it is. What a task can run becomes a task,
+ * whose first step runs in the next turn. A promise becomes a task that waits
+ * for it, as `until` does: cancelling that task leaves the promise alone.
+ *
+ * @example
+ * ```ts
+ * import { ensureFuture, run, sleep } from "@rota/rota";
+ * import { assertEquals, assertStrictEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const task = ensureFuture(sleep(5, { value: "slept" }));
+ *   assertStrictEquals(ensureFuture(task), task);
+ *   const promised = ensureFuture(Promise.resolve("kept"));
+ *   assertEquals([yield* task, yield* promised], ["slept", "kept"]);
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam W What is waited for.
+ * @param waitable A future, task, function, coroutine, operation or promise.
+ * @param options On which loop.
+ * @returns The future.
+ * @throws {TypeError} If `waitable` is none of these, or `loop` no `EventLoop`.
+ * @throws {MisuseError} If it is a future of another loop than the one given,
+ * or no loop is given or running.
+ */
+export function ensureFuture<W extends Waitable<unknown>>(
+  waitable: W,
+  options: LoopOptions = {},
+): W extends Task<unknown> ? W : Future<Waited<W>> {
+  const what = "make a future";
+  checkObject(options, what);
+  checkWaitable(waitable, what, "waitable");
+  const loop = loopOf(options, what);
+  if (loop !== undefined) checkLoop(waitable, loop, what);
+  return startWaitable(waitable, loop) as W extends Task<unknown> ? W
+    : Future<Waited<W>>;
+}
+
+/** Makes a future of what has been checked. */
+export function startWaitable<T>(
+  waitable: Waitable<T>,
+  loop: EventLoop | undefined,
+): Future<T> {
+  if (waitable instanceof Future) return waitable;
+  const on = loop ?? getRunningLoop();
+  if (isBody(waitable)) return on.createTask<T>(waitable as TaskBody<T>);
+  // It listens at once, so that no failure goes unheard: the task begins later if
+  // the loop is not running, or if its factory has it so.
+  return on.createTask<T>(untilSettled(waitable as PromiseLike<T>, on), {
+    eager: true,
+  });
+}
+
+/** Throws unless `value` can be waited for. */
+export function checkWaitable(
+  value: unknown,
+  what: string,
+  name: string,
+): void {
+  if (
+    value instanceof Future || isBody(value) ||
+    typeof (value as PromiseLike<unknown> | null)?.then === "function"
+  ) return;
+  throw new TypeError(
+    `Cannot ${what} as ${name} must be a future, a task, a coroutine, an operation, a promise or a function: received ${
+      inspect(value)
+    }`,
+  );
+}
+
+/** The loop among the options. Throws unless it is one, or missing. */
+export function loopOf(
+  options: LoopOptions,
+  what: string,
+): EventLoop | undefined {
+  const { loop } = options;
+  if (loop !== undefined && !(loop instanceof EventLoop)) {
+    throw new TypeError(
+      `Cannot ${what} as loop must be an EventLoop: received ${inspect(loop)}`,
+    );
+  }
+  return loop;
+}
+
+/** The task that runs now, which a block is to be a part of. Throws unless there is one. */
+export function taskFor(what: string): Task<unknown> {
+  const task = currentTask();
+  if (task === null) {
+    throw new MisuseError(`Cannot ${what}: no task is running`);
+  }
+  return task;
+}
+
+/** Throws if `value` is a future of another loop. */
+export function checkLoop(
+  value: unknown,
+  loop: EventLoop,
+  what: string,
+): void {
+  if (value instanceof Future && value.loop !== loop) {
+    throw new MisuseError(
+      `Cannot ${what}: it would wait for a future of another event loop`,
+    );
+  }
+}
+
+/** Throws unless all of `futures` are futures of one loop; `loop`, if it is given. */
+export function checkWaitables(
+  waitables: readonly unknown[],
+  loop: EventLoop | undefined,
+  what: string,
+  name: string,
+): EventLoop | undefined {
+  for (let index = 0; index < waitables.length; index++) {
+    const waitable = waitables[index];
+    checkWaitable(waitable, what, `${name}[${index}]`);
+    if (waitable instanceof Future) {
+      loop ??= waitable.loop;
+      checkLoop(waitable, loop, what);
+    }
+  }
+  return loop;
+}
+
+/** What an iterable gives, as an array, unless it is something to wait for itself. */
+export function toArray<T>(
+  iterable: Iterable<T>,
+  what: string,
+  name: string,
+): readonly T[] {
+  // A copy, as what is started may change the array.
+  if (Array.isArray(iterable)) return iterable.slice();
+  if (
+    iterable instanceof Future || iterable instanceof Operation ||
+    isCoroutine(iterable) || typeof iterable === "string" ||
+    typeof (iterable as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be an array, a set or the like: received ${
+        inspect(iterable)
+      }`,
+    );
+  }
+  return [...iterable];
+}
+
+/** Throws unless `options` has a signal that is one, or none. */
+export function checkOptions(
+  options: { readonly signal?: AbortSignal | undefined },
+  what: string,
+): void {
+  checkObject(options, what);
+  if (options.signal !== undefined) checkSignal(options.signal, what);
+}
+
+/** Whether `value` is a generator that runs when it is stepped. */
+export function isCoroutine(value: unknown): value is Coroutine<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as Coroutine<unknown>).next === "function" &&
+    typeof (value as Coroutine<unknown>).throw === "function" &&
+    !(value instanceof Future) && !(value instanceof Operation);
+}
+
+function isBody(value: unknown): boolean {
+  return typeof value === "function" || value instanceof Operation ||
+    isCoroutine(value);
+}
+
+/**
+ * A done callback that is taken back in constant time: to look for it among
+ * those of a future takes as long as there are many, and everybody may be
+ * waiting for the same one.
+ */
+export class Watch implements Runnable {
+  readonly #future: Future<unknown>;
+  readonly #callback: (future: Future<unknown>) => void;
+  /** Gives what is as urgent as those for whom this watches. */
+  readonly relay: () => Relay;
+
+  constructor(
+    future: Future<unknown>,
+    callback: (future: Future<unknown>) => void,
+    relay: () => Relay,
+  ) {
+    this.#future = future;
+    this.#callback = callback;
+    this.relay = relay;
+    future["addWaiter"](this);
+  }
+
+  /** Calls back; the loop does it in the turn after the future is done. */
+  run(): void {
+    this.#callback(this.#future);
+  }
+
+  /** Takes it back, unless the future is done. */
+  end(): void {
+    this.#future["removeWaiter"](this);
+  }
+}
+
+/** What is waited for when it is several futures: whoever waits lends all of them their priority. */
+export class JointFuture extends Future<void> {
+  readonly #futures: Iterable<Future<unknown>>;
+  #relay: Relay | null = null;
+
+  constructor(
+    loop: EventLoop,
+    label: string,
+    futures: Iterable<Future<unknown>>,
+  ) {
+    super(loop, label);
+    this.#futures = futures;
+  }
+
+  /** There is one more of them. */
+  add(future: Future<unknown>): void {
+    this.#relay?.dependOn(future);
+  }
+
+  protected override pressure(): object {
+    return this.relayed().pressure;
+  }
+
+  /** What is as urgent as those who wait for this. */
+  relayed(): Relay {
+    if (this.#relay === null) {
+      this.#relay = new Relay(this.loop);
+      for (const future of this.#futures) this.#relay.dependOn(future);
+    }
+    return this.#relay;
+  }
+}
 
 /** When {@linkcode wait} is over. */
 export type ReturnWhen =
@@ -395,5 +663,311 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   [Symbol.asyncIterator](): AsyncIterator<F, undefined> {
     const next = this[items]();
     return { next: async () => await next() };
+  }
+}
+
+/** How to {@linkcode gather}. */
+export interface GatherOptions extends LoopOptions {
+  /**
+   * Whether failures and cancellations stand among the results, instead of
+   * ending the whole.
+   *
+   * @default {false}
+   */
+  readonly returnExceptions?: boolean | undefined;
+}
+
+/**
+ * What {@linkcode gather} gives: the results in the order of the entries.
+ *
+ * @typeParam E The entries, an array or a tuple.
+ */
+export type Gathered<E extends readonly Waitable<unknown>[]> = {
+  -readonly [K in keyof E]: Waited<E[K]>;
+};
+
+/**
+ * The same with `returnExceptions`: an error stands where there is no result.
+ *
+ * @typeParam E The entries, an array or a tuple.
+ */
+export type GatheredOrFailed<E extends readonly Waitable<unknown>[]> = {
+  -readonly [K in keyof E]: Waited<E[K]> | Error;
+};
+
+/**
+ * Waits for all entries at once, and gives their results in order.
+ *
+ * It is asyncio's `gather`. Functions, coroutines, operations and promises
+ * become tasks at once, in order, whether or not somebody waits for the future
+ * that is returned. The same future, coroutine or operation twice runs once; a
+ * function runs once for each time it stands there.
+ *
+ * The first entry that fails or is cancelled ends the whole with its error. The
+ * others go on; if one of them fails later, and nobody looks at that, the
+ * exception handler is told. A {@linkcode taskGroup} would cancel them. With
+ * `returnExceptions` all are waited for, and errors stand among the results.
+ *
+ * Cancelling the future cancels every entry that has not ended; it is then
+ * cancelled itself once they have. After it is done, cancelling does nothing.
+ *
+ * @example
+ * ```ts
+ * import { gather, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [name, size] = await run(async () =>
+ *   await gather([
+ *     sleep(20, { value: "readme" }),
+ *     async () => {
+ *       await sleep(10);
+ *       return 42;
+ *     },
+ *   ]), { host: "virtual" });
+ * assertEquals(name.toUpperCase(), "README");
+ * assertEquals(size + 1, 43);
+ * ```
+ *
+ * @example Failures among the results
+ * ```ts
+ * import { gather, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const results = await run(function* () {
+ *   return yield* gather([
+ *     () => "fine",
+ *     (): string => {
+ *       throw new Error("broken");
+ *     },
+ *   ], { returnExceptions: true });
+ * });
+ * assertEquals(results.map(String), ["fine", "Error: broken"]);
+ * ```
+ *
+ * @typeParam E The entries.
+ * @param entries What to wait for. None gives a future that is done.
+ * @param options Whether errors count as results; on which loop.
+ * @returns A future of the results.
+ * @throws {TypeError} If an entry cannot be waited for; then none is started.
+ * @throws {MisuseError} If two entries are futures of different loops, or there
+ * is no loop given, running or known from an entry.
+ */
+export function gather<E extends readonly Waitable<unknown>[] | []>(
+  entries: E,
+  options?: GatherOptions & { readonly returnExceptions?: false | undefined },
+): Future<Gathered<E>>;
+/** The same, with errors among the results. */
+export function gather<E extends readonly Waitable<unknown>[] | []>(
+  entries: E,
+  options: GatherOptions,
+): Future<GatheredOrFailed<E>>;
+/** The same for any iterable. */
+export function gather<T>(
+  entries: Iterable<Waitable<T>>,
+  options?: GatherOptions & { readonly returnExceptions?: false | undefined },
+): Future<T[]>;
+/** The same for any iterable, with errors among the results. */
+export function gather<T>(
+  entries: Iterable<Waitable<T>>,
+  options: GatherOptions,
+): Future<(T | Error)[]>;
+export function gather(
+  entries: Iterable<Waitable<unknown>>,
+  options: GatherOptions = {},
+): Future<unknown[]> {
+  const what = "gather";
+  checkOptions(options as object, what);
+  const { returnExceptions = false } = options;
+  checkOneOf(returnExceptions, [true, false], what, "returnExceptions");
+  const given = loopOf(options, what);
+  const list = toArray(entries, what, "entries");
+  const loop = checkWaitables(list, given, what, "entries") ??
+    getRunningLoop();
+  const outer = new GatheringFuture(loop, returnExceptions);
+  const started = new Map<unknown, Future<unknown>>();
+  for (const entry of list) {
+    let child = started.get(entry);
+    const isNew = child === undefined;
+    if (child === undefined) {
+      child = startWaitable(entry, loop);
+      // Each mention of a function is a run of its own.
+      started.set(typeof entry === "function" ? child : entry, child);
+    }
+    outer.add(child, isNew);
+  }
+  outer.begin();
+  return outer;
+}
+
+class GatheringFuture extends LendingFuture<unknown[]> {
+  /** In the order of the entries, with repetitions. */
+  readonly #children: Future<unknown>[] = [];
+  /** Those that were done when they were added. */
+  readonly #early: Future<unknown>[] = [];
+  /** The others, until this is done. */
+  #watches: Watch[] = [];
+  readonly #returnExceptions: boolean;
+  #left = 0;
+  #cancelRequested = false;
+
+  constructor(loop: EventLoop, returnExceptions: boolean) {
+    super(loop, "gather()");
+    this.#returnExceptions = returnExceptions;
+  }
+
+  /**
+   * Adds the child of one more entry, before the next one starts: an eager one
+   * may end those before it.
+   */
+  add(child: Future<unknown>, isNew: boolean): void {
+    this.#children.push(child);
+    if (!isNew) return;
+    this.#left++;
+    if (child.done()) this.#early.push(child);
+    else {
+      this.#watches.push(
+        new Watch(child, this.#childDone, this.#urgency),
+      );
+    }
+  }
+
+  /** Now all are there. */
+  begin(): void {
+    if (this.#children.length === 0) this.setResult([]);
+    for (const child of this.#early) this.#childDone(child);
+  }
+
+  readonly #urgency = () => this.relayed();
+
+  readonly #childDone = (child: Future<unknown>): void => {
+    this.#left--;
+    // What comes too late is left for somebody else to look at: if nobody does,
+    // the exception handler is told.
+    if (this.done()) return;
+    if (!this.#returnExceptions && (child.cancelled() || child.failed())) {
+      this.setException(errorOf(child));
+      // The others may live for long, and would keep this.
+      for (const watch of this.#watches) watch.end();
+      this.#watches = [];
+      return;
+    }
+    if (this.#left > 0) return;
+    if (this.#cancelRequested) {
+      const last = this.#children[this.#children.length - 1]!;
+      this.setException(
+        last.cancelled() ? errorOf(last) : lateCancellation(last),
+      );
+      return;
+    }
+    this.setResult(this.#children.map(outcomeOf));
+  };
+
+  protected override awaited(): Iterable<Future<unknown>> {
+    return this.#children;
+  }
+
+  /** Cancels the children. This is over when they are. */
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    let accepted = false;
+    for (const child of this.#children) {
+      if (child.cancel(reason)) accepted = true;
+    }
+    if (accepted) this.#cancelRequested = true;
+    return accepted;
+  }
+}
+
+/** What a future that has no result throws at the one who asks. */
+function errorOf(future: Future<unknown>): unknown {
+  try {
+    return future.result();
+  } catch (error) {
+    return error;
+  }
+}
+
+/** The cancellation of a future that has ended in another way, as asyncio has it. */
+function lateCancellation(future: Future<unknown>): CancelledError {
+  const reason = future instanceof Task ? future.interruptReason : undefined;
+  return reason instanceof CancelledError ? reason : new CancelledError(reason);
+}
+
+/** A result or an error. The error of a cancellation stays there for the one who waits. */
+function outcomeOf(future: Future<unknown>): unknown {
+  if (!future.cancelled()) return errorOf(future);
+  const reason = future.cancelReason();
+  return reason instanceof CancelledError
+    ? new CancelledError(reason.reason)
+    : new CancelledError(reason);
+}
+
+/**
+ * Waits for something without taking it along when the waiter is cancelled.
+ *
+ * It is asyncio's `shield`. Functions, coroutines, operations and promises
+ * become a task at once. Cancelling the future that is returned, or the task
+ * that waits for it, ends the wait; what is shielded goes on. If it then fails,
+ * and nobody else looks at that, the exception handler is told. What is shielded
+ * may itself be cancelled; the future is cancelled with it.
+ *
+ * @example The wait is over, the work is not
+ * ```ts
+ * import { getRunningLoop, run, shield, sleep, TimeoutError, waitFor } from "@rota/rota";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await run(async () => {
+ *   const work = getRunningLoop().createTask(() => sleep(20, { value: "saved" }));
+ *   await assertRejects(async () => await waitFor(shield(work), 10), TimeoutError);
+ *   assertEquals(await work, "saved");
+ * }, { host: "virtual" });
+ * ```
+ *
+ * @typeParam W What is waited for.
+ * @param waitable A future, task, function, coroutine, operation or promise.
+ * @param options On which loop.
+ * @returns A future of its result; the very one that was given if it is done.
+ * @throws {TypeError} If `waitable` is none of these.
+ * @throws {MisuseError} If no loop is given or running, or it is another than
+ * that of the future given.
+ */
+export function shield<W extends Waitable<unknown>>(
+  waitable: W,
+  options: LoopOptions = {},
+): Future<Waited<W>> {
+  const what = "shield";
+  checkOptions(options as object, what);
+  checkWaitable(waitable, what, "waitable");
+  const loop = loopOf(options, what);
+  if (loop !== undefined) checkLoop(waitable, loop, what);
+  const inner = startWaitable(waitable, loop) as Future<Waited<W>>;
+  if (inner.done()) return inner;
+  const outer = new ShieldingFuture(inner);
+  const innerDone = () => {
+    // An error that comes too late is left for somebody else to look at.
+    if (outer.done()) return;
+    if (inner.cancelled()) outer.cancel();
+    else if (inner.failed()) outer.setException(inner.exception());
+    else outer.setResult(inner.result());
+  };
+  const watch = new Watch(
+    inner as Future<unknown>,
+    innerDone,
+    () => outer.relayed(),
+  );
+  outer.addDoneCallback(() => watch.end());
+  return outer;
+}
+
+class ShieldingFuture<T> extends LendingFuture<T> {
+  readonly #inner: Future<T>;
+
+  constructor(inner: Future<T>) {
+    super(inner.loop, "shield()");
+    this.#inner = inner;
+  }
+
+  protected override awaited(): Iterable<Future<unknown>> {
+    return [this.#inner as Future<unknown>];
   }
 }

@@ -8,7 +8,7 @@ import {
   type WaitOptions,
 } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import { RingBuffer } from "../structures/queues.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** How to make a {@linkcode Channel}. */

@@ -18,9 +18,8 @@ import {
 } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { Coroutine } from "../loop/task.ts";
-import type { Urgency } from "../loop/urgency.ts";
-import type { Permit } from "./permit.ts";
-import { WaitQueue } from "./wait_queue.ts";
+import type { Urgency } from "../loop/scheduler.ts";
+import { type Permit, WaitQueue } from "./wait_queue.ts";
 
 class LockPermit implements Permit {
   readonly #lock: Lock;

@@ -16,8 +16,7 @@ import {
 } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
-import { Heap } from "../structures/heap.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import { Heap, RingBuffer } from "../structures/queues.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** Where a queue keeps its items: which one comes out next is all that differs. */

@@ -13,10 +13,9 @@ import { checkInteger, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
-import type { Urgency } from "../loop/urgency.ts";
-import { LinkedList, type ListNode } from "../structures/linked_list.ts";
-import type { Permit } from "./permit.ts";
-import { Waiter, WaitQueue } from "./wait_queue.ts";
+import type { Urgency } from "../loop/scheduler.ts";
+import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { type Permit, Waiter, WaitQueue } from "./wait_queue.ts";
 
 class SemaphorePermit implements Permit {
   readonly #semaphore: Semaphore;

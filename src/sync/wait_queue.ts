@@ -2,10 +2,26 @@ import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import type { Task } from "../loop/task.ts";
 import { urgencyOf } from "../loop/ranked_queue.ts";
-import { Pressure, ranked, type Urgency } from "../loop/urgency.ts";
-import { LinkedList, type ListNode } from "../structures/linked_list.ts";
+import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
+import type { Task } from "../loop/task.ts";
+import { LinkedList, type ListNode } from "../structures/queues.ts";
+
+/**
+ * The right to be inside: what acquiring a lock or a semaphore gives.
+ *
+ * `using permit = yield* lock.acquire()` gives it back when the block is left,
+ * `scoped(permit, ...)` when its body ends. Giving it back a second time does
+ * nothing, so it never frees what somebody else has acquired since.
+ */
+export interface Permit extends Disposable {
+  /** Whether it counts now: not any more once it is given back, and not during a {@linkcode Condition.wait}. */
+  readonly held: boolean;
+  /** Gives it back, and wakes whoever is next. The second time it does nothing. */
+  release(): void;
+  /** The same as {@linkcode Permit.release}. */
+  [Symbol.dispose](): void;
+}
 
 /**
  * One who waits in a {@linkcode WaitQueue}: a future that `yield*` waits for.

@@ -1,6 +1,7 @@
 /**
- * What only the engine knows: which task a promise continuation belongs to, and
- * when an object is gone.
+ * What the process and the engine know and nobody else does: what is allowed, the
+ * environment, standard error and the end of the process; which task a promise
+ * continuation belongs to, and when an object is gone.
  *
  * `node:async_hooks` costs some ten milliseconds to load, so it is loaded when
  * the first async function runs as a task, and never by programs that are made
@@ -9,6 +10,33 @@
  * @module
  */
 import type { AsyncLocalStorage } from "node:async_hooks";
+
+/** Whether native libraries may be opened. Asks the runtime, never the user. */
+export function ffiGranted(): boolean {
+  return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
+}
+
+/** Whether environment variable `variable` may be read. Never asks the user. */
+function envGranted(variable: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable }).state ===
+    "granted";
+}
+
+/** Reads an environment variable, if that is allowed without asking. */
+export function readEnvironment(name: string): string | undefined {
+  return envGranted(name) ? Deno.env.get(name) : undefined;
+}
+
+/** Writes `text` to standard error: what a loop says when nobody else listens. */
+export function writeError(text: string): void {
+  // deno-lint-ignore no-console
+  console.error(text);
+}
+
+/** Ends the process at once with `code`. */
+export function exitProcess(code: number): never {
+  Deno.exit(code);
+}
 
 let storage: AsyncLocalStorage<object> | null = null;
 
