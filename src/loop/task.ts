@@ -585,6 +585,7 @@ export class Task<T> extends Future<T> {
   uncancel(): number {
     if (this.requests > 0) this.requests--;
     if (this.requests === 0) {
+      this.requestReason = undefined;
       if (this.interruption === CANCEL) this.interruption = NOT_INTERRUPTED;
       const extras = this.extras;
       if (extras !== null) {
@@ -670,12 +671,16 @@ export class Task<T> extends Future<T> {
     this.promised = true;
     this.loop["asyncTaskStarted"]();
     if (this.waits === null) this.loop["wentOutside"]();
-    if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
-    else {
-      promise.then(
-        (value) => this.promiseSettled(false, value),
-        (error) => this.promiseSettled(true, error),
-      );
+    try {
+      if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
+      else {
+        promise.then(
+          (value) => this.promiseSettled(false, value),
+          (error) => this.promiseSettled(true, error),
+        );
+      }
+    } catch (error) {
+      this.promiseSettled(true, error); // nobody will call back
     }
   }
 
@@ -738,6 +743,7 @@ export class Task<T> extends Future<T> {
     this.waitingOn = null;
     this.parentTask = null;
     this.locals = null;
+    this.requestReason = undefined;
     this.loop["releaseTask"](this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
     if (this.subscription !== null) {

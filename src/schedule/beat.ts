@@ -11,7 +11,11 @@
  */
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
+import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import type { PeriodicTask } from "./periodic_task.ts";
+
+/** Room for so many is kept though few use it. */
+const ROOM_MIN = 64;
 
 /** The ticks of an interval from one moment on, for all jobs that go by them. */
 export class Grid {
@@ -39,13 +43,14 @@ export class Grid {
   /** Arms `job`, which is armed for nothing, for a tick. */
   join(job: PeriodicTask, index: number): void {
     const latest = this.#latest;
-    if (latest !== null && latest.index === index) latest.add(job);
-    else this.#find(index).add(job);
+    if (latest !== null && latest.index === index && latest.isAhead) {
+      latest.add(job);
+    } else this.#find(index).add(job);
   }
 
   #find(index: number): Beat {
     let beat = this.#beats.get(index);
-    if (beat === undefined) {
+    if (beat === undefined || !beat.isAhead) {
       beat = this.#spare ?? new Beat(this);
       this.#spare = null;
       beat.set(index, this.dueMs(index), this.dueMs(index + 1));
@@ -56,7 +61,7 @@ export class Grid {
 
   /** `beat` can be joined no more. */
   close(beat: Beat): void {
-    this.#beats.delete(beat.index);
+    if (this.#beats.get(beat.index) === beat) this.#beats.delete(beat.index);
     if (this.#latest === beat) this.#latest = null;
   }
 
@@ -88,6 +93,11 @@ export class Beat {
     this.#timer = grid.loop["createTickTimer"](Beat.#come, this);
   }
 
+  /** Whether its moment has not come. What is armed after that has its turn after it. */
+  get isAhead(): boolean {
+    return this.#timer.queueBucket !== NOT_QUEUED;
+  }
+
   /** Makes it that of another tick, for which nobody is armed yet. */
   set(index: number, dueMs: number, nextDueMs: number): void {
     this.index = index;
@@ -98,6 +108,7 @@ export class Beat {
 
   /** Arms one more for it. */
   add(job: PeriodicTask): void {
+    if (this.#end > ROOM_MIN && this.#end > 2 * this.#left) this.#closeUp();
     job["beat"] = this;
     job["slot"] = this.#end;
     this.#jobs[this.#end++] = job;
@@ -111,6 +122,19 @@ export class Beat {
     if (--this.#left > 0 || this.#running) return;
     this.#grid.close(this);
     this.#timer.cancel();
+  }
+
+  /** Lets those who are there move up to where others have left. */
+  #closeUp(): void {
+    const jobs = this.#jobs;
+    let end = 0;
+    for (let slot = 0; slot < this.#end; slot++) {
+      const job = jobs[slot]!;
+      if (job === null) continue;
+      job["slot"] = end;
+      jobs[end++] = job;
+    }
+    this.#end = jobs.length = end;
   }
 
   static readonly #come = (beat: Beat, readMs: number): number =>
@@ -155,6 +179,9 @@ export class Beat {
 
   #reset(): void {
     this.#running = false;
+    if (this.#jobs.length > ROOM_MIN && this.#jobs.length > 2 * this.#end) {
+      this.#jobs.length = this.#end;
+    }
     this.#head = this.#end = this.#left = 0;
     this.#grid.giveBack(this);
   }

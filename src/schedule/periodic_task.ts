@@ -273,6 +273,8 @@ export class PeriodicTask extends Task<void>
     this.#maxRuns = settings.maxRuns;
     this.#ticks = ticks;
     this.#fn = fn;
+    // It belongs to the async context, and in debug mode to the place, of here.
+    if (loop["instrumented"]) this.#ownTimer();
     if (this.cancelling() > 0) this.#halt(); // the signal had aborted already
   }
 
@@ -326,8 +328,9 @@ export class PeriodicTask extends Task<void>
   private beatCame(beat: Beat, nowMs: number): number {
     const { index, dueMs, nextDueMs } = beat;
     if (
-      nowMs > nextDueMs || dueMs < this.#busyUntilMs ||
-      this.#running.size > 0 || this.#waiting.length > 0 || !this.#direct
+      nowMs < dueMs || nowMs > nextDueMs || dueMs < this.#busyUntilMs ||
+      this.#running.size > 0 || this.#waiting.length > 0 || !this.#direct ||
+      !this.#isOrdinary()
     ) {
       this.#catchUp();
       return this.#fire(nowMs);
@@ -544,21 +547,23 @@ export class PeriodicTask extends Task<void>
   #call(fn: PeriodicBody, tick: Tick): void {
     const { task, stepper } = current;
     current.task = current.stepper = this as Task<unknown>;
-    let product: unknown;
+    let run: Task<unknown> | null = null;
     try {
-      product = fn(tick);
+      const product = fn(tick);
+      if (isAwaitable(product)) {
+        const body = isCoroutine(product) || product instanceof Operation
+          ? product
+          : () => new PromiseEnd(this.loop, product as PromiseLike<unknown>);
+        run = this.#createTask(body, true); // it has begun
+        this.#direct = false;
+      }
     } catch (error) {
       this.#runFailed(error, tick);
     } finally {
       current.task = task;
       current.stepper = stepper;
     }
-    if (!isAwaitable(product)) return;
-    this.#direct = false;
-    const body = isCoroutine(product) || product instanceof Operation
-      ? product
-      : () => new PromiseEnd(this.loop, product as PromiseLike<unknown>);
-    this.#watch(this.#createTask(body), tick);
+    if (run !== null) this.#watch(run, tick);
   }
 
   /** Starts a function as a task. */
@@ -571,6 +576,7 @@ export class PeriodicTask extends Task<void>
         isGeneratorFunction
           ? fn(tick) as Coroutine<unknown>
           : () => this.#tryOut(fn, tick),
+        this.#isOrdinary(),
       );
     } catch (error) {
       this.#runFailed(error, tick); // its parameters, or a task factory
@@ -586,15 +592,15 @@ export class PeriodicTask extends Task<void>
     return product;
   }
 
-  /** Makes the task of a run. It begins at once, unless it has to wait its turn by priority. */
-  #createTask(body: TaskBody<unknown>): Task<unknown> {
+  /** Makes the task of a run. */
+  #createTask(body: TaskBody<unknown>, eager: boolean): Task<unknown> {
     const { task, stepper } = current;
     current.task = current.stepper = this as Task<unknown>;
     try {
       return this.loop.createTask(body, {
         name: this.name,
         priority: this.priority,
-        eager: this.#isOrdinary(),
+        eager,
       });
     } finally {
       current.task = task;
@@ -869,7 +875,7 @@ export class PeriodicTask extends Task<void>
 
   /** Lets the process end though a tick is still to come, if nothing else keeps it alive. */
   unref(): void {
-    if (this.#over) return;
+    if (this.#over || this.loop.isClosed()) return;
     this.#leaveOthers();
     this.#ownTimer().unref();
   }
