@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  asCompleted,
   CancelledError,
   CapacityLimiter,
   ConcurrencyLimit,
@@ -21,6 +22,10 @@ import {
   run,
   shield,
   sleep,
+  until,
+  wait,
+  waitFor,
+  type WaitResult,
 } from "@rota/rota";
 import {
   assertEquals,
@@ -30,7 +35,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { openLoop } from "./support/loops.ts";
-import { inStyle, STYLES } from "./support/styles.ts";
+import { type Awaitable, inStyle, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
@@ -317,9 +322,32 @@ Deno.test("A handle that is moved after its loop was closed leaves nothing in th
   assertEquals(loop.stats().ready, 0);
 });
 
+/** Ways to wait for a job together with another future, or for it alone. */
+const WAYS: Record<
+  string,
+  (job: Future<unknown>, other: Future<unknown>) => Awaitable
+> = {
+  "gather": (job) => gather([job]),
+  "shield": (job) => shield(job),
+  "wait": (job, other) => wait([other, job]),
+  "wait for the first error": (job, other) =>
+    wait([other, job], { returnWhen: "first-exception" }),
+  "wait for the first": (job) => wait([job], { returnWhen: "first-completed" }),
+  "wait for a gathering": (job) => wait([gather([job])]),
+  "wait for so long": (job) => wait([job], { timeoutMs: 5 }),
+  "waitFor": (job) => waitFor(job, 5),
+  "asCompleted": (job, other) => asCompleted([other, job]).next().value!,
+  "asCompleted for so long": (job) =>
+    asCompleted([job], { timeoutMs: 5 }).next().value!,
+  "each of asCompleted": (job, other) =>
+    each(asCompleted([other, job]), () => {}),
+  "until": (job) => until(job),
+  "each": (job) => each([job], () => {}),
+};
+
 for (const style of STYLES) {
-  for (const name of ["gather", "shield"]) {
-    Deno.test(`${name}() does not wait inside a slot for a job in line for the same limit (${style})`, async () => {
+  for (const [name, way] of Object.entries(WAYS)) {
+    Deno.test(`${name} does not wait inside a slot for a job in line for the same limit (${style})`, async () => {
       await run(function* () {
         const limit = new ConcurrencyLimit(1);
         const inLine: Future<unknown>[] = [];
@@ -327,9 +355,10 @@ for (const style of STYLES) {
           inStyle(style, function* () {
             const job = limit.run(() => "ran", { detached: true });
             inLine.push(job);
+            const other = getRunningLoop().createFuture<void>();
             let caught: unknown;
             try {
-              yield name === "shield" ? shield(job) : gather([job]);
+              yield way(job, other);
             } catch (error) {
               caught = error;
             }
@@ -338,11 +367,51 @@ for (const style of STYLES) {
           }),
         );
         yield* outer;
-        assertEquals(yield* inLine[0]!, "ran"); // from outside it may be waited for
-        assertEquals(yield* gather([inLine[0]!]), ["ran"]);
+        const [job] = inLine as [Future<unknown>];
+        yield* wait([job]); // from outside it may be waited for
+        assertEquals(yield* job, "ran");
+        assertEquals(yield* gather([job]), ["ran"]);
       }, VIRTUAL);
     });
   }
+
+  Deno.test(`What ends without the job in line may be waited for (${style})`, async () => {
+    await run(function* () {
+      const limit = new ConcurrencyLimit(1);
+      const outer = limit.run(
+        inStyle(style, function* () {
+          const loop = getRunningLoop();
+          const job = limit.run(() => "ran", { detached: true });
+          const done = loop.createFuture<unknown>();
+          done.setResult("done");
+          const { done: first }: WaitResult<Future<unknown>> = yield wait(
+            [job, done],
+            { returnWhen: "first-completed" },
+          );
+          assertEquals([...first], [done]);
+          // Nobody waits for what is there already.
+          const results = asCompleted([done, job]);
+          yield sleep(0);
+          assertEquals(yield results.next().value!, "done");
+          let caught: unknown;
+          try {
+            yield results.next().value!;
+          } catch (error) {
+            caught = error;
+          }
+          assertInstanceOf(caught, MisuseError);
+          // Another limit is no concern of this one.
+          const other = new ConcurrencyLimit(1);
+          const jobs = [1, 2, 3].map((n) => other.run(() => n));
+          const seen: unknown[] = [];
+          for (const next of asCompleted(jobs)) seen.push(yield next);
+          assertEquals(seen, [1, 2, 3]);
+          yield wait([other.run(() => 4), other.run(() => 5)]);
+        }),
+      );
+      yield* outer;
+    }, VIRTUAL);
+  });
 }
 
 Deno.test("Two next() at once: the second is refused, the first and the job go on", async () => {

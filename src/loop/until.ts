@@ -65,6 +65,8 @@ function settle<T>(
 ): Settlement<T> {
   const loop = getRunningLoop();
   const promise = typeof source === "function" ? call(source) : source;
+  // Its then() would be called where nobody knows any more who waits.
+  if (promise instanceof Future) promise["checkWaiter"]();
   return new Settlement(loop, promise);
 }
 

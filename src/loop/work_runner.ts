@@ -162,6 +162,14 @@ export class WorkRunner extends Task<void> {
   }
 }
 
+/** Whether `task`, or one that it was created by, does a piece of work. */
+export function isAtWork(task: Task<unknown> | null): boolean {
+  for (; task !== null; task = task.parent) {
+    if (task instanceof WorkRunner && task.work !== null) return true;
+  }
+  return false;
+}
+
 const NONE = Symbol("none");
 
 function* runCoroutines(

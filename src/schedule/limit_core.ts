@@ -606,8 +606,9 @@ export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
  * Wait for it like for any future. An error that nobody looks at is reported to
  * the loop's exception handler, once. Waiting for it in a task that itself runs
  * in a slot of the same limit, while it stands in line, throws a
- * {@linkcode MisuseError}. So does `gather` or `shield` of it. (Waiting for it by
- * `wait` or `asCompleted` is not found out.)
+ * {@linkcode MisuseError}, also by `gather`, `shield`, `wait`, `asCompleted`, `until`
+ * and the like. (`wait` for the first of several is not refused, if another one
+ * may be that.)
  *
  * @typeParam T What the function produces.
  */

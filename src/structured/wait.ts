@@ -12,7 +12,7 @@ import {
   checkSignal,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { currentTask, findTask, getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
@@ -21,6 +21,7 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { Relay } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { untilSettled } from "../loop/until.ts";
+import { isAtWork } from "../loop/work_runner.ts";
 import { Queue } from "../sync/queue.ts";
 import { lenderFor, lending, LendingFuture } from "./limit.ts";
 
@@ -339,6 +340,10 @@ const RETURN_WHEN: readonly ReturnWhen[] = [
  * is no error, and not when the wait is cancelled. It takes at least one turn
  * and looks at no results, so errors still count as unseen.
  *
+ * Waiting inside a slot of a {@linkcode ConcurrencyLimit} for a job in line for the
+ * same limit throws a {@linkcode MisuseError}, whatever `timeoutMs` says; with
+ * `"first-completed"` only if there is nothing else to wait for.
+ *
  * @example Whatever comes first
  * ```ts
  * import { ensureFuture, run, sleep, wait } from "@rota/rota";
@@ -400,6 +405,7 @@ function* waitForAll<F extends Future<unknown>>(
 ): Coroutine<WaitResult<F>> {
   const loop = getRunningLoop();
   for (const future of futures) checkLoop(future, loop, "wait for futures");
+  checkWaiter(futures, returnWhen);
   const waiter = new JointFuture(loop, describe(futures), futures);
   const timer = timeoutMs === null
     ? null
@@ -431,6 +437,24 @@ function* waitForAll<F extends Future<unknown>>(
   const pending = new Set<F>();
   for (const future of futures) (future.done() ? done : pending).add(future);
   return { done, pending };
+}
+
+/** Throws if who is about to wait would keep the wait from ever being over. */
+function checkWaiter(
+  futures: ReadonlySet<Future<unknown>>,
+  returnWhen: ReturnWhen,
+): void {
+  let refusal: { readonly error: unknown } | null = null;
+  for (const future of futures) {
+    try {
+      future["checkWaiter"]();
+      if (returnWhen === "first-completed") return; // this one may end it
+    } catch (error) {
+      refusal ??= { error };
+      if (returnWhen !== "first-completed") break;
+    }
+  }
+  if (refusal !== null) throw refusal.error;
 }
 
 function describe(futures: ReadonlySet<Future<unknown>>): string {
@@ -469,6 +493,9 @@ export interface AsCompletedOptions extends WaitOptions, LoopOptions {
  * When the time is over, the wait for each that is left throws a
  * {@linkcode TimeoutError}. Nothing is cancelled by that, nor by leaving the
  * loop early or cancelling a wait.
+ *
+ * Who waits for the next one, inside a slot of a {@linkcode ConcurrencyLimit}, gets a
+ * {@linkcode MisuseError} if one of those left is a job in line for the same limit.
  *
  * @example
  * ```ts
@@ -561,6 +588,8 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   #timer: TimerHandle | null = null;
   /** The loop of the futures; `null` if there are none. */
   #loop: EventLoop | null = null;
+  /** The last task that was found not to keep any of them from being done. */
+  #checked: Task<unknown> | null = null;
 
   /**
    * Made by {@linkcode asCompleted}.
@@ -607,12 +636,24 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
         "Cannot iterate as completed: it would wait for a future of another event loop",
       );
     }
+    if (this.#done.empty()) this.#checkWaiter();
     const lender = lenderFor(this.#todo);
     const future = lender === null
       ? yield* this.#done.get()
       : yield* lending(lender, this.#done.get());
     if (future !== null) return future;
     throw new TimeoutError("Timed out: not all were completed in time");
+  }
+
+  /** Throws if the current task keeps one of those that are left from ever being done. */
+  #checkWaiter(): void {
+    const task = findTask();
+    // What holds for a task goes on to hold: no job gets in line once more.
+    if (task === this.#checked) return;
+    if (isAtWork(task)) {
+      for (const future of this.#todo) future["checkWaiter"]();
+    }
+    this.#checked = task;
   }
 
   /**
