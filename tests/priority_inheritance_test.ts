@@ -7,9 +7,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  asCompleted,
   CapacityLimiter,
   ConcurrencyLimit,
   Condition,
+  each,
   type EventLoop,
   type Future,
   gather,
@@ -172,6 +174,72 @@ const INVERSIONS: Record<string, Play> = {
     spawn(HIGH, function* () {
       yield atFlood();
       yield parent;
+      proceed();
+    });
+  },
+  "the first of two tasks, by asCompleted()"({ spawn, work, proceed }) {
+    const low = [1, 2].map(() =>
+      spawn(LOW, function* () {
+        yield atFlood();
+        yield* work();
+      })
+    );
+    spawn(HIGH, function* () {
+      yield sleep(1);
+      yield asCompleted(low).next().value!;
+      proceed();
+    });
+  },
+  "each of two tasks, by asCompleted()"({ spawn, work, proceed }) {
+    const low = [1, 2].map((n) =>
+      spawn(LOW, function* () {
+        yield atFlood();
+        yield* work();
+        if (n === 2) yield* work();
+      })
+    );
+    spawn(HIGH, function* () {
+      yield atFlood();
+      for (const next of asCompleted(low)) yield next;
+      proceed();
+    });
+  },
+  "a job, by each() of asCompleted()"({ spawn, body, work, proceed }) {
+    const limit = new ConcurrencyLimit(1);
+    const jobs: Future<unknown>[] = [];
+    spawn(LOW, function* () {
+      const job = limit.run(
+        body(function* () {
+          yield atFlood();
+          yield* work();
+        }),
+        { priority: LOW },
+      );
+      jobs.push(job);
+      yield job;
+    });
+    spawn(HIGH, function* () {
+      yield atFlood();
+      yield each(asCompleted(jobs), () => {});
+      proceed();
+    });
+  },
+  "a lock whose holder is waited for by a task of asCompleted()"(
+    { spawn, work, proceed },
+  ) {
+    const lock = new Lock();
+    spawn(LOW, function* () {
+      using _permit: Permit = yield lock.acquire();
+      yield atFlood();
+      yield* work();
+    });
+    const second = spawn(LOW, function* () {
+      yield sleep(1);
+      using _permit: Permit = yield lock.acquire();
+    });
+    spawn(HIGH, function* () {
+      yield atFlood();
+      yield asCompleted([second]).next().value!;
       proceed();
     });
   },
@@ -894,6 +962,68 @@ const RISES: Record<string, Act> = {
     await settled(loop);
   },
 
+  async "asCompleted() raises all that are left while somebody waits"(
+    make,
+    loop,
+  ) {
+    const over = loop.createFuture<void>();
+    over.setResult();
+    const gates = [1, 2, 3].map(() => loop.createFuture<void>());
+    const low = gates.map((gate) =>
+      loop.createTask(function* () {
+        yield* gate;
+      }, { priority: LOW })
+    );
+    const effective = () => low.map((task) => task.effectivePriority);
+    const done = asCompleted<void>([over, ...low]);
+    const controller = new AbortController();
+    await settled(loop);
+    const high = make(HIGH);
+    await high.does(function* () {
+      yield done.next().value!; // there already
+    });
+    assertEquals(effective(), [LOW, LOW, LOW]);
+    await high.does(function* () {
+      yield done.next().value!;
+    });
+    assertEquals(effective(), [HIGH, HIGH, HIGH]);
+    high.task.setPriority(15);
+    assertEquals(effective(), [15, 15, 15]);
+    high.task.setPriority(HIGH);
+    gates[1]!.setResult();
+    await settled(loop);
+    assertEquals(effective(), [LOW, LOW, LOW]);
+
+    const other = make(20);
+    for (const actor of [high, other]) {
+      await actor.does(function* () {
+        yield done.next().value!;
+      });
+    }
+    assertEquals(effective(), [20, LOW, 20]);
+    gates[0]!.setResult(); // for high, which came first
+    await settled(loop);
+    assertEquals(effective(), [LOW, LOW, 20]);
+    other.task.cancel();
+    await settled(loop);
+    assertEquals(effective(), [LOW, LOW, LOW]);
+
+    const third = make(HIGH);
+    await third.does(function* () {
+      try {
+        yield asCompleted([low[2]!], { signal: controller.signal })
+          .next().value!;
+      } catch {
+        // the signal
+      }
+    });
+    assertEquals(effective(), [LOW, LOW, HIGH]);
+    controller.abort();
+    assertEquals(effective(), [LOW, LOW, LOW]);
+    gates[2]!.setResult();
+    await settled(loop);
+  },
+
   async "A posted task is raised, and what it has become"(make, loop) {
     const steps: number[] = [];
     const gate = loop.createFuture<void>();
@@ -1106,14 +1236,16 @@ async function checkAgainstModel(seed: number, style: Style): Promise<number> {
                 random.nextInt(n) < 2
               ).map(({ task }) => task);
               if (others.length === 0) break;
-              const together = random.nextInt(2) === 0;
-              doing.wants = together ? others : [others[0]!];
+              const way = random.nextInt(3);
+              doing.wants = way === 0 ? [others[0]!] : others;
               try {
-                yield together
+                yield way === 0
+                  ? shield(others[0]!)
+                  : way === 1
                   ? gather(others.map((task) => shield(task)), {
                     returnExceptions: true,
                   })
-                  : shield(others[0]!);
+                  : asCompleted(others).next().value!;
               } catch {
                 // it was cancelled, or what it waited for was
               } finally {

@@ -22,7 +22,8 @@ import { Relay } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { untilSettled } from "../loop/until.ts";
 import { isAtWork } from "../loop/work_runner.ts";
-import { Queue } from "../sync/queue.ts";
+import { RingBuffer } from "../structures/queues.ts";
+import { Waiter, WaitQueue } from "../sync/wait_queue.ts";
 import { lenderFor, lending, LendingFuture } from "./limit.ts";
 
 /**
@@ -494,8 +495,9 @@ export interface AsCompletedOptions extends WaitOptions, LoopOptions {
  * {@linkcode TimeoutError}. Nothing is cancelled by that, nor by leaving the
  * loop early or cancelling a wait.
  *
- * Who waits for the next one, inside a slot of a {@linkcode ConcurrencyLimit}, gets a
- * {@linkcode MisuseError} if one of those left is a job in line for the same limit.
+ * On a loop with a scheduler, who waits for the next one lends its priority to all
+ * that are left. Inside a slot of a {@linkcode ConcurrencyLimit} it gets a
+ * {@linkcode MisuseError} if one of those is a job in line for the same limit.
  *
  * @example
  * ```ts
@@ -580,9 +582,13 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     AsyncIterable<F>,
     OperationIterable<F> {
   readonly #options: WaitOptions;
-  readonly #todo: Set<F>;
+  /** What is not done, with what listens for that. */
+  readonly #todo: Map<F, Watch>;
   /** What is done; `null` for each that was not in time. */
-  readonly #done: Queue<F | null> = new Queue();
+  readonly #done = new RingBuffer<F | null>();
+  readonly #waiters = new WaitQueue("asCompleted()");
+  /** What is as urgent as those who wait; null if nobody has asked for it. */
+  #relay: Relay | null = null;
   /** How many have not been asked for yet. */
   #left: number;
   #timer: TimerHandle | null = null;
@@ -602,33 +608,71 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     options: WaitOptions,
   ) {
     this.#options = options;
-    this.#todo = new Set(futures);
-    this.#left = this.#todo.size;
-    for (const future of this.#todo) {
-      future.addDoneCallback(this.#completed as (future: Future<T>) => void);
+    this.#todo = new Map();
+    for (const future of new Set(futures)) {
+      this.#loop = future.loop;
+      const watch = new Watch(future, this.#completed, this.#relayed);
+      this.#todo.set(future, watch);
+      this.#relay?.dependOn(future); // one that is done has asked for it already
     }
-    for (const { loop } of this.#todo) {
-      this.#loop = loop;
-      if (timeoutMs !== null) {
-        this.#timer = loop.callLater(timeoutMs, this.#timedOut);
-      }
-      break;
+    this.#left = this.#todo.size;
+    if (timeoutMs !== null && this.#loop !== null) {
+      this.#timer = this.#loop.callLater(timeoutMs, this.#timedOut);
     }
   }
 
   readonly #timedOut = (): void => {
-    for (const future of this.#todo) {
-      future.removeDoneCallback(this.#completed as (future: Future<T>) => void);
-      this.#done.putNowait(null);
+    for (const [future, watch] of this.#todo) {
+      watch.end();
+      this.#relay?.leaveWait(future);
+      this.#put(null);
     }
     this.#todo.clear();
   };
 
-  readonly #completed = (future: F): void => {
-    if (!this.#todo.delete(future)) return; // it was not in time
-    this.#done.putNowait(future);
+  readonly #completed = (future: Future<unknown>): void => {
+    if (!this.#todo.delete(future as F)) return; // it was not in time
+    this.#relay?.leaveWait(future);
+    this.#put(future as F);
     if (this.#todo.size === 0) this.#timer?.cancel();
   };
+
+  #put(future: F | null): void {
+    this.#done.push(future);
+    this.#waiters.wakeNext();
+  }
+
+  /** Each of those that are left may be the next: who waits lends all of them its priority. */
+  readonly #relayed = (): Relay => {
+    if (this.#relay === null) {
+      this.#relay = new Relay(this.#loop!);
+      for (const future of this.#todo.keys()) this.#relay.dependOn(future);
+    }
+    return this.#relay;
+  };
+
+  /** Waits until one is done that nobody else takes, and takes it. */
+  *#take(): Coroutine<F | null> {
+    while (this.#done.length === 0) {
+      this.#checkWaiter();
+      const waiter = new NextWaiter(
+        this.#waiters.open(),
+        this.#waiters,
+        this.#relayed,
+      );
+      this.#waiters.append(waiter);
+      try {
+        yield* waiter;
+      } catch (error) {
+        // Woken for what it cannot take any more: it is for the next in line.
+        if (waiter.woken && this.#done.length > 0) this.#waiters.wakeNext();
+        throw error;
+      } finally {
+        this.#waiters.leave(waiter);
+      }
+    }
+    return this.#done.shift()!;
+  }
 
   *#next(): Coroutine<F> {
     if (this.#loop !== null && getRunningLoop() !== this.#loop) {
@@ -636,11 +680,10 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
         "Cannot iterate as completed: it would wait for a future of another event loop",
       );
     }
-    if (this.#done.empty()) this.#checkWaiter();
-    const lender = lenderFor(this.#todo);
+    const lender = lenderFor(this.#todo.keys());
     const future = lender === null
-      ? yield* this.#done.get()
-      : yield* lending(lender, this.#done.get());
+      ? yield* this.#take()
+      : yield* lending(lender, this.#take());
     if (future !== null) return future;
     throw new TimeoutError("Timed out: not all were completed in time");
   }
@@ -651,7 +694,7 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     // What holds for a task goes on to hold: no job gets in line once more.
     if (task === this.#checked) return;
     if (isAtWork(task)) {
-      for (const future of this.#todo) future["checkWaiter"]();
+      for (const future of this.#todo.keys()) future["checkWaiter"]();
     }
     this.#checked = task;
   }
@@ -1010,5 +1053,19 @@ class ShieldingFuture<T> extends LendingFuture<T> {
 
   protected override awaited(): Iterable<Future<unknown>> {
     return [this.#inner as Future<unknown>];
+  }
+}
+
+/** One who waits for whatever is done next, and lends all of it its priority. */
+class NextWaiter extends Waiter {
+  readonly #relayed: () => Relay;
+
+  constructor(loop: EventLoop, queue: WaitQueue, relayed: () => Relay) {
+    super(loop, "asCompleted()", queue, undefined, undefined);
+    this.#relayed = relayed;
+  }
+
+  protected override pressure(): object {
+    return this.#relayed().pressure;
   }
 }
