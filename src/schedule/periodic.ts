@@ -28,6 +28,8 @@ import {
   type OverrunPolicy,
   type PeriodicBody,
   type PeriodicErrorPolicy,
+  type PeriodicPlanner,
+  type PeriodicSettings,
   PeriodicTask,
 } from "./periodic_task.ts";
 
@@ -210,66 +212,79 @@ export function every(
   const options = isOptions ? second : third === undefined ? {} : third;
   checkInterval(interval, what);
   if (fn !== undefined) checkFunction(fn, what, "fn");
-  const {
-    name = typeof interval === "number"
-      ? `every(${interval})`
-      : "every(schedule)",
-    signal,
-    missedTicks,
-    overrun,
-    jitterMs,
-    seed,
-    maxRuns,
-    immediate,
-    priority,
-    onError,
-    wallClockMs,
-  } = settleOptions(options, what);
+  const settings = settleOptions(interval, options, what);
   const loop = loopOf(options, what) ?? getRunningLoop();
   if (loop.isClosed()) {
     throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
   }
-  const clock = new WallClock(loop, wallClockMs);
-  const random = jitterMs > 0
-    ? new SeededRandom(seed ?? nextSeed(clock.read()))
-    : null;
-  const jitter = random === null ? null : new Jitter(random, jitterMs);
-  const plan = (
+  const planner = new Planner(loop, settings);
+  const { immediate } = settings;
+  const ticks = planner.plan(interval, immediate ? 0 : 1, immediate);
+  return new PeriodicTask(
+    loop,
+    ticks,
+    fn as PeriodicBody ?? null,
+    settings,
+    planner,
+  );
+}
+
+/** Makes the plans of one job. */
+class Planner implements PeriodicPlanner {
+  readonly #loop: EventLoop;
+  readonly #settings: Settings;
+  readonly #jitter: Jitter | null;
+  /** Made for the first who needs it, which jobs with intervals do not. */
+  #madeClock: WallClock | null = null;
+
+  constructor(loop: EventLoop, settings: Settings) {
+    this.#loop = loop;
+    this.#settings = settings;
+    const { jitterMs, seed } = settings;
+    this.#jitter = jitterMs > 0
+      ? new Jitter(
+        new SeededRandom(seed ?? nextSeed(this.#clock.read())),
+        jitterMs,
+      )
+      : null;
+  }
+
+  plan(
     interval: number | Schedule,
     index: number,
     immediate: boolean,
-  ): Ticks =>
-    typeof interval === "number"
-      ? new IntervalTicks(
+  ): Ticks {
+    if (typeof interval === "number") {
+      return new IntervalTicks(
         interval,
-        loop.time(),
+        this.#loop.time(),
         immediate ? index : index - 1,
         immediate ? "anchor" : "after",
-        jitter,
-      )
-      : new ScheduleTicks(
-        interval,
-        () => clock.read(),
-        clock.recheckMs,
-        index,
-        immediate ? "now" : "next",
-        jitter,
+        this.#jitter,
       );
-  const ticks = plan(interval, immediate ? 0 : 1, immediate);
-  return new PeriodicTask(loop, ticks, fn as PeriodicBody ?? null, {
-    name,
-    signal,
-    missedTicks,
-    overrun,
-    maxRuns,
-    immediate,
-    priority,
-    onError,
-    replan: (interval, index, what) => {
-      checkInterval(interval, what);
-      return plan(interval, index, false);
-    },
-  });
+    }
+    const clock = this.#clock;
+    return new ScheduleTicks(
+      interval,
+      () => clock.read(),
+      clock.recheckMs,
+      index,
+      immediate ? "now" : "next",
+      this.#jitter,
+    );
+  }
+
+  replan(interval: number | Schedule, index: number, what: string): Ticks {
+    checkInterval(interval, what);
+    return this.plan(interval, index, false);
+  }
+
+  get #clock(): WallClock {
+    return this.#madeClock ??= new WallClock(
+      this.#loop,
+      this.#settings.wallClockMs,
+    );
+  }
 }
 
 /** The clock that schedules go by. */
@@ -320,11 +335,24 @@ function checkInterval(interval: unknown, what: string): void {
   );
 }
 
+/** All options, each with its value. */
+interface Settings extends PeriodicSettings {
+  readonly jitterMs: number;
+  readonly seed: number | undefined;
+  readonly wallClockMs: (() => number) | undefined;
+}
+
 /** Checks the options and fills in the defaults. Each is read once. */
-function settleOptions(options: PeriodicOptions, what: string) {
+function settleOptions(
+  interval: number | Schedule,
+  options: PeriodicOptions,
+  what: string,
+): Settings {
   checkOptions(options, what);
   const {
-    name,
+    name = typeof interval === "number"
+      ? `every(${interval})`
+      : "every(schedule)",
     signal,
     missedTicks = "skip",
     overrun = "skip",
@@ -337,7 +365,7 @@ function settleOptions(options: PeriodicOptions, what: string) {
     wallClockMs,
   } = options;
   if (priority !== undefined) checkPriority(priority, what);
-  if (name !== undefined) checkString(name, what, "name");
+  checkString(name, what, "name");
   checkSignal(signal, what);
   checkOneOf(missedTicks, MISSED_TICKS, what, "missedTicks");
   checkOneOf(overrun, OVERRUN, what, "overrun");

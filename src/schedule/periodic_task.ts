@@ -96,12 +96,12 @@ export interface PeriodicSettings {
   /** That of the job; what it inherits if none was given. */
   readonly priority: Priority | undefined;
   readonly onError: PeriodicErrorPolicy;
+}
+
+/** Makes plans for a job. */
+export interface PeriodicPlanner {
   /** Makes the ticks of another interval or schedule, from now on. */
-  readonly replan: (
-    interval: number | Schedule,
-    index: number,
-    what: string,
-  ) => Ticks;
+  replan(interval: number | Schedule, index: number, what: string): Ticks;
 }
 
 /**
@@ -121,11 +121,11 @@ const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
  * every run has ended. To be cancelled is a request, which the job fulfils.
  */
 class JobEnd extends Future<void> {
-  request: ((reason: unknown) => void) | null = null;
+  job: PeriodicTask | null = null;
 
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
-    this.request!(reason);
+    this.job!["cancelRuns"](reason);
     return true;
   }
 
@@ -209,6 +209,7 @@ export class PeriodicTask extends Task<void>
   /** Made when it is needed, which it is not for jobs that tick together. */
   #timer: TimerHandle | null = null;
   readonly #settings: PeriodicSettings;
+  readonly #planner: PeriodicPlanner;
   /** As far as they are not behind: see {@linkcode PeriodicTask.#catchUp}. */
   #ticks: Ticks;
   /** The one who iterates, while it waits. */
@@ -260,6 +261,7 @@ export class PeriodicTask extends Task<void>
     ticks: Ticks,
     fn: PeriodicBody | null,
     settings: PeriodicSettings,
+    planner: PeriodicPlanner,
   ) {
     const end = new JobEnd(loop, "its last run");
     super(loop, () => end, {
@@ -267,9 +269,10 @@ export class PeriodicTask extends Task<void>
       signal: settings.signal,
       priority: settings.priority,
     });
-    end.request = (reason) => this.#cancelRuns(reason);
+    end.job = this;
     this.#end = end;
     this.#settings = settings;
+    this.#planner = planner;
     this.#maxRuns = settings.maxRuns;
     this.#ticks = ticks;
     this.#fn = fn;
@@ -728,7 +731,7 @@ export class PeriodicTask extends Task<void>
   }
 
   /** Somebody has cancelled the job. */
-  #cancelRuns(reason: unknown): void {
+  private cancelRuns(reason: unknown): void {
     this.#cause ??= { kind: "cancelled", reason };
     this.#halt();
     for (const task of [...this.#running.keys()]) task.cancel(reason);
@@ -837,7 +840,7 @@ export class PeriodicTask extends Task<void>
   reschedule(interval: number | Schedule): void {
     const what = "reschedule a periodic task";
     this.#catchUp();
-    const ticks = this.#settings.replan(interval, this.#ticks.index, what);
+    const ticks = this.#planner.replan(interval, this.#ticks.index, what);
     this.#checkGoesOn("reschedule");
     this.#disarm();
     this.#grid = null;
