@@ -107,6 +107,9 @@ class TaskListener extends SignalListener {
   }
 }
 
+/** Stands for the body of a task that waits, or has waited, for a promise. */
+const PROMISED = Symbol("promised");
+
 /** Fields that most tasks never need. */
 class Extras {
   /** The block of the whole task, around all others. */
@@ -118,6 +121,12 @@ class Extras {
   pendingBlocks = 0;
   /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
   yieldInterruption: { readonly reason: unknown } | null = null;
+  /** Cancels the task when its signal aborts. */
+  subscription: TaskListener | null = null;
+  /** Why the task was last cancelled, for a signal that is asked for later. */
+  cancelReason: unknown = undefined;
+  /** Set while a cancellation is handed on to what the task waits for. */
+  handingOn = false;
   /** Runs when a cancellation has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
   /** How many open blocks have been cancelled so that every wait inside throws. */
@@ -146,22 +155,16 @@ class Extras {
 export class Task<T> extends Future<T> {
   /** A number that no other task of this process has. */
   readonly id: number = ++idLast;
-  /** What is run: the body until the first step, then the generator, null for promises and at the end. */
-  private body: TaskBody<T> | null;
+  /** What is run, until the first step; for good what stands for it if it gave a promise. */
+  private body: TaskBody<T> | typeof PROMISED | null;
+  /** The generator, if it is one, from the first step to the end. */
   private coroutine: Iterator<Suspension, T, unknown> | null = null;
-  private promised = false;
   private parentTask: Task<unknown> | null;
   private requests = 0;
-  /** Why the task was last cancelled, for a signal that is asked for later. */
-  private requestReason: unknown = undefined;
-  /** Set while a cancellation is handed on to what the task waits for. */
-  private handingOn = false;
   /** How many `sleep(0)` of async functions of this task are in the ready queue. */
   private yields = 0;
   /** What async functions of this task wait for: most often one thing at a time. */
   private waits: AnyWait | Set<AnyWait> | null = null;
-  /** Cancels the task when its signal aborts. */
-  private subscription: TaskListener | null = null;
   /** @ignore */
   waitingOn: Future<unknown> | null = null;
   /** @ignore */
@@ -223,7 +226,7 @@ export class Task<T> extends Future<T> {
   /** Has `signal` cancel the task. */
   private follow(signal: AbortSignal): void {
     const listener = new TaskListener(this as Task<unknown>);
-    this.subscription = listener;
+    this.extra().subscription = listener;
     listen(signal, listener);
   }
 
@@ -331,7 +334,7 @@ export class Task<T> extends Future<T> {
     if (extras.root === null) {
       extras.root = new Block(this as Task<unknown>, null, this, {});
       if (this.requests > 0) {
-        extras.root["abort"](cancellation(this.requestReason));
+        extras.root["abort"](cancellation(extras.cancelReason));
       }
     }
     return extras.root;
@@ -355,12 +358,13 @@ export class Task<T> extends Future<T> {
     if (
       this.requests > 0 || this.yields > 0 ||
       this.interruption !== NOT_INTERRUPTED || this.waits !== null ||
-      this.subscription !== null || this.hasOtherWaiters()
+      this.hasOtherWaiters()
     ) return false;
     const { extras } = this;
     return extras === null ||
       extras.root === null && extras.bodies === 0 && extras.levels === 0 &&
-        extras.warning === null && extras.yieldInterruption === null &&
+        extras.warning === null && extras.subscription === null &&
+        extras.yieldInterruption === null &&
         extras.bodyInterruption === null;
   }
 
@@ -502,26 +506,26 @@ export class Task<T> extends Future<T> {
   /** Cancels; only signals of `block` and of the blocks inside it abort. */
   private cancelFrom(block: Block | null, reason: unknown): boolean {
     if (this.done()) return false;
+    const extras = this.extra();
     // Tasks that wait for each other in a ring: it has come back to the first.
-    if (this.handingOn) return false;
+    if (extras.handingOn) return false;
     this.requests++;
-    const root = this.extras === null ? null : this.extras.root;
-    if (root === null) this.requestReason = reason;
+    if (extras.root === null) extras.cancelReason = reason;
     else {
       const error = cancellation(reason);
-      (block ?? root)["visit"]((inside) => {
+      (block ?? extras.root)["visit"]((inside) => {
         inside["abort"](error);
         return true;
       });
     }
-    this.handingOn = true;
+    extras.handingOn = true;
     if (block !== null) block["requests"]++;
     try {
       if (block === null || block["opener"] === this && this.promised) {
         this.interruptAll(reason);
       } else this.interruptInside(block, reason);
     } finally {
-      this.handingOn = false;
+      extras.handingOn = false;
     }
     return true;
   }
@@ -585,10 +589,10 @@ export class Task<T> extends Future<T> {
   uncancel(): number {
     if (this.requests > 0) this.requests--;
     if (this.requests === 0) {
-      this.requestReason = undefined;
       if (this.interruption === CANCEL) this.interruption = NOT_INTERRUPTED;
       const extras = this.extras;
       if (extras !== null) {
+        extras.cancelReason = undefined;
         extras.yieldInterruption = null;
         extras.bodyInterruption = null;
         if (extras.pendingBlocks > 0) this.dropPending(extras);
@@ -666,9 +670,14 @@ export class Task<T> extends Future<T> {
     if (level !== null) interrupt(stepper, level);
   }
 
+  /** Whether it is an async function, which has begun. */
+  private get promised(): boolean {
+    return this.body === PROMISED;
+  }
+
   /** Waits for the promise of an async function, which has begun. */
   private startPromise(promise: PromiseLike<T>): void {
-    this.promised = true;
+    this.body = PROMISED;
     this.loop["asyncTaskStarted"]();
     if (this.waits === null) this.loop["wentOutside"]();
     try {
@@ -739,20 +748,16 @@ export class Task<T> extends Future<T> {
   /** Lets go of the body and of all that the task needs no more. */
   private end(): void {
     this.coroutine = null;
-    this.body = null;
+    if (this.body !== PROMISED) this.body = null;
     this.waitingOn = null;
     this.parentTask = null;
     this.locals = null;
-    this.requestReason = undefined;
     this.loop["releaseTask"](this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
-    if (this.subscription !== null) {
-      this.subscription.unsubscribe();
-      this.subscription = null;
-    }
     const extras = this.extras;
     if (extras !== null) {
       this.extras = null;
+      extras.subscription?.unsubscribe();
       extras.warning?.cancel();
       if (extras.bodyOutside) this.loop["cameInside"]();
       for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
@@ -1057,7 +1062,7 @@ export class Task<T> extends Future<T> {
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */
   protected override isHandingOn(): boolean {
-    return this.handingOn;
+    return this.extras !== null && this.extras.handingOn;
   }
 
   /** What to call the task in messages. */
@@ -1128,8 +1133,8 @@ function stepCoroutine(
 
 /** The first step: finds out what the body is. */
 function startTask(task: Task<unknown>): void {
-  if (task["promised"]) return; // queued once more by a cancellation; its waits deal with that
-  const body = task["body"]!;
+  const body = task["body"];
+  if (body === PROMISED) return; // queued once more by a cancellation; its waits deal with that
   task["body"] = null;
   if (task.interruption !== NOT_INTERRUPTED) {
     // Cancelled before it began: the body never runs.
