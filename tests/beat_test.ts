@@ -14,11 +14,10 @@ import {
   type PeriodicTask,
   sleep,
   type Tick,
-  type TimerHandle,
 } from "../mod.ts";
 import { macrotask } from "../src/host/timing.ts";
 import { SeededRandom } from "../src/structures/random.ts";
-import { collectReports } from "./support/loops.ts";
+import { collectReports, ObservedLoop } from "./support/loops.ts";
 import { ManualHost } from "./support/manual_host.ts";
 
 Deno.test("Jobs on one grid run in the order in which they were armed, before what else is due then", async () => {
@@ -193,17 +192,6 @@ Deno.test("On a virtual host each tick counts for the gate", async () => {
   // 100,000 ticks; each opening of the gate takes many passes.
   assert(passes > 500, `${passes} passes`);
 });
-
-/** A loop that shows all timers, so that each job has one. */
-class ObservedLoop extends EventLoop {
-  override callAt<A extends unknown[]>(
-    whenMs: number,
-    callback: (...args: A) => unknown,
-    ...args: A
-  ): TimerHandle {
-    return super.callAt(whenMs, callback, ...args);
-  }
-}
 
 /** What may happen to one of the jobs at a moment. */
 const DEEDS: readonly ((job: PeriodicTask) => void)[] = [

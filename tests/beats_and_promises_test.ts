@@ -14,23 +14,16 @@ import {
   type PeriodicOptions,
   type PeriodicTask,
   Task,
-  type TimerHandle,
 } from "../mod.ts";
 import { macrotask } from "../src/host/timing.ts";
-import { collectReports, openLoop, runTurns } from "./support/loops.ts";
+import {
+  collectReports,
+  ObservedLoop,
+  openLoop,
+  runTurns,
+} from "./support/loops.ts";
 import { keepBusy, ManualHost } from "./support/manual_host.ts";
 import { runProgram } from "./support/program.ts";
-
-/** A loop that shows all timers, so that each job has one. */
-class ObservedLoop extends EventLoop {
-  override callAt<A extends unknown[]>(
-    whenMs: number,
-    callback: (...args: A) => unknown,
-    ...args: A
-  ): TimerHandle {
-    return super.callAt(whenMs, callback, ...args);
-  }
-}
 
 /** One on which jobs tick together, and one on which they do not. */
 const LOOPS = [

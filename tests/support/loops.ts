@@ -1,8 +1,9 @@
 import {
-  type EventLoop,
+  EventLoop,
   type EventLoopOptions,
   type ExceptionContext,
   newEventLoop,
+  type TimerHandle,
 } from "../../mod.ts";
 
 /** A loop, and what its exception handler was told so far. */
@@ -29,5 +30,16 @@ export async function runTurns(loop: EventLoop, count = 1): Promise<void> {
   for (; count > 0; count--) {
     loop.stop();
     await loop.runForever();
+  }
+}
+
+/** A loop that shows all timers, so that each job has one. */
+export class ObservedLoop extends EventLoop {
+  override callAt<A extends unknown[]>(
+    whenMs: number,
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): TimerHandle {
+    return super.callAt(whenMs, callback, ...args);
   }
 }
