@@ -64,6 +64,38 @@ export function abortAll(
   };
 }
 
+/** Rota: as many waits in the async functions that one task has called. */
+async function abortHelpers(size: number, watch: Stopwatch): Promise<number> {
+  await using loop = new EventLoop({ host: "portable" });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const listeners = new Listeners(signal);
+  let ended = 0;
+  const helper = async (): Promise<void> => {
+    try {
+      await sleep(LONG_MS, { signal });
+    } catch (error) {
+      if (error !== signal.reason) throw error;
+      ended++;
+    }
+  };
+  watch.start();
+  const task = loop.createTask(async () => {
+    const helpers: Promise<void>[] = [];
+    for (let n = 0; n < size; n++) helpers.push(helper());
+    await Promise.all(helpers);
+  });
+  task.addDoneCallback(() => loop.stop());
+  loop.callLater(0, () => loop.callSoon(() => controller.abort()));
+  await loop.runForever();
+  watch.end();
+  task.result();
+  if (listeners.most > 1 || listeners.now > 0) {
+    throw new Error(`${listeners.most} listeners, ${listeners.now} left`);
+  }
+  return ended;
+}
+
 /** What as many async functions cost that wait without a signal, and end by themselves. */
 async function sleepAll(size: number, watch: Stopwatch): Promise<number> {
   await using loop = new EventLoop({ host: "portable" });
@@ -99,6 +131,11 @@ export const suites: readonly Suite[] = [{
     {
       name: "Rota, waits of async functions",
       role: "rota",
+      run: abortHelpers,
+    },
+    {
+      name: "Rota, async tasks with a wait each",
+      role: "rota",
       run: abortAll((loop, signal) =>
         loop.createTask(async () => {
           await sleep(LONG_MS, { signal });
@@ -106,7 +143,7 @@ export const suites: readonly Suite[] = [{
       ),
     },
     {
-      name: "async functions, no signal",
+      name: "async tasks, no signal",
       role: "limit",
       run: sleepAll,
     },
