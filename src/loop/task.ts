@@ -163,8 +163,11 @@ export class Task<T> extends Future<T> {
   private requests = 0;
   /** How many `sleep(0)` of async functions of this task are in the ready queue. */
   private yields = 0;
-  /** What async functions of this task wait for: most often one thing at a time. */
-  private waits: AnyWait | Set<AnyWait> | null = null;
+  /**
+   * What async functions of this task wait for: the first of a list, whose
+   * `previousWait` is the last.
+   */
+  private waits: AnyWait | null = null;
   /** @ignore */
   waitingOn: Future<unknown> | null = null;
   /** @ignore */
@@ -769,6 +772,7 @@ export class Task<T> extends Future<T> {
   private dropWaits(): void {
     const waits = this.listWaits();
     this.waits = null;
+    for (const wait of waits) wait["nextWait"] = wait["previousWait"] = null;
     for (const wait of waits) {
       // What a block is waited for with just leaves. What is inside of it is told,
       // so that it cleans up: the block is still there.
@@ -863,7 +867,7 @@ export class Task<T> extends Future<T> {
 
   /** Whether async functions of this task wait for more than one thing, so that one tells of a cancellation. */
   private hasOtherWaits(): boolean {
-    return this.waits instanceof Set && this.waits.size > 1;
+    return this.waits !== null && this.waits["nextWait"] !== null;
   }
 
   /**
@@ -964,9 +968,11 @@ export class Task<T> extends Future<T> {
   /** Whether the innermost async function inside a block waits for nothing of the loop. */
   private isBodyOutside(extras: Extras): boolean {
     if (extras.bodies === 0) return false;
-    const { waits } = this;
-    const count = waits === null ? 0 : waits instanceof Set ? waits.size : 1;
-    return count <= extras.nestedBodies;
+    let count = 0;
+    for (let wait = this.waits; wait !== null; wait = wait["nextWait"]) {
+      if (++count > extras.nestedBodies) return false;
+    }
+    return true;
   }
 
   /** Tells the loop if the async function inside a block has gone outside or come back. */
@@ -1009,37 +1015,52 @@ export class Task<T> extends Future<T> {
 
   /** The async function waits in an operation of the loop. */
   private enterWait(wait: AnyWait): void {
-    const { extras, waits } = this;
-    if (waits === null) {
-      this.waits = wait;
+    const { extras, waits: first } = this;
+    if (first === null) {
+      this.waits = wait["previousWait"] = wait;
       if (this.promised) this.loop["cameInside"]();
       if (extras !== null && extras.warning !== null) {
         extras.warning.cancel();
         extras.warning = null;
       }
-    } else if (waits instanceof Set) waits.add(wait);
-    else this.waits = new Set([waits, wait]);
+    } else {
+      const last = first["previousWait"]!;
+      last["nextWait"] = wait;
+      wait["previousWait"] = last;
+      first["previousWait"] = wait;
+    }
     if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
+  }
+
+  /** Takes a wait out of the list. */
+  private unlink(wait: AnyWait, previous: AnyWait): void {
+    const first = this.waits!;
+    const next = wait["nextWait"];
+    if (wait === first) this.waits = next;
+    else previous["nextWait"] = next;
+    if (next !== null) next["previousWait"] = previous;
+    else if (wait !== first) first["previousWait"] = previous;
+    wait["nextWait"] = wait["previousWait"] = null;
   }
 
   /** The async function waits in that operation no longer. */
   private leaveWait(wait: AnyWait): void {
-    const { extras, waits } = this;
-    if (waits === null) return; // the task has ended, and dropped them all
-    if (
-      waits === wait ||
-      waits instanceof Set && waits.delete(wait) && waits.size === 0
-    ) {
-      this.waits = null;
-      if (this.promised) this.loop["wentOutside"]();
+    const { extras } = this;
+    const previous = wait["previousWait"];
+    if (previous !== null) { // else the task has ended, and dropped them all
+      this.unlink(wait, previous);
+      if (this.waits === null && this.promised) this.loop["wentOutside"]();
     }
     if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
   }
 
   /** A list of its own of what async functions wait for, as that changes when one is told something. */
   private listWaits(): AnyWait[] {
-    const { waits } = this;
-    return waits === null ? [] : waits instanceof Set ? [...waits] : [waits];
+    const waits: AnyWait[] = [];
+    for (let wait = this.waits; wait !== null; wait = wait["nextWait"]) {
+      waits.push(wait);
+    }
+    return waits;
   }
 
   /** What the task waits for, in words. */

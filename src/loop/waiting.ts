@@ -214,6 +214,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   declare protected readonly task: Task<unknown> | null;
   /** The block of the task in which it waits; null if that is in none. */
   declare readonly place: Block | null;
+  /** Neighbours in the list of the task; written by the task. */
+  declare private nextWait: Wait<unknown, unknown, unknown> | null;
+  declare private previousWait: Wait<unknown, unknown, unknown> | null;
   declare private readonly onFulfilled: OnFulfilled<T, A>;
   declare private readonly onRejected: OnRejected<B>;
 
@@ -227,6 +230,8 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
     this.loop = loop;
     this.task = task;
     this.place = task !== null && task["hasBlocks"]() ? findPlace(task) : null;
+    this.nextWait = null;
+    this.previousWait = null;
     this.onFulfilled = onFulfilled;
     this.onRejected = onRejected;
     if (task !== null) {
