@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
+  CancelledError,
   currentTask,
   EventLoop,
   every,
@@ -31,8 +32,7 @@ const LOOPS = [
   (host: ManualHost) => new ObservedLoop({ host }),
 ];
 
-// PeriodicTask makes its timer in the turn in which it starts, and Grid one for
-// all: neither has the async context of whoever made the job.
+// Only a timer that is made in every() has the async context of whoever made the job.
 for (
   const [what, options] of [
     ["in company", {}],
@@ -65,7 +65,7 @@ for (
   }
 }
 
-// Beat.add only ever appends: a slot that was left is not used again before the beat has run.
+// A long interval sees many come and go before the beat runs.
 Deno.test("Who leaves a beat and comes back any number of times takes no more room", async () => {
   const { loop } = openLoop();
   const jobs = [0, 1].map(() => every(1e6, () => {}, { loop }));
@@ -81,7 +81,7 @@ Deno.test("Who leaves a beat and comes back any number of times takes no more ro
   assert(slot < 100, `it is number ${slot}`);
 });
 
-// PeriodicTask.unref arms a timer of its own, also if the loop was closed, which throws then.
+// On a closed loop no timer can be armed, and none is needed.
 for (const missedTicks of ["skip", "delay"] as const) {
   Deno.test(`A job of a closed loop can be asked for anything that it could be before, missedTicks ${missedTicks}`, async () => {
     const { loop } = openLoop();
@@ -98,7 +98,7 @@ for (const missedTicks of ["skip", "delay"] as const) {
   });
 }
 
-// PeriodicTask.beatCame does not ask whether the priority was changed: see #begin.
+// What has a priority of its own has to wait its turn, which a direct call does not.
 Deno.test("A job whose priority was changed runs as a task, in company as alone", async () => {
   const ranAs: Record<string, boolean[]> = {};
   for (const missedTicks of ["skip", "delay"] as const) {
@@ -114,7 +114,7 @@ Deno.test("A job whose priority was changed runs as a task, in company as alone"
   assertEquals(ranAs.skip, ranAs.delay);
 });
 
-// The same: PeriodicTask.#call counts on #createTask to begin at once, which it then does not.
+// Its task has to begin at once whatever the priority, as somebody has to subscribe to the promise.
 Deno.test("What a job whose priority was changed has rejected is never unhandled", async () => {
   const { loop } = openLoop();
   const unhandled: unknown[] = [];
@@ -129,15 +129,14 @@ Deno.test("What a job whose priority was changed has rejected is never unhandled
     job.cancel();
     return Promise.reject("lost");
   }, { loop });
-  await loop.runUntilComplete(job).catch(() => {});
+  await assertRejects(() => loop.runUntilComplete(job), CancelledError);
   await loop.close();
   await new Promise<void>((resolve) => macrotask(resolve));
   removeEventListener("unhandledrejection", listener);
   assertEquals(unhandled, []);
 });
 
-// PeriodicTask.#call does not guard what comes after the function: the error goes to the
-// timer's owner, and the job is never armed again nor ends.
+// An error that got past the job would leave it neither armed nor ended.
 Deno.test("A task factory that throws for the promise of a later run fails that run, and the job goes on", async () => {
   const { loop, reports } = openLoop();
   let broken = false;
@@ -159,7 +158,7 @@ Deno.test("A task factory that throws for the promise of a later run fails that 
   await loop.close();
 });
 
-// startTask calls `then` outside of all that catches: the error is reported, the task never ends.
+// Nobody calls back then: the task has to end by itself.
 Deno.test("A thenable whose then throws fails the task", async () => {
   const { loop, reports } = openLoop();
   const task = loop.createTask(() => ({
@@ -173,7 +172,7 @@ Deno.test("A thenable whose then throws fails the task", async () => {
   await loop.close();
 });
 
-// Task.startPromise counts the task as waiting outside before `then` is called, and does not take that back.
+// It counts as waiting outside from before `then` is called.
 Deno.test("A promise that cannot be waited for leaves nothing counted", async () => {
   const { loop } = openLoop();
   class Picky extends Promise<number> {
@@ -187,7 +186,7 @@ Deno.test("A promise that cannot be waited for leaves nothing counted", async ()
   assertEquals([loop["asyncTasks"], loop["asyncOutside"]], [0, 0]);
   await loop.close();
 });
-// Grid.join lets a job into a beat that is due already, so that its next tick comes in the same turn.
+// A beat that is due already, and queued, must not be joined.
 Deno.test("A tick that is made up for comes in the turn after, in company as alone", async () => {
   const logs: string[][] = [];
   for (const makeLoop of LOOPS) {
@@ -215,7 +214,7 @@ Deno.test("A tick that is made up for comes in the turn after, in company as alo
   assertEquals(logs[0], logs[1]);
 });
 
-// PeriodicTask.#call looks at what the function has given outside of its try.
+// To look at what a function has given may throw, like the function.
 Deno.test("A result that throws when it is looked at fails that run, and the job goes on", async () => {
   const { loop, reports } = openLoop();
   const log: number[] = [];
@@ -236,7 +235,7 @@ Deno.test("A result that throws when it is looked at fails that run, and the job
   await loop.close();
 });
 
-// PeriodicTask makes its timer when it is armed, and no more when every() is called.
+// Only a timer that is made in every() knows who called that.
 Deno.test("In debug mode a slow tick says where its job was made", async () => {
   const host = new ManualHost();
   const loop = newEventLoop({ host, debug: true, slowCallbackMs: 5 });
@@ -254,7 +253,7 @@ Deno.test("In debug mode a slow tick says where its job was made", async () => {
   assertEquals(new Set(stacks), new Set([true]));
 });
 
-// Task.end does not let go of requestReason, which lived in Extras before.
+// A reason may hold on to anything.
 Deno.test("A task that has ended keeps nothing of a cancellation that it took", async () => {
   const { stdout, stderr, code } = await runProgram(
     `

@@ -317,3 +317,33 @@ Deno.test("EpollHost survives a listener that throws", linux, async () => {
   assert(thrown instanceof Error);
   assert(open.poll().has(pipe.readFd));
 });
+
+Deno.test("The clock neither goes back nor ahead of the runtime's where the kernel's takes over, and back", async () => {
+  for (let round = 0; round < 20; round++) {
+    const host = new EpollHost();
+    let lastMs = -Infinity;
+    const look = () => {
+      for (let count = 0; count < 100; count++) {
+        const nowMs = host.now();
+        assert(nowMs >= lastMs, `${nowMs} after ${lastMs}`);
+        const runtimeMs = performance.now();
+        assert(nowMs <= runtimeMs, `${nowMs} at ${runtimeMs}`);
+        lastMs = nowMs;
+      }
+    };
+    look();
+    await new Promise<void>((resolve) => {
+      host.open({
+        wake: resolve,
+        starved() {},
+        hasOutsideWaits: () => false,
+        hasPromiseWork: () => false,
+      });
+      host.park(host.now() + 0.1, true); // which opens the C library
+      look();
+    });
+    look();
+    await host.close();
+    look();
+  }
+});

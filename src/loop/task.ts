@@ -155,7 +155,7 @@ class Extras {
 export class Task<T> extends Future<T> {
   /** A number that no other task of this process has. */
   readonly id: number = ++idLast;
-  /** What is run, until the first step; for good what stands for it if it gave a promise. */
+  /** What is to be run, until the first step; then null, or PROMISED for good. */
   private body: TaskBody<T> | typeof PROMISED | null;
   /** The generator, if it is one, from the first step to the end. */
   private coroutine: Iterator<Suspension, T, unknown> | null = null;

@@ -90,7 +90,7 @@ export class Beat {
 
   constructor(grid: Grid) {
     this.#grid = grid;
-    this.#timer = grid.loop["createTickTimer"](Beat.#come, this);
+    this.#timer = grid.loop["createTickTimer"](Beat.tickTogether, this);
   }
 
   /** Whether its moment has not come. What is armed after that has its turn after it. */
@@ -137,7 +137,8 @@ export class Beat {
     this.#end = jobs.length = end;
   }
 
-  static readonly #come = (beat: Beat, readMs: number): number =>
+  /** What all timers call; its name is what messages call them. */
+  static readonly tickTogether = (beat: Beat, readMs: number): number =>
     beat.#run(readMs);
 
   /**

@@ -750,6 +750,20 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
   }
 }
 
+/** One who waits for whatever is done next, and lends all of it its priority. */
+class NextWaiter extends Waiter {
+  readonly #relayed: () => Relay;
+
+  constructor(loop: EventLoop, queue: WaitQueue, relayed: () => Relay) {
+    super(loop, "asCompleted()", queue, undefined, undefined);
+    this.#relayed = relayed;
+  }
+
+  protected override pressure(): object {
+    return this.#relayed().pressure;
+  }
+}
+
 /** How to {@linkcode gather}. */
 export interface GatherOptions extends LoopOptions {
   /**
@@ -1053,19 +1067,5 @@ class ShieldingFuture<T> extends LendingFuture<T> {
 
   protected override awaited(): Iterable<Future<unknown>> {
     return [this.#inner as Future<unknown>];
-  }
-}
-
-/** One who waits for whatever is done next, and lends all of it its priority. */
-class NextWaiter extends Waiter {
-  readonly #relayed: () => Relay;
-
-  constructor(loop: EventLoop, queue: WaitQueue, relayed: () => Relay) {
-    super(loop, "asCompleted()", queue, undefined, undefined);
-    this.#relayed = relayed;
-  }
-
-  protected override pressure(): object {
-    return this.#relayed().pressure;
   }
 }
