@@ -1006,6 +1006,43 @@ Deno.test("callWithPriority() goes by priority, and a handle can be moved and wi
   assertEquals(loop.stats().ready, 0);
 });
 
+Deno.test("Callbacks that are moved in runs keep the order of a sorted list", async () => {
+  const base = Date.now() >>> 0;
+  console.log(`seeds ${base} to ${base + 199}`);
+  for (let seed = base; seed < base + 200; seed++) {
+    const random = new SeededRandom(seed);
+    const loop = openStrict();
+    let sequence = 0;
+    const queued: { n: number; priority: number; sequence: number }[] = [];
+    const moveSome = (): void => {
+      const first = random.nextInt(handles.length);
+      const end = first + random.nextInt(60);
+      const priority = random.nextInt(3);
+      for (const [index, handle] of handles.slice(first, end).entries()) {
+        handle.setPriority(priority);
+        const place = queued.find(({ n }) => n === first + index);
+        if (place === undefined) continue; // it has run
+        place.priority = priority;
+        place.sequence = sequence++;
+      }
+    };
+    const step = (n: number): void => {
+      queued.sort((a, b) => b.priority - a.priority || a.sequence - b.sequence);
+      assertEquals(n, queued.shift()?.n, `seed ${seed}`);
+      if (random.nextInt(20) === 0) moveSome();
+    };
+    const handles = Array.from({ length: 200 }, (_, n) => {
+      const priority = random.nextInt(3);
+      queued.push({ n, priority, sequence: sequence++ });
+      return loop.callWithPriority(priority, step, n);
+    });
+    for (let moves = random.nextInt(8); moves > 0; moves--) moveSome();
+    await runDry(loop);
+    assertEquals(queued, [], `seed ${seed}`);
+    await loop.close();
+  }
+});
+
 Deno.test("callWithPriority() is callSoon() on a loop without a scheduler", async () => {
   await using loop = new EventLoop({ host: "virtual" });
   const log: number[] = [];

@@ -78,7 +78,11 @@ for (const steps of [20_000, 400_000]) {
       if (ring.peek() !== model[start]) {
         throw new Error(`peek() is ${ring.peek()} after step ${step}`);
       }
-      if (step % 1000 === 0) assertEquals([...ring], model.slice(start));
+      if (step % 1000 === 0) {
+        assertEquals([...ring], model.slice(start));
+        const values = Array.from(ring, (_, index) => ring.at(index));
+        assertEquals(values, model.slice(start));
+      }
     }
   });
 }

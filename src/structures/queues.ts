@@ -102,6 +102,11 @@ export class RingBuffer<T> implements Iterable<T> {
     return this.#slots[this.#head];
   }
 
+  /** Returns the value that leaves after so many others; there must be one. */
+  at(index: number): T {
+    return this.#slots[(this.#head + index) & this.#mask] as T;
+  }
+
   /** Removes all values and gives their memory back. */
   clear(): void {
     this.#slots = new Array(CAPACITY_MIN).fill(undefined);
