@@ -144,7 +144,7 @@ const LOOKS: Readonly<
 
 for (const [how, look] of Object.entries(LOOKS)) {
   Deno.test(`Who looks by ${how} has seen the error, and it is not reported, however late`, async () => {
-    for (const turns of [0, 1, 5]) {
+    for (const turns of [0, 1, 5, 50]) {
       const { loop, reports } = openLoop();
       const future = loop.createFuture<void>();
       future.setException(new Error("broken"));
@@ -267,7 +267,7 @@ Deno.test("What is left at the end of run() and fails while it is cancelled is r
 // -- In a process of its own --
 
 const PRELUDE = `
-  import { getRunningLoop, Operation, run, sleep, until } from "@rota/rota";
+  import { getRunningLoop, Operation, run, sleep, until, yieldNow } from "@rota/rota";
   const log = [];
   const broken = new Error("broken");
   addEventListener("unhandledrejection", (event) => {
@@ -371,6 +371,23 @@ Deno.test("A loop that waits for long reports what fails before it, and does not
           await new Promise((resolve) => setTimeout(resolve));
         }
       })());
+      log.push("-- close --");
+    });
+  `);
+  assertEquals(log, [["worker", "Error: broken", false], "-- close --"]);
+});
+
+Deno.test("A loop that never rests reports what has failed, and does not hold on to it", async () => {
+  const log = await logOf(`
+    await run(async () => {
+      listen();
+      getRunningLoop().createTask(function* () {
+        throw new Error("broken");
+      }, { name: "worker" });
+      for (let n = 0; n < 20_000 && log.length === 0; n++) {
+        if (n % 20 === 0) gc();
+        await yieldNow();
+      }
       log.push("-- close --");
     });
   `);

@@ -1020,7 +1020,7 @@ export class EventLoop implements AsyncDisposable {
   private endTurn(): void {
     this.turnsSinceYield++;
     this.startedAtOnce = 0;
-    if (this.anyFailures) this.ageFailures();
+    if (this.anyFailures) this.anyFailures = this.leftovers.passTurn();
     if (this.stopping) {
       this.leave();
       return;
@@ -1094,8 +1094,8 @@ export class EventLoop implements AsyncDisposable {
   private park(): void {
     // It may be a long wait. Whoever was to look at an error has done so.
     if (this.anyFailures) {
-      this.ageFailures();
-      this.ageFailures();
+      this.leftovers.age();
+      this.anyFailures = this.leftovers.age();
     }
     let untilMs = this.timers.peekMs();
     let hold = this.timers.size > this.unheldTimers;
@@ -1536,15 +1536,10 @@ export class EventLoop implements AsyncDisposable {
     reportToConsole(context);
   }
 
-  /** A future has failed. Whoever waits for it looks at the error in the next turn or so. */
+  /** A future has failed. Whoever waits for it looks at the error soon. */
   private noteFailure(future: Future<unknown>): void {
     this.leftovers.noteFailure(future);
     this.anyFailures = true;
-  }
-
-  /** A turn has passed for the futures that failed. */
-  private ageFailures(): void {
-    this.anyFailures = this.leftovers.age();
   }
 
   /** An operation failed whose waiter has gone, or has no ear for errors. */

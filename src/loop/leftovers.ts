@@ -13,6 +13,12 @@ import type { Wait } from "./waiting.ts";
 import type { Subscription } from "./signal_hub.ts";
 import type { Task } from "./task.ts";
 
+/**
+ * How many turns a failure is given at least, and twice as many at most, until
+ * it is watched: to be told when something is collected costs as much as a task.
+ */
+const TURNS_TO_AGE = 8;
+
 /** Keeps what may have to be reported, and reports it. */
 export class Leftovers {
   /** Failures that are reported unless somebody looks at them: the first in a list. */
@@ -23,21 +29,29 @@ export class Leftovers {
   readonly strays: Set<Wait<unknown, unknown, unknown>> = new Set();
   /** What posted tasks listen to. */
   readonly subscriptions: Set<Subscription> = new Set();
-  /** Futures that failed in this turn and the one before; most are looked at by then. */
+  /** Futures that failed lately, and before that; most are looked at by then. */
   private fresh: Future<unknown>[] = [];
   private aging: Future<unknown>[] = [];
+  private turnsPassed = 0;
   private readonly loop: EventLoop;
 
   constructor(loop: EventLoop) {
     this.loop = loop;
   }
 
-  /** A future has failed. Whoever waits for it looks at the error in the next turn or so. */
+  /** A future has failed. Whoever waits for it looks at the error soon. */
   noteFailure(future: Future<unknown>): void {
     this.fresh.push(future);
   }
 
-  /** A turn has passed: watches what nobody looked at for two; true if there is more to come. */
+  /** A turn has passed: now and then failures age; true if there are any that will. */
+  passTurn(): boolean {
+    if (++this.turnsPassed < TURNS_TO_AGE) return true;
+    this.turnsPassed = 0;
+    return this.age();
+  }
+
+  /** Watches what nobody has looked at since the time before; true if there is more to come. */
   age(): boolean {
     for (const future of this.aging) {
       if (future["isUnseen"]()) this.addFailure(watchFailure(future));
