@@ -13,6 +13,10 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import type { PeriodicTask } from "./periodic_task.ts";
+import { Due } from "./ticks.ts";
+
+/** So many jobs are read together. */
+const JOBS_AHEAD = 16;
 
 /** Room for so many is kept though few use it. */
 const ROOM_MIN = 64;
@@ -43,7 +47,7 @@ export class Grid {
   /** Arms `job`, which is armed for nothing, for a tick. */
   join(job: PeriodicTask, index: number): void {
     const latest = this.#latest;
-    if (latest !== null && latest.index === index && latest.isAhead) {
+    if (latest !== null && latest.due.index === index && latest.isAhead) {
       latest.add(job);
     } else this.#find(index).add(job);
   }
@@ -53,7 +57,7 @@ export class Grid {
     if (beat === undefined || !beat.isAhead) {
       beat = this.#spare ?? new Beat(this);
       this.#spare = null;
-      beat.set(index, this.dueMs(index), this.dueMs(index + 1));
+      beat.set(new Due(index, this.dueMs(index), null), this.dueMs(index + 1));
       this.#beats.set(index, beat);
     }
     return this.#latest = beat;
@@ -61,7 +65,8 @@ export class Grid {
 
   /** `beat` can be joined no more. */
   close(beat: Beat): void {
-    if (this.#beats.get(beat.index) === beat) this.#beats.delete(beat.index);
+    const { index } = beat.due;
+    if (this.#beats.get(index) === beat) this.#beats.delete(index);
     if (this.#latest === beat) this.#latest = null;
   }
 
@@ -73,9 +78,7 @@ export class Grid {
 
 /** One tick of a grid, and who is armed for it. */
 export class Beat {
-  /** The number of the tick. */
-  index = 0;
-  dueMs = 0;
+  due: Due = new Due(0, 0, null);
   /** When the one after it is due. */
   nextDueMs = 0;
   readonly #grid: Grid;
@@ -87,6 +90,10 @@ export class Beat {
   /** Whose turn is next, once they run. */
   #head = 0;
   #running = false;
+  /** The jobs before this one have been read. */
+  #readEnd = 0;
+  /** What became of reading them, as what is not used is not read at all. */
+  readAhead = NaN;
 
   constructor(grid: Grid) {
     this.#grid = grid;
@@ -99,11 +106,10 @@ export class Beat {
   }
 
   /** Makes it that of another tick, for which nobody is armed yet. */
-  set(index: number, dueMs: number, nextDueMs: number): void {
-    this.index = index;
-    this.dueMs = dueMs;
+  set(due: Due, nextDueMs: number): void {
+    this.due = due;
     this.nextDueMs = nextDueMs;
-    this.#timer.reschedule(dueMs);
+    this.#timer.reschedule(due.dueMs);
   }
 
   /** Arms one more for it. */
@@ -155,6 +161,7 @@ export class Beat {
     let ran = 0;
     let nowMs = readMs;
     while (this.#head < this.#end) {
+      if (this.#head >= this.#readEnd) this.#readOn();
       const job = this.#jobs[this.#head]!;
       if (job !== null && ran === budget) {
         loop["tickedFor"](ran, this.#timer);
@@ -178,8 +185,24 @@ export class Beat {
     return nowMs;
   }
 
+  /**
+   * Reads the next jobs all at once: after an interval they are in no cache any
+   * more, and the processor waits for several together if nothing is done in
+   * between.
+   */
+  #readOn(): void {
+    const end = Math.min(this.#end, this.#head + JOBS_AHEAD);
+    let sum = 0;
+    for (let slot = this.#head; slot < end; slot++) {
+      sum += this.#jobs[slot]?.["readAhead"]() ?? 0;
+    }
+    this.#readEnd = end;
+    this.readAhead = sum;
+  }
+
   #reset(): void {
     this.#running = false;
+    this.#readEnd = 0;
     if (this.#jobs.length > ROOM_MIN && this.#jobs.length > 2 * this.#end) {
       this.#jobs.length = this.#end;
     }

@@ -15,6 +15,7 @@ import { isCoroutine } from "../structured/wait.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import { type Beat, Grid } from "./beat.ts";
 import {
+  Due,
   IntervalTicks,
   LATE_MS,
   type MissedTicks,
@@ -329,7 +330,8 @@ export class PeriodicTask extends Task<void>
    * Takes the time. Returns it if it was read after all that was done, else `NaN`.
    */
   private beatCame(beat: Beat, nowMs: number): number {
-    const { index, dueMs, nextDueMs } = beat;
+    const { due, nextDueMs } = beat;
+    const { index, dueMs } = due;
     if (
       nowMs < dueMs || nowMs > nextDueMs || dueMs < this.#busyUntilMs ||
       this.#running.size > 0 || this.#waiting.length > 0 || !this.#direct ||
@@ -339,7 +341,7 @@ export class PeriodicTask extends Task<void>
       return this.#fire(nowMs);
     }
     this.#index = index + 1;
-    const tick = new Tick(this, index, dueMs, null, this.#skipped);
+    const tick = new Tick(this, due, this.#skipped);
     this.#count(tick, nowMs);
     this.#call(this.#fn!, tick);
     const endMs = this.loop.time();
@@ -352,6 +354,12 @@ export class PeriodicTask extends Task<void>
       this.#grid.join(this, index + 1);
     }
     return endMs;
+  }
+
+  /** Reads what {@linkcode PeriodicTask.beatCame} is going to read. The sum means nothing. */
+  private readAhead(): number {
+    return this.#runs + this.#busyUntilMs + this.#maxLateMs + this.priority +
+      (this.#direct ? 1 : 0);
   }
 
   /** Brings its own plan to where it is, after it has ticked with others. */
@@ -425,10 +433,8 @@ export class PeriodicTask extends Task<void>
       this.#index = ticks.index;
       return null;
     }
-    const { index } = ticks;
-    const dueMs = ticks.dueMs(nowMs);
-    const momentMs = ticks.momentMs();
-    const tick = new Tick(this, index, dueMs, momentMs, this.#skipped);
+    const due = new Due(ticks.index, ticks.dueMs(nowMs), ticks.momentMs());
+    const tick = new Tick(this, due, this.#skipped);
     // What came during a run and stands in line for its end was not missed.
     const inLine = during && overrun === "queue";
     this.#skipped += ticks.advance(nowMs, inLine ? "burst" : missedTicks);
@@ -858,13 +864,13 @@ export class PeriodicTask extends Task<void>
    */
   trigger(): void {
     this.#checkGoesOn("trigger");
-    const dueMs = this.loop.time();
+    const due = new Due(-1, this.loop.time(), null);
     this.loop.callSoon(() => {
       if (this.#over) return;
       const nowMs = this.loop.time();
       this.#reap(nowMs);
       if (this.#over) return;
-      this.#come(new Tick(this, -1, dueMs, null, this.#skipped), nowMs);
+      this.#come(new Tick(this, due, this.#skipped), nowMs);
     });
   }
 
