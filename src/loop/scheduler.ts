@@ -237,6 +237,7 @@ class Level {
 
   /** Takes out the oldest that is to be run. */
   shift(): ReadyItem | undefined {
+    if (this.#items.length === 0) return undefined;
     if (--this.#untilLook <= 0) this.#lookAhead();
     let item = this.#items.shift();
     while (item !== undefined && !item.alive) {

@@ -78,6 +78,7 @@ export class Grid {
 
 /** One tick of a grid, and who is armed for it. */
 export class Beat {
+  /** Which tick it is. */
   due: Due = new Due(0, 0, null);
   /** When the one after it is due. */
   nextDueMs = 0;
