@@ -716,6 +716,40 @@ testBoth(
   },
 );
 
+testBoth(
+  "A job is told that it cannot wait for the end of all jobs, and a task that it has left behind can",
+  function* (styled) {
+    const limit = new ConcurrencyLimit(2);
+    const loop = getRunningLoop();
+    let left: Task<string>;
+    const job = styled(function* () {
+      try {
+        yield limit.onIdle();
+      } catch (error) {
+        assertInstanceOf(error, MisuseError);
+        left = loop.createTask(styled(function* () {
+          yield limit.onIdle();
+          return "idle";
+        }));
+        yield sleep(1);
+        return error.message;
+      }
+      return "waited for itself";
+    });
+    const told = "Cannot wait until a limit is idle: the current task is a " +
+      "job of it, and would wait for itself";
+    assertEquals(yield limit.run(job), told);
+    assertEquals(yield left!, "idle");
+    assertEquals(yield limit.map([1], job), [told]);
+    assertEquals(yield left!, "idle");
+    // A job of another limit may.
+    const other = new ConcurrencyLimit(1);
+    yield other.run(styled(function* () {
+      yield limit.onIdle();
+    }));
+  },
+);
+
 Deno.test("A task that outlives its job may use the limit again", async () => {
   await run(async () => {
     const limit = new ConcurrencyLimit(1);

@@ -446,13 +446,17 @@ export class ConcurrencyLimit {
    * waiting one goes on.
    *
    * @param options A signal that ends the wait.
-   * @returns An operation.
+   * @returns An operation. Waiting for it throws a {@linkcode MisuseError} in a
+   * job of this limit, which would wait for itself.
    * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   onIdle(options: WaitOptions = {}): Operation<void> {
     const core = this.#core;
     return waitWhile(
-      () => !core.isIdle(),
+      () => {
+        core.refuseSelf("wait until a limit is idle");
+        return !core.isIdle();
+      },
       () => core.idle,
       () => {},
       "ConcurrencyLimit.onIdle()",

@@ -301,11 +301,24 @@ export class LimitCore {
   /** Whether the current task, or one that it was created by, has a slot of this limit. */
   isInside(): boolean {
     for (let task = findTask(); task !== null; task = task.parent) {
-      if (!(task instanceof WorkRunner)) continue;
-      const work = task.work as LimitedWork | null;
-      if (work !== null && work.core === this) return true;
+      if (this.#isAtWork(task)) return true;
     }
     return false;
+  }
+
+  /** Throws if the current task is itself what it wants to see the end of. */
+  refuseSelf(what: string): void {
+    if (this.running > 0 && this.#isAtWork(findTask())) {
+      throw new MisuseError(
+        `Cannot ${what}: the current task is a job of it, and would wait for itself`,
+      );
+    }
+  }
+
+  #isAtWork(task: Task<unknown> | null): boolean {
+    if (!(task instanceof WorkRunner)) return false;
+    const work = task.work as LimitedWork | null;
+    return work !== null && work.core === this;
   }
 
   #canStart(weight: number): boolean {
