@@ -547,8 +547,8 @@ export const TRUSTED: OperationOptions = { name: "sleep(0)" };
  * An operation that is often over at once: it tries, and only if that fails
  * runs a generator that waits. Locks and queues are built on it.
  *
- * It is an iterator of its own, and `await` makes no wait for what is over at
- * once, so that the uncontended case costs little.
+ * What is over at once makes no iterator but itself, and `await` no wait, so that
+ * the uncontended case costs little.
  *
  * @example A counter that one may only take from while it is above zero
  * ```ts
@@ -574,7 +574,7 @@ export const TRUSTED: OperationOptions = { name: "sleep(0)" };
  * @typeParam T What waiting for it gives.
  */
 export abstract class AttemptOperation<T> extends Operation<T> {
-  private waiting: Coroutine<T> | null = null;
+  private result: IteratorReturnResult<T> | null = null;
 
   /**
    * Makes an operation. Nothing is tried yet.
@@ -605,11 +605,15 @@ export abstract class AttemptOperation<T> extends Operation<T> {
   protected abstract wait(): Coroutine<T>;
 
   /**
-   * Gives the iterator that does the waiting: this object.
+   * Tries, and gives what is to be gone through: the wait itself, so that this
+   * object need not outlive the attempt, or this object if there is none.
    *
-   * @returns This object.
+   * @returns An iterator, for `yield*` only.
    */
   protected override begin(): Iterator<Suspension, T, unknown> {
+    const result = this.attempt();
+    if (result === undefined) return this.wait();
+    this.result = result;
     return this as unknown as Iterator<Suspension, T, unknown>;
   }
 
@@ -649,29 +653,9 @@ export abstract class AttemptOperation<T> extends Operation<T> {
     return outcome;
   }
 
-  // The iterator, for `yield*` only.
-
-  /** Goes on with the wait, as the iterator of a `yield*` expression. */
+  /** Gives the result, as the iterator of a `yield*` expression. */
   private next(): IteratorResult<Suspension, T> {
-    if (this.waiting === null) {
-      const result = this.attempt();
-      if (result !== undefined) return result;
-      this.waiting = this.wait();
-    }
-    return this.waiting.next();
-  }
-
-  /** Throws an error into the wait. */
-  private throw(error: unknown): IteratorResult<Suspension, T> {
-    if (this.waiting === null) throw error;
-    return this.waiting.throw(error);
-  }
-
-  /** Ends the wait with a value. */
-  private return(value: T): IteratorResult<Suspension, T> {
-    return this.waiting === null
-      ? { done: true, value }
-      : this.waiting.return(value);
+    return this.result!;
   }
 }
 
