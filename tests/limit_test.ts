@@ -668,3 +668,42 @@ Deno.test("A task in line for a slot moves with its priority", async () => {
   }, { host: "virtual" });
   assertEquals(log, ["a", "d", "b", "c"]);
 });
+
+Deno.test("Whoever is moved and cancelled, those in line begin as a sorted list says", async () => {
+  const base = Date.now() >>> 0;
+  console.log(`seeds ${base} to ${base + 19}`);
+  for (let seed = base; seed < base + 20; seed++) {
+    const random = new SeededRandom(seed);
+    const began: number[] = [];
+    const model: { n: number; priority: number }[] = [];
+    await run(function* () {
+      yield* taskGroup(function* (group) {
+        group.createTask(() => sleep(10)); // has the only slot meanwhile
+        const tasks = Array.from({ length: 30 }, (_, n) => {
+          const priority = random.nextInt(3);
+          model.push({ n, priority });
+          return group.createTask(function* () {
+            began.push(n);
+          }, { priority });
+        });
+        // So often that the line is cleared of those that have left it.
+        for (let move = 0; move < 5_000; move++) {
+          const index = random.nextInt(model.length);
+          const one = model[index]!;
+          const priority = random.nextInt(3);
+          tasks[one.n]!.setPriority(priority);
+          if (priority !== one.priority) {
+            model.splice(index, 1); // goes behind those of its priority
+            model.push({ ...one, priority });
+          }
+          if (random.nextInt(500) === 0) {
+            const [gone] = model.splice(random.nextInt(model.length), 1);
+            tasks[gone!.n]!.cancel();
+          }
+        }
+      }, { limit: 1 });
+    }, { host: "virtual" });
+    model.sort((a, b) => b.priority - a.priority);
+    assertEquals(began, model.map(({ n }) => n), `seed ${seed}`);
+  }
+});

@@ -35,6 +35,16 @@ Deno.test("A line with priorities does what a stable sort does, whatever comes a
       } else {
         assertEquals(line.shift(always), model.shift()?.value, `seed ${seed}`);
       }
+      if (random.nextInt(40) === 0) {
+        const kept = random.nextInt(3);
+        line.sweep((value) => value % 3 !== kept);
+        model.splice(
+          0,
+          Infinity,
+          ...model.filter((one) => one.value % 3 !== kept),
+        );
+      }
+      assertEquals(line.length, model.length, `seed ${seed}`);
     }
     while (model.length > 0) {
       assertEquals(line.shift(always), model.shift()!.value);
@@ -59,13 +69,12 @@ Deno.test("A line drops what is not wanted any more", () => {
   const line = new PriorityLine<string>();
   for (const value of ["a", "b", "c"]) line.push(value, 1);
   line.push("d", 0);
-  const asked: [string, number][] = [];
-  const value = line.shift((value, priority) => {
-    asked.push([value, priority]);
+  const asked: string[] = [];
+  const value = line.shift((value) => {
+    asked.push(value);
     return value === "b";
   });
-  assertEquals(value, "b");
-  assertEquals(asked, [["a", 1], ["b", 1]]);
+  assertEquals([value, asked, line.length], ["b", ["a", "b"], 2]);
   assertEquals(line.shift((value) => value === "d"), "d");
-  assertEquals(line.shift(always), undefined);
+  assertEquals([line.shift(always), line.length], [undefined, 0]);
 });

@@ -332,7 +332,7 @@ function growth(setup: string, body: string): string {
   return `
     import {
       asCompleted, ensureFuture, gather, getRunningLoop, Operation, run, shield, sleep,
-      TimeoutError, until, wait, waitFor,
+      taskGroup, TimeoutError, until, wait, waitFor,
     } from "@rota/rota";
     const heap = () => {
       gc();
@@ -354,7 +354,31 @@ function growth(setup: string, body: string): string {
   `;
 }
 
+/** Opens a group whose only slot is taken for ever. */
+const STUCK_GROUP = `
+  const opened = loop.createFuture();
+  loop.createTask(function* () {
+    yield* taskGroup(function* (group) {
+      group.createTask(() => loop.createFuture());
+      opened.setResult(group);
+      yield* loop.createFuture();
+    }, { limit: 1 });
+  });
+  const group = await opened;
+`;
+
 const ROUNDS: Readonly<Record<string, readonly [string, string]>> = {
+  "a task that is cancelled in line for a slot of its group": [
+    STUCK_GROUP,
+    `
+      group.createTask(() => {}).cancel();
+      if (n % 64 === 0) await sleep(0);
+    `,
+  ],
+  "a task in line for a slot of its group that goes up and down": [
+    `${STUCK_GROUP} const task = group.createTask(() => {});`,
+    "task.setPriority(n % 2);",
+  ],
   "until() on one promise that never settles": [
     "const never = new Promise(() => {});",
     `

@@ -90,6 +90,21 @@ export class ForeignChild implements Child {
   }
 }
 
+/** A line with fewer who have left it is not cleared of them. */
+const SWEEP_MIN = 1_024;
+
+/** The place in line of a task that has got in line more than once: only the last one counts. */
+class Place {
+  readonly task: LimitedTask<unknown>;
+
+  constructor(task: LimitedTask<unknown>) {
+    this.task = task;
+  }
+}
+
+/** Who is in line: the task itself as long as it has not moved. */
+type InLine = LimitedTask<unknown> | Place;
+
 /**
  * The slots of one group. A task takes one before it begins and gives it back
  * when it has ended; those that find none wait in line without having begun.
@@ -99,7 +114,9 @@ export class Limiter {
   readonly #limit: number;
   /** More than the limit if somebody could not be made to wait. */
   #running = 0;
-  readonly #parked = new PriorityLine<LimitedTask<unknown>>();
+  readonly #parked = new PriorityLine<InLine>();
+  /** How many of them have left the line, or have another place in it. */
+  #gone = 0;
   readonly #returning = new RingBuffer<Return>();
 
   constructor(limit: number) {
@@ -123,6 +140,22 @@ export class Limiter {
     this.#parked.push(task, task.priority);
   }
 
+  /** The same for one that was in line before. */
+  parkAgain(task: LimitedTask<unknown>): Place {
+    const place = new Place(task);
+    this.#parked.push(place, task.priority);
+    return place;
+  }
+
+  /** One has left its place in line. Slots may be taken for ever: the line must not fill with such. */
+  forgo(): void {
+    if (++this.#gone < SWEEP_MIN || 2 * this.#gone < this.#parked.length) {
+      return;
+    }
+    this.#parked.sweep(isInLine);
+    this.#gone = 0;
+  }
+
   /** Puts one in line who is to go on when there is a slot. */
   wait(waiting: Return): void {
     this.#returning.push(waiting);
@@ -139,17 +172,29 @@ export class Limiter {
         waiting.grant();
         continue;
       }
-      const next = this.#parked.shift(isInLine);
-      if (next === undefined) return;
+      const next = this.#next();
+      if (next === null) return;
       this.#running++;
       next.begin();
     }
   }
+
+  /** Takes the first out of the line. */
+  #next(): LimitedTask<unknown> | null {
+    const before = this.#parked.length;
+    const next = this.#parked.shift(isInLine);
+    const dropped = before - this.#parked.length;
+    this.#gone -= next === undefined ? dropped : dropped - 1;
+    if (next === undefined) return null;
+    return next instanceof Place ? next.task : next;
+  }
 }
 
-/** Whether a task still waits where it got in line: it may have been cancelled, or have moved. */
-function isInLine(task: LimitedTask<unknown>, priority: number): boolean {
-  return task.isParked() && task.priority === priority;
+/** Whether a task still waits at this place: it may have been cancelled, or have moved. */
+function isInLine(inLine: InLine): boolean {
+  return inLine instanceof Place
+    ? inLine.task.waitsAt(inLine)
+    : inLine.waitsAt(PARKED);
 }
 
 /** The wait of a task for the slot that it had lent. */
@@ -242,10 +287,12 @@ const HELD = 0;
 const NONE = -1;
 /** It is in line to begin. */
 const PARKED = -2;
+/** It was in line to begin, and has left it. */
+const LEFT = -3;
 /** A task that begins when its group has a slot for it. */
 export class LimitedTask<T> extends LendingTask<T> {
-  /** One of the numbers above, or that it is in line to go on. */
-  #slot: number | Return = NONE;
+  /** One of the numbers above, or its place in line: to begin, or to go on. */
+  #slot: number | Place | Return = NONE;
 
   constructor(
     owner: ChildOwner,
@@ -266,14 +313,24 @@ export class LimitedTask<T> extends LendingTask<T> {
   /** Queues the first step, or gets in line for a slot. */
   #enter(): void {
     if (this.#limiter.take()) this.begin();
+    else if (this.#slot === LEFT) this.#parkAgain();
     else {
       this.#slot = PARKED;
       this.#limiter.park(this as LimitedTask<unknown>);
     }
   }
 
-  isParked(): boolean {
-    return this.#slot === PARKED;
+  #parkAgain(): void {
+    this.#slot = this.#limiter.parkAgain(this as LimitedTask<unknown>);
+  }
+
+  #isParked(): boolean {
+    return this.#slot === PARKED || this.#slot instanceof Place;
+  }
+
+  /** Whether it is in line to begin, at this place. */
+  waitsAt(place: Place | typeof PARKED): boolean {
+    return this.#slot === place;
   }
 
   /** It has been given a slot. */
@@ -285,23 +342,27 @@ export class LimitedTask<T> extends LendingTask<T> {
   override setPriority(priority: Priority): void {
     const before = this.priority;
     super.setPriority(priority);
-    if (this.priority !== before && this.isParked()) {
-      this.#limiter.park(this as LimitedTask<unknown>);
-    }
+    if (this.priority === before || !this.#isParked()) return;
+    this.#limiter.forgo();
+    this.#parkAgain();
   }
 
   override cancel(reason?: unknown): boolean {
     const accepted = super.cancel(reason);
     // A signal may have aborted before the fields were there.
-    if (accepted && #slot in this && this.#slot === PARKED) {
-      this.#slot = NONE;
+    if (accepted && #slot in this && this.#isParked()) {
+      this.#slot = LEFT;
+      this.#limiter.forgo();
       this.loop["schedule"](this);
     }
     return accepted;
   }
 
   protected override intercept(): boolean {
-    if (this.#slot === NONE && !this.done() && this.cancelling() === 0) {
+    if (
+      (this.#slot === NONE || this.#slot === LEFT) && !this.done() &&
+      this.cancelling() === 0
+    ) {
       // The cancellation that took it out of the line was taken back.
       this.#enter();
       return true;
@@ -321,8 +382,9 @@ export class LimitedTask<T> extends LendingTask<T> {
    * task that it made in the same group, or one of a group that it opened.
    */
   ownsUnfinished(future: Future<unknown>): boolean {
-    if (this.#slot === NONE || !(future instanceof LendingTask)) return false;
-    if (future.done()) return false;
+    const slot = this.#slot;
+    if (typeof slot === "number" && slot < HELD) return false;
+    if (!(future instanceof LendingTask) || future.done()) return false;
     return future.owner.task === this as Task<unknown> ||
       future.owner === this.owner &&
         future.parent === this as Task<unknown>;
@@ -331,13 +393,13 @@ export class LimitedTask<T> extends LendingTask<T> {
   /** Gives its slot to others while it waits for them. */
   lend(): void {
     const slot = this.#slot;
-    if (slot === NONE) return;
-    if (typeof slot !== "number") {
+    if (slot instanceof Return) {
       // It is in line for what it lends, in another of its async functions.
       this.#slot = HELD + 1;
       slot.setResult();
       return;
     }
+    if (slot instanceof Place || slot < HELD) return;
     this.#slot = slot + 1;
     if (slot === HELD) this.#limiter.release();
   }
@@ -368,7 +430,7 @@ export class LimitedTask<T> extends LendingTask<T> {
 
   /** It goes on without having waited to the end, and counts. */
   goOn(): void {
-    if (typeof this.#slot === "number") return;
+    if (!(this.#slot instanceof Return)) return;
     this.#limiter.insist();
     this.#slot = HELD;
   }

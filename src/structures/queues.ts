@@ -360,6 +360,12 @@ export class PriorityLine<T> {
   /** Those with values in them, and the one that has become empty last, if it is the only one. */
   readonly #levels: Map<number, Level<T>> = new Map();
   readonly #order: Heap<Level<T>> = new Heap((a, b) => a.priority > b.priority);
+  #length = 0;
+
+  /** How many values are in the line, wanted or not. */
+  get length(): number {
+    return this.#length;
+  }
 
   /** Adds a value behind all that have its priority or a higher one. */
   push(value: T, priority: number): void {
@@ -368,6 +374,7 @@ export class PriorityLine<T> {
       ? last
       : this.#levelOf(priority);
     level.values.push(value);
+    this.#length++;
   }
 
   #levelOf(priority: number): Level<T> {
@@ -384,19 +391,31 @@ export class PriorityLine<T> {
    * Removes and returns the first value that `isWanted` says yes to, or returns
    * `undefined` if there is none. Those before it are removed.
    */
-  shift(isWanted: (value: T, priority: number) => boolean): T | undefined {
+  shift(isWanted: (value: T) => boolean): T | undefined {
     for (;;) {
       const level = this.#order.peek();
       if (level === undefined) return undefined;
       const { values, priority } = level;
       while (values.length > 0) {
         const value = values.shift() as T;
-        if (isWanted(value, priority)) return value;
+        this.#length--;
+        if (isWanted(value)) return value;
       }
       if (this.#levels.size === 1) return undefined;
       this.#order.pop();
       this.#levels.delete(priority);
       if (this.#last === level) this.#last = null;
+    }
+  }
+
+  /** Removes all that `isWanted` says no to; takes time in proportion to the length. */
+  sweep(isWanted: (value: T) => boolean): void {
+    for (const { values } of this.#levels.values()) {
+      for (let left = values.length; left > 0; left--) {
+        const value = values.shift() as T;
+        if (isWanted(value)) values.push(value);
+        else this.#length--;
+      }
     }
   }
 }
