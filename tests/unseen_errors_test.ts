@@ -267,7 +267,7 @@ Deno.test("What is left at the end of run() and fails while it is cancelled is r
 // -- In a process of its own --
 
 const PRELUDE = `
-  import { getRunningLoop, Operation, run, sleep, until, yieldNow } from "@rota/rota";
+  import { EventLoop, getRunningLoop, Operation, run, sleep, until, yieldNow } from "@rota/rota";
   const log = [];
   const broken = new Error("broken");
   addEventListener("unhandledrejection", (event) => {
@@ -392,6 +392,40 @@ Deno.test("A loop that never rests reports what has failed, and does not hold on
     });
   `);
   assertEquals(log, [["worker", "Error: broken", false], "-- close --"]);
+});
+
+for (const turns of [1, 3, 6, 9, 20]) {
+  Deno.test(`A loop that has stopped ${turns} turns after a failure does not hold on to it`, async () => {
+    const log = await logOf(`
+      const loop = new EventLoop({ host: "portable" });
+      loop.setExceptionHandler((_, { name, exception }) => log.push([name, String(exception)]));
+      await loop.runUntilComplete(function* () {
+        loop.createTask(function* () {
+          throw new Error("broken");
+        }, { name: "worker" });
+        for (let n = 0; n < ${turns}; n++) yield* sleep(0);
+      });
+      for (let n = 0; n < 1_000 && log.length === 0; n++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      log.push("-- close --");
+      await loop.close();
+    `);
+    assertEquals(log, [["worker", "Error: broken"], "-- close --"]);
+  });
+}
+
+Deno.test("What the exception handler lets fail while the loop is closed is reported", async () => {
+  const { loop } = openLoop();
+  const reports: unknown[] = [];
+  loop.setExceptionHandler((_, { exception }) => {
+    reports.push(exception);
+    if (exception === "first") loop.createFuture().setException("second");
+  });
+  loop.createFuture().setException("first");
+  await loop.close();
+  assertEquals(reports, ["first", "second"]);
 });
 
 Deno.test("Nothing that goes wrong in tasks becomes an unhandled rejection, and everything is told once", async () => {

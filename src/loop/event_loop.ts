@@ -1043,6 +1043,18 @@ export class EventLoop implements AsyncDisposable {
     const finished = this.finished!;
     this.finished = null;
     finished();
+    if (this.anyFailures) detached(this.ageIfStopped);
+  }
+
+  /** A loop that stays stopped does not hold on to what has failed. */
+  private readonly ageIfStopped = (): void => {
+    if (!this.running) this.ageFailures();
+  };
+
+  /** Whoever was to look at an error has done so. */
+  private ageFailures(): void {
+    this.leftovers.age();
+    this.anyFailures = this.leftovers.age();
   }
 
   /** Reports what a callback or step has thrown. */
@@ -1092,11 +1104,7 @@ export class EventLoop implements AsyncDisposable {
 
   /** Has the host wait for what the loop waits for. */
   private park(): void {
-    // It may be a long wait. Whoever was to look at an error has done so.
-    if (this.anyFailures) {
-      this.leftovers.age();
-      this.anyFailures = this.leftovers.age();
-    }
+    if (this.anyFailures) this.ageFailures(); // it may be a long wait
     let untilMs = this.timers.peekMs();
     let hold = this.timers.size > this.unheldTimers;
     if (untilMs === Infinity && this.deadlock.isNeeded()) {

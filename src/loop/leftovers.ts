@@ -114,15 +114,16 @@ export class Leftovers {
 
   /** Reports all that is left, as nobody can look at it in time any more. */
   reportAll(): void {
-    this.age();
-    this.age();
     this.reportFailures();
     for (const record of this.unstarted) this.reportUnstarted(record);
     this.unstarted.clear();
+    this.reportFailures(); // what the exception handler has let fail
   }
 
   /** Reports the failures that nobody looked at, in the order in which they came. */
   private reportFailures(): void {
+    this.age();
+    this.age();
     const records: FailureRecord[] = [];
     for (let record = this.failures; record !== null; record = record.next) {
       records.push(record);

@@ -84,11 +84,11 @@ const nextOfGenerator: (
 ) => IteratorResult<Suspension, unknown> =
   GeneratorFunctionPrototype.prototype.next;
 
-/** Makes a generator of any iterator. */
+/** Makes a generator of whatever can be gone through; that begins with its first step. */
 function* asGenerator(
-  iterator: Iterator<Suspension, unknown, unknown>,
+  iterable: Iterable<Suspension, unknown, unknown>,
 ): Coroutine<unknown> {
-  return yield* { [Symbol.iterator]: () => iterator };
+  return yield* iterable;
 }
 
 let idLast = 0;
@@ -1179,14 +1179,15 @@ function startTask(task: Task<unknown>): void {
       return;
     }
     if (product instanceof Operation || product instanceof Future) {
-      // What `() => sleep(5)` gives: waited for like in a generator.
-      task["coroutine"] = asGenerator((product as Iterable<Suspension, unknown>)
-        [Symbol.iterator]());
+      // What `() => sleep(5)` gives: waited for like in a generator. It does not
+      // begin if the function has cancelled the task.
+      if (product instanceof Operation) product["claim"]();
+      task["coroutine"] = asGenerator(product);
     } else if (isGenerator(product)) {
       const coroutine = product as Iterator<Suspension, unknown, unknown>;
       task["coroutine"] = coroutine.next === nextOfGenerator
         ? coroutine
-        : asGenerator(coroutine);
+        : asGenerator({ [Symbol.iterator]: () => coroutine });
     }
   } catch (error) {
     current.task = null;

@@ -13,7 +13,6 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import type { PeriodicTask } from "./periodic_task.ts";
-import { Due } from "./ticks.ts";
 
 /** So many jobs are read together. */
 const JOBS_AHEAD = 16;
@@ -47,7 +46,7 @@ export class Grid {
   /** Arms `job`, which is armed for nothing, for a tick. */
   join(job: PeriodicTask, index: number): void {
     const latest = this.#latest;
-    if (latest !== null && latest.due.index === index && latest.isAhead) {
+    if (latest !== null && latest.index === index && latest.isAhead) {
       latest.add(job);
     } else this.#find(index).add(job);
   }
@@ -57,7 +56,7 @@ export class Grid {
     if (beat === undefined || !beat.isAhead) {
       beat = this.#spare ?? new Beat(this);
       this.#spare = null;
-      beat.set(new Due(index, this.dueMs(index), null), this.dueMs(index + 1));
+      beat.set(index, this.dueMs(index), this.dueMs(index + 1));
       this.#beats.set(index, beat);
     }
     return this.#latest = beat;
@@ -65,8 +64,7 @@ export class Grid {
 
   /** `beat` can be joined no more. */
   close(beat: Beat): void {
-    const { index } = beat.due;
-    if (this.#beats.get(index) === beat) this.#beats.delete(index);
+    if (this.#beats.get(beat.index) === beat) this.#beats.delete(beat.index);
     if (this.#latest === beat) this.#latest = null;
   }
 
@@ -78,8 +76,9 @@ export class Grid {
 
 /** One tick of a grid, and who is armed for it. */
 export class Beat {
-  /** Which tick it is. */
-  due: Due = new Due(0, 0, null);
+  /** The number of the tick. */
+  index = 0;
+  dueMs = 0;
   /** When the one after it is due. */
   nextDueMs = 0;
   readonly #grid: Grid;
@@ -107,10 +106,11 @@ export class Beat {
   }
 
   /** Makes it that of another tick, for which nobody is armed yet. */
-  set(due: Due, nextDueMs: number): void {
-    this.due = due;
+  set(index: number, dueMs: number, nextDueMs: number): void {
+    this.index = index;
+    this.dueMs = dueMs;
     this.nextDueMs = nextDueMs;
-    this.#timer.reschedule(due.dueMs);
+    this.#timer.reschedule(dueMs);
   }
 
   /** Arms one more for it. */

@@ -15,7 +15,6 @@ import { isCoroutine } from "../structured/wait.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import { type Beat, Grid } from "./beat.ts";
 import {
-  Due,
   IntervalTicks,
   LATE_MS,
   type MissedTicks,
@@ -330,8 +329,7 @@ export class PeriodicTask extends Task<void>
    * Takes the time. Returns it if it was read after all that was done, else `NaN`.
    */
   private beatCame(beat: Beat, nowMs: number): number {
-    const { due, nextDueMs } = beat;
-    const { index, dueMs } = due;
+    const { index, dueMs, nextDueMs } = beat;
     if (
       nowMs < dueMs || nowMs > nextDueMs || dueMs < this.#busyUntilMs ||
       this.#running.size > 0 || this.#waiting.length > 0 || !this.#direct ||
@@ -341,7 +339,7 @@ export class PeriodicTask extends Task<void>
       return this.#fire(nowMs);
     }
     this.#index = index + 1;
-    const tick = new Tick(this, due, this.#skipped);
+    const tick = new Tick(this, index, dueMs, null, this.#skipped);
     this.#count(tick, nowMs);
     this.#call(this.#fn!, tick);
     const endMs = this.loop.time();
@@ -433,8 +431,10 @@ export class PeriodicTask extends Task<void>
       this.#index = ticks.index;
       return null;
     }
-    const due = new Due(ticks.index, ticks.dueMs(nowMs), ticks.momentMs());
-    const tick = new Tick(this, due, this.#skipped);
+    const { index } = ticks;
+    const dueMs = ticks.dueMs(nowMs);
+    const momentMs = ticks.momentMs();
+    const tick = new Tick(this, index, dueMs, momentMs, this.#skipped);
     // What came during a run and stands in line for its end was not missed.
     const inLine = during && overrun === "queue";
     this.#skipped += ticks.advance(nowMs, inLine ? "burst" : missedTicks);
@@ -864,13 +864,13 @@ export class PeriodicTask extends Task<void>
    */
   trigger(): void {
     this.#checkGoesOn("trigger");
-    const due = new Due(-1, this.loop.time(), null);
+    const dueMs = this.loop.time();
     this.loop.callSoon(() => {
       if (this.#over) return;
       const nowMs = this.loop.time();
       this.#reap(nowMs);
       if (this.#over) return;
-      this.#come(new Tick(this, due, this.#skipped), nowMs);
+      this.#come(new Tick(this, -1, dueMs, null, this.#skipped), nowMs);
     });
   }
 

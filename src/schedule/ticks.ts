@@ -325,48 +325,36 @@ export class ScheduleTicks implements Ticks {
   }
 }
 
-/** Which tick is due, and when: one object for all jobs that tick together. */
-export class Due {
-  readonly index: number;
-  readonly dueMs: number;
-  /** On the wall clock, with a schedule. */
-  readonly momentMs: number | null;
-
-  constructor(index: number, dueMs: number, momentMs: number | null) {
-    this.index = index;
-    this.dueMs = dueMs;
-    this.momentMs = momentMs;
-  }
-}
-
 /** One tick of a {@linkcode PeriodicTask}: what its function is given, and what iterating gives. */
 export class Tick {
   /** The periodic task, to be paused, rescheduled or cancelled. */
   readonly job: PeriodicTask;
-  readonly #due: Due;
-  #lateMs = 0;
-  /** How many ticks of the job were dropped before this one came, then how many since the last run. */
-  #skipped: number;
-  #task: Task<unknown> | null = null;
-
-  /** @ignore */
-  constructor(job: PeriodicTask, due: Due, skipped: number) {
-    this.job = job;
-    this.#due = due;
-    this.#skipped = skipped;
-  }
-
   /**
    * Which tick it is: the k-th is due k intervals after the start, and numbers
    * that are missing were dropped. -1 if it was triggered.
    */
-  get index(): number {
-    return this.#due.index;
-  }
-
+  readonly index: number;
   /** When it was due, on the clock of the loop, in milliseconds. */
-  get dueMs(): number {
-    return this.#due.dueMs;
+  readonly dueMs: number;
+  #lateMs = 0;
+  /** How many ticks of the job were dropped before this one came, then how many since the last run. */
+  #skipped: number;
+  readonly #momentMs: number | null;
+  #task: Task<unknown> | null = null;
+
+  /** @ignore */
+  constructor(
+    job: PeriodicTask,
+    index: number,
+    dueMs: number,
+    momentMs: number | null,
+    skipped: number,
+  ) {
+    this.job = job;
+    this.index = index;
+    this.dueMs = dueMs;
+    this.#skipped = skipped;
+    this.#momentMs = momentMs;
   }
 
   /** Whether it is one by {@linkcode PeriodicTask.trigger}. */
@@ -386,8 +374,7 @@ export class Tick {
 
   /** The moment that the schedule gave, on the wall clock; `null` with an interval. */
   get moment(): Date | null {
-    const { momentMs } = this.#due;
-    return momentMs === null ? null : dateAt(momentMs);
+    return this.#momentMs === null ? null : dateAt(this.#momentMs);
   }
 
   /** Aborts when this run is cancelled, alone or with its periodic task: for `fetch` and the like. */
