@@ -6,9 +6,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { closeSync, openSync } from "node:fs";
-import { EpollHost } from "../src/host/epoll.ts";
+import { EventLoop, sleep } from "../mod.ts";
+import { EpollHost, Headstart } from "../src/host/epoll.ts";
 import { type HostClient, READABLE, WRITABLE } from "../src/host/host.ts";
 import { Pipe } from "../src/host/pipe.ts";
+import { SeededRandom } from "../src/structures/random.ts";
 
 const BYTE = new Uint8Array([1]);
 
@@ -317,6 +319,87 @@ Deno.test("EpollHost survives a listener that throws", linux, async () => {
   assert(thrown instanceof Error);
   assert(open.poll().has(pipe.readFd));
 });
+
+Deno.test("A headstart is what three wake-ups in four take at least", () => {
+  const seed = Date.now() >>> 0;
+  console.log(`seed ${seed}`);
+  const random = new SeededRandom(seed);
+  const headstart = new Headstart();
+  assertEquals(headstart.ofMs(10), 0); // nothing is known yet
+  // Fast at first, then slow, then fast again.
+  for (const leastMs of [0.02, 0.1, 0.04]) {
+    let early = 0;
+    for (let wake = 0; wake < 4_000; wake++) {
+      const tookMs = leastMs + random.next() * 0.08;
+      if (wake >= 2_000 && tookMs < headstart.ofMs(10)) early++;
+      headstart.learn(tookMs);
+    }
+    assert(early > 440 && early < 560, `${early} of 2,000 were early`);
+    const learnedMs = headstart.ofMs(10);
+    assert(Math.abs(learnedMs - leastMs - 0.02) < 0.03, `${learnedMs}`);
+    assertEquals(headstart.ofMs(0.08), 0.01); // a short wait is spared less
+  }
+  for (let wake = 0; wake < 1_000; wake++) headstart.learn(5);
+  assertEquals(headstart.ofMs(100), 0.2);
+  for (let wake = 0; wake < 1_000; wake++) headstart.learn(0);
+  assertEquals(headstart.ofMs(100), 0);
+});
+
+Deno.test(
+  "Nothing is early with a headstart, nor with descriptors that come and go meanwhile",
+  linux,
+  async () => {
+    const seed = Date.now() >>> 0;
+    console.log(`seed ${seed}`);
+    const random = new SeededRandom(seed);
+    await using loop = new EventLoop({ host: "native" });
+    await loop.runUntilComplete(function* () {
+      using pipe = Pipe.open();
+      for (let n = 0; n < 150; n++) {
+        const delayMs = random.next() * 3;
+        const dueMs = loop.time() + delayMs;
+        if (n % 3 === 0) {
+          loop.callLater(delayMs * random.next(), () => {
+            loop.addReader(pipe.readFd, () => {});
+            if (n % 2 === 0) loop.removeReader(pipe.readFd);
+          });
+        }
+        yield* sleep(delayMs);
+        assert(loop.time() >= dueMs);
+        loop.removeReader(pipe.readFd);
+      }
+    });
+  },
+);
+
+Deno.test(
+  "A wake-up whose reason is gone when it is heard of does not wait for the deadline",
+  linux,
+  async () => {
+    await using open = new OpenHost();
+    using pipe = Pipe.open();
+    const { host } = open;
+    pipe.write(BYTE);
+    let inTime = false;
+    // The descriptor may be withdrawn before the other thread has seen it.
+    for (let attempt = 0; attempt < 50 && !inTime; attempt++) {
+      let deadlineMs = 0;
+      await open.nextWake(() => {
+        deadlineMs = host.now() + 200;
+        host.park(deadlineMs, true);
+        host.watch(pipe.readFd, READABLE);
+        // In the microtask after that in which the call begins.
+        Promise.resolve().then(() => {}).then(() => {}).then(() => {
+          const seenMs = host.now() + 5;
+          while (host.now() < seenMs);
+          host.watch(pipe.readFd, 0);
+        });
+      });
+      inTime = host.now() < deadlineMs;
+    }
+    assert(inTime);
+  },
+);
 
 Deno.test("The clock neither goes back nor ahead of the runtime's where the kernel's takes over, and back", async () => {
   for (let round = 0; round < 20; round++) {
