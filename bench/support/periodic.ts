@@ -2,7 +2,7 @@
  * What 1,000 jobs every 10 ms cost, and how late they are:
  * `deno task bench:periodic`.
  *
- * Each way in a process of its own, by turns, warmed up for a second in which
+ * Each way in a process of its own, by turns, warmed up for three seconds in which
  * everything is started and stopped four times. What is measured begins with the
  * start of the jobs, when those of before have ended. Lateness is
  * against the start of each job + k x 10 ms, and drift is that of the last tick
@@ -17,7 +17,7 @@ import type { Role } from "./suite.ts";
 const JOBS = 1_000;
 const FOR_MS = 2_000;
 const ROUNDS = 5;
-const WARMUP_MS = 1_000;
+const WARMUP_MS = 3_000;
 
 const WAYS: readonly (readonly [string, Role, string])[] = [
   ["Rota", "rota", "rota"],
