@@ -14,6 +14,7 @@ import {
   getRunningLoop,
   Lock,
   type Operation,
+  type Permit,
   Queue,
   RateLimiter,
   run,
@@ -36,43 +37,26 @@ interface Source {
   readonly isUntouched: () => boolean;
 }
 
+/** A lock or semaphore, free or with its only permit taken. */
+function permitSource(
+  one: { acquire(): Operation<Permit>; tryAcquire(): Permit | null },
+  isTaken: boolean,
+): Source {
+  const permit = isTaken ? one.tryAcquire() : null;
+  return {
+    begin: () => one.acquire(),
+    isUntouched: () => {
+      permit?.release();
+      return one.tryAcquire() !== null;
+    },
+  };
+}
+
 const SOURCES: Readonly<Record<string, () => Source>> = {
-  "a free lock": () => {
-    const lock = new Lock();
-    return {
-      begin: () => lock.acquire(),
-      isUntouched: () => lock.tryAcquire() !== null,
-    };
-  },
-  "a lock that somebody has": () => {
-    const lock = new Lock();
-    const permit = lock.tryAcquire();
-    return {
-      begin: () => lock.acquire(),
-      isUntouched: () => {
-        permit!.release();
-        return lock.tryAcquire() !== null;
-      },
-    };
-  },
-  "a free semaphore": () => {
-    const semaphore = new Semaphore();
-    return {
-      begin: () => semaphore.acquire(),
-      isUntouched: () => semaphore.tryAcquire() !== null,
-    };
-  },
-  "a semaphore without permits": () => {
-    const semaphore = new Semaphore();
-    const permit = semaphore.tryAcquire();
-    return {
-      begin: () => semaphore.acquire(),
-      isUntouched: () => {
-        permit!.release();
-        return semaphore.tryAcquire() !== null;
-      },
-    };
-  },
+  "a free lock": () => permitSource(new Lock(), false),
+  "a lock that somebody has": () => permitSource(new Lock(), true),
+  "a free semaphore": () => permitSource(new Semaphore(), false),
+  "a semaphore without permits": () => permitSource(new Semaphore(), true),
   "a capacity limiter": () => {
     const limiter = new CapacityLimiter(1);
     return {

@@ -357,42 +357,41 @@ for (const style of ["function*", "async function"]) {
   });
 }
 
-Deno.test("A loop that waits for long reports what fails before it, and does not hold on to it", async () => {
-  const log = await logOf(`
-    await run(async () => {
-      listen();
-      getRunningLoop().createTask(function* () {
-        throw new Error("broken");
-      }, { name: "worker" });
-      // One wait, in which the loop has no other turn.
-      await until((async () => {
+for (
+  const [how, go] of [
+    // One wait, in which the loop has no other turn.
+    [
+      "waits for long",
+      `await until((async () => {
         for (let n = 0; n < 1_000 && log.length === 0; n++) {
           gc();
           await new Promise((resolve) => setTimeout(resolve));
         }
-      })());
-      log.push("-- close --");
-    });
-  `);
-  assertEquals(log, [["worker", "Error: broken", false], "-- close --"]);
-});
-
-Deno.test("A loop that never rests reports what has failed, and does not hold on to it", async () => {
-  const log = await logOf(`
-    await run(async () => {
-      listen();
-      getRunningLoop().createTask(function* () {
-        throw new Error("broken");
-      }, { name: "worker" });
-      for (let n = 0; n < 20_000 && log.length === 0; n++) {
+      })());`,
+    ],
+    [
+      "never rests",
+      `for (let n = 0; n < 20_000 && log.length === 0; n++) {
         if (n % 20 === 0) gc();
         await yieldNow();
-      }
-      log.push("-- close --");
-    });
-  `);
-  assertEquals(log, [["worker", "Error: broken", false], "-- close --"]);
-});
+      }`,
+    ],
+  ] as const
+) {
+  Deno.test(`A loop that ${how} reports what has failed, and does not hold on to it`, async () => {
+    const log = await logOf(`
+      await run(async () => {
+        listen();
+        getRunningLoop().createTask(function* () {
+          throw new Error("broken");
+        }, { name: "worker" });
+        ${go}
+        log.push("-- close --");
+      });
+    `);
+    assertEquals(log, [["worker", "Error: broken", false], "-- close --"]);
+  });
+}
 
 for (const turns of [1, 3, 6, 9, 20]) {
   Deno.test(`A loop that has stopped ${turns} turns after a failure does not hold on to it`, async () => {

@@ -2,9 +2,9 @@
  * What 1,000 jobs every 10 ms cost, and how late they are:
  * `deno task bench:periodic`.
  *
- * Each way in a process of its own, by turns, warmed up for three seconds in which
- * everything is started and stopped four times. What is measured begins with the
- * start of the jobs, when those of before have ended. Lateness is
+ * Each way in a process of its own, by turns, warmed up for three seconds in
+ * which everything is started and stopped four times. What is measured begins
+ * with the start of the jobs, when those of before have ended. Lateness is
  * against the start of each job + k x 10 ms, and drift is that of the last tick
  * in whole milliseconds. The best of five runs counts for each figure.
  *

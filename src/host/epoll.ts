@@ -90,8 +90,10 @@ const SECONDS_MAX = 2 ** 31 - 1;
 
 /** Of so many wake-ups one is to be too early. */
 const WAKES_PER_EARLY = 4;
-/** The most that one wake-up changes what was learned. */
-const HEADSTART_STEP_MS = 0.02;
+/** By how much one that is not early raises what was learned. */
+const HEADSTART_STEP_MS = 0.005;
+/** No more than this part of a wait is spared: waking from a short one takes less. */
+const HEADSTART_PART_MAX = 1 / 8;
 /** What is left after an early wake-up is waited for on the thread: not for longer than this. */
 const HEADSTART_MS_MAX = 0.2;
 
@@ -99,21 +101,21 @@ const HEADSTART_MS_MAX = 0.2;
  * How long before a deadline the timer is to fire: as long as three wake-ups in
  * four take at least. The fourth is early, and waits for the rest.
  *
- * It is an estimate of a quantile by stochastic approximation: up by one part
+ * It is an estimate of a quantile by stochastic approximation: up by a step
  * after each that took longer, down by three after each that did not.
  */
 export class Headstart {
   #ms = 0;
 
-  /** For a wait of so many milliseconds. A short one is spared less. */
+  /** For a wait of so many milliseconds. */
   ofMs(waitMs: number): number {
-    return Math.min(this.#ms, waitMs / 8);
+    return Math.min(this.#ms, waitMs * HEADSTART_PART_MAX);
   }
 
   /** A wake-up has taken so long. */
   learn(tookMs: number): void {
-    const parts = tookMs > this.#ms ? 1 : 1 - WAKES_PER_EARLY;
-    const ms = this.#ms + parts * HEADSTART_STEP_MS / WAKES_PER_EARLY;
+    const steps = tookMs > this.#ms ? 1 : 1 - WAKES_PER_EARLY;
+    const ms = this.#ms + steps * HEADSTART_STEP_MS;
     this.#ms = Math.min(Math.max(ms, 0), HEADSTART_MS_MAX);
   }
 }

@@ -289,6 +289,7 @@ const NONE = -1;
 const PARKED = -2;
 /** It was in line to begin, and has left it. */
 const LEFT = -3;
+
 /** A task that begins when its group has a slot for it. */
 export class LimitedTask<T> extends LendingTask<T> {
   /** One of the numbers above, or its place in line: to begin, or to go on. */
@@ -343,8 +344,8 @@ export class LimitedTask<T> extends LendingTask<T> {
     const before = this.priority;
     super.setPriority(priority);
     if (this.priority === before || !this.#isParked()) return;
-    this.#limiter.forgo();
     this.#parkAgain();
+    this.#limiter.forgo(); // its place of before
   }
 
   override cancel(reason?: unknown): boolean {
