@@ -3,9 +3,9 @@
  * environment, standard error and the end of the process; which task a promise
  * continuation belongs to, and when an object is gone.
  *
- * `node:async_hooks` costs some ten milliseconds to load, so it is loaded when
- * the first async function runs as a task, and never by programs that are made
- * of generators.
+ * `node:async_hooks` is loaded when the first async function runs as a task, and
+ * never by programs that are made of generators: two milliseconds if there is
+ * time to import it, and some ten if it has to be there at once.
  *
  * @module
  */
@@ -42,6 +42,18 @@ let storage: AsyncLocalStorage<object> | null = null;
 
 function load(): typeof import("node:async_hooks") {
   return globalThis.process.getBuiltinModule("node:async_hooks");
+}
+
+/**
+ * Imports what {@linkcode runOwned} needs, so that it does not have to load the
+ * runtime's Node layer for it. `null` if that has happened, else a promise that
+ * always fulfils: should the import fail, {@linkcode runOwned} says so.
+ */
+export function prepareOwners(): Promise<void> | null {
+  if (storage !== null) return null;
+  return import("node:async_hooks").then(({ AsyncLocalStorage }) => {
+    storage ??= new AsyncLocalStorage();
+  }, () => {});
 }
 
 /** Runs `fn` with `owner` as what {@linkcode ownerOfContinuation} finds, there and in all that `fn` awaits. */

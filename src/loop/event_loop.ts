@@ -6,7 +6,7 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import { captureContext } from "../host/runtime.ts";
+import { captureContext, prepareOwners } from "../host/runtime.ts";
 import type { Host, HostClient } from "../host/host.ts";
 import { detached, microtask } from "../host/timing.ts";
 import { RingBuffer } from "../structures/queues.ts";
@@ -706,7 +706,8 @@ export class EventLoop implements AsyncDisposable {
     const stop = () => this.stop();
     future.addDoneCallback(stop);
     try {
-      await this.drive("until-complete");
+      const isAsync = future instanceof Task && future["mayBeAsync"]();
+      await this.drive("until-complete", isAsync ? prepareOwners() : null);
     } finally {
       future.removeDoneCallback(stop);
     }
@@ -733,8 +734,11 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
-  /** Runs turns until the loop is stopped. */
-  private drive(mode: "forever" | "until-complete"): Promise<void> {
+  /** Runs turns until the loop is stopped, the first one when all is `prepared`. */
+  private drive(
+    mode: "forever" | "until-complete",
+    prepared: Promise<void> | null = null,
+  ): Promise<void> {
     try {
       this.checkMayRun();
     } catch (error) {
@@ -751,12 +755,14 @@ export class EventLoop implements AsyncDisposable {
       else reject(this.failure);
     };
     this.updateKeepAlive();
-    // Turns belong to nobody's async context, least of all to that of the caller.
-    detached(() => {
+    const begin = () => {
       this.gate.noteYield();
       this.turnsToLook = 0;
       this.turn();
-    });
+    };
+    // Turns belong to nobody's async context, least of all to that of the caller.
+    if (prepared === null) detached(begin);
+    else prepared.then(() => detached(begin));
     return promise;
   }
 

@@ -1063,6 +1063,12 @@ export class Task<T> extends Future<T> {
     return waits;
   }
 
+  /** Whether it will begin by calling what may be an async function. */
+  private mayBeAsync(): boolean {
+    return typeof this.body === "function" &&
+      Object.getPrototypeOf(this.body) !== GeneratorFunctionPrototype;
+  }
+
   /** What the task waits for, in words. */
   private describeWait(): string {
     if (this.waitingOn !== null) return this.waitingOn["describe"]();
