@@ -63,7 +63,7 @@ export {
 } from "./src/host/host.ts";
 export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
-export { VirtualHost } from "./src/host/virtual.ts";
+export { VirtualHost } from "./src/host/portable.ts";
 
 export {
   AttemptOperation,
@@ -98,6 +98,7 @@ export {
   type ItemSource,
   type OperationIterable,
   scoped,
+  until,
 } from "./src/loop/generators.ts";
 export { Handle, TimerHandle } from "./src/loop/handle.ts";
 export type {
@@ -107,6 +108,8 @@ export type {
   TaskFactory,
 } from "./src/loop/loop_options.ts";
 export {
+  allTasks,
+  eagerTaskFactory,
   EventLoopPolicy,
   getEventLoopPolicy,
   newEventLoop,
@@ -119,7 +122,8 @@ export {
   type PostedFunction,
   PostedTask,
   type PostTaskOptions,
-} from "./src/loop/posted_task.ts";
+  PriorityHandle,
+} from "./src/loop/priority.ts";
 export {
   type Priority,
   PriorityScheduler,
@@ -127,36 +131,34 @@ export {
   type ReadyItem,
   type Scheduler,
 } from "./src/loop/scheduler.ts";
-export { PriorityHandle } from "./src/loop/ranked_queue.ts";
 export {
   type Coroutine,
   Task,
   type TaskBody,
   type TaskOptions,
 } from "./src/loop/task.ts";
-export { allTasks, eagerTaskFactory } from "./src/loop/task_factories.ts";
-export { until } from "./src/loop/until.ts";
 
-export { Barrier, Condition, Flag, Lock } from "./src/sync/locks.ts";
 export {
+  Barrier,
   BoundedSemaphore,
   CapacityLimiter,
   type CapacityLimiterStatistics,
+  Condition,
+  Flag,
+  Lock,
   Semaphore,
-} from "./src/sync/semaphores.ts";
+} from "./src/sync/locks.ts";
 export {
+  BaseQueue,
   Channel,
   type ChannelOptions,
   type ChannelReceiveResult,
   type ChannelStats,
-} from "./src/sync/channel.ts";
-export type { Permit } from "./src/sync/wait_queue.ts";
-export {
-  BaseQueue,
   LifoQueue,
   PriorityQueue,
   Queue,
-} from "./src/sync/queue.ts";
+} from "./src/sync/queues.ts";
+export type { Permit } from "./src/sync/wait_queue.ts";
 
 export {
   AsCompleted,
@@ -221,12 +223,13 @@ export {
   RateLimiter,
   type RateLimiterOptions,
 } from "./src/schedule/rate_limiter.ts";
-export { every, type PeriodicOptions } from "./src/schedule/periodic.ts";
 export {
+  every,
   type OverrunPolicy,
   type PeriodicBody,
   type PeriodicErrorPolicy,
+  type PeriodicOptions,
   type PeriodicStats,
   PeriodicTask,
-} from "./src/schedule/periodic_task.ts";
+} from "./src/schedule/periodic.ts";
 export type { MissedTicks, Schedule, Tick } from "./src/schedule/ticks.ts";

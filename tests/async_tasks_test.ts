@@ -252,6 +252,112 @@ Deno.test('With asyncContext: "inherit" the context is let go of when task, time
   );
 });
 
+// -- The first async function of a process --
+
+// Each in a process of its own: what is loaded for the first stays.
+
+Deno.test("An async main does not load the runtime's Node layer, and finds its task after each await", async () => {
+  const { stdout, stderr, code } = await runProgram(`
+    import { currentTask, run, sleep } from "@rota/rota";
+    Object.defineProperty(globalThis, "process", {
+      get() {
+        throw new Error("The Node layer was loaded");
+      },
+    });
+    const seen = await run(async () => {
+      const me = currentTask();
+      await Promise.resolve();
+      const names = [currentTask() === me];
+      await sleep(1);
+      names.push(currentTask() === me);
+      return names;
+    });
+    console.log(JSON.stringify(seen));
+  `);
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.trim(), "[true,true]");
+});
+
+for (const host of ["virtual", "portable", "native"]) {
+  for (const stop of [false, true]) {
+    const course = `${host}${stop ? ", stopped at once" : ""}`;
+    Deno.test(`The first run with an async main goes like the second: ${course}`, async () => {
+      const { stdout, stderr, code } = await runProgram(`
+        import { currentTask, newEventLoop, sleep } from "@rota/rota";
+        async function course() {
+          const log = [];
+          const loop = newEventLoop({ host: "${host}" });
+          loop.setExceptionHandler((_, { message }) => log.push(message));
+          loop.callSoon(() => log.push("before"));
+          loop.callLater(0, () => log.push("timer"));
+          const task = loop.createTask(async () => {
+            log.push("main");
+            const me = currentTask();
+            await Promise.resolve();
+            log.push(currentTask() === me);
+            await sleep(0);
+            log.push(currentTask() === me);
+          }, { name: "main" });
+          const main = loop.runUntilComplete(task);
+          log.push(loop.isRunning());
+          loop.callSoon(() => log.push("after"));
+          await loop.runForever().catch((error) => log.push(error.name));
+          if (${stop}) loop.stop();
+          await main.catch((error) => log.push(error.message));
+          await loop.close();
+          return JSON.stringify(log);
+        }
+        console.log(await course());
+        console.log(await course());
+      `);
+      assertEquals(code, 0, stderr);
+      const [first, second] = stdout.trim().split("\n");
+      assertEquals(first, second);
+      assertEquals(JSON.parse(first!).slice(0, 5), [
+        true,
+        "MisuseError",
+        "before",
+        "main",
+        "after",
+      ]);
+    });
+  }
+}
+
+for (
+  const [where, program] of [
+    [
+      "inside a run of generators",
+      `console.log(await run(function* () {
+        return yield* getRunningLoop().createTask(helper);
+      }));`,
+    ],
+    [
+      "on a loop that runs for ever",
+      `const loop = newEventLoop();
+      const task = loop.createTask(helper);
+      task.addDoneCallback(() => loop.stop());
+      await loop.runForever();
+      console.log(task.result());
+      await loop.close();`,
+    ],
+  ] as const
+) {
+  Deno.test(`The first async function of a process finds its task: ${where}`, async () => {
+    const { stdout, stderr, code } = await runProgram(`
+      import { currentTask, getRunningLoop, newEventLoop, run } from "@rota/rota";
+      async function helper() {
+        const me = currentTask();
+        await Promise.resolve();
+        return me !== null && currentTask() === me;
+      }
+      ${program}
+    `);
+    assertEquals(code, 0, stderr);
+    assertEquals(stdout.trim(), "true");
+  });
+}
+
 // -- Outside any task --
 
 Deno.test("A plain callback that starts an async function gives each of its waits a task of its own", async () => {

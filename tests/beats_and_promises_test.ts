@@ -16,7 +16,7 @@ import {
   type PeriodicTask,
   Task,
 } from "../mod.ts";
-import { macrotask } from "../src/host/timing.ts";
+import { macrotask } from "../src/host/runtime.ts";
 import {
   collectReports,
   ObservedLoop,

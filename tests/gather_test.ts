@@ -449,6 +449,7 @@ function macrotask(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {
     port1.close();
+    port2.close();
     resolve();
   };
   port2.postMessage(null);

@@ -31,7 +31,7 @@ const LAYERS = [
 ];
 
 /** Files that import no values at all. */
-const LEAVES = ["src/errors.ts", "src/host/host.ts"];
+const LEAVES = ["src/errors.ts"];
 
 /**
  * The parts of the outside world, and the only files that may name them. An
@@ -42,30 +42,30 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "AbortSignal.any": [], // leaks on a signal that lives long
   "AbortSignal.timeout": [], // a timer that no clock of ours knows
   "AsyncLocalStorage": ["src/host/runtime.ts"],
-  "Date.now": ["src/host/timing.ts"],
+  "Date.now": ["src/host/runtime.ts"],
   "Deno.Command": [],
-  "Deno.addSignalListener": ["src/host/signals.ts"],
+  "Deno.addSignalListener": ["src/host/runtime.ts"],
   "Deno.build": ["src/host/libc.ts", "src/host/select.ts"],
   "Deno.dlopen": ["src/host/libc.ts"],
   "Deno.env": ["src/host/runtime.ts"],
   "Deno.exit": ["src/host/runtime.ts"],
   "Deno.permissions": ["src/host/runtime.ts"],
-  "Deno.refTimer": ["src/host/timing.ts"],
-  "Deno.removeSignalListener": ["src/host/signals.ts"],
-  "Deno.unrefTimer": ["src/host/timing.ts"],
+  "Deno.refTimer": ["src/host/runtime.ts"],
+  "Deno.removeSignalListener": ["src/host/runtime.ts"],
+  "Deno.unrefTimer": ["src/host/runtime.ts"],
   "FinalizationRegistry": ["src/host/runtime.ts"],
   "Math.random": [],
-  "clearImmediate": ["src/host/timing.ts"],
-  "clearInterval": ["src/host/timing.ts"],
-  "clearTimeout": ["src/host/timing.ts"],
+  "clearImmediate": ["src/host/runtime.ts"],
+  "clearInterval": ["src/host/runtime.ts"],
+  "clearTimeout": ["src/host/runtime.ts"],
   "console": ["src/host/runtime.ts"],
-  "new Date": ["src/host/timing.ts"],
+  "new Date": ["src/host/runtime.ts"],
   "new Worker": [],
-  "performance": ["src/host/timing.ts"],
-  "queueMicrotask": ["src/host/timing.ts"],
-  "setImmediate": ["src/host/timing.ts"],
-  "setInterval": ["src/host/timing.ts"],
-  "setTimeout": ["src/host/timing.ts"],
+  "performance": ["src/host/runtime.ts"],
+  "queueMicrotask": ["src/host/runtime.ts"],
+  "setImmediate": ["src/host/runtime.ts"],
+  "setInterval": ["src/host/runtime.ts"],
+  "setTimeout": ["src/host/runtime.ts"],
 };
 
 /** The same for modules that are not ours. One that is missing here is banned. */
@@ -306,8 +306,7 @@ Deno.test("findWrongImports() lets inner layers, neighbours and types through", 
 Deno.test("findWrongImports() finds every other arrow", () => {
   const tree = treeOf({
     "src/errors.ts": 'import { x } from "./errors.ts";',
-    "src/host/host.ts": 'import { x } from "../errors.ts";',
-    "src/host/timing.ts": 'import { hrtime } from "node:process";',
+    "src/host/runtime.ts": 'import { hrtime } from "node:process";',
     "src/loop/task.ts": `
       import { Lock } from "../sync/lock.ts";
       export * from "../structured/group.ts";
@@ -318,8 +317,7 @@ Deno.test("findWrongImports() finds every other arrow", () => {
   });
   assertEquals(findWrongImports(tree), [
     'src/errors.ts:1: "./errors.ts" in a file that imports no values',
-    'src/host/host.ts:1: "../errors.ts" in a file that imports no values',
-    'src/host/timing.ts:1: "node:process" is not allowed here',
+    'src/host/runtime.ts:1: "node:process" is not allowed here',
     'src/loop/task.ts:2: "../sync/lock.ts" is in src/sync/, further out',
     'src/loop/task.ts:3: "../structured/group.ts" is in src/structured/, further out',
     'src/loop/task.ts:4: "../workers/pool.ts" is in src/workers/, further out',
@@ -369,7 +367,7 @@ Deno.test("findOpenDoors() finds a name wherever it is code", () => {
   ]);
   assertEquals(
     findOpenDoors(
-      treeOf({ "src/host/timing.ts": "setTimeout(f, clearTimeout);" }),
+      treeOf({ "src/host/runtime.ts": "setTimeout(f, clearTimeout);" }),
     ),
     [],
   );

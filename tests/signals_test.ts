@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { onSignal } from "../src/host/signals.ts";
-import { holdOpen } from "../src/host/timing.ts";
+import { holdOpen, onSignal } from "../src/host/runtime.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };
 
@@ -190,10 +189,10 @@ Deno.test(
         "--ext=ts",
         `
         import { onSignal } from "${
-          import.meta.resolve("../src/host/signals.ts")
+          import.meta.resolve("../src/host/runtime.ts")
         }";
         import { holdOpen } from "${
-          import.meta.resolve("../src/host/timing.ts")
+          import.meta.resolve("../src/host/runtime.ts")
         }";
         holdOpen();
         const remove = onSignal("SIGTERM", () => {

@@ -46,8 +46,9 @@ import {
   type HostTimer,
   macrotask,
   monotonicMs,
-} from "./timing.ts";
+} from "./runtime.ts";
 import {
+  checkUnowned,
   type Host,
   type HostClient,
   READABLE,
@@ -74,7 +75,6 @@ import {
   TFD_TIMER_ABSTIME,
   TIMESPEC,
 } from "./libc.ts";
-import { checkUnowned } from "./ownership.ts";
 
 /**
  * Descriptors found by one call. The kernel moves what it has reported to the

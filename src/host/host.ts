@@ -5,18 +5,19 @@
  * only knows what time it is and how to wait. Four hosts keep this contract,
  * and `tests/host_contract_test.ts` runs the same suite over all of them:
  *
- * | file          | waits with                                | descriptors |
- * | ------------- | ----------------------------------------- | ----------- |
- * | `portable.ts` | the runtime's timers                      | no          |
- * | `epoll.ts`    | one epoll set with a timerfd and eventfd  | yes         |
- * | `poll.ts`     | poll(2) and a pipe to itself              | yes         |
- * | `virtual.ts`  | nothing: time jumps to the next deadline  | no          |
+ * | host           | file          | waits with                               | descriptors |
+ * | -------------- | ------------- | ---------------------------------------- | ----------- |
+ * | `EpollHost`    | `epoll.ts`    | one epoll set with a timerfd and eventfd | yes         |
+ * | `PollHost`     | `poll.ts`     | poll(2) and a pipe to itself             | yes         |
+ * | `PortableHost` | `portable.ts` | the runtime's timers                     | no          |
+ * | `VirtualHost`  | `portable.ts` | nothing: time jumps to the next deadline | no          |
  *
  * The life of a host: `open` once, then any number of `park` ... `wake` (or
  * `unpark`) pairs, `rest` whenever the loop stops running, `close` once.
  *
  * @module
  */
+import { MisuseError } from "../errors.ts";
 
 /** Interest in, or readiness of, the reading side of a descriptor. */
 export const READABLE = 1;
@@ -92,4 +93,13 @@ export interface Host {
    * Resolves when no call of the operating system is pending any more.
    */
   close(): Promise<void>;
+}
+
+/** Throws if a host has a loop already: it could not tell whom to wake. */
+export function checkUnowned(client: HostClient | undefined): void {
+  if (client !== undefined) {
+    throw new MisuseError(
+      "Cannot open a host: it belongs to an event loop already",
+    );
+  }
 }

@@ -243,15 +243,14 @@ const ERRORS: readonly (readonly [string, string, number, number])[] = [
   ["ELOOP", "too deeply nested", 40, 62],
 ];
 
-const NAMES: ReadonlyMap<number, readonly [code: string, text: string]> =
-  new Map(ERRORS.map(([code, text, linux, darwin]) => [
-    DARWIN ? darwin : linux,
-    [code, text],
-  ]));
+function findError(errno: number): (typeof ERRORS)[number] | undefined {
+  const column = DARWIN ? 3 : 2;
+  return ERRORS.find((error) => error[column] === errno);
+}
 
 /** The name of an error number, such as `"EBADF"`. */
 export function errnoCode(errno: number): string {
-  return NAMES.get(errno)?.[0] ?? `errno ${errno}`;
+  return findError(errno)?.[0] ?? `errno ${errno}`;
 }
 
 /**
@@ -261,7 +260,7 @@ export function errnoCode(errno: number): string {
  */
 export function osError(doing: string, errno: number): OsError {
   const code = errnoCode(errno);
-  const text = NAMES.get(errno)?.[1] ?? "the operating system refused";
+  const text = findError(errno)?.[1] ?? "the operating system refused";
   return new OsError(`Cannot ${doing}: ${text} (${code})`, code, errno);
 }
 

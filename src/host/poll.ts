@@ -28,8 +28,9 @@ import {
   type HostHold,
   type HostTimer,
   monotonicMs,
-} from "./timing.ts";
+} from "./runtime.ts";
 import {
+  checkUnowned,
   type Host,
   type HostClient,
   READABLE,
@@ -50,7 +51,6 @@ import {
   POLLOUT,
   STAT,
 } from "./libc.ts";
-import { checkUnowned } from "./ownership.ts";
 
 /** Longer waits are cut to this: the wake is early. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;

@@ -3,8 +3,7 @@ import { EpollHost } from "./epoll.ts";
 import type { Host } from "./host.ts";
 import { ffiGranted } from "./runtime.ts";
 import { PollHost } from "./poll.ts";
-import { PortableHost } from "./portable.ts";
-import { VirtualHost } from "./virtual.ts";
+import { PortableHost, VirtualHost } from "./portable.ts";
 
 /**
  * How a loop waits.

@@ -5,14 +5,13 @@
  * @module
  */
 import { type BlockedTask, DeadlockError } from "../errors.ts";
-import { captureContext, writeError } from "../host/runtime.ts";
-import { monotonicMs } from "../host/timing.ts";
+import { captureContext, monotonicMs, writeError } from "../host/runtime.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable } from "./handle.ts";
 import type { DeadlockPolicy } from "./loop_options.ts";
-import { PostedTask, runPosted } from "./posted_task.ts";
+import { PostedTask, runPosted } from "./priority.ts";
 import { stepTask, Task } from "./task.ts";
 
 /**

@@ -6,9 +6,13 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import { captureContext, prepareOwners } from "../host/runtime.ts";
+import {
+  captureContext,
+  detached,
+  microtask,
+  prepareOwners,
+} from "../host/runtime.ts";
 import type { Host, HostClient } from "../host/host.ts";
-import { detached, microtask } from "../host/timing.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
 import {
@@ -66,8 +70,11 @@ import {
   type PostedFunction,
   PostedTask,
   type PostTaskOptions,
+  PriorityHandle,
+  RankedQueue,
+  type ReadyQueue,
   runPosted,
-} from "./posted_task.ts";
+} from "./priority.ts";
 import {
   checkPriority,
   DEFAULT_PRIORITY,
@@ -75,11 +82,6 @@ import {
   requirePriority,
 } from "./scheduler.ts";
 import type { Wait } from "./waiting.ts";
-import {
-  PriorityHandle,
-  RankedQueue,
-  type ReadyQueue,
-} from "./ranked_queue.ts";
 import {
   checkBody,
   stepTask,

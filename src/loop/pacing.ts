@@ -5,7 +5,7 @@
  * @module
  */
 import type { Host } from "../host/host.ts";
-import { macrotask, microtask } from "../host/timing.ts";
+import { macrotask, microtask } from "../host/runtime.ts";
 
 /** Turns between two looks at the clock while there is always something ready. */
 export const TURNS_PER_LOOK = 16;

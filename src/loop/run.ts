@@ -1,12 +1,11 @@
 /**
- * Running a program: `run`, `Runner`, and the policy that decides which loop they
- * make.
+ * Running a program: `run`, `Runner`, the policy that decides which loop they
+ * make, and what is asked of a loop's tasks from outside.
  *
  * @module
  */
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
-import { exitProcess } from "../host/runtime.ts";
-import { isListened, onSignal } from "../host/signals.ts";
+import { exitProcess, isListened, onSignal } from "../host/runtime.ts";
 import {
   checkFunction,
   checkNotNegative,
@@ -17,7 +16,7 @@ import {
 } from "./checks.ts";
 import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
-import { checkBody, type Task, type TaskBody } from "./task.ts";
+import { checkBody, Task, type TaskBody, type TaskOptions } from "./task.ts";
 
 /** How to {@linkcode run}: the options of the loop, and those of the run. */
 export interface RunOptions extends EventLoopOptions {
@@ -456,4 +455,74 @@ export function setEventLoopPolicy(replacement: EventLoopPolicy): void {
  */
 export function newEventLoop(options: EventLoopOptions = {}): EventLoop {
   return policy.newEventLoop(options);
+}
+
+function checkLoop(loop: EventLoop, what: string): void {
+  if (!(loop instanceof EventLoop)) {
+    throw new TypeError(
+      `Cannot ${what} as loop must be an EventLoop: received ${inspect(loop)}`,
+    );
+  }
+}
+
+/**
+ * Gives the tasks of a loop that have not ended, in the order of their creation.
+ *
+ * @example Who is still there
+ * ```ts
+ * import { allTasks, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   loop.createTask(function* () {
+ *     yield* sleep(10);
+ *   }, { name: "helper" });
+ *   assertEquals(allTasks(loop).map((task) => task.name), ["main", "helper"]);
+ * }, { host: "virtual", name: "main" });
+ * ```
+ *
+ * @param loop The loop.
+ * @returns Its unfinished tasks.
+ */
+export function allTasks(loop: EventLoop): Task<unknown>[] {
+  checkLoop(loop, "list the tasks of a loop");
+  const tasks = loop["unfinishedTasks"]();
+  for (const task of tasks) task["becomeKnown"]();
+  return tasks;
+}
+
+/**
+ * A {@linkcode TaskFactory} whose tasks run their first step inside
+ * `createTask` if the loop is running: asyncio's eager tasks. A task that needs
+ * no wait is done when `createTask` returns. It changes the order of events.
+ *
+ * @example A result that is there at once
+ * ```ts
+ * import { eagerTaskFactory, getRunningLoop, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   loop.setTaskFactory(eagerTaskFactory);
+ *   const task = loop.createTask(function* () {
+ *     return 42;
+ *   });
+ *   assertEquals(task.result(), 42);
+ * });
+ * ```
+ *
+ * @typeParam T What the task produces.
+ * @param loop The loop that creates a task.
+ * @param body What the task runs.
+ * @param options What was given to `createTask`.
+ * @returns The task.
+ */
+export function eagerTaskFactory<T>(
+  loop: EventLoop,
+  body: TaskBody<T>,
+  options: TaskOptions,
+): Task<T> {
+  checkLoop(loop, "create a task");
+  return new Task<T>(loop, body, { eager: true, ...options });
 }

@@ -15,12 +15,12 @@ import {
   type ItemSource,
   type OperationIterable,
   PendingNext,
+  until,
 } from "../loop/generators.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Priority } from "../loop/scheduler.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
-import { until } from "../loop/until.ts";
 import {
   findOrigin,
   isGeneratorFunction,

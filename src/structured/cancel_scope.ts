@@ -12,7 +12,7 @@ import type { Handle, TimerHandle } from "../loop/handle.ts";
 import { claim, Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { until } from "../loop/until.ts";
+import { until } from "../loop/generators.ts";
 import {
   checkLoop,
   checkOptions,

@@ -15,12 +15,15 @@ import {
 import { currentTask, findTask, getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { items, type OperationIterable } from "../loop/generators.ts";
+import {
+  items,
+  type OperationIterable,
+  untilSettled,
+} from "../loop/generators.ts";
 import type { Runnable, TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { Relay } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
-import { untilSettled } from "../loop/until.ts";
 import { isAtWork } from "../loop/work_runner.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import { Waiter, WaitQueue } from "../sync/wait_queue.ts";

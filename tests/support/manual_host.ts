@@ -1,4 +1,4 @@
-import { monotonicMs } from "../../src/host/timing.ts";
+import { monotonicMs } from "../../src/host/runtime.ts";
 import type { Host, HostClient } from "../../mod.ts";
 
 /**
