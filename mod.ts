@@ -123,7 +123,7 @@ export {
   PostedTask,
   type PostTaskOptions,
   PriorityHandle,
-} from "./src/loop/priority.ts";
+} from "./src/loop/ranked.ts";
 export {
   type Priority,
   PriorityScheduler,
@@ -157,7 +157,7 @@ export {
   LifoQueue,
   PriorityQueue,
   Queue,
-} from "./src/sync/queues.ts";
+} from "./src/sync/queue.ts";
 export type { Permit } from "./src/sync/wait_queue.ts";
 
 export {

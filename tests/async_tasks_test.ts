@@ -324,6 +324,75 @@ for (const host of ["virtual", "portable", "native"]) {
   }
 }
 
+Deno.test("Loops begin in the order in which they were started, whether or not one has to load something first", async () => {
+  for (let hops = 0; hops < 5; hops++) {
+    for (const second of ["async () =>", "function* () ", "forever"]) {
+      const { stdout, stderr, code } = await runProgram(`
+        import { newEventLoop, run } from "@rota/rota";
+        const options = { host: "virtual" };
+        const begin = () => {
+          if ("${second}" !== "forever") {
+            return run(${
+        second === "forever" ? "null" : `${second}{ log.push("second"); }`
+      }, options);
+          }
+          const loop = newEventLoop(options);
+          loop.callSoon(() => {
+            log.push("second");
+            loop.stop();
+          });
+          return loop.runForever().then(() => loop.close());
+        };
+        let log;
+        for (const _ of [1, 2]) {
+          log = [];
+          const all = [run(async () => { log.push("first"); }, options)];
+          for (let hop = 0; hop < ${hops}; hop++) await null;
+          all.push(begin());
+          all.push(run(function* () { log.push("third"); }, options));
+          await Promise.all(all);
+          console.log(log.join());
+        }
+      `);
+      assertEquals(code, 0, stderr);
+      const order = "first,second,third";
+      assertEquals(
+        stdout.trim().split("\n"),
+        [order, order],
+        `${hops} ${second}`,
+      );
+    }
+  }
+});
+
+Deno.test("A main that cannot be looked at ends like any other that cannot begin", async () => {
+  const { stdout, stderr, code } = await runProgram(`
+    import { run, Task, newEventLoop } from "@rota/rota";
+    for (const host of ["virtual", "portable"]) {
+      for (const _ of [1, 2]) {
+        const main = new Proxy(async () => 5, {
+          getPrototypeOf() {
+            throw new Error("trap");
+          },
+        });
+        console.log(await run(main, { host }).catch((error) => error.message));
+      }
+      const loop = newEventLoop({ host });
+      const task = loop.createTask(new Proxy(() => 5, {
+        getPrototypeOf() {
+          throw new Error("trap");
+        },
+      }));
+      task.cancel("never mind");
+      console.log(await loop.runUntilComplete(task).catch((error) => error.message));
+      await loop.close();
+    }
+  `);
+  assertEquals(code, 0, stderr);
+  const each = ["trap", "trap", "Cancelled: never mind"];
+  assertEquals(stdout.trim().split("\n"), [...each, ...each], stderr);
+});
+
 for (
   const [where, program] of [
     [

@@ -1,13 +1,11 @@
 /**
- * What the runtime gives, and nothing else in the library asks it for: what is
+ * What the library needs of the runtime, except for native code: what is
  * allowed, the environment, standard error and the end of the process; which
- * task a promise continuation belongs to, and when an object is gone; time,
- * and being called later; signals of the operating system.
+ * task a promise continuation belongs to, and when an object is gone; time, and
+ * being called later; signals of the operating system.
  *
- * Some of it is expensive to have, and therefore fetched on first use.
- * `node:async_hooks` is loaded when the first async function runs as a task, and
- * never by programs that are made of generators: two milliseconds if there is
- * time to import it, and some ten if it has to be there at once.
+ * What is expensive to have is fetched on first use: `node:async_hooks` when the
+ * first task runs a function that is no generator function.
  *
  * @module
  */
@@ -44,22 +42,32 @@ export function exitProcess(code: number): never {
 
 // -- Who is running, and who is gone --
 
+let hooks: typeof import("node:async_hooks") | null = null;
 let storage: AsyncLocalStorage<object> | null = null;
+let preparation: Promise<void> | null = null;
 
+/** To have the module at once takes some ten milliseconds: it loads the whole Node layer. */
 function load(): typeof import("node:async_hooks") {
-  return globalThis.process.getBuiltinModule("node:async_hooks");
+  return hooks ??= globalThis.process.getBuiltinModule("node:async_hooks");
 }
 
 /**
- * Imports what {@linkcode runOwned} needs, so that it does not have to load the
- * runtime's Node layer for it. `null` if that has happened, else a promise that
- * always fulfils: should the import fail, {@linkcode runOwned} says so.
+ * Imports what {@linkcode runOwned} needs, if it `isNeeded` and not there: that
+ * takes two milliseconds, and a few microtasks until it can be had.
+ *
+ * Gives what to wait for, also to those who do not need it, so that nobody
+ * overtakes anybody; `null` if nothing is under way. The promise always fulfils:
+ * should the import fail, {@linkcode runOwned} tries in its own way.
  */
-export function prepareOwners(): Promise<void> | null {
-  if (storage !== null) return null;
-  return import("node:async_hooks").then(({ AsyncLocalStorage }) => {
-    storage ??= new AsyncLocalStorage();
+export function prepareOwners(isNeeded: boolean): Promise<void> | null {
+  if (preparation !== null || hooks !== null || !isNeeded) return preparation;
+  preparation = import("node:async_hooks").then((module) => {
+    hooks ??= module;
   }, () => {});
+  preparation.then(() => {
+    preparation = null;
+  });
+  return preparation;
 }
 
 /** Runs `fn` with `owner` as what {@linkcode ownerOfContinuation} finds, there and in all that `fn` awaits. */

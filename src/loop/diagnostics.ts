@@ -11,7 +11,7 @@ import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { Handle, type Runnable } from "./handle.ts";
 import type { DeadlockPolicy } from "./loop_options.ts";
-import { PostedTask, runPosted } from "./priority.ts";
+import { PostedTask, runPosted } from "./ranked.ts";
 import { stepTask, Task } from "./task.ts";
 
 /**

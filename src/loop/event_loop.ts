@@ -74,7 +74,7 @@ import {
   RankedQueue,
   type ReadyQueue,
   runPosted,
-} from "./priority.ts";
+} from "./ranked.ts";
 import {
   checkPriority,
   DEFAULT_PRIORITY,
@@ -709,7 +709,7 @@ export class EventLoop implements AsyncDisposable {
     future.addDoneCallback(stop);
     try {
       const isAsync = future instanceof Task && future["mayBeAsync"]();
-      await this.drive("until-complete", isAsync ? prepareOwners() : null);
+      await this.drive("until-complete", isAsync);
     } finally {
       future.removeDoneCallback(stop);
     }
@@ -736,10 +736,10 @@ export class EventLoop implements AsyncDisposable {
     }
   }
 
-  /** Runs turns until the loop is stopped, the first one when all is `prepared`. */
+  /** Runs turns until the loop is stopped; `isAsync` if the first may call an async function. */
   private drive(
     mode: "forever" | "until-complete",
-    prepared: Promise<void> | null = null,
+    isAsync = false,
   ): Promise<void> {
     try {
       this.checkMayRun();
@@ -763,8 +763,9 @@ export class EventLoop implements AsyncDisposable {
       this.turn();
     };
     // Turns belong to nobody's async context, least of all to that of the caller.
-    if (prepared === null) detached(begin);
-    else prepared.then(() => detached(begin));
+    const preparation = prepareOwners(isAsync);
+    if (preparation === null) detached(begin);
+    else preparation.then(() => detached(begin));
     return promise;
   }
 

@@ -212,6 +212,8 @@ function reactionOf(promise: PromiseLike<unknown>): Reaction<unknown> {
   return reaction;
 }
 
+// -- Items and resources --
+
 /**
  * The key under which a source of items that is part of the library tells
  * {@linkcode each} how to wait for them without a promise in between, so that

@@ -1,6 +1,6 @@
 /**
  * Running a program: `run`, `Runner`, the policy that decides which loop they
- * make, and what is asked of a loop's tasks from outside.
+ * make; which tasks a loop has, and a factory that starts them at once.
  *
  * @module
  */
@@ -456,6 +456,8 @@ export function setEventLoopPolicy(replacement: EventLoopPolicy): void {
 export function newEventLoop(options: EventLoopOptions = {}): EventLoop {
   return policy.newEventLoop(options);
 }
+
+// -- The tasks of a loop, and how they begin --
 
 function checkLoop(loop: EventLoop, what: string): void {
   if (!(loop instanceof EventLoop)) {

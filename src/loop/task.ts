@@ -1065,8 +1065,12 @@ export class Task<T> extends Future<T> {
 
   /** Whether it will begin by calling what may be an async function. */
   private mayBeAsync(): boolean {
-    return typeof this.body === "function" &&
-      Object.getPrototypeOf(this.body) !== GeneratorFunctionPrototype;
+    if (typeof this.body !== "function") return false;
+    try {
+      return Object.getPrototypeOf(this.body) !== GeneratorFunctionPrototype;
+    } catch {
+      return true; // a proxy, of which the first step will tell
+    }
   }
 
   /** What the task waits for, in words. */
@@ -1165,7 +1169,7 @@ function startTask(task: Task<unknown>): void {
   task["body"] = null;
   if (task.interruption !== NOT_INTERRUPTED) {
     // Cancelled before it began: the body never runs.
-    if (body instanceof Operation) body["drop"]();
+    if (typeof body !== "function" && body instanceof Operation) body["drop"]();
     task["endWithError"](takeInterruption(task));
     return;
   }

@@ -53,6 +53,68 @@ import {
   type Ticks,
 } from "./ticks.ts";
 
+/**
+ * What a {@linkcode PeriodicTask} runs: a function, a generator function or an
+ * async function. It is waited for what it returns.
+ */
+export type PeriodicBody = (tick: Tick) => unknown;
+
+/**
+ * What happens when a tick comes while the run of an earlier one has not ended.
+ *
+ * - `"skip"`: the tick is dropped.
+ * - `"queue"`: it waits in line, for as long as it takes. If runs are always
+ *   slower than ticks, the line grows without bound; `stats().queued` shows it.
+ * - `"concurrent"`: it runs beside the earlier one.
+ * - `"cancel-previous"`: the earlier run is cancelled, and the tick runs when
+ *   that has cleaned up. If more ticks come before, only the last one runs.
+ */
+export type OverrunPolicy =
+  | "skip"
+  | "queue"
+  | "concurrent"
+  | "cancel-previous";
+
+/**
+ * What happens when a run fails.
+ *
+ * - `"report"`: the exception handler of the loop is told, and the job goes on.
+ * - `"stop"`: the job ends, and whoever waits for it gets the error.
+ * - A function is called with the error and the tick, and the job goes on. What
+ *   the function throws ends the job, as with `"stop"`.
+ */
+export type PeriodicErrorPolicy =
+  | "report"
+  | "stop"
+  | ((error: unknown, tick: Tick) => void);
+
+/** What {@linkcode PeriodicTask.stats} gives: the job at one moment. */
+export interface PeriodicStats {
+  /** How many runs have begun. */
+  readonly runs: number;
+  /** How many of them began more than 5 ms after they were due. */
+  readonly late: number;
+  /** The most that one of them was late, in milliseconds. */
+  readonly maxLateMs: number;
+  /**
+   * How many ticks were dropped, as they were missed or came during a run. Those
+   * of a schedule that were missed in one go count as one.
+   */
+  readonly skipped: number;
+  /** How many runs have failed. */
+  readonly failed: number;
+  /** How many runs were cancelled. */
+  readonly cancelled: number;
+  /** What the last failed run threw; `undefined` if none has failed. */
+  readonly lastError: unknown;
+  /** How many runs have begun and not ended. */
+  readonly running: number;
+  /** How many ticks wait for a run to end. */
+  readonly queued: number;
+  /** When the next tick is due, on the clock of the loop; `null` if none is planned. */
+  readonly nextDueMs: number | null;
+}
+
 /** How {@linkcode every} goes about it. */
 export interface PeriodicOptions extends LoopOptions {
   /**
@@ -249,6 +311,27 @@ export function every(
   );
 }
 
+// -- From options to plans --
+
+/** What {@linkcode every} was given, checked, with a value for each. */
+interface PeriodicSettings {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly missedTicks: MissedTicks;
+  readonly overrun: OverrunPolicy;
+  readonly maxRuns: number;
+  readonly immediate: boolean;
+  /** That of the job; what it inherits if none was given. */
+  readonly priority: Priority | undefined;
+  readonly onError: PeriodicErrorPolicy;
+}
+
+/** Makes plans for a job. */
+interface PeriodicPlanner {
+  /** Makes the ticks of another interval or schedule, from now on. */
+  replan(interval: number | Schedule, index: number, what: string): Ticks;
+}
+
 /** Makes the plans of one job. */
 class Planner implements PeriodicPlanner {
   readonly #loop: EventLoop;
@@ -426,86 +509,7 @@ function settleOptions(
   };
 }
 
-/**
- * What a {@linkcode PeriodicTask} runs: a function, a generator function or an
- * async function. It is waited for what it returns.
- */
-export type PeriodicBody = (tick: Tick) => unknown;
-
-/**
- * What happens when a tick comes while the run of an earlier one has not ended.
- *
- * - `"skip"`: the tick is dropped.
- * - `"queue"`: it waits in line, for as long as it takes. If runs are always
- *   slower than ticks, the line grows without bound; `stats().queued` shows it.
- * - `"concurrent"`: it runs beside the earlier one.
- * - `"cancel-previous"`: the earlier run is cancelled, and the tick runs when
- *   that has cleaned up. If more ticks come before, only the last one runs.
- */
-export type OverrunPolicy =
-  | "skip"
-  | "queue"
-  | "concurrent"
-  | "cancel-previous";
-
-/**
- * What happens when a run fails.
- *
- * - `"report"`: the exception handler of the loop is told, and the job goes on.
- * - `"stop"`: the job ends, and whoever waits for it gets the error.
- * - A function is called with the error and the tick, and the job goes on. What
- *   the function throws ends the job, as with `"stop"`.
- */
-export type PeriodicErrorPolicy =
-  | "report"
-  | "stop"
-  | ((error: unknown, tick: Tick) => void);
-
-/** What {@linkcode PeriodicTask.stats} gives: the job at one moment. */
-export interface PeriodicStats {
-  /** How many runs have begun. */
-  readonly runs: number;
-  /** How many of them began more than 5 ms after they were due. */
-  readonly late: number;
-  /** The most that one of them was late, in milliseconds. */
-  readonly maxLateMs: number;
-  /**
-   * How many ticks were dropped, as they were missed or came during a run. Those
-   * of a schedule that were missed in one go count as one.
-   */
-  readonly skipped: number;
-  /** How many runs have failed. */
-  readonly failed: number;
-  /** How many runs were cancelled. */
-  readonly cancelled: number;
-  /** What the last failed run threw; `undefined` if none has failed. */
-  readonly lastError: unknown;
-  /** How many runs have begun and not ended. */
-  readonly running: number;
-  /** How many ticks wait for a run to end. */
-  readonly queued: number;
-  /** When the next tick is due, on the clock of the loop; `null` if none is planned. */
-  readonly nextDueMs: number | null;
-}
-
-/** What {@linkcode every} was given, checked, with a value for each. */
-export interface PeriodicSettings {
-  readonly name: string;
-  readonly signal: AbortSignal | undefined;
-  readonly missedTicks: MissedTicks;
-  readonly overrun: OverrunPolicy;
-  readonly maxRuns: number;
-  readonly immediate: boolean;
-  /** That of the job; what it inherits if none was given. */
-  readonly priority: Priority | undefined;
-  readonly onError: PeriodicErrorPolicy;
-}
-
-/** Makes plans for a job. */
-export interface PeriodicPlanner {
-  /** Makes the ticks of another interval or schedule, from now on. */
-  replan(interval: number | Schedule, index: number, what: string): Ticks;
-}
+// -- The task --
 
 /**
  * Stand in for what is running and what is in line, and stay empty: most jobs

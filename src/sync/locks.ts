@@ -109,7 +109,7 @@ export class Lock {
    * is waited for.
    */
   acquire(options?: WaitOptions): Operation<Permit> {
-    return new AcquireOperation(this, options);
+    return new AcquireLock(this, options);
   }
 
   /**
@@ -188,11 +188,11 @@ export class Lock {
   }
 }
 
-class AcquireOperation extends AttemptOperation<Permit> {
+class AcquireLock extends AttemptOperation<Permit> {
   readonly #lock: Lock;
 
   constructor(lock: Lock, options: WaitOptions | undefined) {
-    super(ACQUIRE, options);
+    super(ACQUIRE_LOCK, options);
     this.#lock = lock;
   }
 
@@ -206,7 +206,7 @@ class AcquireOperation extends AttemptOperation<Permit> {
   }
 }
 
-const ACQUIRE = { name: "Lock.acquire()" };
+const ACQUIRE_LOCK = { name: "Lock.acquire()" };
 
 /**
  * Something that is so or is not, and that tasks can wait for.
@@ -728,6 +728,8 @@ export class Barrier {
 const BARRIER_WAIT = { name: "Barrier.wait()" };
 const RESET = { name: "Barrier.reset()" };
 const ABORT = { name: "Barrier.abort()" };
+
+// -- So many at a time --
 
 class SemaphorePermit implements Permit {
   readonly #semaphore: Semaphore;

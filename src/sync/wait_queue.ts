@@ -2,7 +2,7 @@ import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { urgencyOf } from "../loop/priority.ts";
+import { urgencyOf } from "../loop/ranked.ts";
 import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
 import type { Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/queues.ts";

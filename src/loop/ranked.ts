@@ -1,6 +1,7 @@
 /**
- * Priorities at work: what is posted with one, callbacks with one of their own,
- * and the ready queue of a loop that leaves the order to a {@linkcode Scheduler}.
+ * What is ranked: tasks that are posted with a priority, callbacks that have one
+ * of their own, and the ready queue of a loop that leaves the order to a
+ * {@linkcode Scheduler}, with the priorities that other things have in it.
  *
  * @module
  */
@@ -419,6 +420,8 @@ function isWaited(product: unknown): boolean {
     (typeof (product as { then?: unknown }).then === "function" ||
       typeof (product as { throw?: unknown }).throw === "function");
 }
+
+// -- The ready queue of a loop with a scheduler --
 
 /** What a loop needs of the queue of what is ready. */
 export interface ReadyQueue {

@@ -529,6 +529,8 @@ export class LifoQueue<T> extends BaseQueue<T> {
   }
 }
 
+// -- Channels --
+
 /** How to make a {@linkcode Channel}. */
 export interface ChannelOptions {
   /**
