@@ -5,13 +5,95 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type EventLoop, newEventLoop, run, sleep } from "../mod.ts";
+import {
+  type EventLoop,
+  newEventLoop,
+  run,
+  sleep,
+  type TimerHandle,
+} from "../mod.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 import { ManualHost } from "./support/manual_host.ts";
 import { runTurns } from "./support/loops.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 const REAL_HOSTS = ["portable", "native", "poll"] as const;
+
+/** A clock that goes on by a microsecond each time it is looked at. */
+class CreepingHost extends ManualHost {
+  parks = 0;
+  /** Runs when the clock is looked at next, as a microtask. */
+  meanwhile: (() => void) | null = null;
+
+  override now(): number {
+    if (this.meanwhile !== null) queueMicrotask(this.meanwhile);
+    this.meanwhile = null;
+    return this.nowMs += 0.001;
+  }
+
+  override park(deadlineMs: number, hold: boolean): void {
+    this.parks++;
+    super.park(deadlineMs, hold);
+  }
+}
+
+for (
+  const [what, act, log, parks] of [
+    ["is waited for on the thread", () => {}, ["timer in time"], 1],
+    [
+      "is not waited for when its timer is moved away",
+      ({ timer }) => timer.reschedule(20),
+      ["timer in time"],
+      2,
+    ],
+    [
+      "does not keep what becomes ready waiting",
+      ({ loop, host, log }) =>
+        loop.callSoon(() => log.push(host.nowMs < 10 ? "before" : "after")),
+      ["before", "timer in time"],
+      1,
+    ],
+    [
+      "does not keep a loop that is stopped from stopping",
+      ({ loop }) => loop.stop(),
+      [],
+      1,
+    ],
+  ] as [
+    string,
+    (
+      now: {
+        timer: TimerHandle;
+        loop: EventLoop;
+        host: CreepingHost;
+        log: string[];
+      },
+    ) => void,
+    string[],
+    number,
+  ][]
+) {
+  Deno.test(`On a precise loop a deadline that is a few microseconds away ${what}`, async () => {
+    const host = new CreepingHost();
+    const loop = newEventLoop({ host, timerPrecision: "precise" });
+    const seen: string[] = [];
+    const timer = loop.callAt(10, () => {
+      const lateMs = host.nowMs - timer.when();
+      seen.push(lateMs >= 0 && lateMs < 0.005 ? "timer in time" : `${lateMs}`);
+      loop.stop();
+    });
+    const end = loop.runForever();
+    await host.parked();
+    host.meanwhile = () => act({ timer, loop, host, log: seen });
+    host.advanceTo(9.985);
+    await Promise.race([end, host.parked()]);
+    if (host.deadlineMs !== null) host.advanceTo(timer.when() - 0.015);
+    await end;
+    await loop.close();
+    assertEquals(seen, log);
+    assertEquals(host.parks, parks);
+  });
+}
 
 Deno.test("Timers run by deadline, ties in the order in which they were scheduled", async () => {
   await using loop = newEventLoop(VIRTUAL);

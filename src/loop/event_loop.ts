@@ -53,6 +53,7 @@ import {
   GATE_MS,
   HANDLES_PER_LOOK_MAX,
   IoGate,
+  isImminent,
   Precision,
   TURNS_PER_LOOK,
 } from "./pacing.ts";
@@ -249,7 +250,7 @@ export class EventLoop implements AsyncDisposable {
     this.ready = this.ranking ?? new RingBuffer<Runnable>();
     this.handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
     this.gate = new IoGate(this.host);
-    this.precision = settled.precise ? new Precision(this.host) : null;
+    this.precision = settled.precise ? new Precision() : null;
     this.deadlock = new DeadlockWatch(this, settled.deadlock);
     if (settled.debug) debugChanged(true);
     this.descriptors = new Descriptors(this.host, this.queue);
@@ -891,7 +892,13 @@ export class EventLoop implements AsyncDisposable {
       this.deadlock.expired();
       if (this.ready.length > 0 || this.stopping) return true;
     }
-    if (this.precision !== null && this.spin(nowMs)) return false;
+    if (
+      this.precision !== null && this.precision.approach(
+        this.timers.peekMs() - nowMs,
+        this.passed,
+        this.spin,
+      )
+    ) return false;
     this.park();
     return false;
   }
@@ -1203,15 +1210,19 @@ export class EventLoop implements AsyncDisposable {
     this.turn();
   }
 
-  /** Spends what is left until a deadline that is close; true if that takes over from the turn. */
-  private spin(nowMs: number): boolean {
-    return this.precision!.spin(
-      this.timers.peekMs(),
-      nowMs,
-      this.hop,
-      this.passed,
-    );
-  }
+  /**
+   * Waits for a deadline on the thread. It asks for what is due all the time, and
+   * not for the time alone: so the processor has all of that at hand when it is.
+   */
+  private readonly spin = (): void => {
+    let leftMs: number;
+    do {
+      const nowMs = this.host.now();
+      this.queueDueTimers(nowMs);
+      leftMs = this.timers.peekMs() - nowMs;
+    } while (this.ready.length === 0 && !this.stopping && isImminent(leftMs));
+    this.turn();
+  };
 
   private readonly passed = (): void => {
     this.yielded();

@@ -89,15 +89,15 @@ const AHEAD_MS_FIRST = 0.25;
 /** The last stretch before a deadline is waited for without giving up the thread. */
 const SPIN_MS = 0.02;
 
+/** Whether a deadline is so close that the thread is not given up before it. */
+export function isImminent(leftMs: number): boolean {
+  return leftMs <= SPIN_MS;
+}
+
 /** Learns how late wake-ups are, and makes up for it. */
 export class Precision {
   /** How long before a deadline the host is to wake the loop. */
   aheadMs = AHEAD_MS_FIRST;
-  private readonly host: Host;
-
-  constructor(host: Host) {
-    this.host = host;
-  }
 
   /** Gets up further ahead after a late wake-up, and a little less far after each early one. */
   learn(lateMs: number): void {
@@ -108,21 +108,13 @@ export class Precision {
   }
 
   /**
-   * Spends what is left until a deadline that is close; false if it is not.
-   * `spent` goes on once it is reached, `passed` after a pass of the runtime.
+   * Whether a deadline is so close that the loop does not park. It goes on with
+   * `passed` after a pass of the runtime, with `spin` if there is no time for one.
    */
-  spin(
-    dueMs: number,
-    nowMs: number,
-    spent: () => void,
-    passed: () => void,
-  ): boolean {
-    const leftMs = dueMs - nowMs;
+  approach(leftMs: number, passed: () => void, spin: () => void): boolean {
     if (!(leftMs <= this.aheadMs)) return false;
-    if (leftMs <= SPIN_MS) {
-      while (this.host.now() < dueMs);
-      microtask(spent);
-    } else macrotask(passed);
+    if (isImminent(leftMs)) microtask(spin);
+    else macrotask(passed);
     return true;
   }
 }
