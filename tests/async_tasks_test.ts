@@ -45,7 +45,7 @@ Deno.test("currentTask() and getRunningLoop() hold behind foreign promises, at a
   const helper = async (depth: number): Promise<string> => {
     await Promise.resolve();
     if (depth > 0) return await helper(depth - 1);
-    await new Promise((resolve) => setTimeout(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
     assertStrictEquals(getRunningLoop(), currentTask()!.loop);
     return currentTask()!.name;
   };
@@ -61,7 +61,7 @@ Deno.test("currentTask() and getRunningLoop() hold behind foreign promises, at a
 Deno.test("Two loops side by side keep their tasks apart", async () => {
   const loops = [openLoop().loop, openLoop().loop];
   const seen = await Promise.all(
-    loops.map((loop, n) =>
+    loops.map((loop) =>
       loop.runUntilComplete(async () => {
         const seen: unknown[] = [];
         for (let step = 0; step < 5; step++) {
@@ -69,7 +69,7 @@ Deno.test("Two loops side by side keep their tasks apart", async () => {
           seen.push(getRunningLoop() === loop, currentTask()!.loop === loop);
           await sleep(1);
           seen.push(getRunningLoop() === loop);
-          await until(new Promise((resolve) => setTimeout(resolve, n)));
+          await until(new Promise((resolve) => setImmediate(resolve)));
         }
         return seen;
       })
@@ -238,7 +238,7 @@ Deno.test('With asyncContext: "inherit" the context is let go of when task, time
       await sleep(5);
       for (let n = 0; n < 200 && freed.length < 5; n++) {
         gc();
-        await until(new Promise((resolve) => setTimeout(resolve)));
+        await until(new Promise((resolve) => setImmediate(resolve)));
       }
     }, { asyncContext: "inherit" });
     console.log(JSON.stringify(freed.sort()));

@@ -242,7 +242,7 @@ Deno.test("TimerQueue keeps no reference to timers that were removed or popped",
     attempt++
   ) {
     collect();
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setImmediate(resolve));
   }
   assertEquals([...collected].sort(), names.sort());
 });

@@ -38,7 +38,7 @@ for (const style of STYLES) {
         assertEquals(yield until(Promise.resolve("at once")), "at once");
         assertEquals(yield until(() => Promise.resolve("called")), "called");
         const { promise, resolve } = Promise.withResolvers<string>();
-        setTimeout(() => resolve("later"));
+        setImmediate(() => resolve("later"));
         assertEquals(yield until(promise), "later");
         for (
           const make of [
@@ -156,7 +156,7 @@ Deno.test("The virtual clock stands still while a promise is waited for", async 
       times.push(loop.time());
     });
     for (let n = 0; n < 3; n++) {
-      yield* until(new Promise<void>((resolve) => setTimeout(resolve)));
+      yield* until(new Promise<void>((resolve) => setImmediate(resolve)));
       times.push(loop.time());
     }
     yield* other;

@@ -6,7 +6,7 @@
  */
 import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/runtime.ts";
-import { checkFunction, checkOneOf } from "./checks.ts";
+import { checkFunction, checkOneOf, isGeneratorFunction } from "./checks.ts";
 import { current, findPlace } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Stepper } from "./waiting.ts";
@@ -227,8 +227,6 @@ export function isFromOutside(error: unknown, block: Block): boolean {
   return false;
 }
 
-const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
-
 /**
  * Calls `body` in the current task: the result is what to `yield*` for what it
  * gives. An async function then belongs to the task, and is waited for to its
@@ -240,7 +238,7 @@ export function runBody<A, T>(
   argument: A,
   place: Block | null = findPlace(task),
 ): Iterable<Suspension, T, unknown> {
-  const product = Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+  const product = isGeneratorFunction(body)
     ? body(argument)
     : runOwned(place ?? task, () => body(argument));
   if (typeof product !== "object" || product === null) {

@@ -101,6 +101,13 @@ export function checkWaitOptions(
   return signal;
 }
 
+const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
+
+/** Whether calling `body` only makes a generator. */
+export function isGeneratorFunction(body: unknown): boolean {
+  return Object.getPrototypeOf(body) === GeneratorFunctionPrototype;
+}
+
 /** A short text that shows what a wrong argument was. */
 export function inspect(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);

@@ -1,7 +1,13 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
 import { Block, type BlockOptions } from "./block.ts";
-import { checkOneOf, checkOptions, checkString, inspect } from "./checks.ts";
+import {
+  checkOneOf,
+  checkOptions,
+  checkString,
+  inspect,
+  isGeneratorFunction,
+} from "./checks.ts";
 import { current, findPlace, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
@@ -70,8 +76,6 @@ export interface TaskOptions {
 
 type AnyWait = Wait<unknown, unknown, unknown>;
 
-const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
-
 const NO_BLOCK_OPTIONS: BlockOptions = {};
 
 /**
@@ -82,7 +86,7 @@ const NO_BLOCK_OPTIONS: BlockOptions = {};
 const nextOfGenerator: (
   this: Iterator<Suspension, unknown, unknown>,
 ) => IteratorResult<Suspension, unknown> =
-  GeneratorFunctionPrototype.prototype.next;
+  Object.getPrototypeOf(function* () {}).prototype.next;
 
 /** Makes a generator of whatever can be gone through; that begins with its first step. */
 function* asGenerator(
@@ -1067,7 +1071,7 @@ export class Task<T> extends Future<T> {
   private mayBeAsync(): boolean {
     if (typeof this.body !== "function") return false;
     try {
-      return Object.getPrototypeOf(this.body) !== GeneratorFunctionPrototype;
+      return !isGeneratorFunction(this.body);
     } catch {
       return true; // a proxy, of which the first step will tell
     }
@@ -1181,7 +1185,7 @@ function startTask(task: Task<unknown>): void {
     // an async function, whose continuations have to find their task again.
     product = typeof body !== "function"
       ? body
-      : Object.getPrototypeOf(body) === GeneratorFunctionPrototype
+      : isGeneratorFunction(body)
       ? body()
       : startOwned(task, body as () => unknown);
     if (task["promised"]) {

@@ -12,13 +12,6 @@ import { Operation } from "./operation.ts";
 import { NOT_INTERRUPTED } from "./waiting.ts";
 import { type Coroutine, Task, type TaskBody } from "./task.ts";
 
-const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
-
-/** Whether calling `body` only makes a generator. */
-export function isGeneratorFunction(body: unknown): boolean {
-  return Object.getPrototypeOf(body) === GeneratorFunctionPrototype;
-}
-
 /** What has become of a piece of work. */
 export type WorkOutcome = "done" | "failed" | "cancelled";
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { CancelledError, MisuseError, OverloadError } from "../errors.ts";
+import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
@@ -16,7 +17,6 @@ import {
 import { type Coroutine, Task } from "../loop/task.ts";
 import {
   inherit,
-  isGeneratorFunction,
   type Origin,
   type Work,
   type WorkOutcome,

@@ -5,6 +5,7 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
+import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
@@ -23,7 +24,6 @@ import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import {
   findOrigin,
-  isGeneratorFunction,
   type Origin,
   type WorkOutcome,
   type WorkRunner,

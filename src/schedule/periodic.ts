@@ -19,6 +19,7 @@ import {
   checkSignal,
   checkString,
   inspect,
+  isGeneratorFunction,
 } from "../loop/checks.ts";
 import { current, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -521,8 +522,6 @@ const NO_TICKS = new RingBuffer<Tick>();
 /** From the end of a sleep to that of the task that sleeps it takes so many turns. */
 const ENDING_TURNS = 2;
 
-const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
-
 /**
  * What the task of a job waits for: done when no tick will come any more and
  * every run has ended. To be cancelled is a request, which the job fulfils.
@@ -984,12 +983,11 @@ export class PeriodicTask extends Task<void>
 
   /** Starts a function as a task. */
   #start(fn: PeriodicBody, tick: Tick): void {
-    const isGeneratorFunction =
-      Object.getPrototypeOf(fn) === GeneratorFunctionPrototype;
+    const makesGenerator = isGeneratorFunction(fn);
     let task: Task<unknown>;
     try {
       task = this.#createTask(
-        isGeneratorFunction
+        makesGenerator
           ? fn(tick) as Coroutine<unknown>
           : () => this.#tryOut(fn, tick),
         this.#isOrdinary(),

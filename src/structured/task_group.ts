@@ -10,6 +10,7 @@ import {
   checkOneOf,
   checkString,
   inspect,
+  isGeneratorFunction,
 } from "../loop/checks.ts";
 import { currentTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -657,15 +658,13 @@ function* untilEnded(task: Task<unknown>): Coroutine<void> {
   }
 }
 
-const GeneratorFunctionPrototype = Object.getPrototypeOf(function* () {});
-
 /** The same body, without what it produces. */
 function discarding<T>(body: TaskBody<T>, loop: EventLoop): TaskBody<T> {
   if (typeof body !== "function") {
     takeBody(body, loop);
     return dropped(body) as Coroutine<T>;
   }
-  if (Object.getPrototypeOf(body) === GeneratorFunctionPrototype) {
+  if (isGeneratorFunction(body)) {
     return function* () {
       yield* body() as Coroutine<T>;
       return undefined as T;

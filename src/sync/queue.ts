@@ -329,7 +329,7 @@ export abstract class BaseQueue<T>
 
   /** @ignore */
   [items](): () => Operation<IteratorResult<T, undefined>> {
-    return () => new QueueStep(this);
+    return () => this.#next();
   }
 
   /**
@@ -339,7 +339,15 @@ export abstract class BaseQueue<T>
    * @returns An iterator for `for await`.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    return { next: async () => await new QueueStep(this) };
+    return { next: async () => await this.#next() };
+  }
+
+  #next(): NextOperation<T> {
+    return new NextOperation(
+      () => this.get(),
+      (error) => error instanceof QueueShutDownError,
+      GET,
+    );
   }
 }
 
@@ -401,22 +409,6 @@ class JoinOperation extends AttemptOperation<void> {
 
   protected wait(): Coroutine<void> {
     return this.#queue["waitToJoin"]();
-  }
-}
-
-/** One step of an iteration. */
-class QueueStep<T> extends Operation<IteratorResult<T, undefined>> {
-  constructor(queue: BaseQueue<T>) {
-    super(function* (): Coroutine<IteratorResult<T, undefined>> {
-      try {
-        return { done: false, value: yield* queue.get() };
-      } catch (error) {
-        if (error instanceof QueueShutDownError) {
-          return { done: true, value: undefined };
-        }
-        throw error;
-      }
-    }, GET);
   }
 }
 
@@ -761,7 +753,7 @@ export class Channel<T>
 
   /** @ignore */
   [items](): () => Operation<IteratorResult<T, undefined>> {
-    return () => new ChannelStep(this);
+    return () => this.#next();
   }
 
   /**
@@ -773,7 +765,7 @@ export class Channel<T>
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return {
-      next: async () => await new ChannelStep(this),
+      next: async () => await this.#next(),
       [Symbol.asyncIterator]() {
         return this;
       },
@@ -795,7 +787,7 @@ export class Channel<T>
           const { promise, resolve, reject } = Promise.withResolvers<
             IteratorResult<T, undefined>
           >();
-          getRunningLoop().createTask(new ChannelStep(this), {
+          getRunningLoop().createTask(this.#next(), {
             name: "Channel.toReadableStream()",
           }).addDoneCallback((next) => {
             try {
@@ -895,9 +887,13 @@ export class Channel<T>
       : this.#reason.error;
   }
 
-  /** Whether iterations just end. */
-  private endsWell(): boolean {
-    return this.#reason === null;
+  #next(): NextOperation<T> {
+    return new NextOperation(
+      () => this.receive(),
+      // With a reason that is thrown.
+      (error) => error instanceof ChannelClosedError && this.#reason === null,
+      RECEIVE,
+    );
   }
 }
 
@@ -955,19 +951,21 @@ class ReceiveOperation<T> extends AttemptOperation<T> {
   }
 }
 
-/** One step of an iteration. */
-class ChannelStep<T> extends Operation<IteratorResult<T, undefined>> {
-  constructor(channel: Channel<T>) {
+/** One step of an iteration: what `take` gives, or the end if it throws what `isEnd` is about. */
+class NextOperation<T> extends Operation<IteratorResult<T, undefined>> {
+  constructor(
+    take: () => Operation<T>,
+    isEnd: (error: unknown) => boolean,
+    options: { readonly name: string },
+  ) {
     super(function* (): Coroutine<IteratorResult<T, undefined>> {
       try {
-        return { done: false, value: yield* channel.receive() };
+        return { done: false, value: yield* take() };
       } catch (error) {
-        if (error instanceof ChannelClosedError && channel["endsWell"]()) {
-          return { done: true, value: undefined };
-        }
+        if (isEnd(error)) return { done: true, value: undefined };
         throw error;
       }
-    }, RECEIVE);
+    }, options);
   }
 }
 
