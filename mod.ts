@@ -65,25 +65,21 @@ export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
 export { VirtualHost } from "./src/host/portable.ts";
 
+export { AttemptOperation } from "./src/loop/attempt_operation.ts";
+export { isCancellation } from "./src/loop/cancellation.ts";
 export {
-  AttemptOperation,
   Operation,
   type OperationOptions,
   type WaitOptions,
 } from "./src/loop/operation.ts";
-export { Block, type BlockOptions } from "./src/loop/block.ts";
+export { Block, type BlockOptions, currentBlock } from "./src/loop/block.ts";
 export {
   checkpoint,
   sleep,
   type SleepOptions,
   yieldNow,
 } from "./src/loop/sleep.ts";
-export {
-  currentBlock,
-  currentTask,
-  getRunningLoop,
-  TaskLocal,
-} from "./src/loop/current.ts";
+export { currentTask, getRunningLoop, TaskLocal } from "./src/loop/current.ts";
 export type { Descriptor } from "./src/loop/watchers.ts";
 export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
@@ -97,9 +93,9 @@ export {
   items,
   type ItemSource,
   type OperationIterable,
-  scoped,
-  until,
-} from "./src/loop/generators.ts";
+} from "./src/loop/each.ts";
+export { scoped } from "./src/loop/scoped.ts";
+export { until } from "./src/loop/until.ts";
 export { Handle, TimerHandle } from "./src/loop/handle.ts";
 export type {
   DeadlockPolicy,

@@ -1,15 +1,24 @@
 /**
- * Blocks of a task, which are cancelled as a whole, and the async functions that
- * are their bodies.
+ * Blocks: parts of a task that can be cancelled as a whole.
  *
  * @module
  */
-import { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/runtime.ts";
-import { checkFunction, checkOneOf, isGeneratorFunction } from "./checks.ts";
-import { current, findPlace } from "./current.ts";
-import { Future, type Suspension } from "./future.ts";
-import type { Stepper } from "./waiting.ts";
+import type { CancelledError } from "../errors.ts";
+import { MisuseError } from "../errors.ts";
+import { runBody } from "./body.ts";
+import {
+  applyLevels,
+  endLevel,
+  type Request,
+  requestCancel,
+  requestLevel,
+  takeBack,
+} from "./cancellation.ts";
+import { checkFunction, checkOneOf } from "./checks.ts";
+import type { Suspension } from "./future.ts";
+import type { Stepper } from "./stepping.ts";
+import { findStrand, InnerStrand, placeOf } from "./strand.ts";
+import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 /** How to open a {@linkcode Block}. */
@@ -32,19 +41,15 @@ export interface BlockOptions {
 }
 
 /**
- * A part of a task that can be cancelled by itself: what a timeout, a task
- * group or a cancel scope opens around its body.
+ * A part of a task that can be cancelled by itself: timeouts, task groups and
+ * cancel scopes open one around their body.
  *
  * Blocks nest, and branches of an async function that run side by side, as in
  * `Promise.all`, may have one each. Cancelling a block cancels what the task
  * waits for inside of it, and aborts the signals of this block and of those
  * inside. Each block must be closed by its opener, innermost first.
  */
-export class Block {
-  /** The task this block is a part of. */
-  readonly task: Task<unknown>;
-  /** The block around this one; `null` for that of the whole task. */
-  readonly outer: Block | null;
+export class Block extends InnerStrand {
   /** What {@linkcode cancel} does. */
   readonly cancels: "once" | "level";
   /**
@@ -52,20 +57,22 @@ export class Block {
    * who ask how much time is left. The opener writes it.
    */
   deadlineMs: number = Infinity;
-  /** What steps the generator that opened this block, and closes it. */
-  private readonly opener: Stepper;
-  private closed = false;
+  /** The stepper of the generator that opened this block, and closes it. @ignore */
+  readonly opener: Stepper;
+  /** Whether an async function opened it by itself. @ignore */
+  readonly isOpenedByAsyncFunction: boolean;
+  /** The level request of this block itself. @ignore */
+  ownLevel: Request | null = null;
+  /** The block that its opener had open before. */
+  readonly #before: Block | null;
+  /** The strand in which an async function opened it by itself. */
+  readonly #openedIn: Strand | null;
   /** The outstanding requests that this block has made. */
-  private requests = 0;
-  /** The open blocks right inside. */
-  private inner: Set<Block> | null = null;
-  /** A cancellation that an async function inside gets at its next wait. */
-  private pending: { readonly reason: unknown } | null = null;
-  private shield: boolean;
-  private levelError: CancelledError | null = null;
-  private controller: AbortController | null = null;
-  private aborted = false;
-  private reason: unknown = undefined;
+  #requests: Request[] = [];
+  #shield: boolean;
+  #controller: AbortController | null = null;
+  #abortedBy: CancelledError | null = null;
+  #listener: (() => void) | null = null;
 
   /**
    * Made by {@linkcode Task.openBlock}.
@@ -74,15 +81,38 @@ export class Block {
    */
   constructor(
     task: Task<unknown>,
-    outer: Block | null,
+    around: InnerStrand | null,
     opener: Stepper,
     options: BlockOptions,
+    openedIn: Strand | null,
   ) {
-    this.task = task;
-    this.outer = outer;
+    super(task, around);
     this.opener = opener;
     this.cancels = options.cancels ?? "once";
-    this.shield = options.shielded === true;
+    this.#shield = options.shielded === true;
+    this.isOpenedByAsyncFunction = openedIn !== null;
+    this.#openedIn = openedIn;
+    this.#before = opener.block;
+    if (around === null) return;
+    opener.block = this;
+    if (openedIn !== null) {
+      openedIn.step(true);
+      this.enter();
+    }
+    this.inheritLevel();
+    if (this.level !== null) this.abort(this.level.reason as CancelledError);
+  }
+
+  /** The block around this one; `null` for that of the whole task. */
+  get outer(): Block | null {
+    const { around } = this;
+    if (around === null) return null;
+    return placeOf(around) ?? this.task.blockTree;
+  }
+
+  /** @ignore */
+  get place(): Block | null {
+    return this.isRoot ? null : this;
   }
 
   /**
@@ -92,14 +122,24 @@ export class Block {
    * @throws {TypeError} If it is set to something else than a boolean.
    */
   get shielded(): boolean {
-    return this.shield;
+    return this.#shield;
   }
 
   set shielded(shielded: boolean) {
-    if (shielded === this.shield) return;
+    if (shielded === this.#shield) return;
     checkOneOf(shielded, [true, false], "shield a block", "shielded");
-    this.shield = shielded;
-    if (!shielded) this.task["levelChanged"](this);
+    this.#shield = shielded;
+    if (!this.closed) applyLevels(this);
+  }
+
+  /** The level request of a block further out that applies to this one. @ignore */
+  get outerLevel(): Request | null {
+    return this.#shield || this.around === null ? null : this.around.level;
+  }
+
+  /** @ignore */
+  inheritLevel(): void {
+    this.level = this.outerLevel ?? this.ownLevel;
   }
 
   /**
@@ -107,11 +147,11 @@ export class Block {
    * on first use. The reason is a {@linkcode CancelledError}.
    */
   get signal(): AbortSignal {
-    if (this.controller === null) {
-      this.controller = new AbortController();
-      if (this.aborted) this.controller.abort(this.reason);
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#abortedBy !== null) this.#controller.abort(this.#abortedBy);
     }
-    return this.controller.signal;
+    return this.#controller.signal;
   }
 
   /**
@@ -125,8 +165,13 @@ export class Block {
    */
   cancel(reason?: unknown): boolean {
     if (this.closed) return false;
-    if (this.cancels === "level") return this.task["cancelLevel"](this, reason);
-    return this.task["cancelFrom"](this, reason);
+    if (this.cancels === "level") return requestLevel(this, reason);
+    return requestCancel(this.task, this, reason);
+  }
+
+  /** A once request of this block was taken. @ignore */
+  noteRequest(request: Request): void {
+    this.#requests.push(request);
   }
 
   /**
@@ -136,9 +181,13 @@ export class Block {
    * @returns How many requests remain that concern this block.
    */
   uncancel(): number {
-    if (this.requests > 0) this.requests--;
+    const request = this.#requests.pop();
+    if (request !== undefined) {
+      takeBack([request]);
+      this.task.forgetRequestsOfBlock(1);
+    }
     this.task.uncancel();
-    return this.task["afterUncancel"](this);
+    return this.cancelling();
   }
 
   /**
@@ -148,15 +197,32 @@ export class Block {
    * @returns What {@linkcode Task.cancelling} tells, where there are none.
    */
   cancelling(): number {
-    return this.task["requestsAt"](this);
+    return this.task.requestsAt(this);
+  }
+
+  /** How many of the outstanding requests this block has made itself. @ignore */
+  get ownRequests(): number {
+    return this.#requests.length;
   }
 
   /**
    * What every wait inside throws, for a block that was cancelled with
-   * `"level"`: one and the same error, so that the opener knows it again.
+   * `"level"`: one and the same error.
    */
   get cancellation(): CancelledError | null {
-    return this.levelError;
+    return this.ownLevel === null
+      ? null
+      : this.ownLevel.reason as CancelledError;
+  }
+
+  /** Has `listener` called when a level cancellation from further out begins to apply. @ignore */
+  onLevel(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  /** @ignore */
+  override levelCame(): void {
+    if (this.outerLevel !== null) this.#listener?.();
   }
 
   /**
@@ -179,150 +245,69 @@ export class Block {
     argument: A,
   ): Iterable<Suspension, T, unknown> {
     if (typeof body !== "function") checkFunction(body, "run a block", "body");
-    return runBody(this.task, body, argument, this);
+    return runBody(this, body, argument);
   }
 
-  /** Ends the block. The block around it becomes the innermost again. */
-  close(): void {
-    this.task["closeBlock"](this);
-  }
-
-  /** Whether this is `block`, or inside of it. */
-  private isIn(block: Block): boolean {
-    if (this === block) return true;
-    for (let at = this.outer; at !== null; at = at.outer) {
-      if (at === block) return true;
+  /**
+   * Ends the block. The block around it becomes the innermost again.
+   *
+   * @throws {MisuseError} If it is not the innermost open block of its opener.
+   */
+  override close(): void {
+    const { opener } = this;
+    if (this.isRoot || this.closed || opener.block !== this) {
+      throw new MisuseError(
+        "Cannot close a block: it is not the innermost open one of its opener",
+      );
     }
-    return false;
+    opener.block = this.#before;
+    if (this.#openedIn !== null) this.exit();
+    super.close();
+    this.#openedIn?.step(false);
+    if (this.ownLevel !== null) endLevel(this.ownLevel);
+    takeBack(this.#requests);
+    this.task.forgetRequestsOfBlock(this.#requests.length);
+    this.#requests = [];
   }
 
-  /** Calls `visit` for this block and those inside; not for those inside one for which it is false. */
-  private visit(visit: (block: Block) => boolean): void {
-    if (!visit(this) || this.inner === null) return;
-    for (const block of [...this.inner]) block.visit(visit);
+  /** @ignore */
+  override abort(error: CancelledError): void {
+    if (this.#abortedBy !== null) return;
+    this.#abortedBy = error;
+    this.#controller?.abort(error);
   }
 
-  /** Aborts the signal, with a cancellation. */
-  private abort(error: unknown): void {
-    if (this.aborted) return;
-    this.aborted = true;
-    this.reason = error;
-    this.controller?.abort(error);
+  /** The cancellation was dealt with: whatever starts from now on gets a fresh signal. */
+  #renew(): void {
+    if (this.#abortedBy === null || this.level !== null) return;
+    this.#abortedBy = null;
+    this.#controller = null;
   }
 
-  /** The cancellation was dealt with: what starts from now on gets a fresh signal. */
-  private renew(): void {
-    if (!this.aborted) return;
-    this.aborted = false;
-    this.reason = undefined;
-    this.controller = null;
+  /** Renews the signals of this block and of those inside. @ignore */
+  renewInside(): void {
+    for (const strand of strandsInside(this)) {
+      if (strand instanceof Block) strand.#renew();
+    }
+  }
+
+  /** The task has ended: lets go of all that runs and waits in its blocks. @ignore */
+  endTask(): void {
+    for (const strand of strandsInside(this)) (strand as InnerStrand).abandon();
   }
 }
 
-/** Whether `error` is what a block around `block` cancels all waits inside with. */
-export function isFromOutside(error: unknown, block: Block): boolean {
-  for (let outer = block.outer; outer !== null; outer = outer.outer) {
-    if (outer.cancellation === error) return true;
-  }
-  return false;
+/** The innermost block of the running code; null outside of blocks and tasks. */
+export function findPlace(): Block | null {
+  return findStrand()?.place ?? null;
 }
 
 /**
- * Calls `body` in the current task: the result is what to `yield*` for what it
- * gives. An async function then belongs to the task, and is waited for to its
- * very end: a cancellation goes to what it waits for, not to the wait for it.
+ * Returns the innermost open block (timeout, task group, scope) of the current
+ * task around the running code, or `null` outside blocks and tasks.
+ *
+ * @returns The block.
  */
-export function runBody<A, T>(
-  task: Task<unknown>,
-  body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
-  argument: A,
-  place: Block | null = findPlace(task),
-): Iterable<Suspension, T, unknown> {
-  const product = isGeneratorFunction(body)
-    ? body(argument)
-    : runOwned(place ?? task, () => body(argument));
-  if (typeof product !== "object" || product === null) {
-    return new Finished(product as T);
-  }
-  // An operation or future is both, and is waited for as what it is.
-  if (typeof (product as Coroutine<T>)[Symbol.iterator] === "function") {
-    const isWaited = typeof (product as Coroutine<T>).throw === "function" ||
-      typeof (product as PromiseLike<T>).then === "function";
-    if (isWaited) return product as Iterable<Suspension, T, unknown>;
-  }
-  return typeof (product as PromiseLike<T>).then === "function"
-    ? new BodyFuture<T>(task, place, product as PromiseLike<T>)
-    : new Finished(product as T);
-}
-
-/** A body that was over at once. */
-class Finished<T> implements Iterable<Suspension, T, unknown> {
-  readonly #value: T;
-
-  constructor(value: T) {
-    this.#value = value;
-  }
-
-  [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    return {
-      next: () => ({ done: true, value: this.#value }),
-      throw: (error) => {
-        throw error;
-      },
-    };
-  }
-}
-
-/** What an async function inside a task produces. Whoever wants it to end cancels what it waits for. */
-export class BodyFuture<T> extends Future<T> {
-  readonly #task: Task<unknown>;
-  /** The block that the function is in. */
-  readonly #place: Block | null;
-  /** Whether the wait for this is one of an async function itself. */
-  readonly #nested: boolean;
-
-  constructor(
-    task: Task<unknown>,
-    place: Block | null,
-    promise: PromiseLike<T>,
-  ) {
-    super(task.loop, "an async function inside a block");
-    this.#task = task;
-    this.#place = place;
-    this.#nested = current.stepper !== task as unknown;
-    task["bodyBegan"](this.#nested);
-    promise.then(
-      (value) => {
-        if (this.#ended(false)) this.setResult(value);
-      },
-      (error) => {
-        const cancelled = error instanceof CancelledError;
-        if (this.#ended(cancelled)) this.setException(error);
-      },
-    );
-  }
-
-  #ended(cancelled: boolean): boolean {
-    this.#task["bodyEnded"](this.#place, this.#nested, cancelled);
-    return !this.done();
-  }
-
-  override *[Symbol.iterator](): Generator<Suspension, T, unknown> {
-    try {
-      return yield* { [Symbol.iterator]: () => super[Symbol.iterator]() };
-    } catch (error) {
-      if (!this.done() || this.failed()) throw error;
-      // It had ended already: a cancellation is for what comes next.
-      this.#task["pendAt"](this.#place, error);
-      return this.result();
-    } finally {
-      this.#task["bodyLeft"](this.#place);
-    }
-  }
-
-  override cancel(reason?: unknown): boolean {
-    if (this.done()) return false;
-    this.#task["cancelBody"](this.#place, reason);
-    return true;
-  }
+export function currentBlock(): Block | null {
+  return findPlace();
 }

@@ -108,6 +108,20 @@ export function isGeneratorFunction(body: unknown): boolean {
   return Object.getPrototypeOf(body) === GeneratorFunctionPrototype;
 }
 
+/** Whether `value` has a `then` to be waited for. Throws what a getter throws. */
+export function isThenable(value: unknown): value is PromiseLike<never> {
+  return (typeof value === "object" || typeof value === "function") &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Whether `value` can be stepped like a generator. Futures and operations can, too. */
+export function isSteppable(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { next?: unknown }).next === "function" &&
+    typeof (value as { throw?: unknown }).throw === "function";
+}
+
 /** A short text that shows what a wrong argument was. */
 export function inspect(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);

@@ -6,11 +6,9 @@
  */
 import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/runtime.ts";
-import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
-import type { PostedTask } from "./ranked.ts";
 import type { Task } from "./task.ts";
-import type { Stepper } from "./waiting.ts";
+import type { Stepper } from "./stepping.ts";
 
 /** Set while a turn runs handles; `loop` and `task` are null between turns. */
 export const current: {
@@ -34,41 +32,18 @@ export function findTask(): Task<unknown> | null {
   if (current.loop !== null) return current.task;
   const owner = ownerOfContinuation() as Owner | undefined;
   if (owner === undefined) return null;
-  const task = taskOf(owner);
+  const task = owner.runner;
   return task === null || task.done() ? null : task;
 }
 
 /**
- * What async functions belong to: a task, a block inside of one, or a posted
- * function, which becomes a task once it has given a promise.
+ * The object that async functions belong to: a strand of a task, or a posted
+ * function, which becomes a task once it has returned a promise.
  */
-export type Owner = Task<unknown> | Block | PostedTask<unknown>;
-
-function taskOf(owner: Owner): Task<unknown> | null {
-  return "opener" in owner ? owner.task : owner.runner;
-}
-
-/**
- * The innermost open block of `task` around the running code; null if that is in
- * none. Branches of an async function that run side by side are in different ones.
- */
-export function findPlace(task: Task<unknown>): Block | null {
-  if (current.loop !== null) {
-    return current.task === task ? current.stepper!.block : task.block;
-  }
-  const owner = ownerOfContinuation() as Owner | undefined;
-  if (owner === undefined || !("opener" in owner) || owner.task !== task) {
-    return task.block;
-  }
-  let place: Block | null = owner;
-  while (place !== null && place["closed"]) place = place.outer;
-  return place === null || place.outer === null ? null : place;
-}
-
-/** What async functions that are called now belong to; null outside of tasks. */
-export function findOwner(): Owner | null {
-  const task = findTask();
-  return task === null ? null : findPlace(task) ?? task;
+export interface Owner {
+  readonly loop: EventLoop;
+  /** The task that the function runs in; null if there is none yet. */
+  readonly runner: Task<unknown> | null;
 }
 
 /** The loop that the running code belongs to, or null. */
@@ -76,7 +51,7 @@ export function findLoop(): EventLoop | null {
   if (current.loop !== null) return current.loop;
   const owner = ownerOfContinuation() as Owner | undefined;
   if (owner !== undefined) {
-    const { loop } = "opener" in owner ? owner.task : owner;
+    const { loop } = owner;
     if (runningLoops.has(loop)) return loop;
   }
   if (runningLoops.size !== 1) return null;
@@ -112,17 +87,6 @@ export function currentTask(): Task<unknown> | null {
   const task = findTask();
   if (task !== null) task["becomeKnown"]();
   return task;
-}
-
-/**
- * Gives the innermost open block around the running code, or `null` if its task
- * has none open, or there is no task.
- *
- * @returns The block.
- */
-export function currentBlock(): Block | null {
-  const task = findTask();
-  return task === null ? null : findPlace(task);
 }
 
 /**

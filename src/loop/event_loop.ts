@@ -82,7 +82,8 @@ import {
   type Priority,
   requirePriority,
 } from "./scheduler.ts";
-import type { Wait } from "./waiting.ts";
+import type { Wait } from "./promise_wait.ts";
+import { isInterrupted } from "./strand.ts";
 import {
   checkBody,
   stepTask,
@@ -1282,7 +1283,7 @@ export class EventLoop implements AsyncDisposable {
 
   /** Whether a task that computes has kept the others waiting, or is to hear of a cancellation. */
   private isTimeToYield(): boolean {
-    if (findTask()?.["isInterrupted"]() === true) return true;
+    if (isInterrupted()) return true;
     if (this.virtual) return ++this.checkpoints % CHECKPOINTS_VIRTUAL === 0;
     return this.host.now() - this.gate.lookedAtMs >= GATE_MS;
   }

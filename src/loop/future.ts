@@ -9,7 +9,13 @@ import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";
 import type { FailureRecord } from "./leftovers.ts";
-import { PromiseWait } from "./waiting.ts";
+import {
+  levels,
+  type RequestsGo,
+  throwIfLevelCancelled,
+} from "./cancellation.ts";
+import { current } from "./current.ts";
+import { PromiseWait } from "./promise_wait.ts";
 import { ranked } from "./scheduler.ts";
 
 /**
@@ -383,6 +389,11 @@ export class Future<T>
     this.finish(CANCELLED_BY_ERROR, error);
   }
 
+  /** Where a request for cancellation goes that comes to a wait for this. @ignore */
+  get requestsGo(): RequestsGo {
+    return "here";
+  }
+
   /** Whether a cancellation that this hands on to others is on its way through them. */
   protected isHandingOn(): boolean {
     return false;
@@ -458,9 +469,23 @@ export class Future<T>
 
   /** @ignore */
   protected next(): IteratorResult<Suspension, T> {
-    if (this.state !== PENDING) return { done: true, value: this.result() };
+    if (this.state !== PENDING) {
+      if (levels.open > 0 && this.requestsGo === "here") {
+        throwIfLevelCancelled(current.stepper);
+      }
+      return { done: true, value: this.result() };
+    }
+    // Somebody else than a task goes through it: `[...task]`, `Promise.all(task)`.
+    if (lastYielded.future === this as Future<unknown>) this.refuseIteration();
     lastYielded.future = this as Future<unknown>;
     return { done: false, value: this as Future<unknown> };
+  }
+
+  private refuseIteration(): never {
+    lastYielded.future = null;
+    throw new MisuseError(
+      `Cannot go through ${this.describe()}: wait for it with "yield*" or "await", and give a list of futures as an array`,
+    );
   }
 
   /** @ignore */

@@ -9,7 +9,7 @@ import { Registry } from "../host/runtime.ts";
 import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
-import type { Wait } from "./waiting.ts";
+import type { Wait } from "./promise_wait.ts";
 import type { Subscription } from "./signal_hub.ts";
 import type { Task } from "./task.ts";
 

@@ -1,29 +1,18 @@
-import { CancelledError, MisuseError } from "../errors.ts";
-import { type Block, BodyFuture } from "./block.ts";
+import { MisuseError } from "../errors.ts";
+import { levels, throwIfLevelCancelled } from "./cancellation.ts";
 import {
   checkFunction,
   checkOptions,
   checkSignal,
   checkString,
-  checkWaitOptions,
 } from "./checks.ts";
-import { current, findTask, getRunningLoop } from "./current.ts";
-import { type Future, lastYielded, type Suspension } from "./future.ts";
+import { current, getRunningLoop } from "./current.ts";
+import type { Suspension } from "./future.ts";
+import { Guarded } from "./guarded.ts";
 import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
-import {
-  CANCEL,
-  interrupt,
-  NOT_INTERRUPTED,
-  Outcome,
-  rescind,
-  type Stepper,
-  suspend,
-  takeInterruption,
-  THROW,
-  Wait,
-} from "./waiting.ts";
-import { listen, SignalListener } from "./signal_hub.ts";
-import type { Coroutine, Task } from "./task.ts";
+import { OperationWait } from "./operation_wait.ts";
+import { findStrand } from "./strand.ts";
+import { type Strand } from "./strand_tree.ts";
 
 const STARTED = Symbol("started");
 
@@ -38,9 +27,9 @@ export interface OperationOptions extends WaitOptions {
   /** What to call it in messages, such as `"Queue.get()"`. */
   readonly name?: string | undefined;
   /**
-   * What a cancellation does that came before an async function awaits this.
+   * Decides what a cancellation does that is due when the operation starts.
    * `"refuse"`: it is thrown, and the operation does not start. `"enter"`: it is
-   * thrown at the first wait inside, which is for blocks that may be a shield.
+   * thrown at the first wait inside, for blocks that may be a shield.
    *
    * @default {"refuse"}
    */
@@ -84,7 +73,7 @@ export class Operation<T>
   declare private readonly body:
     | (() => Iterator<Suspension, T, unknown>)
     | undefined;
-  declare private readonly options: OperationOptions;
+  declare protected readonly options: OperationOptions;
   /** What to report if nobody ever waits; null if nothing. */
   declare private record: UnstartedRecord | typeof STARTED | null;
 
@@ -181,16 +170,6 @@ export class Operation<T>
   }
 
   /**
-   * For operations that are their own iterator: ends the wait as `throw` would,
-   * if all that does is to let go and throw the same error. False if it does more.
-   *
-   * @ignore
-   */
-  protected quit(): boolean {
-    return false;
-  }
-
-  /**
    * Starts the operation in a generator coroutine: `yield* operation` calls this.
    *
    * @returns An iterator for `yield*` only.
@@ -198,13 +177,28 @@ export class Operation<T>
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
+    if (levels.open > 0 && !this.entersCancelled) {
+      throwIfLevelCancelled(current.stepper);
+    }
     return this.iterate();
   }
 
-  /** The iterator of an operation that was just started. */
-  private iterate(): Iterator<Suspension, T, unknown> {
+  /** Whether it starts although a cancellation is due. @ignore */
+  get entersCancelled(): boolean {
+    return this.options.whenCancelled === "enter";
+  }
+
+  /** Whether it has to run, also in a task that is cancelled before it begins. @ignore */
+  get ownsResource(): boolean {
+    return false;
+  }
+
+  /** The iterator of an operation that was just started. @ignore */
+  iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
-    return signal === undefined ? this.begin() : new Guarded(signal, this);
+    return signal === undefined
+      ? this.begin()
+      : new Guarded(signal, () => this.begin());
   }
 
   /**
@@ -221,25 +215,25 @@ export class Operation<T>
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const task = findTask();
-    if (task === null) {
+    const strand = findStrand();
+    if (strand === null) {
       const implicit = getRunningLoop().createTask<T>(this, {
         name: `await ${this.label}`,
       });
       return implicit.then(onFulfilled, onRejected);
     }
     this.start();
-    return this.waitIn(task, onFulfilled ?? null, onRejected ?? null);
+    return this.waitIn(strand, onFulfilled ?? null, onRejected ?? null);
   }
 
-  /** Lets an async function of `task` wait for the operation, which was just started. */
-  private waitIn<A, B>(
-    task: Task<unknown>,
+  /** Lets an async function wait for the operation, which was just started. */
+  protected waitIn<A, B>(
+    strand: Strand,
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
     const wait = new OperationWait<T, A, B>(
-      task,
+      strand,
       this.label,
       onFulfilled,
       onRejected,
@@ -266,405 +260,5 @@ export function claim(value: unknown): void {
   if (value instanceof Operation) value["claim"]();
 }
 
-/**
- * Goes through an iterator, and throws the signal's reason at whatever wait it
- * is in when the signal aborts. An iterator by hand: each generator that an error
- * goes through takes a microsecond, and one signal may end very many waits.
- */
-class Guarded<T> extends SignalListener
-  implements Iterator<Suspension, T, unknown> {
-  declare private readonly signal: AbortSignal;
-  declare private readonly operation: Operation<T>;
-  declare private iterator: Iterator<Suspension, T, unknown> | null;
-  declare private stepper: Stepper | null;
-  /** What it waits for, while it waits. */
-  declare private target: Suspension;
-  declare private waiting: boolean;
-  declare private isAborted: boolean;
-  /** The signal ends one wait: clean-up may wait again. */
-  declare private delivered: boolean;
-
-  constructor(signal: AbortSignal, operation: Operation<T>) {
-    super();
-    this.signal = signal;
-    this.operation = operation;
-    this.iterator = null;
-    this.stepper = null;
-    this.target = undefined;
-    this.waiting = false;
-    this.isAborted = false;
-    this.delivered = false;
-  }
-
-  next(sent?: unknown): IteratorResult<Suspension, T> {
-    if (this.iterator === null) return this.start();
-    this.waiting = false;
-    try {
-      return this.suspend(this.iterator.next(sent));
-    } catch (error) {
-      this.leave();
-      throw error;
-    }
-  }
-
-  private start(): IteratorResult<Suspension, T> {
-    this.signal.throwIfAborted();
-    this.stepper = current.stepper;
-    listen(this.signal, this);
-    try {
-      this.iterator = this.operation["begin"]();
-      return this.suspend(this.iterator.next());
-    } catch (error) {
-      this.leave();
-      throw error;
-    }
-  }
-
-  protected override aborted(signal: AbortSignal): void {
-    this.isAborted = true;
-    // What is there already is delivered; the signal then ends the next wait.
-    if (this.waiting && this.target?.done() !== true) {
-      throwInto(this.stepper!, this.target, signal.reason);
-    }
-  }
-
-  throw(error: unknown): IteratorResult<Suspension, T> {
-    if (this.iterator === null || this.quit()) throw error;
-    this.waiting = false;
-    // A cancellation in the same turn stands for both.
-    this.delivered ||= this.isAborted &&
-      (error instanceof CancelledError || error === this.signal.reason);
-    if (this.delivered) {
-      this.leave();
-      return this.iterator.throw!(error);
-    }
-    try {
-      return this.suspend(this.iterator.throw!(error));
-    } catch (thrown) {
-      this.leave();
-      throw thrown;
-    }
-  }
-
-  /** Does the same as {@linkcode Operation.quit}. */
-  quit(): boolean {
-    if (this.iterator === null || !quit(this.iterator)) return false;
-    this.leave();
-    return true;
-  }
-
-  return(value: T): IteratorResult<Suspension, T> {
-    this.leave();
-    return this.iterator?.return?.(value) ?? { done: true, value };
-  }
-
-  /** Waits for what a step has come to, unless it is over, or has to be aborted. */
-  private suspend(
-    step: IteratorResult<Suspension, T>,
-  ): IteratorResult<Suspension, T> {
-    while (step.done !== true) {
-      if (!this.isAborted || this.delivered) {
-        this.target = step.value;
-        this.waiting = true;
-        return step;
-      }
-      this.delivered = true;
-      step = this.iterator!.throw!(this.signal.reason);
-    }
-    this.leave();
-    return step;
-  }
-
-  private leave(): void {
-    this.unsubscribe();
-    this.waiting = false;
-  }
-}
-
-/** Ends the wait that an iterator is in without throwing, if its `throw` would throw what it is given. */
-function quit(iterator: Iterator<Suspension, unknown, unknown>): boolean {
-  return iterator instanceof Guarded
-    ? iterator.quit()
-    : iterator instanceof Operation && iterator["quit"]();
-}
-
-/** Takes `stepper` out of its wait and throws `error` at it in the next turn. */
-function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
-  if (stepper.interruption !== NOT_INTERRUPTED) return; // a cancellation is on its way
-  stepper.interruption = THROW;
-  stepper.interruptReason = error;
-  if (target === undefined) return; // it is in the ready queue already
-  target["removeWaiter"](stepper);
-  stepper.waitingOn = null;
-  stepper.loop["schedule"](stepper);
-}
-
-/** An async function that waits for an operation: steps its generator for it. */
-class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
-  declare readonly loop: Stepper["loop"];
-  waitingOn: Future<unknown> | null = null;
-  interruption: number = NOT_INTERRUPTED;
-  interruptReason: unknown = undefined;
-  block: Block | null;
-  readonly #label: string;
-  /** What to begin with, until the first step. */
-  #operation: Operation<T> | null = null;
-  #iterator: Iterator<Suspension, T, unknown> | null = null;
-  #abandoned = false;
-
-  constructor(
-    task: Task<unknown>,
-    label: string,
-    onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ) {
-    super(task.loop, task, onFulfilled, onRejected);
-    this.block = this.place;
-    this.#label = label;
-  }
-
-  /** Takes the first step at once, as awaiting a coroutine does in asyncio. */
-  start(operation: Operation<T>): void {
-    this.#operation = operation;
-    const pending = operation["options"].whenCancelled === "enter"
-      ? undefined
-      : this.task!["takePendingCancellation"](this.place);
-    if (pending !== undefined) this.interrupt(pending.reason);
-    // A cancelled wait does not begin. And an async function that finds one
-    // thing after the other ready has to let the loop have its turn.
-    if (pending !== undefined || !this.loop["mayStartAtOnce"]()) {
-      this.loop["schedule"](this);
-      return;
-    }
-    const { loop, task, stepper } = current;
-    current.loop = this.loop;
-    try {
-      this.run();
-    } finally {
-      current.loop = loop;
-      current.task = task;
-      current.stepper = stepper;
-    }
-  }
-
-  run(): void {
-    current.task = this.task;
-    current.stepper = this;
-    const entered = this.#operation?.["options"].whenCancelled === "enter";
-    let step!: IteratorResult<Suspension, T>;
-    let failed = false;
-    let error: unknown;
-    try {
-      const iterator = this.#iterator;
-      if (iterator === null) step = this.#firstStep();
-      else if (this.interruption === NOT_INTERRUPTED) {
-        this.waitingOn = null;
-        step = iterator.next();
-      } else {
-        error = takeInterruption(this);
-        this.waitingOn = null;
-        // To throw and catch it takes some 400 ns.
-        failed = quit(iterator);
-        if (!failed) step = iterator.throw!(error);
-      }
-    } catch (thrown) {
-      failed = true;
-      error = thrown;
-    }
-    if (failed) {
-      current.task = null;
-      this.#end(error);
-      return;
-    }
-    current.task = null;
-    if (step.done === true) {
-      // Cancelled in its last step, too late to be thrown: the next wait throws.
-      if (this.interruption === CANCEL) {
-        this.task!["keepCancellation"](this.place, this.interruptReason);
-      }
-      if (!this.#abandoned) this.succeed(step.value);
-      return;
-    }
-    suspend(this, step.value, lastYielded);
-    if (entered && !(step.value instanceof BodyFuture)) {
-      const pending = this.task!["takePendingCancellation"](this.block);
-      if (pending !== undefined) interrupt(this, pending.reason);
-      return;
-    }
-    const level = this.task!["levelCancellation"](this.block);
-    if (level !== null) interrupt(this, level);
-  }
-
-  #firstStep(): IteratorResult<Suspension, T> {
-    const operation = this.#operation!;
-    this.#operation = null;
-    if (this.interruption !== NOT_INTERRUPTED) {
-      if (operation["options"].whenCancelled !== "enter") {
-        throw takeInterruption(this);
-      }
-      this.interruption = NOT_INTERRUPTED;
-      this.task!["pendAt"](this.place, this.interruptReason);
-    }
-    this.#iterator = operation["iterate"]();
-    return this.#iterator.next();
-  }
-
-  #end(error: unknown): void {
-    // After its task nobody listens any more, but a failed clean-up is not
-    // swallowed: only the cancellation itself, when it comes back out, is.
-    if (this.#abandoned || !this.hasListener()) {
-      this.loop["reportUnheard"](this.#label, error);
-    }
-    if (!this.#abandoned) this.fail(error);
-  }
-
-  override innermost(): Block | null {
-    return this.block;
-  }
-
-  interrupt(reason: unknown): void {
-    interrupt(this, reason);
-  }
-
-  rescind(): void {
-    rescind(this);
-  }
-
-  abandon(): void {
-    this.#abandoned = true;
-    interrupt(this, undefined);
-  }
-
-  describe(): string {
-    return this.waitingOn === null ? this.#label : this.waitingOn["describe"]();
-  }
-}
-
 /** The options of `sleep(0)`, known to be right. */
 export const TRUSTED: OperationOptions = { name: "sleep(0)" };
-
-/**
- * An operation that is often over at once: it tries, and only if that fails
- * runs a generator that waits. Locks and queues are built on it.
- *
- * What is over at once makes no iterator but itself, and `await` no wait, so that
- * the uncontended case costs little.
- *
- * @example A counter that one may only take from while it is above zero
- * ```ts
- * import { AttemptOperation, type Coroutine, run, sleep } from "@rota/rota";
- * import { assertEquals } from "@std/assert";
- *
- * let count = 1;
- * class Take extends AttemptOperation<number> {
- *   protected attempt(): IteratorReturnResult<number> | undefined {
- *     return count > 0 ? { done: true, value: --count } : undefined;
- *   }
- *   protected *wait(): Coroutine<number> {
- *     while (count === 0) yield* sleep(1);
- *     return --count;
- *   }
- * }
- * const taken = await run(async () => {
- *   return await new Take({ name: "take" }, {});
- * });
- * assertEquals([taken, count], [0, 0]);
- * ```
- *
- * @typeParam T What waiting for it gives.
- */
-export abstract class AttemptOperation<T> extends Operation<T> {
-  private result: IteratorReturnResult<T> | null = null;
-
-  /**
-   * Makes an operation. Nothing is tried yet.
-   *
-   * @param named An object that has the name and nothing else, shared by all of a kind.
-   * @param options What the caller gave.
-   * @throws {TypeError} If `options` is not an object or `signal` not an `AbortSignal`.
-   */
-  constructor(named: OperationOptions, options: WaitOptions | undefined) {
-    super(
-      undefined,
-      options === undefined ? named : withSignal(named, options),
-    );
-  }
-
-  /**
-   * Does it now if that is possible.
-   *
-   * @returns The result in the form an iterator gives it, or `undefined`.
-   */
-  protected abstract attempt(): IteratorReturnResult<T> | undefined;
-
-  /**
-   * Waits until it is possible, and does it.
-   *
-   * @returns A coroutine that gives the result.
-   */
-  protected abstract wait(): Coroutine<T>;
-
-  /**
-   * Tries, and gives what is to be gone through: the wait itself, so that this
-   * object need not outlive the attempt, or this object if there is none.
-   *
-   * @returns An iterator, for `yield*` only.
-   */
-  protected override begin(): Iterator<Suspension, T, unknown> {
-    const result = this.attempt();
-    if (result === undefined) return this.wait();
-    this.result = result;
-    return this as unknown as Iterator<Suspension, T, unknown>;
-  }
-
-  /**
-   * Starts the operation in an async function: `await operation` calls this.
-   *
-   * @param onFulfilled What to call with the result; at once, if it is over at once.
-   * @param onRejected What to call with the error.
-   * @returns What the callback returned.
-   * @throws {MisuseError} If the operation was started before.
-   */
-  override then<A = T, B = never>(
-    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): PromiseLike<A | B> {
-    const task = findTask();
-    if (
-      task === null || typeof onFulfilled !== "function" ||
-      typeof onRejected !== "function" ||
-      this["options"].signal !== undefined || task["isInterrupted"]() ||
-      !task.loop["mayStartAtOnce"]()
-    ) return super.then(onFulfilled, onRejected);
-    this.start();
-    let result: IteratorReturnResult<T> | undefined;
-    try {
-      result = this.attempt();
-    } catch (error) {
-      const outcome = new Outcome<A | B>();
-      outcome.follow(task.loop, onRejected, error);
-      return outcome;
-    }
-    if (result === undefined) {
-      return this["waitIn"](task, onFulfilled, onRejected);
-    }
-    const outcome = new Outcome<A | B>();
-    outcome.follow(task.loop, onFulfilled, result.value);
-    return outcome;
-  }
-
-  /** Gives the result, as the iterator of a `yield*` expression. */
-  private next(): IteratorResult<Suspension, T> {
-    return this.result!;
-  }
-}
-
-/** The options of the operation: those of its kind, with the signal of the caller. */
-function withSignal(
-  named: OperationOptions,
-  options: WaitOptions,
-): OperationOptions {
-  const what = `wait for ${named?.name ?? "an operation"}`;
-  const signal = checkWaitOptions(options, what);
-  return signal === undefined ? named : { ...named, signal };
-}

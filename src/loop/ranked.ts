@@ -28,7 +28,7 @@ import {
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import { YieldOperation } from "./sleep.ts";
 import { type Coroutine, Task } from "./task.ts";
-import { Wait } from "./waiting.ts";
+import { Wait } from "./promise_wait.ts";
 
 /** How to post a function: see {@linkcode EventLoop.postTask}. */
 export interface PostTaskOptions {

@@ -1,16 +1,16 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
-import {
-  AttemptOperation,
-  Operation,
-  TRUSTED,
-  type WaitOptions,
-} from "./operation.ts";
+import { AttemptOperation } from "./attempt_operation.ts";
+import { cancellation } from "./cancellation.ts";
+import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
-import { findTask, getRunningLoop } from "./current.ts";
+import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
 import type { Runnable, Timer, TimerHandle } from "./handle.ts";
-import { cancellationFor, FULFILLED, Outcome } from "./waiting.ts";
+import { FULFILLED, Outcome } from "./promise_wait.ts";
+import { quit } from "./stepping.ts";
+import { findStrand } from "./strand.ts";
+import { type Strand, takeDueYield } from "./strand_tree.ts";
 import type { Coroutine, Task } from "./task.ts";
 
 /** How to {@linkcode sleep}. */
@@ -83,7 +83,7 @@ const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export class YieldOperation<T> extends Operation<T> implements Runnable {
   readonly #value: T;
   #yielded = false;
-  private task: Task<unknown> | null = null;
+  #strand: Strand | null = null;
   #onFulfilled: ((value: T) => unknown) | null = null;
   #onRejected: ((reason: unknown) => unknown) | null = null;
   #outcome: Outcome<unknown> | null = null;
@@ -115,7 +115,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     throw error;
   }
 
-  protected override quit(): boolean {
+  [quit](): boolean {
     return true;
   }
 
@@ -129,52 +129,59 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    const task = findTask();
+    const strand = findStrand();
     if (
-      task === null || typeof onFulfilled !== "function" ||
-      typeof onRejected !== "function" ||
-      this["options"] !== TRUSTED || task["isSpecial"]()
+      strand === null || typeof onFulfilled !== "function" ||
+      typeof onRejected !== "function" || this.options !== TRUSTED ||
+      strand.due !== null || strand.level !== null
     ) return super.then(onFulfilled, onRejected);
     this.start();
-    task["yields"]++;
-    this.task = task;
+    strand.yields++;
+    this.#strand = strand;
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
-    task.loop["schedule"](this);
+    strand.runner!.loop["schedule"](this);
     return new YieldOutcome<A | B>(this);
+  }
+
+  /** The task that waits; null if nobody waits by `await`. */
+  private get task(): Task<unknown> | null {
+    return this.#strand === null ? null : this.#strand.runner;
   }
 
   /** What came of the callback given to `then`. Made on demand: nobody asks an `await`. */
   outcome(): Outcome<unknown> {
     if (this.#outcome !== null) return this.#outcome;
     const outcome = this.#outcome = new Outcome<unknown>();
-    if (this.task === null) outcome.settle(FULFILLED, undefined);
+    if (this.#strand === null) outcome.settle(FULFILLED, undefined);
     return outcome;
   }
 
   /** The next turn is there. @ignore */
   run(): void {
-    const task = this.task!;
-    const interruption = task["endYield"]();
-    if (interruption !== null) {
-      const error = cancellationFor(null, interruption.reason);
-      this.outcome().follow(task.loop, this.#onRejected!, error);
+    const strand = this.#strand!;
+    const { loop } = strand.runner!;
+    strand.yields--;
+    const request = strand.dueYields === null ? null : takeDueYield(strand);
+    if (request !== null) {
+      const error = cancellation(request.reason);
+      this.outcome().follow(loop, this.#onRejected!, error);
     } else if (this.#outcome !== null) {
-      this.#outcome.follow(task.loop, this.#onFulfilled!, this.#value);
+      this.#outcome.follow(loop, this.#onFulfilled!, this.#value);
     } else {
-      task.loop["promiseResumed"] = true;
+      loop["promiseResumed"] = true;
       let result: unknown;
       try {
         result = this.#onFulfilled!(this.#value);
       } catch (error) {
-        this.outcome().follow(task.loop, rethrow, error);
+        this.outcome().follow(loop, rethrow, error);
         return;
       }
-      // What `await` passes returns nothing, and nobody asks for it.
+      // The callback that `await` passes returns nothing, and nobody asks for it.
       if (result !== undefined || this.#outcome !== null) {
         this.outcome().settle(FULFILLED, result);
       }
-      this.task = null;
+      this.#strand = null;
     }
   }
 }
@@ -294,7 +301,7 @@ class SleepOperation<T> extends Operation<T> {
     throw error;
   }
 
-  protected override quit(): boolean {
+  [quit](): boolean {
     this.#stop();
     return true;
   }

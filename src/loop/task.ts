@@ -1,29 +1,40 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
-import { Block, type BlockOptions } from "./block.ts";
+import { Block, type BlockOptions, findPlace } from "./block.ts";
+import {
+  cancellation,
+  cancellationIn,
+  type Due,
+  hold,
+  levelAt,
+  Request,
+  requestCancel,
+  takeBack,
+  toThrow,
+} from "./cancellation.ts";
 import {
   checkOneOf,
   checkOptions,
   checkString,
   inspect,
   isGeneratorFunction,
+  isSteppable,
+  isThenable,
 } from "./checks.ts";
-import { current, findPlace, findTask, type LocalValue } from "./current.ts";
+import { current, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
 import type { TimerHandle } from "./handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
+import { type Stepper, suspend } from "./stepping.ts";
+import { findStrand, InnerStrand, leaveWait } from "./strand.ts";
 import {
-  CANCEL,
-  interrupt,
-  NOT_INTERRUPTED,
-  rescind,
-  type Stepper,
-  suspend,
-  takeInterruption,
-  type Wait,
-} from "./waiting.ts";
+  type AnyWait,
+  type DueYields,
+  listWaits,
+  type Strand,
+} from "./strand_tree.ts";
 import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
 import {
   checkPriority,
@@ -74,8 +85,6 @@ export interface TaskOptions {
   readonly priority?: Priority | undefined;
 }
 
-type AnyWait = Wait<unknown, unknown, unknown>;
-
 const NO_BLOCK_OPTIONS: BlockOptions = {};
 
 /**
@@ -116,32 +125,24 @@ const PROMISED = Symbol("promised");
 
 /** Fields that most tasks never need. */
 class Extras {
-  /** The block of the whole task, around all others. */
+  /** The block of the whole task, around all others: the root of its strands. */
   root: Block | null = null;
   /** The innermost block that the task's own generator has open. */
   block: Block | null = null;
-  openBlocks = 0;
-  /** How many of them have a cancellation for their next wait. */
-  pendingBlocks = 0;
-  /** The cancellation that those `sleep(0)` end with which are in the ready queue. */
-  yieldInterruption: { readonly reason: unknown } | null = null;
+  /** The requests that were made and may not have been thrown yet. */
+  requests: Request[] = [];
+  /** How many of the requests that count were made by open blocks. */
+  requestsOfBlocks = 0;
+  /** The `sleep(0)` in the ready queue that have to throw. */
+  dueYields: DueYields | null = null;
+  /** How many blocks its async function has opened by itself, and is in. */
+  openedInside = 0;
   /** Cancels the task when its signal aborts. */
   subscription: TaskListener | null = null;
-  /** Why the task was last cancelled, for a signal that is asked for later. */
-  cancelReason: unknown = undefined;
-  /** Set while a cancellation is handed on to what the task waits for. */
+  /** Set while a request is handed on to whatever the task waits for. */
   handingOn = false;
-  /** Runs when a cancellation has found no wait to be thrown into, for too long. */
+  /** Runs when a request has found no wait to be thrown into, for too long. */
   warning: TimerHandle | null = null;
-  /** How many open blocks have been cancelled so that every wait inside throws. */
-  levels = 0;
-  /** How many async functions run inside of blocks; how many of them are waited for by one of `waits`. */
-  bodies = 0;
-  nestedBodies = 0;
-  /** Whether the innermost of them waits outside the loop. */
-  bodyOutside = false;
-  /** The cancellation that its next wait throws. */
-  bodyInterruption: { readonly reason: unknown } | null = null;
   /** Enters the async context of the task's creator. */
   enter: (<R>(fn: () => R) => R) | null = null;
 }
@@ -156,7 +157,7 @@ class Extras {
  *
  * @typeParam T What the task produces.
  */
-export class Task<T> extends Future<T> {
+export class Task<T> extends Future<T> implements Stepper, Strand {
   /** A number that no other task of this process has. */
   readonly id: number = ++idLast;
   /** What is to be run, until the first step; then null, or PROMISED for good. */
@@ -165,19 +166,16 @@ export class Task<T> extends Future<T> {
   private coroutine: Iterator<Suspension, T, unknown> | null = null;
   private parentTask: Task<unknown> | null;
   private requests = 0;
-  /** How many `sleep(0)` of async functions of this task are in the ready queue. */
-  private yields = 0;
-  /**
-   * What async functions of this task wait for: the first of a list, whose
-   * `previousWait` is the last.
-   */
-  private waits: AnyWait | null = null;
-  /** @ignore */
+  /** How many `sleep(0)` of its async function are in the ready queue. @ignore */
+  yields = 0;
+  /** The first of the waits of its async function; its `previousWait` is the last. @ignore */
+  waits: AnyWait | null = null;
+  /** The future that its generator waits for. @ignore */
   waitingOn: Future<unknown> | null = null;
-  /** @ignore */
-  interruption: number = NOT_INTERRUPTED;
-  /** @ignore */
-  interruptReason: unknown = undefined;
+  /** The requests that are thrown next. @ignore */
+  due: Due | null = null;
+  /** Given to the last call of `cancel`, also after the end: `gather` asks for it. @ignore */
+  lastReason: unknown = undefined;
   private locals: LocalValue | null;
   private extras: Extras | null = null;
   /** Null where nothing was said of priorities, on a loop that does not go by them. */
@@ -306,7 +304,7 @@ export class Task<T> extends Future<T> {
    */
   get signal(): AbortSignal {
     const place = findTask() === this as Task<unknown>
-      ? findPlace(this as Task<unknown>)
+      ? findStrand()!.place
       : this.block;
     return (place ?? this.rootBlock()).signal;
   }
@@ -325,26 +323,29 @@ export class Task<T> extends Future<T> {
     const opener: Stepper = current.loop !== null && current.task === task
       ? current.stepper!
       : this;
-    const outer = opener.block ?? findPlace(task) ?? this.rootBlock();
-    const block = new Block(task, outer, opener, options);
-    (outer["inner"] ??= new Set()).add(block);
-    opener.block = block;
-    this.extra().openBlocks++;
-    const level = this.levelCancellation(block);
-    if (level !== null) block["abort"](level);
-    return block;
+    // An async function, which has no stepper, opens it in the strand it runs in.
+    const openedIn = opener === this as Stepper && this.coroutine === null
+      ? findTask() === task ? findStrand()! : this.innermostStrand
+      : null;
+    const strand = openedIn ?? opener.innermostStrand;
+    const around = strand instanceof InnerStrand ? strand : this.rootBlock();
+    return new Block(task, around, opener, options, openedIn);
   }
 
-  /** Gives the block of the task as a whole, made on first use. */
-  private rootBlock(): Block {
+  /** The block of the task as a whole, made on first use. @ignore */
+  rootBlock(): Block {
     const extras = this.extra();
     if (extras.root === null) {
-      extras.root = new Block(this as Task<unknown>, null, this, {});
-      if (this.requests > 0) {
-        extras.root["abort"](cancellation(extras.cancelReason));
-      }
+      const task = this as Task<unknown>;
+      extras.root = new Block(task, null, this, NO_BLOCK_OPTIONS, null);
+      if (this.requests > 0) extras.root.abort(cancellation(this.lastReason));
     }
     return extras.root;
+  }
+
+  /** The root of the blocks of the task; null if it never had one. @ignore */
+  get blockTree(): Block | null {
+    return this.extras === null ? null : this.extras.root;
   }
 
   /** @ignore */
@@ -357,100 +358,40 @@ export class Task<T> extends Future<T> {
     if (this.extras !== null || block !== null) this.extra().block = block;
   }
 
+  /** @ignore */
+  get innermostBlock(): Block | null {
+    return this.extras === null ? null : this.extras.block;
+  }
+
+  /** @ignore */
+  get innermostStrand(): Strand {
+    return this.block ?? this;
+  }
+
+  /** As in CPython. @ignore */
+  get replacesFailures(): boolean {
+    return true;
+  }
+
   /** Code of the user's may hold this task: it was handed out, or has made a task. */
   protected becomeKnown(): void {}
 
   /** Whether nothing is left in the task of what it has done so far. */
   protected isUntouched(): boolean {
     if (
-      this.requests > 0 || this.yields > 0 ||
-      this.interruption !== NOT_INTERRUPTED || this.waits !== null ||
-      this.hasOtherWaiters()
+      this.requests > 0 || this.yields > 0 || this.due !== null ||
+      this.waits !== null || this.hasOtherWaiters()
     ) return false;
     const { extras } = this;
     return extras === null ||
-      extras.root === null && extras.bodies === 0 && extras.levels === 0 &&
-        extras.warning === null && extras.subscription === null &&
-        extras.yieldInterruption === null &&
-        extras.bodyInterruption === null;
+      extras.root === null && extras.warning === null &&
+        extras.subscription === null && extras.dueYields === null;
   }
 
   /** Whether somebody else than the task itself waits for its end. */
   private hasOtherWaiters(): boolean {
     const { waiters } = this as unknown as { waiters: unknown };
     return waiters !== null && waiters !== this;
-  }
-
-  /** Whether a wait has to know in which block it is. */
-  private hasBlocks(): boolean {
-    return this.extras !== null && this.extras.openBlocks > 0;
-  }
-
-  /** Ends a block of this task, so that it is cancelled no more. */
-  private closeBlock(block: Block): void {
-    const { opener, outer } = block as unknown as {
-      readonly opener: Stepper;
-      readonly outer: Block | null;
-    };
-    if (outer === null || block["closed"] || opener.block !== block) {
-      throw new MisuseError(
-        "Cannot close a block: it is not the innermost open one of its opener",
-      );
-    }
-    block["closed"] = true;
-    outer["inner"]!.delete(block);
-    opener.block = outer.outer === null ? null : outer;
-    const extras = this.extras;
-    if (extras === null || extras.openBlocks === 0) return; // after the end of the task
-    extras.openBlocks--;
-    if (block["levelError"] !== null) extras.levels--;
-    if (block["pending"] !== null) extras.pendingBlocks--;
-  }
-
-  /** Cancels a block whose every wait throws from now on. */
-  private cancelLevel(block: Block, reason: unknown): boolean {
-    if (this.done()) return false;
-    if (block["levelError"] !== null) return true;
-    const error = block["levelError"] = cancellation(reason);
-    this.extra().levels++;
-    block["visit"]((inside) => {
-      if (inside !== block && inside.shielded) return false;
-      inside["abort"](error);
-      return true;
-    });
-    this.levelChanged(block);
-    return true;
-  }
-
-  /** Throws a level cancellation that applies now into whatever waits inside `block`. */
-  private levelChanged(block: Block): void {
-    if (this.extras === null) return;
-    const running = current.task === this as Task<unknown>
-      ? current.stepper
-      : null;
-    for (const wait of this.listWaits()) {
-      const place = wait.innermost();
-      // What runs right now finds it at its next wait.
-      if (place === null || wait as unknown === running) continue;
-      if (!place["isIn"](block)) continue;
-      const error = this.levelCancellation(place);
-      if (error !== null) wait.interrupt(error);
-    }
-    if (this.coroutine === null || running !== null) return;
-    if (this.block === null || !this.block["isIn"](block)) return;
-    this.throwLevel(this);
-  }
-
-  /** The level cancellation that applies at a place in the task, if any. */
-  private levelCancellation(
-    place: Block | null = findPlace(this as Task<unknown>),
-  ): CancelledError | null {
-    if (this.extras === null || this.extras.levels === 0) return null;
-    for (let block = place; block !== null; block = block.outer) {
-      if (block["levelError"] !== null) return block["levelError"];
-      if (block.shielded) return null;
-    }
-    return null;
   }
 
   /** The task of async functions that were called by the body. @ignore */
@@ -507,83 +448,35 @@ export class Task<T> extends Future<T> {
    * @returns Whether the task had not ended.
    */
   override cancel(reason?: unknown): boolean {
-    return this.cancelFrom(null, reason);
+    return requestCancel(this as Task<unknown>, null, reason);
   }
 
-  /** Cancels; only signals of `block` and of the blocks inside it abort. */
-  private cancelFrom(block: Block | null, reason: unknown): boolean {
-    if (this.done()) return false;
+  /** A request was taken: it counts from now on. @ignore */
+  noteRequest(request: Request): void {
     const extras = this.extra();
-    // Tasks that wait for each other in a ring: it has come back to the first.
-    if (extras.handingOn) return false;
     this.requests++;
-    if (extras.root === null) extras.cancelReason = reason;
-    else {
-      const error = cancellation(reason);
-      (block ?? extras.root)["visit"]((inside) => {
-        inside["abort"](error);
-        return true;
-      });
-    }
-    extras.handingOn = true;
-    if (block !== null) block["requests"]++;
-    try {
-      if (block === null || block["opener"] === this && this.promised) {
-        this.interruptAll(reason);
-      } else this.interruptInside(block, reason);
-    } finally {
-      extras.handingOn = false;
-    }
-    return true;
+    this.lastReason = request.reason;
+    extras.requests = extras.requests.filter(isDue);
+    extras.requests.push(request);
+    if (request.block === null) return;
+    extras.requestsOfBlocks++;
+    request.block.noteRequest(request);
   }
 
-  /** The requests that concern a block: all but those of blocks beside it. */
-  private requestsAt(block: Block): number {
-    let requests = this.requests;
-    const extras = this.extras;
-    if (requests === 0 || extras === null || extras.root === null) {
-      return requests;
+  /** A block with so many outstanding requests is closed, or has taken one back. @ignore */
+  forgetRequestsOfBlock(count: number): void {
+    if (this.extras !== null) this.extras.requestsOfBlocks -= count;
+  }
+
+  /** The requests that concern a block: all but those of blocks beside it and inside. @ignore */
+  requestsAt(block: Block): number {
+    const { extras } = this;
+    if (this.requests === 0 || extras === null) return this.requests;
+    let requests = this.requests - extras.requestsOfBlocks;
+    for (let at: Block | null = block; at !== null; at = at.outer) {
+      requests += at.ownRequests;
     }
-    extras.root["visit"]((other) => {
-      if (!block["isIn"](other)) requests -= other["requests"];
-      return true;
-    });
     return Math.max(requests, 0);
-  }
-
-  /** Tells how many requests are left once one was taken back, and tidies up after it. */
-  private afterUncancel(block: Block): number {
-    const requests = this.requestsAt(block);
-    // What concerns others keeps the task's count up, but this is dealt with.
-    if (requests === 0 && this.requests > 0 && this.extras !== null) {
-      rescind(block["opener"]);
-      if (block["pending"] !== null) this.takePending(this.extras, block);
-    }
-    return requests;
-  }
-
-  /** Throws a cancellation into whatever the task waits for inside a block. */
-  private interruptInside(block: Block, reason: unknown): void {
-    for (const wait of this.listWaits()) {
-      if (wait.place !== null && wait.place["isIn"](block)) {
-        wait.interrupt(reason);
-      }
-    }
-    interrupt(block["opener"], reason);
-  }
-
-  /** Throws a cancellation into whatever the task waits for, or else into its next wait. */
-  private interruptAll(reason: unknown): void {
-    let waiting = this.yields > 0;
-    if (waiting) this.extra().yieldInterruption = { reason };
-    if (this.waits !== null) {
-      waiting = true;
-      for (const wait of this.listWaits()) wait.interrupt(reason);
-    }
-    // The waits of an async function are all there is to throw into.
-    if (waiting && this.promised) return;
-    interrupt(this, reason);
-    if (this.promised) this.warnIfStuck();
   }
 
   /**
@@ -595,23 +488,14 @@ export class Task<T> extends Future<T> {
    */
   uncancel(): number {
     if (this.requests > 0) this.requests--;
-    if (this.requests === 0) {
-      if (this.interruption === CANCEL) this.interruption = NOT_INTERRUPTED;
-      const extras = this.extras;
-      if (extras !== null) {
-        extras.cancelReason = undefined;
-        extras.yieldInterruption = null;
-        extras.bodyInterruption = null;
-        if (extras.pendingBlocks > 0) this.dropPending(extras);
-        if (extras.levels > 0) return 0;
-      }
-      for (const wait of this.listWaits()) wait.rescind();
-      extras?.root?.["visit"]((block) => {
-        block["renew"]();
-        return true;
-      });
+    if (this.requests > 0) return this.requests;
+    const { extras } = this;
+    if (extras !== null) {
+      takeBack(extras.requests);
+      extras.requests = [];
+      extras.root?.renewInside();
     }
-    return this.requests;
+    return 0;
   }
 
   /**
@@ -671,14 +555,8 @@ export class Task<T> extends Future<T> {
     return false;
   }
 
-  /** Throws a level cancellation that applies now into the wait of `stepper`. */
-  private throwLevel(stepper: Stepper): void {
-    const level = this.levelCancellation(stepper.block);
-    if (level !== null) interrupt(stepper, level);
-  }
-
-  /** Whether it is an async function, which has begun. */
-  private get promised(): boolean {
+  /** Whether it is an async function, which has begun. @ignore */
+  get promised(): boolean {
     return this.body === PROMISED;
   }
 
@@ -686,7 +564,7 @@ export class Task<T> extends Future<T> {
   private startPromise(promise: PromiseLike<T>): void {
     this.body = PROMISED;
     this.loop["asyncTaskStarted"]();
-    if (this.waits === null) this.loop["wentOutside"]();
+    if (this.isOutside()) this.loop["wentOutside"]();
     try {
       if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
       else {
@@ -703,7 +581,7 @@ export class Task<T> extends Future<T> {
   /** The promise of the async function is settled, which ends the task. */
   private promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.waits === null) this.loop["cameInside"]();
+    if (this.isOutside()) this.loop["cameInside"]();
     this.loop["asyncTaskEnded"]();
     // Whoever waits for this is to go on with the priority that it had.
     const ranking = this.loop["ranking"];
@@ -724,20 +602,17 @@ export class Task<T> extends Future<T> {
 
   /** The body has returned. */
   private endWithValue(value: T): void {
-    const pending = this.extras?.bodyInterruption;
-    if (pending !== null && pending !== undefined) {
-      this.end();
-      super.cancel(pending.reason);
-      return;
-    }
-    if (this.interruption === CANCEL) {
-      // Cancelled too late to be thrown, but not too late to count.
-      this.end();
-      super.cancel(this.interruptReason);
-      return;
-    }
+    const request = this.dueRequest();
     this.end();
-    this.succeed(value);
+    // Cancelled too late to be thrown, but not too late to count.
+    if (request !== null) super.cancel(request.reason);
+    else this.succeed(value);
+  }
+
+  /** The newest request to the task as a whole that has not been thrown. @ignore */
+  dueRequest(): Request | null {
+    if (this.extras === null) return null;
+    return this.extras.requests.findLast(isDueAtTask) ?? null;
   }
 
   /** Ends the future with a value. */
@@ -748,7 +623,8 @@ export class Task<T> extends Future<T> {
   /** The body has thrown. */
   private endWithError(error: unknown): void {
     this.end();
-    if (error instanceof CancelledError) this["finishCancelled"](error);
+    const cancelled = cancellationIn(error);
+    if (cancelled !== null) this["finishCancelled"](cancelled);
     else this["fail"](error);
   }
 
@@ -761,76 +637,43 @@ export class Task<T> extends Future<T> {
     this.locals = null;
     this.loop["releaseTask"](this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
-    const extras = this.extras;
+    this.due = null;
+    const { extras } = this;
     if (extras !== null) {
       this.extras = null;
       extras.subscription?.unsubscribe();
       extras.warning?.cancel();
-      if (extras.bodyOutside) this.loop["cameInside"]();
-      for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
+      extras.root?.endTask();
     }
-    if (this.waits !== null) this.dropWaits();
-  }
-
-  /** Lets go of what its async functions still wait for. */
-  private dropWaits(): void {
-    const waits = this.listWaits();
-    this.waits = null;
-    for (const wait of waits) wait["nextWait"] = wait["previousWait"] = null;
-    for (const wait of waits) {
-      // What a block is waited for with just leaves. What is inside of it is told,
-      // so that it cleans up: the block is still there.
-      if (wait.place === null || wait.place["closed"]) wait.abandon();
-      else wait.interrupt(undefined);
+    for (const wait of this.listWaits()) {
+      leaveWait(this, wait);
+      wait.abandon();
     }
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
   protected destroy(reason: CancelledError): void {
-    if (this.promised) this.loop["asyncTaskEnded"]();
+    if (this.promised) {
+      if (this.isOutside()) this.loop["cameInside"]();
+      this.loop["asyncTaskEnded"]();
+    }
     this.end();
     super.cancel(reason);
   }
 
-  /** Has the loop report the task if it does not react to its cancellation. */
-  private warnIfStuck(): void {
+  /** Has the loop report the task if it does not react to its cancellation. @ignore */
+  warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
     extras.warning = this.loop["warnOfStuckTask"](this as Task<unknown>);
   }
 
-  /** A cancellation that came while no operation was waited for, to be thrown now. */
-  private takePendingCancellation(
-    place: Block | null,
-  ): { reason: unknown } | undefined {
-    const extras = this.extras;
-    if (extras !== null) {
-      const level = this.levelCancellation(place);
-      if (level !== null) return { reason: level };
-      const pending = this.takePending(extras, place);
-      if (pending !== null) return pending;
-    }
-    if (this.interruption !== CANCEL || this.coroutine !== null) {
-      return undefined;
-    }
-    const reason = this.interruptReason;
-    this.interruption = NOT_INTERRUPTED;
-    this.interruptReason = undefined;
-    return { reason };
-  }
-
-  /** Whether a wait needs more than to be queued. */
-  private isSpecial(): boolean {
-    return this.interruption === CANCEL ||
-      (this.extras !== null && (this.isInterrupted() || this.hasBlocks()));
-  }
-
-  /** Whether the next wait has to throw. */
-  private isInterrupted(): boolean {
-    return this.interruption === CANCEL ||
-      (this.extras !== null &&
-        (this.extras.levels > 0 || this.extras.pendingBlocks > 0 ||
-          this.extras.bodyInterruption !== null));
+  /** It has reacted: an async function waits in an operation. @ignore */
+  calmDown(): void {
+    const { extras } = this;
+    if (extras === null || extras.warning === null) return;
+    extras.warning.cancel();
+    extras.warning = null;
   }
 
   /**
@@ -850,28 +693,23 @@ export class Task<T> extends Future<T> {
         }`,
       );
     }
-    const place = findPlace(this as Task<unknown>);
     // In a cancelled scope each wait throws anyway, and none outside of it.
-    if (this.done() || this.levelCancellation(place) === error) return;
-    if (current.stepper === this as unknown) {
-      this.interruption = CANCEL;
-      this.interruptReason = error;
-    } else this.keepCancellation(place, error);
+    if (this.done() || levelAt(findPlace())?.reason === error) return;
+    const isStepping = current.loop !== null &&
+      current.task === this as unknown;
+    this.rearm(isStepping ? current.stepper! : this, error);
   }
 
-  /** An async function was told too late: its next wait throws, unless another one has. */
-  private keepCancellation(place: Block | null, reason: unknown): void {
-    if (this.done() || this.hasOtherWaits()) return;
-    if (place !== null) this.pendAt(place, reason);
-    else if (this.promised) {
-      this.interruption = CANCEL;
-      this.interruptReason = reason;
-    }
-  }
-
-  /** Whether async functions of this task wait for more than one thing, so that one tells of a cancellation. */
-  private hasOtherWaits(): boolean {
-    return this.waits !== null && this.waits["nextWait"] !== null;
+  /**
+   * Makes a request due again that was thrown, without counting it once more: it
+   * arrives at the next wait of `stepper`.
+   *
+   * @ignore
+   */
+  rearm(stepper: Stepper, reason: unknown): void {
+    const request = new Request(null, reason, false);
+    this.extra().requests.push(request);
+    hold(stepper, request);
   }
 
   /**
@@ -881,191 +719,70 @@ export class Task<T> extends Future<T> {
    * @returns Whether a level cancellation applies here.
    */
   isLevelCancelled(): boolean {
-    return this.levelCancellation() !== null;
+    return levelAt(findPlace()) !== null;
   }
 
-  // -- Async functions inside of blocks --
+  // -- Its body as a strand --
 
-  /** An async function has begun inside a block of this task. */
-  private bodyBegan(nested: boolean): void {
-    const extras = this.extra();
-    extras.bodies++;
-    if (nested) extras.nestedBodies++;
-    this.loop["asyncTaskStarted"]();
-    this.bodyMoved(extras);
+  /** @ignore */
+  get inner(): Iterable<Strand> | null {
+    return null; // those inside are in the tree of blocks
   }
 
-  /** An async function inside a block of this task has ended. */
-  private bodyEnded(
-    place: Block | null,
-    nested: boolean,
-    cancelled: boolean,
-  ): void {
-    const extras = this.extras;
-    if (extras === null || extras.bodies === 0) return; // after the end of the task
-    extras.bodies--;
-    if (nested) extras.nestedBodies--;
-    // What it waited for has told it, such as a fetch with the signal.
-    if (cancelled) this.takePending(extras, place);
-    this.loop["asyncTaskEnded"]();
-    this.bodyMoved(extras);
+  /** @ignore */
+  get level(): Request | null {
+    return null;
   }
 
-  /** Keeps a cancellation for the next wait at a place. */
-  private pendAt(place: Block | null, reason: unknown): void {
-    // One of a level is found by each wait anew.
-    const extras = this.extras;
-    if (extras === null || reason === this.levelCancellation(place)) return;
-    if (place === null) extras.bodyInterruption = { reason };
-    else {
-      if (place["pending"] === null) extras.pendingBlocks++;
-      place["pending"] = { reason };
-    }
+  /** @ignore */
+  get place(): Block | null {
+    return this.block;
   }
 
-  /** Takes a cancellation that was kept for a place, or for what is around it. */
-  private takePending(
-    extras: Extras,
-    place: Block | null,
-  ): { readonly reason: unknown } | null {
-    if (extras.pendingBlocks > 0) {
-      for (let block = place; block !== null; block = block.outer) {
-        const pending = block["pending"];
-        if (pending === null) continue;
-        block["pending"] = null;
-        extras.pendingBlocks--;
-        return pending;
-      }
-    }
-    const pending = extras.bodyInterruption;
-    extras.bodyInterruption = null;
-    return pending;
+  /** @ignore */
+  get dueYields(): DueYields | null {
+    return this.extras === null ? null : this.extras.dueYields;
   }
 
-  /** Forgets the cancellations that its blocks have not been told of yet. */
-  private dropPending(extras: Extras): void {
-    extras.root!["visit"]((block) => {
-      block["pending"] = null;
-      return true;
-    });
-    extras.pendingBlocks = 0;
+  /** @ignore */
+  set dueYields(due: DueYields | null) {
+    this.extra().dueYields = due;
   }
 
-  /** A generator goes on after an async function that waited for nothing more. The next wait is its own. */
-  private bodyLeft(place: Block | null): void {
-    const extras = this.extras;
-    if (extras === null) return;
-    const pending = this.takePending(extras, place);
-    if (pending === null) return;
-    if (current.stepper === this as Stepper && this.coroutine !== null) {
-      this.interruption = CANCEL;
-      this.interruptReason = pending.reason;
-    } else {
-      const outer = place === null ? null : place.outer;
-      this.pendAt(
-        outer === null || outer.outer === null ? null : outer,
-        pending.reason,
-      );
-    }
+  /** @ignore */
+  isOutside(): boolean {
+    return this.promised && this.waits === null &&
+      (this.extras === null || this.extras.openedInside === 0);
   }
 
-  /** Whether the innermost async function inside a block waits for nothing of the loop. */
-  private isBodyOutside(extras: Extras): boolean {
-    if (extras.bodies === 0) return false;
-    let count = 0;
-    for (let wait = this.waits; wait !== null; wait = wait["nextWait"]) {
-      if (++count > extras.nestedBodies) return false;
-    }
-    return true;
+  /** @ignore */
+  listWaits(): readonly AnyWait[] {
+    return this.waits === null ? NO_WAITS : listWaits(this.waits);
   }
 
-  /** Tells the loop if the async function inside a block has gone outside or come back. */
-  private bodyMoved(extras: Extras): void {
-    const outside = this.isBodyOutside(extras);
-    if (outside === extras.bodyOutside) return;
-    extras.bodyOutside = outside;
-    if (outside) this.loop["wentOutside"]();
-    else {
-      this.loop["cameInside"]();
-      extras.warning?.cancel();
-      extras.warning = null;
-    }
+  /** @ignore */
+  interruptYields(request: Request): void {
+    this.dueYields = { left: this.yields, request };
   }
 
-  /** A cancellation has come to the wait for an async function inside a block. */
-  private cancelBody(place: Block | null, reason: unknown): void {
-    const extras = this.extra();
-    // Otherwise it goes to those waits themselves.
-    if (place === null) {
-      if (!this.isBodyOutside(extras) || this.yields > 0) return;
-    } else {
-      for (const wait of this.listWaits()) {
-        if (wait.place !== null && wait.place["isIn"](place)) return;
-      }
-    }
-    this.pendAt(place, reason);
-    this.warnIfStuck();
+  /** @ignore */
+  step(into: boolean): void {
+    const { loop } = this;
+    const wasOutside = this.isOutside();
+    this.extra().openedInside += into ? 1 : -1;
+    const isOutside = this.isOutside();
+    if (wasOutside && !isOutside) loop["cameInside"]();
+    if (!wasOutside && isOutside) loop["wentOutside"]();
   }
 
-  /** A `sleep(0)` is over: with a cancellation, if one came while it was queued. */
-  private endYield(): { readonly reason: unknown } | null {
-    this.yields--;
-    const extras = this.extras;
-    if (extras === null || extras.yieldInterruption === null) return null;
-    const interruption = extras.yieldInterruption;
-    if (this.yields === 0) extras.yieldInterruption = null;
-    return interruption;
-  }
+  /** @ignore */
+  inheritLevel(): void {}
 
-  /** The async function waits in an operation of the loop. */
-  private enterWait(wait: AnyWait): void {
-    const { extras, waits: first } = this;
-    if (first === null) {
-      this.waits = wait["previousWait"] = wait;
-      if (this.promised) this.loop["cameInside"]();
-      if (extras !== null && extras.warning !== null) {
-        extras.warning.cancel();
-        extras.warning = null;
-      }
-    } else {
-      const last = first["previousWait"]!;
-      last["nextWait"] = wait;
-      wait["previousWait"] = last;
-      first["previousWait"] = wait;
-    }
-    if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
-  }
+  /** @ignore */
+  abort(): void {}
 
-  /** Takes a wait out of the list. */
-  private unlink(wait: AnyWait, previous: AnyWait): void {
-    const first = this.waits!;
-    const next = wait["nextWait"];
-    if (wait === first) this.waits = next;
-    else previous["nextWait"] = next;
-    if (next !== null) next["previousWait"] = previous;
-    else if (wait !== first) first["previousWait"] = previous;
-    wait["nextWait"] = wait["previousWait"] = null;
-  }
-
-  /** The async function waits in that operation no longer. */
-  private leaveWait(wait: AnyWait): void {
-    const { extras } = this;
-    const previous = wait["previousWait"];
-    if (previous !== null) { // else the task has ended, and dropped them all
-      this.unlink(wait, previous);
-      if (this.waits === null && this.promised) this.loop["wentOutside"]();
-    }
-    if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
-  }
-
-  /** A list of its own of what async functions wait for, as that changes when one is told something. */
-  private listWaits(): AnyWait[] {
-    const waits: AnyWait[] = [];
-    for (let wait = this.waits; wait !== null; wait = wait["nextWait"]) {
-      waits.push(wait);
-    }
-    return waits;
-  }
+  /** @ignore */
+  levelCame(): void {}
 
   /** Whether it will begin by calling what may be an async function. */
   private mayBeAsync(): boolean {
@@ -1098,6 +815,11 @@ export class Task<T> extends Future<T> {
   /** Whether a cancellation that the task hands on to others is on its way through them. */
   protected override isHandingOn(): boolean {
     return this.extras !== null && this.extras.handingOn;
+  }
+
+  /** @ignore */
+  setHandingOn(isOn: boolean): void {
+    if (this.extras !== null) this.extras.handingOn = isOn;
   }
 
   /** What to call the task in messages. */
@@ -1142,14 +864,11 @@ function stepCoroutine(
   current.stepper = task;
   let step: IteratorResult<Suspension, unknown>;
   try {
-    if (task.interruption === NOT_INTERRUPTED) {
-      task.waitingOn = null;
-      step = nextOfGenerator.call(coroutine);
-    } else {
-      const error = takeInterruption(task);
-      task.waitingOn = null;
-      step = coroutine.throw!(error);
-    }
+    const thrown = task.due === null ? undefined : toThrow(task);
+    task.waitingOn = null;
+    step = thrown === undefined
+      ? nextOfGenerator.call(coroutine)
+      : coroutine.throw!(thrown.error);
   } catch (error) {
     current.task = null;
     task["endWithError"](error);
@@ -1161,9 +880,6 @@ function stepCoroutine(
     return;
   }
   suspend(task, step.value, lastYielded);
-  if (task["extras"] !== null && task["extras"].levels > 0) {
-    task["throwLevel"](task);
-  }
 }
 
 /** The first step: finds out what the body is. */
@@ -1171,15 +887,21 @@ function startTask(task: Task<unknown>): void {
   const body = task["body"];
   if (body === PROMISED) return; // queued once more by a cancellation; its waits deal with that
   task["body"] = null;
-  if (task.interruption !== NOT_INTERRUPTED) {
-    // Cancelled before it began: the body never runs.
-    if (typeof body !== "function" && body instanceof Operation) body["drop"]();
-    task["endWithError"](takeInterruption(task));
-    return;
+  if (task.due !== null && mayRefuse(body)) {
+    const thrown = toThrow(task);
+    if (thrown !== undefined) {
+      // Cancelled before it began: the body never runs.
+      if (typeof body !== "function" && body instanceof Operation) {
+        body["drop"]();
+      }
+      task["endWithError"](thrown.error);
+      return;
+    }
   }
   current.task = task;
   current.stepper = task;
   let product: unknown;
+  let promise: PromiseLike<unknown> | null = null;
   try {
     // A generator function only makes its generator here. Anything else may be
     // an async function, whose continuations have to find their task again.
@@ -1188,20 +910,9 @@ function startTask(task: Task<unknown>): void {
       : isGeneratorFunction(body)
       ? body()
       : startOwned(task, body as () => unknown);
-    if (task["promised"]) {
-      current.task = null;
-      return;
-    }
-    if (product instanceof Operation || product instanceof Future) {
-      // What `() => sleep(5)` gives: waited for like in a generator. It does not
-      // begin if the function has cancelled the task.
-      if (product instanceof Operation) product["claim"]();
-      task["coroutine"] = asGenerator(product);
-    } else if (isGenerator(product)) {
-      const coroutine = product as Iterator<Suspension, unknown, unknown>;
-      task["coroutine"] = coroutine.next === nextOfGenerator
-        ? coroutine
-        : asGenerator({ [Symbol.iterator]: () => coroutine });
+    if (!task.promised) {
+      task["coroutine"] = coroutineOf(product);
+      if (task["coroutine"] === null && isThenable(product)) promise = product;
     }
   } catch (error) {
     current.task = null;
@@ -1209,10 +920,35 @@ function startTask(task: Task<unknown>): void {
     return;
   }
   current.task = null;
+  if (task.promised) return;
   if (task["coroutine"] !== null) stepTask(task);
-  else if (isThenable(product)) {
-    task["startPromise"](product as PromiseLike<unknown>);
-  } else task["endWithValue"](product as unknown);
+  else if (promise !== null) task["startPromise"](promise);
+  else task["endWithValue"](product);
+}
+
+/** The generator to step for what a body has returned; null if it is to be waited for otherwise. */
+function coroutineOf(
+  product: unknown,
+): Iterator<Suspension, unknown, unknown> | null {
+  if (product instanceof Operation || product instanceof Future) {
+    // `() => sleep(5)` returns one: waited for like in a generator. It does not
+    // begin if the function has cancelled the task.
+    if (product instanceof Operation) claim(product);
+    return asGenerator(product);
+  }
+  if (!isGenerator(product)) return null;
+  const coroutine = product as Iterator<Suspension, unknown, unknown>;
+  return coroutine.next === nextOfGenerator
+    ? coroutine
+    : asGenerator({ [Symbol.iterator]: () => coroutine });
+}
+
+/**
+ * Whether a task that is cancelled before its first step need not begin: all but
+ * one that was made of an operation that owns something, such as `scoped()`.
+ */
+function mayRefuse(body: TaskBody<unknown> | null): boolean {
+  return !(body instanceof Operation) || !body.ownsResource;
 }
 
 /** Calls a function that may be an async one in the async context of the task. */
@@ -1247,22 +983,18 @@ function bodyRejected(error: unknown): void {
   (ownerOfContinuation() as Task<unknown>)["promiseSettled"](true, error);
 }
 
-/** The error for a reason, which may be one already. */
-function cancellation(reason: unknown): CancelledError {
-  return reason instanceof CancelledError ? reason : new CancelledError(reason);
+function isDue(request: Request): boolean {
+  return request.state === "due";
 }
+
+function isDueAtTask(request: Request): boolean {
+  return request.state === "due" && request.block === null;
+}
+
+const NO_WAITS: readonly AnyWait[] = [];
 
 function isGenerator(value: unknown): boolean {
-  return typeof value === "object" && value !== null &&
-    typeof (value as { next?: unknown }).next === "function" &&
-    typeof (value as { throw?: unknown }).throw === "function" &&
-    !(value instanceof Future);
-}
-
-function isThenable(value: unknown): boolean {
-  return (typeof value === "object" || typeof value === "function") &&
-    value !== null &&
-    typeof (value as { then?: unknown }).then === "function";
+  return isSteppable(value) && !(value instanceof Future);
 }
 
 function checkBlockOptions(options: BlockOptions): void {

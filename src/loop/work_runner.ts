@@ -5,11 +5,12 @@
  *
  * @module
  */
-import { CancelledError } from "../errors.ts";
+import type { CancelledError } from "../errors.ts";
+import { cancellation, cancellationIn } from "./cancellation.ts";
+import { isSteppable, isThenable } from "./checks.ts";
 import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Operation } from "./operation.ts";
-import { NOT_INTERRUPTED } from "./waiting.ts";
 import { type Coroutine, Task, type TaskBody } from "./task.ts";
 
 /** What has become of a piece of work. */
@@ -114,30 +115,17 @@ export class WorkRunner extends Task<void> {
 
   /** The work has returned. */
   succeeded(value: unknown): void {
-    const pending = this["extras"] === null
-      ? null
-      : this["extras"].bodyInterruption;
+    const request = this.dueRequest();
     // Cancelled too late to be thrown, but not too late to count.
-    const reason = pending !== null
-      ? pending.reason
-      : this.interruption !== NOT_INTERRUPTED
-      ? this.interruptReason
-      : NONE;
-    if (reason === NONE) this.finished("done", value);
-    else {
-      this.finished(
-        "cancelled",
-        reason instanceof CancelledError ? reason : new CancelledError(reason),
-      );
-    }
+    if (request === null) this.finished("done", value);
+    else this.finished("cancelled", cancellation(request.reason));
   }
 
   /** The work has thrown. */
   threw(error: unknown): void {
-    this.finished(
-      error instanceof CancelledError ? "cancelled" : "failed",
-      error,
-    );
+    const cancelled = cancellationIn(error);
+    if (cancelled === null) this.finished("failed", error);
+    else this.finished("cancelled", cancelled);
   }
 
   private finished(outcome: WorkOutcome, value: unknown): void {
@@ -162,8 +150,6 @@ export function isAtWork(task: Task<unknown> | null): boolean {
   }
   return false;
 }
-
-const NONE = Symbol("none");
 
 function* runCoroutines(
   self: { runner: WorkRunner | null },
@@ -200,10 +186,7 @@ async function runFunctions(runner: WorkRunner): Promise<void> {
 }
 
 function isCoroutine(value: unknown): boolean {
-  return typeof value === "object" && value !== null &&
-    typeof (value as { next?: unknown }).next === "function" &&
-    typeof (value as { throw?: unknown }).throw === "function" &&
-    typeof (value as { then?: unknown }).then !== "function";
+  return isSteppable(value) && !isThenable(value);
 }
 
 /** The creator of a task, and what it hands down. */

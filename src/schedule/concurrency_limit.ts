@@ -7,7 +7,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
-import { items, type OperationIterable } from "../loop/generators.ts";
+import { items, type OperationIterable } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { findOrigin } from "../loop/work_runner.ts";
 import { checkPriority, type Priority } from "../loop/scheduler.ts";

@@ -9,15 +9,12 @@ import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
+import { AsyncItems } from "../loop/async_items.ts";
 import {
-  closeAfter,
-  closeLater,
   items,
   type ItemSource,
   type OperationIterable,
-  PendingNext,
-  until,
-} from "../loop/generators.ts";
+} from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Priority } from "../loop/scheduler.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
@@ -655,8 +652,8 @@ class MapRun<T, R> {
   *#pullAll(): Coroutine<void> {
     const { source, rank } = this.plan;
     const native = (source as OperationIterable<T>)[items]?.();
-    const iterator = native === undefined
-      ? (source as AsyncIterable<T>)[Symbol.asyncIterator]()
+    const pulled = native === undefined
+      ? new AsyncItems(source as AsyncIterable<T>, "ConcurrencyLimit.map()")
       : null;
     try {
       while (!this.#exhausted && !this.#stopped) {
@@ -668,7 +665,7 @@ class MapRun<T, R> {
         try {
           yield* claim;
           const step = native === undefined
-            ? yield* this.#pullFrom(iterator!)
+            ? yield* pulled!.next()
             : yield* native();
           if (step.done === true) this.#exhausted = true;
           else {
@@ -688,26 +685,9 @@ class MapRun<T, R> {
     } finally {
       // One that has failed itself is at its end, and not closed.
       if (!this.#exhausted) {
-        if (iterator !== null) yield* closeAfter(iterator);
+        if (pulled !== null) yield* pulled.closeAfterError();
         else yield* this.#closeItems(native!);
       }
-    }
-  }
-
-  *#pullFrom(iterator: AsyncIterator<T>): Coroutine<IteratorResult<T>> {
-    let next: PendingNext<T>;
-    try {
-      next = new PendingNext(iterator);
-    } catch (error) {
-      this.#exhausted = true;
-      throw error;
-    }
-    try {
-      return yield* until(next.promise);
-    } catch (error) {
-      if (next.state !== "fulfilled") this.#exhausted = true;
-      if (next.state === "pending") closeLater(iterator);
-      throw error;
     }
   }
 

@@ -28,7 +28,7 @@ import {
   items,
   type ItemSource,
   type OperationIterable,
-} from "../loop/generators.ts";
+} from "../loop/each.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import { Operation } from "../loop/operation.ts";
 import {

@@ -1,9 +1,6 @@
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { MisuseError, RateLimitError } from "../errors.ts";
-import {
-  AttemptOperation,
-  type Operation,
-  type WaitOptions,
-} from "../loop/operation.ts";
+import { type Operation, type WaitOptions } from "../loop/operation.ts";
 import {
   checkInteger,
   checkNumber,

@@ -3,16 +3,17 @@
  *
  * @module
  */
-import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
-import { type Block, isFromOutside } from "../loop/block.ts";
+import { MisuseError, TimeoutError } from "../errors.ts";
+import { type Block, currentBlock } from "../loop/block.ts";
+import { endsAt, isCancellation } from "../loop/cancellation.ts";
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
-import { currentBlock, getRunningLoop } from "../loop/current.ts";
+import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import type { Handle, TimerHandle } from "../loop/handle.ts";
 import { claim, Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { until } from "../loop/generators.ts";
+import { until } from "../loop/until.ts";
 import {
   checkLoop,
   checkOptions,
@@ -281,12 +282,9 @@ export class CancelScope {
 
   /** Whether an error is what came of cancelling this scope, and of nothing else. */
   #isOwn(error: unknown, requests: number): boolean {
-    if (!(error instanceof CancelledError)) return false;
     const block = this.#block!;
-    if (block.cancellation === null) return false;
-    // A request of somebody else came as well, and may have been lost in ours.
-    if (block.cancelling() > requests) return false;
-    return error === block.cancellation || !isFromOutside(error, block);
+    return block.cancellation !== null &&
+      endsAt(block, error, block.cancelling(), requests);
   }
 }
 
@@ -720,8 +718,7 @@ export class Timeout {
     if (this.#state === "expiring" || this.#signalled) {
       // If there are no other requests, this one is dealt with here.
       if (
-        block.uncancel() <= this.#requests &&
-        error instanceof CancelledError && !isFromOutside(error, block)
+        endsAt(block, error, block.uncancel(), this.#requests)
       ) {
         outcome = this.#signalled
           ? this.#signal!.reason
@@ -933,7 +930,7 @@ function* withoutTime<T>(
   try {
     return future.result();
   } catch (error) {
-    if (!(error instanceof CancelledError)) throw error;
+    if (!isCancellation(error)) throw error;
     throw new TimeoutError("Timed out: it had to be done at once", {
       cause: error,
     });

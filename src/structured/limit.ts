@@ -8,7 +8,12 @@ import { CancelledError } from "../errors.ts";
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
-import { PromiseWait } from "../loop/waiting.ts";
+import {
+  cancellation,
+  isCancellation,
+  type Request,
+} from "../loop/cancellation.ts";
+import { PromiseWait } from "../loop/promise_wait.ts";
 import { type Priority, Relay } from "../loop/scheduler.ts";
 import {
   type Coroutine,
@@ -459,7 +464,7 @@ export function* lending<T>(
   } catch (error) {
     const interruption = yield* returning(lender);
     if (interruption === null) throw error;
-    if (error instanceof CancelledError) throw interruption.error;
+    if (isCancellation(error)) throw interruption.error;
     // What the wait has come to goes first, and a cancellation is not lost.
     if (interruption.error instanceof CancelledError) {
       lender.postponeCancel(interruption.error);
@@ -532,7 +537,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
       this.#slot = this.#lender.reclaim();
       if (this.#slot !== null) {
         this.#slot["addWaiter"](this);
-        const level = this.#lender["levelCancellation"](this.place);
+        const level = this.strand!.level;
         if (level !== null) this.interrupt(level);
         return;
       }
@@ -545,10 +550,13 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
     super.run();
   }
 
-  override interrupt(reason: unknown): void {
+  override interrupt(request: Request): void {
     // The constructor may be told of a cancellation that is there already.
-    if (#slot in this && this.#slot?.cancel(reason)) return;
-    super.interrupt(reason);
+    if (#slot in this && this.#slot?.cancel(request.reason)) {
+      if (!request.isLevel) request.state = "thrown";
+      return;
+    }
+    super.interrupt(request);
   }
 
   override describe(): string {

@@ -1,10 +1,18 @@
 import {
-  CancelledError,
   MisuseError,
   TaskGroupClosedError,
   TaskGroupError,
 } from "../errors.ts";
-import { type Block, isFromOutside } from "../loop/block.ts";
+import type { Block } from "../loop/block.ts";
+import {
+  countAsThrown,
+  dueAgain,
+  endsAt,
+  isCancellation,
+  prune,
+  type RequestsGo,
+  take,
+} from "../loop/cancellation.ts";
 import {
   checkFunction,
   checkOneOf,
@@ -12,7 +20,7 @@ import {
   inspect,
   isGeneratorFunction,
 } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { checkTaskOptions, NO_OPTIONS } from "../loop/loop_options.ts";
@@ -361,7 +369,7 @@ export class TaskGroup {
         ? this.#untilStarted(task, future)
         : lending(lender, this.#untilStarted(task, future));
     } catch (error) {
-      if (signal?.aborted && error instanceof CancelledError) {
+      if (signal?.aborted && isCancellation(error)) {
         throw signal.reason;
       }
       throw error;
@@ -522,82 +530,113 @@ export class TaskGroup {
       joined: () => this.#idle?.relayed() ?? null,
     };
     this.#state = "open";
+    const requestsBefore = block.cancelling();
+    // A scope around that is cancelled cancels the children, also behind a shield of the body.
+    block.onLevel(() => this.#scopeCancelled());
     const subscription = this.#subscribe();
     if (this.#cancelled !== null) this.cancel(this.#cancelled.reason);
     let value: T | undefined;
-    let failure: { readonly error: unknown } | null = null;
+    let failure: Thrown | null = null;
     try {
       value = yield* block.run(body, this);
     } catch (error) {
       failure = { error };
     }
     this.#state = "closing";
-    const cancelled = failure !== null &&
-      failure.error instanceof CancelledError;
-    // What to go on with: a cancellation, unless it was our own.
-    let thrown = cancelled ? failure : null;
     if (failure !== null && !this.#aborting) this.#abort();
-    if (this.#children.length > 0) {
-      const lender = task instanceof LimitedTask ? task : null;
-      lender?.lend();
-      let interruption = yield* this.#join(task, cancelled);
-      if (lender !== null) {
-        const late = yield* returning(lender);
-        interruption ??= late;
-      }
-      if (interruption !== null) thrown = interruption;
-    }
+    const interruption = yield* this.#joinChildren(task);
     this.#state = "finished";
     subscription?.unsubscribe();
-    if (this.#bodyCancelled && block.uncancel() === 0) {
-      if (thrown !== null && !isFromOutside(thrown.error, block)) thrown = null;
-    }
-    const requests = block.cancelling();
-    block.close();
-    const errors = this.#errors;
-    if (thrown !== null && errors.length === 0) throw thrown.error;
-    const failed = errors.length;
-    if (failure !== null && !cancelled) errors.push(failure.error);
-    if (errors.length > 0) {
-      if (requests > 0) {
-        // The cancellation from outside must not get lost: it arrives at the
-        // next wait, and counts once, as before.
-        task.uncancel();
-        task.cancel();
-      }
-      throw this.#error(failed, errors.splice(0));
-    }
-    if (this.#signalled) throw this.#signal!.reason;
+    const outcome = this.#outcome(failure, interruption, requestsBefore);
+    if (outcome !== null) throw outcome.error;
     return value as T;
   }
 
-  /** Waits for the children, whatever happens; returns the first interruption that was not our own. */
-  *#join(
-    task: Task<unknown>,
-    cancelled: boolean,
-  ): Coroutine<{ readonly error: unknown } | null> {
-    let interruption: { readonly error: unknown } | null = null;
-    let interrupted = cancelled;
+  #scopeCancelled(): void {
+    if (this.#aborting || this.#state === "finished") return;
+    this.#abort(this.#block!.level!.reason);
+  }
+
+  /** Waits for the children; the task's own slot, if it has one, is lent meanwhile. */
+  *#joinChildren(task: Task<unknown>): Coroutine<Thrown | null> {
+    if (this.#children.length === 0) return null;
+    const lender = task instanceof LimitedTask ? task : null;
+    lender?.lend();
+    const interruption = yield* this.#join(task);
+    if (lender === null) return interruption;
+    const late = yield* returning(lender);
+    return interruption ?? late;
+  }
+
+  /**
+   * Closes the block, and decides what the group throws; null if nothing.
+   *
+   * Failures go first: a cancellation from outside is then due again. Else the
+   * cancellation that the body or the wait for the children has thrown goes on,
+   * unless it was the group's own, and one that has come meanwhile is thrown here.
+   */
+  #outcome(
+    failure: Thrown | null,
+    interruption: Thrown | null,
+    requestsBefore: number,
+  ): Thrown | null {
+    const block = this.#block!;
+    const { opener, task } = block;
+    const cancelled = failure !== null && isCancellation(failure.error);
+    let thrown = interruption ?? (cancelled ? failure : null);
+    if (this.#bodyCancelled) {
+      const requestsLeft = block.uncancel();
+      const isOwn = thrown !== null &&
+        endsAt(block, thrown.error, requestsLeft, requestsBefore);
+      if (isOwn) thrown = null;
+    }
+    const requests = block.cancelling();
+    const level = block.outerLevel;
+    block.close();
+    const errors = this.#errors;
+    const failed = errors.length;
+    if (failure !== null && !cancelled) errors.push(failure.error);
+    if (errors.length > 0) {
+      // It arrives at the next wait, and counts once, as before.
+      if (requests > 0) dueAgain(task, opener);
+      return { error: this.#error(failed, errors.splice(0)) };
+    }
+    if (thrown !== null) {
+      countAsThrown(opener);
+      return thrown;
+    }
+    if (level !== null) return { error: level.reason };
+    if (this.#bodyCancelled) {
+      const due = prune(opener, null);
+      if (due !== null) return { error: take(opener, due, null) };
+    }
+    return this.#signalled ? { error: this.#signal!.reason } : null;
+  }
+
+  /**
+   * Waits for the children, whatever happens; returns the first interruption.
+   *
+   * A request that comes when the children are being cancelled already does not
+   * shorten the wait: it stays due until the group is left.
+   */
+  *#join(task: Task<unknown>): Coroutine<Thrown | null> {
+    let interruption: Thrown | null = null;
     while (this.#children.length > 0) {
-      this.#idle = new JointFuture(
+      this.#idle = new ChildrenFuture(
         task.loop,
         `the tasks of ${this.#describe()}`,
         tasksOf(this.#children),
+        () => this.#aborting,
       );
-      // A cancelled scope throws at every wait. Once is enough.
-      const shield = interrupted ? task.openBlock({ shielded: true }) : null;
       try {
         yield* this.#idle;
       } catch (error) {
-        interrupted = true;
+        // When the children are being cancelled it is due later, unless it is no
+        // request at all.
         if (!this.#aborting) {
           interruption = { error };
           this.#abort();
-        } else if (!(error instanceof CancelledError)) {
-          interruption ??= { error };
-        }
-      } finally {
-        shield?.close();
+        } else if (!isCancellation(error)) interruption ??= { error };
       }
     }
     this.#idle = null;
@@ -639,22 +678,46 @@ export class TaskGroup {
   }
 }
 
+/** An error that was thrown, which may be any value. */
+interface Thrown {
+  readonly error: unknown;
+}
+
+/** The end of all children of a group. A cancellation ends the wait for it once. */
+class ChildrenFuture extends JointFuture {
+  readonly #isAborting: () => boolean;
+
+  constructor(
+    loop: EventLoop,
+    label: string,
+    children: Iterable<Future<unknown>>,
+    isAborting: () => boolean,
+  ) {
+    super(loop, label, children);
+    this.#isAborting = isAborting;
+  }
+
+  override get requestsGo(): RequestsGo {
+    return this.#isAborting() ? "after" : "here";
+  }
+}
+
 /** Waits for the end of a task, whatever happens meanwhile. */
 function* untilEnded(task: Task<unknown>): Coroutine<void> {
-  const waiting = currentTask()!;
-  while (!task.done()) {
-    const future = new Future<void>(task.loop, `the end of "${task.name}"`);
-    const ended = () => release(future);
-    task.addDoneCallback(ended);
-    const shield = waiting.openBlock({ shielded: true });
-    try {
-      yield* future;
-    } catch {
-      // The first cancellation is under way already.
-    } finally {
-      shield.close();
-      task.removeDoneCallback(ended);
-    }
+  if (task.done()) return;
+  const future = new EndFuture(task.loop, `the end of "${task.name}"`);
+  task.addDoneCallback(() => release(future));
+  yield* future;
+}
+
+/** The end of a task that is being cancelled already: further requests stay due until then. */
+class EndFuture extends Future<void> {
+  override get requestsGo(): RequestsGo {
+    return "after";
+  }
+
+  override cancel(): boolean {
+    return false;
   }
 }
 

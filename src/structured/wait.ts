@@ -15,11 +15,9 @@ import {
 import { currentTask, findTask, getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import {
-  items,
-  type OperationIterable,
-  untilSettled,
-} from "../loop/generators.ts";
+import { cancellation } from "../loop/cancellation.ts";
+import { items, type OperationIterable } from "../loop/each.ts";
+import { untilSettled } from "../loop/until.ts";
 import type { Runnable, TimerHandle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { Relay } from "../loop/scheduler.ts";
@@ -990,8 +988,7 @@ function errorOf(future: Future<unknown>): unknown {
 
 /** The cancellation of a future that has ended in another way, as asyncio has it. */
 function lateCancellation(future: Future<unknown>): CancelledError {
-  const reason = future instanceof Task ? future.interruptReason : undefined;
-  return reason instanceof CancelledError ? reason : new CancelledError(reason);
+  return cancellation(future instanceof Task ? future.lastReason : undefined);
 }
 
 /** A result or an error. The error of a cancellation stays there for the one who waits. */

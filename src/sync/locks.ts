@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { BrokenBarrierError, CancelledError, MisuseError } from "../errors.ts";
 import {
   checkFunction,
@@ -14,11 +15,7 @@ import {
 } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
-import {
-  AttemptOperation,
-  Operation,
-  type WaitOptions,
-} from "../loop/operation.ts";
+import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/scheduler.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/queues.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { AttemptOperation } from "../loop/attempt_operation.ts";
 import {
   CancelledError,
   ChannelClosedError,
@@ -19,12 +20,8 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { currentTask, getRunningLoop } from "../loop/current.ts";
-import { items, type OperationIterable } from "../loop/generators.ts";
-import {
-  AttemptOperation,
-  Operation,
-  type WaitOptions,
-} from "../loop/operation.ts";
+import { items, type OperationIterable } from "../loop/each.ts";
+import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { Heap, RingBuffer } from "../structures/queues.ts";
 import { WaitQueue } from "./wait_queue.ts";

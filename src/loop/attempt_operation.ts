@@ -1,0 +1,137 @@
+import { checkWaitOptions } from "./checks.ts";
+import type { Suspension } from "./future.ts";
+import {
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "./operation.ts";
+import { Outcome } from "./promise_wait.ts";
+import { findStrand } from "./strand.ts";
+import type { Coroutine } from "./task.ts";
+
+/**
+ * An operation that is often over at once: it tries, and only if that fails
+ * runs a generator that waits. Locks and queues are built on it.
+ *
+ * What is over at once makes no iterator but itself, and `await` no wait, so that
+ * the uncontended case costs little.
+ *
+ * @example A counter that one may only take from while it is above zero
+ * ```ts
+ * import { AttemptOperation, type Coroutine, run, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let count = 1;
+ * class Take extends AttemptOperation<number> {
+ *   protected attempt(): IteratorReturnResult<number> | undefined {
+ *     return count > 0 ? { done: true, value: --count } : undefined;
+ *   }
+ *   protected *wait(): Coroutine<number> {
+ *     while (count === 0) yield* sleep(1);
+ *     return --count;
+ *   }
+ * }
+ * const taken = await run(async () => {
+ *   return await new Take({ name: "take" }, {});
+ * });
+ * assertEquals([taken, count], [0, 0]);
+ * ```
+ *
+ * @typeParam T What waiting for it gives.
+ */
+export abstract class AttemptOperation<T> extends Operation<T> {
+  private result: IteratorReturnResult<T> | null = null;
+
+  /**
+   * Makes an operation. Nothing is tried yet.
+   *
+   * @param named An object that has the name and nothing else, shared by all of a kind.
+   * @param options What the caller gave.
+   * @throws {TypeError} If `options` is not an object or `signal` not an `AbortSignal`.
+   */
+  constructor(named: OperationOptions, options: WaitOptions | undefined) {
+    super(
+      undefined,
+      options === undefined ? named : withSignal(named, options),
+    );
+  }
+
+  /**
+   * Does it now if that is possible.
+   *
+   * @returns The result in the form an iterator gives it, or `undefined`.
+   */
+  protected abstract attempt(): IteratorReturnResult<T> | undefined;
+
+  /**
+   * Waits until it is possible, and does it.
+   *
+   * @returns A coroutine that gives the result.
+   */
+  protected abstract wait(): Coroutine<T>;
+
+  /**
+   * Tries, and gives what is to be gone through: the wait itself, so that this
+   * object need not outlive the attempt, or this object if there is none.
+   *
+   * @returns An iterator, for `yield*` only.
+   */
+  protected override begin(): Iterator<Suspension, T, unknown> {
+    const result = this.attempt();
+    if (result === undefined) return this.wait();
+    this.result = result;
+    return this as unknown as Iterator<Suspension, T, unknown>;
+  }
+
+  /**
+   * Starts the operation in an async function: `await operation` calls this.
+   *
+   * @param onFulfilled What to call with the result; at once, if it is over at once.
+   * @param onRejected What to call with the error.
+   * @returns What the callback returned.
+   * @throws {MisuseError} If the operation was started before.
+   */
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
+    const strand = findStrand();
+    if (
+      strand === null || typeof onFulfilled !== "function" ||
+      typeof onRejected !== "function" ||
+      this.options.signal !== undefined || strand.due !== null ||
+      strand.level !== null || !strand.runner!.loop["mayStartAtOnce"]()
+    ) return super.then(onFulfilled, onRejected);
+    const { loop } = strand.runner!;
+    this.start();
+    let result: IteratorReturnResult<T> | undefined;
+    try {
+      result = this.attempt();
+    } catch (error) {
+      const outcome = new Outcome<A | B>();
+      outcome.follow(loop, onRejected, error);
+      return outcome;
+    }
+    if (result === undefined) {
+      return this.waitIn(strand, onFulfilled, onRejected);
+    }
+    const outcome = new Outcome<A | B>();
+    outcome.follow(loop, onFulfilled, result.value);
+    return outcome;
+  }
+
+  /** Gives the result, as the iterator of a `yield*` expression. */
+  private next(): IteratorResult<Suspension, T> {
+    return this.result!;
+  }
+}
+
+/** The options of the operation: those of its kind, with the signal of the caller. */
+function withSignal(
+  named: OperationOptions,
+  options: WaitOptions,
+): OperationOptions {
+  const what = `wait for ${named?.name ?? "an operation"}`;
+  const signal = checkWaitOptions(options, what);
+  return signal === undefined ? named : { ...named, signal };
+}

@@ -1,0 +1,242 @@
+/**
+ * The functions that the loop calls for a task: bodies of blocks, and what
+ * `until`, `each` and `scoped` are given.
+ *
+ * @module
+ */
+import { runOwned } from "../host/runtime.ts";
+import {
+  countAsThrown,
+  type Holder,
+  isCancellation,
+  passOn,
+  type RequestsGo,
+} from "./cancellation.ts";
+import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
+import { current } from "./current.ts";
+import { Future, type Suspension } from "./future.ts";
+import { Call, findStrand, InnerStrand } from "./strand.ts";
+import type { Coroutine, Task } from "./task.ts";
+
+/**
+ * Calls `body` in a strand of the current task; the result is what to `yield*`
+ * for its outcome. An async function is waited for to its very end: a
+ * cancellation goes to what it waits for, not to the wait for it.
+ *
+ * @param strand Where it runs; null for a strand of its own.
+ */
+export function runBody<A, T>(
+  strand: InnerStrand | null,
+  body: (argument: A) => Coroutine<T> | PromiseLike<T> | T,
+  argument: A,
+): Iterable<Suspension, T, unknown> {
+  // A generator runs as the stepper that goes through it, and needs no strand.
+  if (isGeneratorFunction(body)) return body(argument) as Coroutine<T>;
+  const stepper = current.stepper!;
+  const inside = strand ?? newCall(current.task!);
+  const ends = strand === null;
+  // A request that is due at the stepper is for the first operation of an async body.
+  passOn(stepper, inside);
+  let product: Coroutine<T> | PromiseLike<T> | T;
+  let isPromise: boolean;
+  try {
+    product = runOwned(inside, body, argument);
+    isPromise = isThenable(product) && !isWaitable(product);
+  } catch (error) {
+    passOn(inside, stepper);
+    if (ends) inside.close();
+    throw error;
+  }
+  if (isPromise) {
+    const promise = product as PromiseLike<T>;
+    return new StrandFuture<T>(inside, promise, BODY_LABEL, ends);
+  }
+  passOn(inside, stepper);
+  if (ends) inside.close();
+  // An operation, a future or a generator is waited for as what it is.
+  return isWaitable(product)
+    ? product as Iterable<Suspension, T, unknown>
+    : new Finished(product as T);
+}
+
+const BODY_LABEL = "an async function inside a block";
+
+/** A strand inside the innermost one of a task's running code. */
+function newCall(task: Task<unknown>): Call {
+  const strand = findStrand();
+  return new Call(
+    task,
+    strand instanceof InnerStrand ? strand : task.rootBlock(),
+  );
+}
+
+/**
+ * Calls an async function for the current task, in a strand of its own.
+ *
+ * @param what What it is, in words, for messages.
+ * @param onLost Told of a failure that comes when nobody waits any more.
+ * @returns The wait for it; it has to be waited for at once.
+ * @throws What `fn` throws.
+ */
+export function callInTask<T>(
+  fn: () => PromiseLike<T> | T,
+  what: string,
+  onLost: (error: unknown) => void,
+): CallFuture<T> {
+  const stepper = current.stepper!;
+  const call = newCall(current.task!);
+  passOn(stepper, call);
+  let product: PromiseLike<T> | T;
+  try {
+    product = runOwned(call, fn);
+  } catch (error) {
+    passOn(call, stepper);
+    call.close();
+    throw error;
+  }
+  return new CallFuture<T>(call, product, what, onLost);
+}
+
+/** Whether `value` can be gone through by `yield*`, and is meant to be. */
+function isWaitable(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    typeof (value as Coroutine<unknown>)[Symbol.iterator] === "function" &&
+    (isSteppable(value) || isThenable(value));
+}
+
+/** A body that was over at once. */
+class Finished<T> implements Iterable<Suspension, T, unknown> {
+  readonly #value: T;
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    return {
+      next: () => ({ done: true, value: this.#value }),
+      throw: (error) => {
+        throw error;
+      },
+    };
+  }
+}
+
+/**
+ * The outcome of an async function that runs as a strand of a task.
+ *
+ * A request does not end the wait for it: the strand throws it, or holds it until
+ * its next operation. What it has not thrown at its end passes on to the stepper
+ * that waits here.
+ */
+export class StrandFuture<T> extends Future<T> {
+  readonly #strand: InnerStrand;
+  readonly #stepper: Holder;
+  /** What to close at the end: a strand that was made for this function only. */
+  readonly #ends: boolean;
+
+  constructor(
+    strand: InnerStrand,
+    promise: PromiseLike<T>,
+    label: string,
+    ends = false,
+  ) {
+    super(strand.task.loop, label);
+    this.#strand = strand;
+    this.#stepper = current.stepper!;
+    this.#ends = ends;
+    strand.enter();
+    const fulfilled = (value: T) => {
+      this.#end(false);
+      if (!this.done()) this.setResult(value);
+    };
+    const rejected = (error: unknown) => {
+      this.#end(isCancellation(error));
+      if (!this.done()) this.setException(error);
+      else this.lost(error);
+    };
+    try {
+      promise.then(fulfilled, rejected);
+    } catch (error) {
+      rejected(error); // nobody will call back
+    }
+  }
+
+  /** It has failed when nobody waited for it any more. */
+  protected lost(_error: unknown): void {}
+
+  #end(cancelled: boolean): void {
+    const strand = this.#strand;
+    if (strand.task.done()) return;
+    strand.exit();
+    if (cancelled) countAsThrown(strand);
+    else if (!this.done()) passOn(strand, this.#stepper);
+    if (this.#ends) strand.close();
+  }
+
+  /** The strand that runs. */
+  protected get strand(): InnerStrand {
+    return this.#strand;
+  }
+
+  override get requestsGo(): RequestsGo {
+    return "inside";
+  }
+
+  override cancel(_reason?: unknown): boolean {
+    return !this.done();
+  }
+}
+
+/**
+ * The outcome of an async function that was called for a task, such as
+ * `iterator.next()`. A request goes to whatever it waits for in the loop; if it
+ * waits for nothing of the loop, the wait for it ends at once.
+ */
+export class CallFuture<T> extends StrandFuture<T> {
+  #givenUp = false;
+  readonly #onLost: (error: unknown) => void;
+
+  constructor(
+    call: Call,
+    product: PromiseLike<T> | T,
+    label: string,
+    onLost: (error: unknown) => void,
+  ) {
+    super(
+      call,
+      isThenable(product) ? product : Promise.resolve(product),
+      label,
+      true,
+    );
+    this.#onLost = onLost;
+  }
+
+  /** Whether the wait was given up while the function went on. */
+  get givenUp(): boolean {
+    return this.#givenUp;
+  }
+
+  protected override lost(error: unknown): void {
+    this.#onLost(error);
+  }
+
+  override get requestsGo(): RequestsGo {
+    return this.#givenUp || !this.done() && this.strand.isOutside()
+      ? "here"
+      : "inside";
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    if (!this.strand.isOutside()) return true;
+    return this.giveUp(reason);
+  }
+
+  /** Ends the wait, whatever the function does. */
+  giveUp(reason?: unknown): boolean {
+    if (this.done()) return false;
+    this.#givenUp = true;
+    return Future.prototype.cancel.call(this, reason);
+  }
+}

@@ -1,0 +1,530 @@
+/**
+ * Cancellation: where a request lives, which request applies at a wait, and how
+ * it gets there. Tasks, blocks, waits, timeouts, groups and scopes call this
+ * file and decide nothing of it themselves.
+ *
+ * A *request* asks a task, or a block of a task, to give up. `task.cancel()`, a
+ * deadline, the failure of a sibling and Ctrl-C make one each. There are two
+ * kinds: a *once* request, like asyncio's, is thrown at one wait; a *level*
+ * request, like trio's, is thrown at every wait inside a scope until the scope
+ * is left.
+ *
+ * Invariants:
+ *
+ * 1. *Nothing is lost.* A once request that was taken is in exactly one state:
+ *    `"due"`, `"thrown"` or `"taken back"`. It leaves `"due"` in one of three
+ *    ways: it is thrown at a wait of its place; the task ends (as cancelled if
+ *    the body returned, with the body's own error if it threw); or it is taken
+ *    back, by `uncancel()` or by the block that made it.
+ * 2. *A due request has holders.* A holder is whatever throws it next: a
+ *    stepper, at its next step; a wait, when its turn comes; a strand (a line of
+ *    async code), at the next operation it awaits. When a holder ends without
+ *    having thrown the request, it passes on to whoever waits for that holder:
+ *    from a wait to its strand, from a strand to the stepper that waits for it,
+ *    from the outermost strand to the end of the task.
+ * 3. *At the next wait, and never later.* Generators follow CPython: a wait that
+ *    finds everything ready does not throw. In async functions every operation
+ *    throws. Level requests are thrown by every operation, in both styles.
+ * 4. *An error does not use a request up.* If what an async function waits for
+ *    has failed, the failure is delivered and the request stays due.
+ * 5. *The outermost decides.* A block that is left ends a cancellation only if no
+ *    request from further out applies there: see {@linkcode endsAt}.
+ * 6. *A throw serves all.* Several requests that are due at one holder are
+ *    thrown together, with the reason of the last one, as in CPython.
+ * 7. *Some waits are not given up.* A request goes *inside* a wait for the body of
+ *    a block, to whatever the body waits for; and it comes *after* the wait for
+ *    the children of a group that is ending: see {@linkcode RequestsGo}.
+ *
+ * The cost of a request is in proportion to the waits and blocks inside its
+ * place. Tasks that wait for each other in a chain are walked through with a
+ * stack of our own, however long the chain is.
+ *
+ * @module
+ */
+import { CancelledError } from "../errors.ts";
+import type { Block } from "./block.ts";
+import type { Future } from "./future.ts";
+import { type Strand, strandsInside } from "./strand_tree.ts";
+import type { Task } from "./task.ts";
+import type { Stepper } from "./stepping.ts";
+
+// -- What counts as a cancellation --
+
+/**
+ * Tells whether an error is a cancellation and not a failure.
+ *
+ * Counts: a {@linkcode CancelledError}; an `AbortError` (of the web or of Node)
+ * whose `cause` or `reason` is a cancellation, as `fetch` and Node's APIs throw
+ * for an aborted `task.signal`; and a `SuppressedError` that is made of nothing
+ * but cancellations, as when body and disposal of an `await using` were both
+ * cancelled. A task that ends with one counts as cancelled. Use it in a `catch`
+ * that has to let cancellations through.
+ *
+ * @example A retry that does not swallow cancellations
+ * ```ts
+ * import { isCancellation, run, sleep, timeout, TimeoutError } from "@rota/rota";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * let tries = 0;
+ * const flaky = async () => {
+ *   for (;;) {
+ *     try {
+ *       tries++;
+ *       await sleep(40);
+ *       throw new Error("not yet");
+ *     } catch (error) {
+ *       if (isCancellation(error)) throw error;
+ *     }
+ *   }
+ * };
+ * await run(async () => {
+ *   await assertRejects(async () => await timeout(100, flaky), TimeoutError);
+ * }, { host: "virtual" });
+ * assertEquals(tries, 3);
+ * ```
+ *
+ * @param error Anything that was thrown.
+ * @returns Whether it is a cancellation.
+ */
+export function isCancellation(error: unknown): boolean {
+  return error instanceof CancelledError || cancellationIn(error) !== null;
+}
+
+/** How many errors deep a cancellation is looked for: causes may form a ring. */
+const CAUSES_MAX = 8;
+
+/** The `CancelledError` that makes `error` a cancellation; null if it is none. */
+export function cancellationIn(
+  error: unknown,
+  depth: number = CAUSES_MAX,
+): CancelledError | null {
+  if (error instanceof CancelledError) return error;
+  if (!(error instanceof Error) || depth === 0) return null;
+  try {
+    if (error instanceof SuppressedError) {
+      return cancellationIn(error.error, depth - 1) === null
+        ? null
+        : cancellationIn(error.suppressed, depth - 1);
+    }
+    if (error.name !== "AbortError") return null;
+    const { cause, reason } = error as { cause?: unknown; reason?: unknown };
+    return cancellationIn(cause, depth - 1) ??
+      cancellationIn(reason, depth - 1);
+  } catch {
+    return null; // a proxy or a getter that throws is no cancellation
+  }
+}
+
+/** The error for a reason, which may be one already. */
+export function cancellation(reason: unknown): CancelledError {
+  return reason instanceof CancelledError ? reason : new CancelledError(reason);
+}
+
+// -- Requests --
+
+/** A request for cancellation that was taken. */
+export class Request {
+  /** The block that is to give up; null for the task as a whole. */
+  readonly block: Block | null;
+  /** Given to `cancel(reason)`. */
+  readonly reason: unknown;
+  /** Whether every wait inside throws, instead of one. */
+  readonly isLevel: boolean;
+  state: "due" | "thrown" | "taken back" = "due";
+
+  constructor(block: Block | null, reason: unknown, isLevel: boolean) {
+    this.block = block;
+    this.reason = reason;
+    this.isLevel = isLevel;
+  }
+}
+
+/** One error that a holder is to throw: a request's, or an error of its own such as that of a signal. */
+export class Due {
+  /** Null if `error` is thrown as it is. */
+  readonly request: Request | null;
+  readonly error: unknown;
+  /** The one before, of several. */
+  readonly next: Due | null;
+  /** Whether it has ended a wait that a request comes after. */
+  hasWoken = false;
+
+  constructor(request: Request | null, error: unknown, next: Due | null) {
+    this.request = request;
+    this.error = error;
+    this.next = next;
+  }
+}
+
+/** Whatever throws a due request next. */
+export interface Holder {
+  /** What it is to throw, the newest first. */
+  due: Due | null;
+}
+
+/** Adds a request to what a holder is to throw. */
+export function hold(holder: Holder, request: Request): void {
+  holder.due = new Due(request, undefined, holder.due);
+}
+
+/** Has a stepper throw an error that is no request: of a signal, or a complaint. */
+export function holdError(stepper: Stepper, error: unknown): void {
+  stepper.due = new Due(null, error, null);
+}
+
+/** Whether a due error still applies at a place whose level request is `level`. */
+function applies({ request }: Due, level: Request | null): boolean {
+  if (request === null) return true;
+  if (request.state === "taken back") return false;
+  return !request.isLevel || level !== null;
+}
+
+/** Drops what was taken back, or was of a scope that is left; returns what is left. */
+export function prune(holder: Holder, level: Request | null): Due | null {
+  const kept: Due[] = [];
+  let all = true;
+  for (let at = holder.due; at !== null; at = at.next) {
+    if (applies(at, level)) kept.push(at);
+    else all = false;
+  }
+  if (all) return holder.due;
+  let pruned: Due | null = null;
+  for (const { request, error, hasWoken } of kept.reverse()) {
+    pruned = new Due(request, error, pruned);
+    pruned.hasWoken = hasWoken;
+  }
+  return holder.due = pruned;
+}
+
+/**
+ * Takes the error that a holder is to throw now, for all that is due at it.
+ *
+ * @param awaited What it has waited for: a cancellation that is there already
+ * goes first, with its own reason. Any other failure of it stays unseen, for
+ * somebody else to look at.
+ */
+export function take(
+  holder: Holder,
+  due: Due,
+  awaited: Future<unknown> | null,
+): unknown {
+  holder.due = null;
+  for (let at: Due | null = due; at !== null; at = at.next) {
+    if (at.request !== null && !at.request.isLevel) at.request.state = "thrown";
+  }
+  if (due.request === null) return due.error;
+  if (awaited !== null && awaited.done()) {
+    if (awaited.cancelled()) return awaited["takeCancellation"]();
+    if (awaited["value"] instanceof CancelledError) return awaited.exception();
+  }
+  return cancellation(due.request.reason);
+}
+
+/** Moves what is due from a holder that has ended, or is about to wait, to the next one. */
+export function passOn(from: Holder, to: Holder): void {
+  const { due } = from;
+  if (due === null) return;
+  from.due = null;
+  const moved: Request[] = [];
+  for (let at: Due | null = due; at !== null; at = at.next) {
+    const { request } = at;
+    // One of a level is found by each wait anew.
+    if (request?.state === "due" && !request.isLevel) moved.push(request);
+  }
+  for (const request of moved.reverse()) hold(to, request);
+}
+
+/** A holder has ended by a cancellation of its own accord: somebody has told it, such as a `fetch` with the signal. */
+export function countAsThrown(holder: Holder): void {
+  for (let at = holder.due; at !== null; at = at.next) {
+    if (at.request !== null) at.request.state = "thrown";
+  }
+  holder.due = null;
+}
+
+/**
+ * Makes the requests to a task due again at a stepper, for a block that ends with
+ * another error: together they count as before, and are thrown once. As in
+ * CPython, where a group does this by `uncancel()` and `cancel()`, the reason is
+ * lost.
+ */
+export function dueAgain(task: Task<unknown>, stepper: Stepper): void {
+  countAsThrown(stepper);
+  task.rearm(stepper, undefined);
+}
+
+/**
+ * Where a request goes that comes to a wait for a future. `"here"`: the wait
+ * throws it. `"inside"`: the future is a strand of the same task, which throws or
+ * holds it. `"after"`: it stays due until the wait is over.
+ */
+export type RequestsGo = "here" | "inside" | "after";
+
+// -- Which request applies at a wait --
+
+/** How many scopes of this thread are cancelled and not left: while there is none, nobody looks for one. */
+export const levels: { open: number } = { open: 0 };
+
+/** Throws if the running generator is about to start an operation in a cancelled scope. */
+export function throwIfLevelCancelled(stepper: Stepper | null): void {
+  const level = stepper === null ? null : levelAt(stepper.innermostBlock);
+  if (level !== null) throw level.reason;
+}
+
+/** The level request that applies at a place in a task; null if none does. */
+export function levelAt(block: Block | null): Request | null {
+  return block === null ? null : block.level;
+}
+
+/**
+ * Whether a stepper whose wait is over throws what is due, or goes on with the
+ * outcome of the wait and throws later.
+ */
+function throwsNow(stepper: Stepper, due: Due): boolean {
+  const awaited = stepper.waitingOn;
+  if (due.request === null || awaited === null || !awaited.done()) return true;
+  if (awaited.requestsGo !== "here") return false;
+  // CPython's tasks let the cancellation replace a failure; async functions get
+  // the failure, as it would reach nobody else.
+  return stepper.replacesFailures || !isFailure(awaited);
+}
+
+/** Whether a future failed otherwise than by a cancellation. */
+export function isFailure(future: Future<unknown>): boolean {
+  return future.failed() && !isCancellation(future["value"]);
+}
+
+/** What a stepper throws at its next step; undefined if it goes on. */
+export function toThrow(
+  stepper: Stepper,
+): { readonly error: unknown } | undefined {
+  const due = prune(stepper, levelAt(stepper.innermostBlock));
+  if (due === null || !throwsNow(stepper, due)) return undefined;
+  return { error: take(stepper, due, stepper.waitingOn) };
+}
+
+/**
+ * A stepper begins to wait for `target`: what is due is handed to it, else
+ * thrown at the next step.
+ */
+export function suspended(stepper: Stepper, target: Future<unknown>): void {
+  const level = levelAt(stepper.innermostBlock);
+  const due = prune(stepper, level);
+  if (target.requestsGo === "after") {
+    if (due !== null) wakeOnce(due, target);
+  } else if (due === null) {
+    if (level !== null) handTo(stepper, level);
+  } else if (due.request !== null && target.cancel(due.request.reason)) {
+    take(stepper, due, null);
+  }
+}
+
+/** Ends a wait that a request comes after, once: CPython wakes it for each request, too. */
+function wakeOnce(due: Due, target: Future<unknown>): void {
+  if (due.hasWoken || due.request === null || due.request.isLevel) return;
+  due.hasWoken = true;
+  target.cancel(due.request.reason);
+}
+
+/** A stepper waits for its next turn only: in a cancelled scope that wait throws, too. */
+export function holdLevel(stepper: Stepper): void {
+  const level = levelAt(stepper.innermostBlock);
+  if (level !== null && prune(stepper, level) === null) hold(stepper, level);
+}
+
+// -- Delivery --
+
+/**
+ * Makes a once request: counts it, aborts the signals of its place, and throws it
+ * into whatever waits there.
+ *
+ * @returns Whether it was taken: not by a task that has ended, nor by one through
+ * which the same request is on its way.
+ */
+export function requestCancel(
+  task: Task<unknown>,
+  block: Block | null,
+  reason: unknown,
+): boolean {
+  if (task.done() || task["isHandingOn"]()) return false;
+  const request = new Request(block, reason, false);
+  task.noteRequest(request);
+  submit({ task, request });
+  return true;
+}
+
+/** A request on its way to a task. */
+interface Delivery {
+  readonly task: Task<unknown>;
+  readonly request: Request;
+}
+
+// Cancelling a task cancels the task that it waits for, and so on. To walk
+// through a chain of any length these run in a loop, depth first as recursion
+// would: a delivery that is made while another one is carried out waits in
+// `fresh`, and goes before those that were there.
+
+/** Deliveries to be carried out, and tasks whose own delivery is over; the next one is last. */
+const stack: (Delivery | Task<unknown>)[] = [];
+const fresh: Delivery[] = [];
+let delivering = false;
+
+function submit(delivery: Delivery): void {
+  fresh.push(delivery);
+  if (delivering) return;
+  delivering = true;
+  let failure: { readonly error: unknown } | null = null;
+  try {
+    while (fresh.length > 0 || stack.length > 0) {
+      while (fresh.length > 0) stack.push(fresh.pop()!);
+      const next = stack.pop()!;
+      if (!("request" in next)) {
+        next.setHandingOn(false);
+        continue;
+      }
+      next.task.setHandingOn(true);
+      stack.push(next.task);
+      try {
+        carryOut(next);
+      } catch (error) {
+        failure ??= { error }; // of a future whose class overrides cancel()
+      }
+    }
+  } finally {
+    delivering = false;
+  }
+  if (failure !== null) throw failure.error;
+}
+
+function carryOut({ task, request }: Delivery): void {
+  const { block } = request;
+  const tree = task.blockTree;
+  if (tree !== null) abortInside(block ?? tree, cancellation(request.reason));
+  if (block === null) {
+    interruptStrand(task, request);
+    if (tree !== null) interruptInside(tree, request);
+    if (!task.promised) handTo(task, request);
+  } else {
+    interruptInside(block, request);
+    if (!block.isOpenedByAsyncFunction) handTo(block.opener, request);
+  }
+}
+
+/** Aborts the signals of a block and of all inside. */
+function abortInside(block: Strand, error: CancelledError): void {
+  for (const strand of strandsInside(block)) strand.abort(error);
+}
+
+function interruptInside(root: Strand, request: Request): void {
+  for (const strand of strandsInside(root)) interruptStrand(strand, request);
+}
+
+/** Throws a request into the waits of one strand; if it waits for nothing of the loop, into its next operation. */
+function interruptStrand(strand: Strand, request: Request): void {
+  if (strand.yields > 0) strand.interruptYields(request);
+  for (const wait of strand.listWaits()) wait.interrupt(request);
+  if (!strand.isOutside() || strand.yields > 0) return;
+  hold(strand, request);
+  strand.runner!.warnIfStuck();
+}
+
+/** Throws a request into the wait of a stepper, or else at its next step. */
+export function handTo(stepper: Stepper, request: Request): void {
+  const awaited = stepper.waitingOn;
+  if (awaited !== null) {
+    const { requestsGo } = awaited;
+    if (awaited.cancel(request.reason)) {
+      if (requestsGo === "after") {
+        hold(stepper, request);
+        stepper.due!.hasWoken = true;
+      } else if (requestsGo === "here" && !request.isLevel) {
+        request.state = "thrown";
+      }
+      return;
+    }
+    if (awaited["isHandingOn"]()) {
+      // The last in a ring of tasks that wait for each other: nobody wakes it.
+      awaited["removeWaiter"](stepper);
+      stepper.waitingOn = null;
+      stepper.loop["schedule"](stepper);
+    }
+  }
+  hold(stepper, request);
+}
+
+// -- Level requests --
+
+/** Makes the level request of a scope: from now on every wait inside throws. */
+export function requestLevel(block: Block, reason: unknown): boolean {
+  if (block.task.done()) return false;
+  if (block.ownLevel !== null) return true;
+  block.ownLevel = new Request(block, cancellation(reason), true);
+  levels.open++;
+  applyLevels(block);
+  return true;
+}
+
+/** A scope that was cancelled is left. */
+export function endLevel(level: Request): void {
+  level.state = "taken back";
+  levels.open--;
+}
+
+/** The levels around a block, or its shield, have changed: whatever waits inside learns of it. */
+export function applyLevels(block: Block): void {
+  const changed = new Set<Strand>();
+  for (const strand of strandsInside(block)) {
+    const before = strand.level;
+    strand.inheritLevel();
+    if (strand.level !== null && strand.level !== before) changed.add(strand);
+  }
+  for (const strand of changed) {
+    strand.abort(strand.level!.reason as CancelledError);
+  }
+  for (const strand of changed) {
+    const level = strand.level!;
+    if (strand.yields > 0) strand.interruptYields(level);
+    for (const wait of strand.listWaits()) wait.interrupt(level);
+    strand.levelCame();
+  }
+  // Steppers inside that are no waits of a strand: that of the block, and the task's own.
+  const { opener, task } = block;
+  if (!block.isOpenedByAsyncFunction) handLevelTo(opener, changed);
+  if (!task.promised && opener !== task) handLevelTo(task, changed);
+}
+
+function handLevelTo(stepper: Stepper, changed: ReadonlySet<Strand>): void {
+  const { innermostBlock } = stepper;
+  if (innermostBlock === null || !changed.has(innermostBlock)) return;
+  handTo(stepper, innermostBlock.level!);
+}
+
+// -- Taking back --
+
+/** Takes back every request in `requests` that has not been thrown. */
+export function takeBack(requests: readonly Request[]): void {
+  for (const request of requests) {
+    if (request.state === "due") request.state = "taken back";
+  }
+}
+
+// -- Leaving a block --
+
+/**
+ * Whether a cancellation that has come out of a block's body ends at the block:
+ * it does unless a request from further out applies there.
+ *
+ * @param error What the body threw.
+ * @param block The block, which has made a request.
+ * @param requestsLeft The once requests that are outstanding without its own.
+ * @param requestsBefore How many there were when it was opened.
+ */
+export function endsAt(
+  block: Block,
+  error: unknown,
+  requestsLeft: number,
+  requestsBefore: number,
+): boolean {
+  return isCancellation(error) && requestsLeft <= requestsBefore &&
+    block.outerLevel === null;
+}

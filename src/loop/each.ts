@@ -1,0 +1,173 @@
+import { AsyncItems } from "./async_items.ts";
+import { runBody } from "./body.ts";
+import { checkFunction, inspect, isThenable } from "./checks.ts";
+import { Operation } from "./operation.ts";
+import type { Coroutine } from "./task.ts";
+import { until } from "./until.ts";
+
+/**
+ * The key under which a source of items that is part of the library tells
+ * {@linkcode each} how to wait for them without a promise in between, so that
+ * no item is lost when the wait is cancelled.
+ */
+export const items: unique symbol = Symbol("items");
+
+/** A source of items that {@linkcode each} can wait for by operations. */
+export interface OperationIterable<T> {
+  /** Starts an iteration: each call of the result is the wait for one more item. */
+  [items](): ItemSource<T>;
+}
+
+/** An iteration of an {@linkcode OperationIterable}. */
+export interface ItemSource<T> {
+  /** Makes the wait for one more item. */
+  (): Operation<IteratorResult<T, undefined>>;
+  /**
+   * Called when an iteration is left early; gives the wait for its end, if there
+   * is something to wait for.
+   */
+  readonly close?: (() => Operation<unknown> | void) | undefined;
+}
+
+/** What {@linkcode each} calls for each item. */
+export type EachBody<T> = (
+  item: T,
+  stop: () => void,
+) => Coroutine<unknown> | PromiseLike<unknown> | void;
+
+/**
+ * Runs `body` with each item of an iterable, one after the other: `for await`
+ * for generator coroutines.
+ *
+ * The next item is asked for when `body` is done with the last one. When it
+ * throws, calls `stop`, or the wait is cancelled, the iterator is closed, as
+ * leaving a `for await` loop does. If it still owes an item then, nobody waits
+ * for it to close.
+ *
+ * @example The lines of a stream
+ * ```ts
+ * import { each, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const words: string[] = [];
+ * await run(function* () {
+ *   yield* each(ReadableStream.from(["a", "b", "c"]), function* (word, stop) {
+ *     words.push(word);
+ *     if (word === "b") stop();
+ *   });
+ * });
+ * assertEquals(words, ["a", "b"]);
+ * ```
+ *
+ * @typeParam T What the items are.
+ * @param source Anything that `for await` takes.
+ * @param body A generator function or async function. `stop()` ends the
+ * iteration after this item.
+ * @returns An operation: nothing happens until it is waited for.
+ * @throws {TypeError} If `source` is not iterable or `body` is not a function.
+ */
+export function each<T>(
+  source: OperationIterable<T>,
+  body: EachBody<T>,
+): Operation<void>;
+/** The same for whatever else `for await` takes. */
+export function each<T>(
+  source:
+    | OperationIterable<T>
+    | AsyncIterable<T>
+    | Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Operation<void>;
+export function each<T>(
+  source:
+    | OperationIterable<T>
+    | AsyncIterable<T>
+    | Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Operation<void> {
+  const native = (source as OperationIterable<T> | null)?.[items];
+  const asynchronous = (source as AsyncIterable<T> | null)
+    ?.[Symbol.asyncIterator];
+  if (
+    typeof native !== "function" && typeof asynchronous !== "function" &&
+    typeof (source as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot iterate as source must be iterable: received ${inspect(source)}`,
+    );
+  }
+  checkFunction(body, "iterate", "body");
+  return new Operation<void>(
+    typeof native === "function"
+      ? () => eachItem(source as OperationIterable<T>, body)
+      : typeof asynchronous === "function"
+      ? () => eachAsync(source as AsyncIterable<T>, body)
+      : () => eachSync(source as Iterable<T | PromiseLike<T>>, body),
+    { name: "each()" },
+  );
+}
+
+function* eachItem<T>(
+  source: OperationIterable<T>,
+  body: EachBody<T>,
+): Coroutine<void> {
+  const next = source[items]();
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
+  let open = true;
+  try {
+    while (!stopped) {
+      const step = yield* next();
+      if (step.done === true) {
+        open = false;
+        return;
+      }
+      yield* runBody(null, run, step.value);
+    }
+  } finally {
+    const closing = open ? next.close?.() : undefined;
+    if (closing instanceof Operation) yield* closing;
+  }
+}
+
+function* eachAsync<T>(
+  source: AsyncIterable<T>,
+  body: EachBody<T>,
+): Coroutine<void> {
+  const items = new AsyncItems(source, "each()");
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
+  while (!stopped) {
+    const step = yield* items.next();
+    if (step.done === true) return;
+    try {
+      yield* runBody(null, run, step.value);
+    } catch (error) {
+      yield* items.closeAfterError();
+      throw error;
+    }
+  }
+  yield* items.close();
+}
+
+function* eachSync<T>(
+  source: Iterable<T | PromiseLike<T>>,
+  body: EachBody<T>,
+): Coroutine<void> {
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  const run = (item: T) => body(item, stop) as Coroutine<unknown>;
+  for (const entry of source) {
+    const item: T = isThenable(entry) ? yield* until<T>(entry) : entry as T;
+    yield* runBody(null, run, item);
+    if (stopped) return;
+  }
+}

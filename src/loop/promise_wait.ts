@@ -1,0 +1,276 @@
+/**
+ * The waits of async functions: `await` of an operation or a future calls
+ * `then`, which makes one of these.
+ *
+ * @module
+ */
+import { MisuseError } from "../errors.ts";
+import {
+  type Due,
+  hold,
+  type Holder,
+  isFailure,
+  passOn,
+  prune,
+  type Request,
+  take,
+} from "./cancellation.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Future } from "./future.ts";
+import type { Runnable } from "./handle.ts";
+import { enterWait, findStrand, leaveWait } from "./strand.ts";
+import { type Strand } from "./strand_tree.ts";
+import type { Task } from "./task.ts";
+
+type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null;
+type OnRejected<B> = ((reason: unknown) => B | PromiseLike<B>) | null;
+
+const WAITING = 0;
+export const FULFILLED = 1;
+const REJECTED = 2;
+
+/**
+ * What `then` returns: a promise-like whose promise is only made when somebody
+ * calls `then` on it, which `await` never does.
+ */
+export class Outcome<R> implements PromiseLike<R> {
+  declare private derived: PromiseWithResolvers<R> | null;
+  declare private state: number;
+  declare private outcome: unknown;
+
+  constructor() {
+    this.derived = null;
+    this.state = WAITING;
+    this.outcome = undefined;
+  }
+
+  /** Whether somebody would get an error. */
+  hasFollower(): boolean {
+    return this.derived !== null;
+  }
+
+  /** Calls what was given to `then`; what comes of it is the outcome. */
+  follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
+    loop["promiseResumed"] = true;
+    let result: unknown;
+    try {
+      result = callback(value);
+    } catch (error) {
+      if (this.derived === null) {
+        loop.callExceptionHandler({
+          message: "A callback given to then() threw",
+          exception: error,
+        });
+      }
+      this.settle(REJECTED, error);
+      return;
+    }
+    this.settle(FULFILLED, result);
+  }
+
+  /** Sets the outcome: FULFILLED or REJECTED, and with what. */
+  settle(state: number, outcome: unknown): void {
+    this.state = state;
+    this.outcome = outcome;
+    if (this.derived === null) return;
+    if (state === FULFILLED) this.derived.resolve(outcome as R);
+    else this.derived.reject(outcome);
+  }
+
+  then<C = R, D = never>(
+    onFulfilled?: ((value: R) => C | PromiseLike<C>) | null,
+    onRejected?: ((reason: unknown) => D | PromiseLike<D>) | null,
+  ): Promise<C | D> {
+    if (this.derived === null) {
+      this.derived = Promise.withResolvers();
+      if (this.state !== WAITING) this.settle(this.state, this.outcome);
+    }
+    return this.derived.promise.then(onFulfilled, onRejected);
+  }
+}
+
+/**
+ * One `then` on something of the loop: how an async function waits.
+ *
+ * One object is three things: the runnable in the ready queue, a wait in the list
+ * of its strand, and the promise-like that `then` returns.
+ */
+export abstract class Wait<T, A, B> extends Outcome<A | B>
+  implements Runnable, Holder {
+  declare protected readonly loop: EventLoop;
+  /** The strand that waits; null if nobody's cancellation concerns this wait. */
+  declare strand: Strand | null;
+  /** Neighbours in the list of the strand; written by that list only. */
+  declare nextWait: Wait<unknown, unknown, unknown> | null;
+  declare previousWait: Wait<unknown, unknown, unknown> | null;
+  declare due: Due | null;
+  declare private readonly onFulfilled: OnFulfilled<T, A>;
+  declare private readonly onRejected: OnRejected<B>;
+
+  constructor(
+    loop: EventLoop,
+    strand: Strand | null,
+    onFulfilled: OnFulfilled<T, A>,
+    onRejected: OnRejected<B>,
+  ) {
+    super();
+    this.loop = loop;
+    this.strand = strand;
+    this.nextWait = null;
+    this.previousWait = null;
+    this.due = null;
+    this.onFulfilled = onFulfilled;
+    this.onRejected = onRejected;
+    if (strand !== null) {
+      enterWait(strand, this as Wait<unknown, unknown, unknown>);
+    } else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+  }
+
+  /** The task that waits. */
+  protected get task(): Task<unknown> | null {
+    return this.strand === null ? null : this.strand.runner;
+  }
+
+  abstract run(): void;
+
+  /** Throws a request into this wait, now or when its turn comes. */
+  abstract interrupt(request: Request): void;
+
+  /** Ends the wait without telling the function: its task has ended. */
+  abstract abandon(): void;
+
+  /** The thing that is waited for, in words. */
+  abstract describe(): string;
+
+  /** The loop has closed: whoever waits outside of it is told directly. */
+  close(error: MisuseError): void {
+    this.fail(error);
+  }
+
+  /** Whether an error would reach somebody. */
+  protected hasListener(): boolean {
+    return this.onRejected !== null || this.hasFollower();
+  }
+
+  protected leave(): void {
+    const { strand } = this;
+    if (strand === null) {
+      this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+      return;
+    }
+    leaveWait(strand, this as Wait<unknown, unknown, unknown>);
+    if (this.due !== null) passOn(this, strand);
+  }
+
+  protected succeed(value: T): void {
+    this.leave();
+    if (this.onFulfilled === null) this.settle(FULFILLED, value);
+    else this.follow(this.loop, this.onFulfilled, value);
+  }
+
+  protected fail(error: unknown): void {
+    this.leave();
+    if (this.onRejected === null) this.settle(REJECTED, error);
+    else this.follow(this.loop, this.onRejected, error);
+  }
+}
+
+/** An async function, or a mere listener, that waits for a future. */
+export class PromiseWait<T, A, B> extends Wait<T, A, B> {
+  private readonly future: Future<T>;
+
+  constructor(
+    future: Future<T>,
+    onFulfilled: OnFulfilled<T, A>,
+    onRejected: OnRejected<B>,
+  ) {
+    // `await` passes both callbacks. With only one, somebody listens, and must not
+    // take the future along when the task is cancelled.
+    const waits = onFulfilled !== null && onRejected !== null;
+    super(future.loop, waits ? findStrand() : null, onFulfilled, onRejected);
+    this.future = future;
+    const { strand } = this;
+    if (strand !== null && (strand.due !== null || strand.level !== null)) {
+      this.beginInterrupted(strand);
+    }
+  }
+
+  /** A request has been due before the wait began. */
+  private beginInterrupted(strand: Strand): void {
+    passOn(strand, this);
+    const due = prune(this, strand.level);
+    if (due === null) {
+      if (strand.level !== null) this.interrupt(strand.level);
+    } else if (
+      due.request !== null && this.future.cancel(due.request.reason)
+    ) take(this, due, null);
+  }
+
+  /** Whether the task that waits is one of another loop. */
+  isForeign(): boolean {
+    return this.task !== null && this.task.loop !== this.loop;
+  }
+
+  run(): void {
+    const { future, due } = this;
+    if (due !== null && this.throwDue()) return;
+    if (this.waitsForItself()) {
+      return this.fail(new MisuseError("Cannot wait for a task in itself"));
+    }
+    if (!future.done()) return; // interrupted before the future was done
+    if (!this.hasListener() && future["isUnseen"]()) {
+      return this.fail(future["value"]);
+    }
+    let value: T;
+    try {
+      value = future.result();
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.succeed(value);
+  }
+
+  /** Throws what is due, unless the future has failed: that is delivered first. */
+  private throwDue(): boolean {
+    const due = prune(this, this.strand!.level);
+    if (due === null || isFailure(this.future)) return false;
+    this.fail(take(this, due, this.future));
+    return true;
+  }
+
+  /** Whether {@linkcode run} has something to deliver. */
+  protected isOver(): boolean {
+    return this.due !== null || this.future.done();
+  }
+
+  interrupt(request: Request): void {
+    if (this.future.cancel(request.reason)) {
+      if (!request.isLevel) request.state = "thrown";
+      return;
+    }
+    hold(this, request);
+    if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
+    // The last in a ring of tasks that wait for each other: nobody wakes it.
+    this.future["removeWaiter"](this);
+    this.loop["schedule"](this);
+  }
+
+  /** Whether a task waits for its own end. */
+  waitsForItself(): boolean {
+    return this.task !== null && this.task === this.future as Future<unknown>;
+  }
+
+  override close(error: MisuseError): void {
+    if (this.future.done()) this.run();
+    else this.fail(error);
+  }
+
+  abandon(): void {
+    // The future may be anybody's, so it is left alone.
+    this.leave();
+  }
+
+  describe(): string {
+    return this.future["describe"]();
+  }
+}

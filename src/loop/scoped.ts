@@ -1,0 +1,120 @@
+import { callInTask, runBody } from "./body.ts";
+import { cancellationIn, isCancellation } from "./cancellation.ts";
+import { checkFunction, inspect } from "./checks.ts";
+import { current, getRunningLoop } from "./current.ts";
+import { Operation, type OperationOptions } from "./operation.ts";
+import type { Coroutine } from "./task.ts";
+import { reportLost } from "./until.ts";
+
+/**
+ * Runs `body` with a resource and disposes of it afterwards, however the body
+ * ends: `await using` for generator coroutines.
+ *
+ * The resource is disposed of by `[Symbol.asyncDispose]()`, else by
+ * `[Symbol.dispose]()`, and waited for. If body and disposal both fail, a
+ * `SuppressedError` has both. A cancellation during the disposal ends only the
+ * wait for it.
+ *
+ * @example A file that is closed in any case
+ * ```ts
+ * import { run, scoped, until } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await Deno.writeTextFile(path, "hello");
+ * const size = await run(function* () {
+ *   const file = yield* until(Deno.open(path));
+ *   return yield* scoped(file, function* (file) {
+ *     const { size } = yield* until(file.stat());
+ *     return size;
+ *   });
+ * });
+ * assertEquals(size, 5);
+ * await Deno.remove(path);
+ * ```
+ *
+ * @typeParam R What the resource is.
+ * @typeParam T What the body gives.
+ * @param resource Something with `[Symbol.asyncDispose]` or `[Symbol.dispose]`.
+ * @param body A generator function or async function.
+ * @returns An operation: nothing happens until it is waited for. It gives what
+ * the body gives.
+ * @throws {TypeError} If `resource` cannot be disposed of or `body` is not a function.
+ */
+export function scoped<R extends AsyncDisposable | Disposable, T>(
+  resource: R,
+  body: (resource: R) => Coroutine<T> | PromiseLike<T> | T,
+): Operation<T> {
+  const both = resource as
+    | Partial<AsyncDisposable & Disposable>
+    | null
+    | undefined;
+  if (
+    typeof both?.[Symbol.asyncDispose] !== "function" &&
+    typeof both?.[Symbol.dispose] !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot open a scope as resource must have [Symbol.asyncDispose] or [Symbol.dispose]: received ${
+        inspect(resource)
+      }`,
+    );
+  }
+  checkFunction(body, "open a scope", "body");
+  return new ScopedOperation(() => inScope(resource, body), SCOPED);
+}
+
+const SCOPED: OperationOptions = { name: "scoped()", whenCancelled: "enter" };
+
+/** Runs in any case: the resource was taken over when it was made. */
+class ScopedOperation<T> extends Operation<T> {
+  override get ownsResource(): boolean {
+    return true;
+  }
+}
+
+function* inScope<R extends AsyncDisposable | Disposable, T>(
+  resource: R,
+  body: (resource: R) => Coroutine<T> | PromiseLike<T> | T,
+): Coroutine<T> {
+  let result: T;
+  try {
+    result = yield* runBody(null, body, resource);
+  } catch (error) {
+    try {
+      yield* dispose(resource);
+    } catch (disposalError) {
+      throw bothFailed(error, disposalError);
+    }
+    throw error;
+  }
+  yield* dispose(resource);
+  return result;
+}
+
+function bothFailed(error: unknown, disposalError: unknown): SuppressedError {
+  const cancelled = cancellationIn(disposalError);
+  // The failure of the body is what is thrown, so the cancellation has to come again.
+  if (cancelled !== null && !isCancellation(error)) {
+    current.task!.postponeCancel(cancelled);
+  }
+  return new SuppressedError(
+    disposalError,
+    error,
+    "Both the body and the disposal failed",
+  );
+}
+
+function* dispose(
+  resource: Partial<AsyncDisposable & Disposable>,
+): Coroutine<void> {
+  if (typeof resource[Symbol.asyncDispose] !== "function") {
+    resource[Symbol.dispose]!();
+    return;
+  }
+  const loop = getRunningLoop();
+  yield* callInTask(
+    () => resource[Symbol.asyncDispose]!(),
+    "a disposal in scoped()",
+    (error) => reportLost(loop, error),
+  );
+}

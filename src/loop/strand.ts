@@ -1,0 +1,231 @@
+/**
+ * Strands: the lines of async code that run as a task or as a part of one.
+ *
+ * An async function cannot be stepped, so the loop has to know by other means
+ * what it is doing. Each function that the loop calls for a task is a strand: the
+ * body of the task, the body of a block inside of it, and whatever `until`, `each`
+ * and `scoped` call. Strands nest as the calls do, so those of a task form a tree.
+ * A strand knows the waits that were started in it, and is *outside* while it
+ * runs and has none: then it waits for a promise that is not of the loop.
+ *
+ * @module
+ */
+import { ownerOfContinuation } from "../host/runtime.ts";
+import type { CancelledError } from "../errors.ts";
+import type { Block } from "./block.ts";
+import { type Due, type Holder, Request } from "./cancellation.ts";
+import { current, type Owner } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Task } from "./task.ts";
+import {
+  type AnyWait,
+  type DueYields,
+  listWaits,
+  type Strand,
+} from "./strand_tree.ts";
+
+/** An async function waits in an operation of the loop. */
+export function enterWait(strand: Strand, wait: AnyWait): void {
+  const first = strand.waits;
+  if (first === null) {
+    const task = strand.runner!;
+    if (strand.isOutside()) task.loop["cameInside"]();
+    strand.waits = wait.previousWait = wait;
+    task.calmDown();
+    return;
+  }
+  const last = first.previousWait!;
+  last.nextWait = wait;
+  wait.previousWait = last;
+  first.previousWait = wait;
+}
+
+/** An async function waits in that operation no longer. */
+export function leaveWait(strand: Strand, wait: AnyWait): void {
+  const previous = wait.previousWait;
+  if (previous === null) return; // its task has ended, and dropped them all
+  const first = strand.waits!;
+  const next = wait.nextWait;
+  if (wait === first) strand.waits = next;
+  else previous.nextWait = next;
+  if (next !== null) next.previousWait = previous;
+  else if (wait !== first) first.previousWait = previous;
+  wait.nextWait = wait.previousWait = null;
+  if (strand.waits === null && strand.isOutside()) {
+    strand.runner!.loop["wentOutside"]();
+  }
+}
+
+/** A strand inside of a task: what {@linkcode Block} and {@linkcode Call} have in common. */
+export abstract class InnerStrand implements Strand {
+  readonly task: Task<unknown>;
+  /** The strand around this one; null for the root of the tree. */
+  around: InnerStrand | null;
+  due: Due | null = null;
+  waits: AnyWait | null = null;
+  yields = 0;
+  dueYields: DueYields | null = null;
+  level: Request | null = null;
+  inner: Set<InnerStrand> | null = null;
+  /** How many async functions run here; more than one if a block is run twice. */
+  private running = 0;
+  /** How many blocks an async function has opened here by itself, and is in. */
+  private openedInside = 0;
+  private isClosed = false;
+
+  constructor(task: Task<unknown>, around: InnerStrand | null) {
+    this.task = task;
+    this.around = around;
+    if (around === null) return;
+    (around.inner ??= new Set()).add(this);
+    this.level = around.level;
+  }
+
+  /** @ignore */
+  abstract readonly place: Block | null;
+  /** @ignore */
+  abstract inheritLevel(): void;
+
+  /** @ignore */
+  get runner(): Task<unknown> {
+    return this.task;
+  }
+
+  /** @ignore */
+  get loop(): EventLoop {
+    return this.task.loop;
+  }
+
+  /** Whether nothing runs here any more. @ignore */
+  get closed(): boolean {
+    return this.isClosed;
+  }
+
+  /** @ignore */
+  abort(_error: CancelledError): void {}
+
+  /** @ignore */
+  levelCame(): void {}
+
+  /** @ignore */
+  isOutside(): boolean {
+    return this.running > 0 && this.waits === null && this.openedInside === 0;
+  }
+
+  /** @ignore */
+  listWaits(): readonly AnyWait[] {
+    return this.waits === null ? [] : listWaits(this.waits);
+  }
+
+  /** @ignore */
+  interruptYields(request: Request): void {
+    this.dueYields = { left: this.yields, request };
+  }
+
+  /** An async function begins here. @ignore */
+  enter(): void {
+    const { loop } = this.task;
+    if (this.running++ === 0 && this.isOutside()) loop["wentOutside"]();
+    loop["asyncTaskStarted"]();
+  }
+
+  /** An async function that began here has ended. @ignore */
+  exit(): void {
+    if (this.running === 0) return; // after the end of the task
+    const { loop } = this.task;
+    const wasOutside = this.isOutside();
+    this.running--;
+    if (wasOutside && !this.isOutside()) loop["cameInside"]();
+    loop["asyncTaskEnded"]();
+  }
+
+  /** An async function enters a block that it has opened here by itself, or leaves it. @ignore */
+  step(into: boolean): void {
+    const { loop } = this.task;
+    const wasOutside = this.isOutside();
+    this.openedInside += into ? 1 : -1;
+    const isOutside = this.isOutside();
+    if (wasOutside && !isOutside) loop["cameInside"]();
+    if (!wasOutside && isOutside) loop["wentOutside"]();
+  }
+
+  /** Takes this out of the tree. Whatever still waits here belongs to the strand around it. @ignore */
+  close(): void {
+    const { around } = this;
+    if (this.isClosed || around === null) return;
+    this.isClosed = true;
+    around.inner!.delete(this);
+    if (this.inner !== null) {
+      for (const strand of this.inner) {
+        strand.around = around;
+        around.inner!.add(strand);
+      }
+      this.inner = null;
+    }
+    for (const wait of this.listWaits()) {
+      leaveWait(this, wait);
+      const strand = around.isRoot ? this.task : around;
+      wait.strand = strand;
+      enterWait(strand, wait);
+    }
+  }
+
+  /** Whether this stands for the task as a whole. @ignore */
+  get isRoot(): boolean {
+    return this.around === null;
+  }
+
+  /** Lets go of the functions that run here: their task has ended. @ignore */
+  abandon(): void {
+    while (this.running > 0) this.exit();
+    for (const wait of this.listWaits()) {
+      leaveWait(this, wait);
+      // The wait for a block just leaves. A wait inside of one is told, so that it
+      // cleans up: the block is still there.
+      if (this.place === null) wait.abandon();
+      else wait.interrupt(new Request(null, undefined, false));
+    }
+  }
+}
+
+/** The strand of a function that is called on behalf of a task, outside of any block of its own. */
+export class Call extends InnerStrand {
+  get place(): Block | null {
+    return placeOf(this.around);
+  }
+
+  inheritLevel(): void {
+    this.level = this.around!.level;
+  }
+}
+
+/** The innermost block at or around a strand; null for the task as a whole. */
+export function placeOf(strand: InnerStrand | null): Block | null {
+  for (; strand !== null && !strand.isRoot; strand = strand.around) {
+    if (!(strand instanceof Call)) return strand as unknown as Block;
+  }
+  return null;
+}
+
+/** The strand that the running code belongs to; null outside of tasks, and when its task has ended. */
+export function findStrand(): Strand | null {
+  if (current.loop !== null) {
+    return current.task === null ? null : current.stepper!.innermostStrand;
+  }
+  const owner = ownerOfContinuation() as Owner | undefined;
+  if (owner === undefined) return null;
+  const task = owner.runner;
+  if (task === null || task.done()) return null;
+  if (!(owner instanceof InnerStrand)) return task.block ?? task;
+  let strand: InnerStrand = owner;
+  while (strand.closed) strand = strand.around!;
+  return strand.isRoot ? task.block ?? task : strand;
+}
+
+/** Whether the next wait of the running code has to throw. */
+export function isInterrupted(): boolean {
+  const strand = findStrand();
+  if (strand === null) return false;
+  if (strand.due !== null || strand.level !== null) return true;
+  return current.loop !== null && current.stepper!.due !== null;
+}

@@ -1,0 +1,215 @@
+import { isCancellation } from "./cancellation.ts";
+import { callInTask } from "./body.ts";
+import { checkOptions, inspect, isThenable } from "./checks.ts";
+import { getRunningLoop } from "./current.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { Future, type Suspension } from "./future.ts";
+import { Operation, type WaitOptions } from "./operation.ts";
+import type { Coroutine } from "./task.ts";
+
+/**
+ * Waits for a promise, which is not of the loop.
+ *
+ * A generator coroutine writes it where an async function writes `await`. In an
+ * async function it makes the wait one of the loop, which can be cancelled, and
+ * which the virtual clock stands still for. Cancelling it leaves the promise
+ * alone; the outcome is ignored then, except that a failure other than a
+ * cancellation or the closing of a resource is reported to the loop's exception
+ * handler. Any number of waits for the same promise add one reaction to it, and
+ * leave nothing on it when they end.
+ *
+ * A function is called when the wait starts. Async functions called in there
+ * belong to the current task: their own waits are cancelled with it, and
+ * `currentTask` and {@linkcode TaskLocal} work in them. While such a function
+ * waits in an operation of the loop, a cancellation is thrown there, `until` ends
+ * when the function does, and virtual time goes on. While it waits for anything
+ * else, the wait for it ends at once.
+ *
+ * @example A promise in a generator coroutine
+ * ```ts
+ * import { run, until } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = await run(function* () {
+ *   const response = yield* until(new Response("hello").text());
+ *   return response.toUpperCase();
+ * });
+ * assertEquals(text, "HELLO");
+ * ```
+ *
+ * @typeParam T What the promise resolves to.
+ * @param source A promise, or a function that returns one.
+ * @param options A signal that ends the wait.
+ * @returns An operation: nothing happens until it is waited for.
+ * @throws {TypeError} If `source` is neither, or `signal` no `AbortSignal`.
+ */
+export function until<T>(
+  source: PromiseLike<T> | (() => PromiseLike<T>),
+  options: WaitOptions = {},
+): Operation<T> {
+  if (typeof source !== "function" && typeof source?.then !== "function") {
+    throw new TypeError(
+      `Cannot wait until a promise settles as source must be a promise, or a function that returns one: received ${
+        inspect(source)
+      }`,
+    );
+  }
+  checkOptions(options, "wait until a promise settles");
+  return new Operation<T>(() => begin(source), { ...options, name: "until()" });
+}
+
+/** Begins to listen to `source`, or to the promise that it returns. */
+function begin<T>(
+  source: PromiseLike<T> | (() => PromiseLike<T>),
+): Iterator<Suspension, T, unknown> {
+  const loop = getRunningLoop();
+  if (typeof source !== "function") {
+    return waitForSettlement(settle(source, loop));
+  }
+  const report = (error: unknown) => reportLost(loop, error);
+  return callInTask(
+    () => checkPromise(source()),
+    "a promise in until()",
+    report,
+  )[Symbol.iterator]();
+}
+
+function settle<T>(promise: PromiseLike<T>, loop: EventLoop): Settlement<T> {
+  // Its then() would be called where nobody knows any more who waits.
+  if (promise instanceof Future) promise["checkWaiter"]();
+  return new Settlement(loop, promise);
+}
+
+function checkPromise<T>(promise: PromiseLike<T>): PromiseLike<T> {
+  if (!isThenable(promise)) {
+    throw new TypeError(
+      `Cannot wait until a promise settles as source must return a promise: received ${
+        inspect(promise)
+      }`,
+    );
+  }
+  if (promise instanceof Future) promise["checkWaiter"]();
+  return promise;
+}
+
+/** Reports the failure of a promise that nobody waits for any more. */
+export function reportLost(loop: EventLoop | null, error: unknown): void {
+  // Whoever cancels a wait often closes what was waited on, which fails for that.
+  const isExpected = isCancellation(error) ||
+    (error instanceof DOMException && error.name === "AbortError") ||
+    error instanceof Deno.errors.Interrupted ||
+    error instanceof Deno.errors.BadResource;
+  if (isExpected) return;
+  loop?.callExceptionHandler({
+    message: "A promise given to until() failed after its waiter had left",
+    exception: error,
+  });
+}
+
+/** The outcome of a promise, for one waiter. */
+class Settlement<T> {
+  readonly loop: EventLoop;
+  readonly future: Future<T>;
+  readonly reaction: Reaction<T>;
+
+  constructor(loop: EventLoop, promise: PromiseLike<T>) {
+    this.loop = loop;
+    this.future = new Future<T>(loop, "a promise in until()");
+    this.reaction = reactionOf(promise) as Reaction<T>;
+    this.reaction.waiters.add(this.future);
+  }
+
+  /** Nobody waits any more. */
+  leave(): void {
+    const { loop, future, reaction } = this;
+    if (reaction.waiters.delete(future)) reaction.lastLoop = loop;
+  }
+}
+
+/**
+ * Waits until a promise settles, for a task of a loop that may not be running
+ * yet. It listens at once: an error is kept for the one who waits, and reported
+ * like that of any future if nobody does.
+ */
+export function untilSettled<T>(
+  promise: PromiseLike<T>,
+  loop: EventLoop,
+): Operation<T> {
+  if (loop.isClosed()) loop["refuseClosed"]("create a task");
+  return new SettledOperation(promise, loop);
+}
+
+class SettledOperation<T> extends Operation<T> {
+  readonly #settlement: Settlement<T>;
+
+  constructor(promise: PromiseLike<T>, loop: EventLoop) {
+    super(undefined, SETTLED);
+    this.#settlement = new Settlement(loop, promise);
+  }
+
+  protected override begin(): Coroutine<T> {
+    return waitForSettlement(this.#settlement);
+  }
+
+  protected override drop(): void {
+    super.drop();
+    this.#settlement.leave();
+  }
+}
+
+const SETTLED = { name: "until()" };
+
+function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
+  const { loop, future } = settlement;
+  loop["outsideBegan"]();
+  try {
+    return yield* future;
+  } finally {
+    loop["outsideEnded"]();
+    settlement.leave();
+  }
+}
+
+/** The one reaction of a promise that is waited for, on behalf of all who wait. */
+class Reaction<T> {
+  readonly waiters: Set<Future<T>> = new Set();
+  /** The loop of the last who left without an answer. */
+  lastLoop: EventLoop | null = null;
+
+  constructor(promise: PromiseLike<T>) {
+    // A foreign thenable may do anything in its then(); a promise may not.
+    Promise.resolve(promise).then(
+      (value) => {
+        reactions.delete(promise);
+        for (const future of this.waiters) {
+          if (!future.done()) future.setResult(value);
+        }
+      },
+      (error) => {
+        reactions.delete(promise);
+        let told = false;
+        for (const future of this.waiters) {
+          // It is about to leave, or can do so no more.
+          if (future.done() || future.loop.isClosed()) {
+            this.lastLoop = future.loop;
+          } else {
+            future.setException(error);
+            told = true;
+          }
+        }
+        // This reaction has kept the error from being reported as unhandled.
+        if (!told) reportLost(this.lastLoop, error);
+      },
+    );
+  }
+}
+
+const reactions = new WeakMap<PromiseLike<unknown>, Reaction<unknown>>();
+
+function reactionOf(promise: PromiseLike<unknown>): Reaction<unknown> {
+  let reaction = reactions.get(promise);
+  if (reaction === undefined) {
+    reactions.set(promise, reaction = new Reaction(promise));
+  }
+  return reaction;
+}
