@@ -35,23 +35,21 @@ export function runBody<A, T>(
   const stepper = current.stepper!;
   const inside = strand ?? newCall(current.task!);
   const ends = strand === null;
-  // A request that is due at the stepper is for the first operation of an async body.
-  passOn(stepper, inside);
   let product: Coroutine<T> | PromiseLike<T> | T;
   let isPromise: boolean;
   try {
     product = runOwned(inside, body, argument);
     isPromise = isThenable(product) && !isWaitable(product);
   } catch (error) {
-    passOn(inside, stepper);
     if (ends) inside.close();
     throw error;
   }
   if (isPromise) {
+    // A request that is due by now is for the first operation of the body.
+    passOn(stepper, inside);
     const promise = product as PromiseLike<T>;
     return new StrandFuture<T>(inside, promise, BODY_LABEL, ends);
   }
-  passOn(inside, stepper);
   if (ends) inside.close();
   // An operation, a future or a generator is waited for as what it is.
   return isWaitable(product)
@@ -85,15 +83,14 @@ export function callInTask<T>(
 ): CallFuture<T> {
   const stepper = current.stepper!;
   const call = newCall(current.task!);
-  passOn(stepper, call);
   let product: PromiseLike<T> | T;
   try {
     product = runOwned(call, fn);
   } catch (error) {
-    passOn(call, stepper);
     call.close();
     throw error;
   }
+  passOn(stepper, call);
   return new CallFuture<T>(call, product, what, onLost);
 }
 
@@ -169,6 +166,7 @@ export class StrandFuture<T> extends Future<T> {
     const strand = this.#strand;
     if (strand.task.done()) return;
     strand.exit();
+    strand.task.calmDown();
     if (cancelled) countAsThrown(strand);
     else if (!this.done()) passOn(strand, this.#stepper);
     if (this.#ends) strand.close();

@@ -386,6 +386,10 @@ function submit(delivery: Delivery): void {
       stack.push(next.task);
       try {
         carryOut(next);
+        // Not thrown into a wait at once: CPython keeps the message of such.
+        if (next.request.state === "due") {
+          next.task.heldReason = next.request.reason;
+        }
       } catch (error) {
         failure ??= { error }; // of a future whose class overrides cancel()
       }

@@ -461,6 +461,9 @@ export class Future<T>
    * @returns An iterator for `yield*` only.
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
+    if (levels.open > 0 && this.state !== PENDING) {
+      throwIfLevelCancelled(current.stepper);
+    }
     return this as unknown as Iterator<Suspension, T, unknown>;
   }
 
@@ -469,12 +472,7 @@ export class Future<T>
 
   /** @ignore */
   protected next(): IteratorResult<Suspension, T> {
-    if (this.state !== PENDING) {
-      if (levels.open > 0 && this.requestsGo === "here") {
-        throwIfLevelCancelled(current.stepper);
-      }
-      return { done: true, value: this.result() };
-    }
+    if (this.state !== PENDING) return { done: true, value: this.result() };
     // Somebody else than a task goes through it: `[...task]`, `Promise.all(task)`.
     if (lastYielded.future === this as Future<unknown>) this.refuseIteration();
     lastYielded.future = this as Future<unknown>;

@@ -56,6 +56,14 @@ export function leaveWait(strand: Strand, wait: AnyWait): void {
   }
 }
 
+/** Takes all waits out of the list of a strand that has ended, and returns them. */
+export function dropWaits(strand: Strand): readonly AnyWait[] {
+  const waits = strand.listWaits();
+  strand.waits = null;
+  for (const wait of waits) wait.nextWait = wait.previousWait = null;
+  return waits;
+}
+
 /** A strand inside of a task: what {@linkcode Block} and {@linkcode Call} have in common. */
 export abstract class InnerStrand implements Strand {
   readonly task: Task<unknown>;
@@ -178,8 +186,7 @@ export abstract class InnerStrand implements Strand {
   /** Lets go of the functions that run here: their task has ended. @ignore */
   abandon(): void {
     while (this.running > 0) this.exit();
-    for (const wait of this.listWaits()) {
-      leaveWait(this, wait);
+    for (const wait of dropWaits(this)) {
       // The wait for a block just leaves. A wait inside of one is told, so that it
       // cleans up: the block is still there.
       if (this.place === null) wait.abandon();

@@ -28,7 +28,7 @@ import type { TimerHandle } from "./handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
 import { type Stepper, suspend } from "./stepping.ts";
-import { findStrand, InnerStrand, leaveWait } from "./strand.ts";
+import { dropWaits, findStrand, InnerStrand } from "./strand.ts";
 import {
   type AnyWait,
   type DueYields,
@@ -131,6 +131,8 @@ class Extras {
   block: Block | null = null;
   /** The requests that were made and may not have been thrown yet. */
   requests: Request[] = [];
+  /** Given to the last call of `cancel`, for a signal that is asked for later. */
+  lastReason: unknown = undefined;
   /** How many of the requests that count were made by open blocks. */
   requestsOfBlocks = 0;
   /** The `sleep(0)` in the ready queue that have to throw. */
@@ -174,8 +176,13 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   waitingOn: Future<unknown> | null = null;
   /** The requests that are thrown next. @ignore */
   due: Due | null = null;
-  /** Given to the last call of `cancel`, also after the end: `gather` asks for it. @ignore */
-  lastReason: unknown = undefined;
+  /**
+   * The reason of the last request that was not thrown at once, also after the
+   * end: `gather` asks for it, as CPython does.
+   *
+   * @ignore
+   */
+  heldReason: unknown = undefined;
   private locals: LocalValue | null;
   private extras: Extras | null = null;
   /** Null where nothing was said of priorities, on a loop that does not go by them. */
@@ -338,7 +345,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     if (extras.root === null) {
       const task = this as Task<unknown>;
       extras.root = new Block(task, null, this, NO_BLOCK_OPTIONS, null);
-      if (this.requests > 0) extras.root.abort(cancellation(this.lastReason));
+      if (this.requests > 0) {
+        extras.root.abort(cancellation(extras.lastReason));
+      }
     }
     return extras.root;
   }
@@ -455,7 +464,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   noteRequest(request: Request): void {
     const extras = this.extra();
     this.requests++;
-    this.lastReason = request.reason;
+    extras.lastReason = request.reason;
     extras.requests = extras.requests.filter(isDue);
     extras.requests.push(request);
     if (request.block === null) return;
@@ -493,6 +502,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     if (extras !== null) {
       takeBack(extras.requests);
       extras.requests = [];
+      extras.lastReason = undefined;
       extras.root?.renewInside();
     }
     return 0;
@@ -645,10 +655,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
       extras.warning?.cancel();
       extras.root?.endTask();
     }
-    for (const wait of this.listWaits()) {
-      leaveWait(this, wait);
-      wait.abandon();
-    }
+    for (const wait of dropWaits(this)) wait.abandon();
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
@@ -948,7 +955,8 @@ function coroutineOf(
  * one that was made of an operation that owns something, such as `scoped()`.
  */
 function mayRefuse(body: TaskBody<unknown> | null): boolean {
-  return !(body instanceof Operation) || !body.ownsResource;
+  return typeof body === "function" || !(body instanceof Operation) ||
+    !body.ownsResource;
 }
 
 /** Calls a function that may be an async one in the async context of the task. */

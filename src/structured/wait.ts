@@ -986,9 +986,9 @@ function errorOf(future: Future<unknown>): unknown {
   }
 }
 
-/** The cancellation of a future that has ended in another way, as asyncio has it. */
+/** The cancellation of a future that has ended in another way, as in asyncio. */
 function lateCancellation(future: Future<unknown>): CancelledError {
-  return cancellation(future instanceof Task ? future.lastReason : undefined);
+  return cancellation(future instanceof Task ? future.heldReason : undefined);
 }
 
 /** A result or an error. The error of a cancellation stays there for the one who waits. */
