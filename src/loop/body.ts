@@ -10,6 +10,7 @@ import {
   type Holder,
   isCancellation,
   passOn,
+  type Request,
   type RequestsGo,
 } from "./cancellation.ts";
 import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
@@ -73,6 +74,7 @@ function newCall(task: Task<unknown>): Call {
  *
  * @param what What it is, in words, for messages.
  * @param onLost Told of a failure that comes when nobody waits any more.
+ * @param isCleanUp Whether the cancellation of a scope leaves the wait for it alone.
  * @returns The wait for it; it has to be waited for at once.
  * @throws What `fn` throws.
  */
@@ -80,6 +82,7 @@ export function callInTask<T>(
   fn: () => PromiseLike<T> | T,
   what: string,
   onLost: (error: unknown) => void,
+  isCleanUp: boolean = false,
 ): CallFuture<T> {
   const stepper = current.stepper!;
   const call = newCall(current.task!);
@@ -91,7 +94,7 @@ export function callInTask<T>(
     throw error;
   }
   passOn(stepper, call);
-  return new CallFuture<T>(call, product, what, onLost);
+  return new CallFuture<T>(call, product, what, onLost, isCleanUp);
 }
 
 /** Whether `value` can be gone through by `yield*`, and is meant to be. */
@@ -177,7 +180,7 @@ export class StrandFuture<T> extends Future<T> {
     return this.#strand;
   }
 
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return "inside";
   }
 
@@ -194,12 +197,14 @@ export class StrandFuture<T> extends Future<T> {
 export class CallFuture<T> extends StrandFuture<T> {
   #givenUp = false;
   readonly #onLost: (error: unknown) => void;
+  readonly #isCleanUp: boolean;
 
   constructor(
     call: Call,
     product: PromiseLike<T> | T,
     label: string,
     onLost: (error: unknown) => void,
+    isCleanUp: boolean,
   ) {
     super(
       call,
@@ -208,6 +213,7 @@ export class CallFuture<T> extends StrandFuture<T> {
       true,
     );
     this.#onLost = onLost;
+    this.#isCleanUp = isCleanUp;
   }
 
   /** Whether the wait was given up while the function went on. */
@@ -219,10 +225,11 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.#onLost(error);
   }
 
-  override get requestsGo(): RequestsGo {
-    return this.#givenUp || !this.done() && this.strand.isOutside()
-      ? "here"
-      : "inside";
+  override requestsGo(request: Request): RequestsGo {
+    if (this.#givenUp) return "here";
+    // Clean-up in a cancelled scope is seen through to its end.
+    if (this.done() || request.isLevel && this.#isCleanUp) return "inside";
+    return this.strand.isOutside() ? "here" : "inside";
   }
 
   override cancel(reason?: unknown): boolean {

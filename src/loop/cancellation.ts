@@ -283,7 +283,7 @@ export function levelAt(block: Block | null): Request | null {
 function throwsNow(stepper: Stepper, due: Due): boolean {
   const awaited = stepper.waitingOn;
   if (due.request === null || awaited === null || !awaited.done()) return true;
-  if (awaited.requestsGo !== "here") return false;
+  if (awaited.requestsGo(due.request) !== "here") return false;
   // CPython's tasks let the cancellation replace a failure; async functions get
   // the failure, as it would reach nobody else.
   return stepper.replacesFailures || !isFailure(awaited);
@@ -310,11 +310,13 @@ export function toThrow(
 export function suspended(stepper: Stepper, target: Future<unknown>): void {
   const level = levelAt(stepper.innermostBlock);
   const due = prune(stepper, level);
-  if (target.requestsGo === "after") {
+  const request = due === null ? level : due.request;
+  if (request === null) return;
+  const goes = target.requestsGo(request);
+  if (goes === "after") {
     if (due !== null) wakeOnce(due, target);
-  } else if (due === null) {
-    if (level !== null) handTo(stepper, level);
-  } else if (due.request !== null && target.cancel(due.request.reason)) {
+  } else if (due === null) handTo(stepper, request);
+  else if (goes === "here" && target.cancel(request.reason)) {
     take(stepper, due, null);
   }
 }
@@ -436,14 +438,13 @@ function interruptStrand(strand: Strand, request: Request): void {
 export function handTo(stepper: Stepper, request: Request): void {
   const awaited = stepper.waitingOn;
   if (awaited !== null) {
-    const { requestsGo } = awaited;
+    const goes = awaited.requestsGo(request);
+    if (goes === "inside" && !awaited.done()) return;
     if (awaited.cancel(request.reason)) {
-      if (requestsGo === "after") {
+      if (goes === "after") {
         hold(stepper, request);
         stepper.due!.hasWoken = true;
-      } else if (requestsGo === "here" && !request.isLevel) {
-        request.state = "thrown";
-      }
+      } else if (!request.isLevel) request.state = "thrown";
       return;
     }
     if (awaited["isHandingOn"]()) {

@@ -11,6 +11,7 @@ import { DoneCallback, type Runnable } from "./handle.ts";
 import type { FailureRecord } from "./leftovers.ts";
 import {
   levels,
+  type Request,
   type RequestsGo,
   throwIfLevelCancelled,
 } from "./cancellation.ts";
@@ -390,7 +391,7 @@ export class Future<T>
   }
 
   /** Where a request for cancellation goes that comes to a wait for this. @ignore */
-  get requestsGo(): RequestsGo {
+  requestsGo(_request: Request): RequestsGo {
     return "here";
   }
 

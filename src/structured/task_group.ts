@@ -10,6 +10,7 @@ import {
   endsAt,
   isCancellation,
   prune,
+  type Request,
   type RequestsGo,
   take,
 } from "../loop/cancellation.ts";
@@ -697,7 +698,7 @@ class ChildrenFuture extends JointFuture {
     this.#isAborting = isAborting;
   }
 
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return this.#isAborting() ? "after" : "here";
   }
 }
@@ -712,7 +713,7 @@ function* untilEnded(task: Task<unknown>): Coroutine<void> {
 
 /** The end of a task that is being cancelled already: further requests stay due until then. */
 class EndFuture extends Future<void> {
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return "after";
   }
 
