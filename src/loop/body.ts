@@ -189,14 +189,18 @@ export class StrandFuture<T> extends Future<T> {
   }
 }
 
+/** How many turns a function that was called has to get from one wait in the loop to the next. */
+const TURNS_TO_WAIT_AGAIN = 2;
+
 /**
  * The outcome of an async function that was called for a task, such as
- * `iterator.next()`. A request goes to whatever it waits for in the loop; if it
- * waits for nothing of the loop, the wait for it ends at once.
+ * `iterator.next()`. A request goes to whatever it waits for in the loop. If it
+ * waits for nothing of the loop, also after some turns, the wait for it ends.
  */
 export class CallFuture<T> extends StrandFuture<T> {
   #givenUp = false;
   readonly #onLost: (error: unknown) => void;
+  /** Whether it is seen through to its end. */
   readonly #isCleanUp: boolean;
 
   constructor(
@@ -225,20 +229,26 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.#onLost(error);
   }
 
-  override requestsGo(request: Request): RequestsGo {
-    if (this.#givenUp) return "here";
-    // Clean-up in a cancelled scope is seen through to its end.
-    if (this.done() || request.isLevel && this.#isCleanUp) return "inside";
-    return this.strand.isOutside() ? "here" : "inside";
+  override requestsGo(_request: Request): RequestsGo {
+    return this.#givenUp ? "here" : "inside";
   }
 
-  override cancel(reason?: unknown): boolean {
-    if (this.done()) return false;
-    if (!this.strand.isOutside()) return true;
-    return this.giveUp(reason);
+  override askToEnd(request: Request): void {
+    if (this.#isCleanUp || !this.strand.isOutside()) return;
+    let turnsLeft = TURNS_TO_WAIT_AGAIN;
+    const run = () => {
+      if (this.done() || !this.strand.isOutside()) return;
+      if (--turnsLeft > 0) this.loop["schedule"]({ run });
+      else if (request.state !== "taken back") {
+        if (!request.isLevel) request.state = "thrown";
+        this.giveUp(request.reason);
+      }
+    };
+    this.loop["schedule"]({ run });
+    this.loop["promiseResumed"] = true;
   }
 
-  /** Ends the wait, whatever the function does. */
+  /** Ends the wait, whatever the function does: its next operation throws as well. */
   giveUp(reason?: unknown): boolean {
     if (this.done()) return false;
     this.#givenUp = true;

@@ -439,7 +439,10 @@ export function handTo(stepper: Stepper, request: Request): void {
   const awaited = stepper.waitingOn;
   if (awaited !== null) {
     const goes = awaited.requestsGo(request);
-    if (goes === "inside" && !awaited.done()) return;
+    if (goes === "inside" && !awaited.done()) {
+      awaited.askToEnd(request);
+      return;
+    }
     if (awaited.cancel(request.reason)) {
       if (goes === "after") {
         hold(stepper, request);
@@ -516,20 +519,32 @@ export function takeBack(requests: readonly Request[]): void {
 // -- Leaving a block --
 
 /**
+ * How many once requests that concern a block were made before it was opened, and
+ * are none of its business. One that is still due is, except in generators, where
+ * CPython counts it, too.
+ */
+export function requestsBefore(block: Block): number {
+  const requests = block.cancelling();
+  return block.opener.replacesFailures
+    ? requests
+    : requests - block.task.countDue(block);
+}
+
+/**
  * Whether a cancellation that has come out of a block's body ends at the block:
  * it does unless a request from further out applies there.
  *
  * @param error What the body threw.
  * @param block The block, which has made a request.
  * @param requestsLeft The once requests that are outstanding without its own.
- * @param requestsBefore How many there were when it was opened.
+ * @param before Given by {@linkcode requestsBefore} when it was opened.
  */
 export function endsAt(
   block: Block,
   error: unknown,
   requestsLeft: number,
-  requestsBefore: number,
+  before: number,
 ): boolean {
-  return isCancellation(error) && requestsLeft <= requestsBefore &&
+  return isCancellation(error) && requestsLeft <= before &&
     block.outerLevel === null;
 }

@@ -395,6 +395,9 @@ export class Future<T>
     return "here";
   }
 
+  /** A request has come to a wait for this, and goes inside. @ignore */
+  askToEnd(_request: Request): void {}
+
   /** Whether a cancellation that this hands on to others is on its way through them. */
   protected isHandingOn(): boolean {
     return false;

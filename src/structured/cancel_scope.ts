@@ -5,7 +5,11 @@
  */
 import { MisuseError, TimeoutError } from "../errors.ts";
 import { type Block, currentBlock } from "../loop/block.ts";
-import { endsAt, isCancellation } from "../loop/cancellation.ts";
+import {
+  endsAt,
+  isCancellation,
+  requestsBefore,
+} from "../loop/cancellation.ts";
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
@@ -249,7 +253,7 @@ export class CancelScope {
       cancels: "level",
       shielded: this.#shield,
     });
-    const requests = block.cancelling();
+    const requests = requestsBefore(block);
     this.#state = "open";
     if (this.#delayMs !== undefined) {
       this.#deadlineMs = task.loop.time() + this.#delayMs;
@@ -685,7 +689,7 @@ export class Timeout {
     this.#signal?.throwIfAborted();
     const block = this.#block = task.openBlock();
     this.#state = "active";
-    this.#requests = block.cancelling();
+    this.#requests = requestsBefore(block);
     this.#schedule(this.#whenMs);
     const subscription = this.#subscribe();
     let value: T;

@@ -11,6 +11,7 @@ import {
   isCancellation,
   prune,
   type Request,
+  requestsBefore,
   type RequestsGo,
   take,
 } from "../loop/cancellation.ts";
@@ -121,7 +122,7 @@ export class TaskGroup {
   /** What `start` waits for, by the task it has created. */
   #starting: Map<Task<unknown>, Future<unknown>> | null = null;
   /** What the exit waits for: the end of the last child. */
-  #idle: JointFuture | null = null;
+  #idle: ChildrenFuture | null = null;
 
   /**
    * Makes a group.
@@ -531,7 +532,7 @@ export class TaskGroup {
       joined: () => this.#idle?.relayed() ?? null,
     };
     this.#state = "open";
-    const requestsBefore = block.cancelling();
+    const before = requestsBefore(block);
     // A scope around that is cancelled cancels the children, also behind a shield of the body.
     block.onLevel(() => this.#scopeCancelled());
     const subscription = this.#subscribe();
@@ -548,7 +549,7 @@ export class TaskGroup {
     const interruption = yield* this.#joinChildren(task);
     this.#state = "finished";
     subscription?.unsubscribe();
-    const outcome = this.#outcome(failure, interruption, requestsBefore);
+    const outcome = this.#outcome(failure, interruption, before);
     if (outcome !== null) throw outcome.error;
     return value as T;
   }
@@ -579,7 +580,7 @@ export class TaskGroup {
   #outcome(
     failure: Thrown | null,
     interruption: Thrown | null,
-    requestsBefore: number,
+    before: number,
   ): Thrown | null {
     const block = this.#block!;
     const { opener, task } = block;
@@ -588,7 +589,7 @@ export class TaskGroup {
     if (this.#bodyCancelled) {
       const requestsLeft = block.uncancel();
       const isOwn = thrown !== null &&
-        endsAt(block, thrown.error, requestsLeft, requestsBefore);
+        endsAt(block, thrown.error, requestsLeft, before);
       if (isOwn) thrown = null;
     }
     const requests = block.cancelling();
@@ -632,12 +633,9 @@ export class TaskGroup {
       try {
         yield* this.#idle;
       } catch (error) {
-        // When the children are being cancelled it is due later, unless it is no
-        // request at all.
-        if (!this.#aborting) {
-          interruption = { error };
-          this.#abort();
-        } else if (!isCancellation(error)) interruption ??= { error };
+        // A request that came when the children were being cancelled is due later.
+        if (!this.#idle.isWoken()) interruption ??= { error };
+        if (!this.#aborting) this.#abort();
       }
     }
     this.#idle = null;
@@ -686,6 +684,8 @@ interface Thrown {
 
 /** The end of all children of a group. A cancellation ends the wait for it once. */
 class ChildrenFuture extends JointFuture {
+  /** Whether a request has ended the wait that is due later. */
+  #isWoken = false;
   readonly #isAborting: () => boolean;
 
   constructor(
@@ -700,6 +700,16 @@ class ChildrenFuture extends JointFuture {
 
   override requestsGo(_request: Request): RequestsGo {
     return this.#isAborting() ? "after" : "here";
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (!this.done()) this.#isWoken = this.#isAborting();
+    return super.cancel(reason);
+  }
+
+  /** Whether a request has ended the wait that is due later. */
+  isWoken(): boolean {
+    return this.#isWoken;
   }
 }
 
