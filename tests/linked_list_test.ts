@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { LinkedList, type ListNode } from "../src/structures/queues.ts";
+import { LinkedList, type ListNode } from "../src/structures/linked_list.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 class Item implements ListNode<Item> {

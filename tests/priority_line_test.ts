@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { PriorityLine } from "../src/structures/queues.ts";
+import { PriorityLine } from "../src/structures/priority_line.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 const always = () => true;

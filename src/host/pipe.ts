@@ -1,14 +1,12 @@
 import { OsError } from "../errors.ts";
+import { EBADF, errnoCode, osError } from "./errno.ts";
 import {
   borrowPipeLibc,
-  errnoCode,
   openPipe,
-  osError,
   type PipeEnds,
   type PipeLibc,
-} from "./libc.ts";
+} from "./libc_pipe.ts";
 
-const EBADF = 9;
 const CLOSED = -1;
 
 function checkBytes(value: unknown, doing: string, name: string): void {

@@ -5,7 +5,7 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/runtime.ts";
+import { runOwned } from "../host/async_context.ts";
 import { checkFunction, checkOneOf, isGeneratorFunction } from "./checks.ts";
 import { current, findPlace } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/runtime.ts";
+import { runOwned } from "../host/async_context.ts";
 import { runBody } from "./block.ts";
 import { checkFunction, checkOptions, inspect } from "./checks.ts";
 import { currentTask, findOwner, getRunningLoop } from "./current.ts";

@@ -21,7 +21,7 @@ import {
 } from "../loop/operation.ts";
 import type { Urgency } from "../loop/scheduler.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
-import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import { type Permit, Waiter, WaitQueue } from "./wait_queue.ts";
 
 class LockPermit implements Permit {

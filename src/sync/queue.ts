@@ -26,7 +26,8 @@ import {
   type WaitOptions,
 } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { Heap, RingBuffer } from "../structures/queues.ts";
+import { Heap } from "../structures/heap.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** Where a queue keeps its items: which one comes out next is all that differs. */
