@@ -52,7 +52,10 @@ interface Cursor<Node> {
  *   list: LinkedList<Job> | undefined = undefined;
  *   nextNode: Job | undefined = undefined;
  *   previousNode: Job | undefined = undefined;
- *   constructor(readonly name: string) {}
+ *   readonly name: string;
+ *   constructor(name: string) {
+ *     this.name = name;
+ *   }
  * }
  *
  * const list = new LinkedList<Job>();

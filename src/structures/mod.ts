@@ -14,7 +14,10 @@
  *   sequence = 0;
  *   queueBucket = NOT_QUEUED;
  *   queueIndex = 0;
- *   constructor(public whenMs: number) {}
+ *   readonly whenMs: number;
+ *   constructor(whenMs: number) {
+ *     this.whenMs = whenMs;
+ *   }
  * }
  *
  * const queue = new TimerQueue<Timer>();
