@@ -1,5 +1,5 @@
 /**
- * All modules, each after those that it imports. Written by `deno task load-order`, not by hand.
+ * Modules in the order of loading, each after those that it imports. Written by `deno task load-order`, not by hand.
  *
  * Deno handles a module twice if it is the first to import another one: for large modules that adds up to some four
  * milliseconds at the start of a program. Once this list is loaded, no module is the first to import anything.
@@ -15,12 +15,12 @@ import "./host/libc.ts";
 import "./host/libc_pipe.ts";
 import "./host/pipe.ts";
 import "./host/macrotask.ts";
+import "./host/microtask.ts";
 import "./host/timers.ts";
 import "./host/virtual.ts";
 import "./host/async_context.ts";
 import "./loop/checks.ts";
 import "./loop/current.ts";
-import "./host/microtask.ts";
 import "./structures/timer_queue.ts";
 import "./loop/handle.ts";
 import "./loop/waiting.ts";

@@ -1,23 +1,39 @@
 /**
- * The list of all modules is what the script writes, and the script puts each module after those that it imports.
+ * The lists of modules in the order of loading are what the script writes, and the script puts each module after those
+ * that it imports.
  *
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
-import {
-  LIST,
-  loadOrder,
-  loadOrderText,
-  readSources,
-} from "../dev/load_order.ts";
+import { loadOrder, loadOrderTexts, readSources } from "../dev/load_order.ts";
 
 function sourcesOf(files: Record<string, string>): Map<string, string> {
   return new Map(Object.entries(files));
 }
 
-Deno.test("src/load_order.ts is what `deno task load-order` writes", async () => {
+Deno.test("every load_order.ts is what `deno task load-order` writes", async () => {
   const sources = await readSources();
-  assertEquals(sources.get(LIST), loadOrderText(sources));
+  const texts = loadOrderTexts(sources);
+  for (const [path, text] of texts) assertEquals(sources.get(path), text, path);
+  const lists = [...sources.keys()].filter((path) => /load_order/.test(path));
+  assertEquals(lists, [...texts.keys()].sort());
+});
+
+Deno.test("loadOrderTexts() writes a list for each entry that imports one", () => {
+  const sources = sourcesOf({
+    "mod.ts": 'import "./src/load_order.ts"; export { a } from "./src/x/a.ts";',
+    "src/x/mod.ts": 'import "./load_order.ts"; export { a } from "./a.ts";',
+    "src/x/a.ts": 'import "../errors.ts";',
+    "src/y/mod.ts": 'export { a } from "../x/a.ts";',
+    "src/errors.ts": "",
+  });
+  const imports = [...loadOrderTexts(sources)].map((
+    [path, text],
+  ) => [path, ...text.match(/(?<=import ")[^"]*/g) ?? []]);
+  assertEquals(imports, [
+    ["src/load_order.ts", "./errors.ts", "./x/a.ts"],
+    ["src/x/load_order.ts", "../errors.ts", "./a.ts"],
+  ]);
 });
 
 Deno.test("loadOrder() puts each module after those that it imports", () => {
@@ -32,22 +48,29 @@ Deno.test("loadOrder() puts each module after those that it imports", () => {
     "src/d.ts": "",
     "src/e.ts": "",
   });
-  assertEquals(loadOrder(sources), ["src/c.ts", "src/x/b.ts", "src/x/a.ts"]);
+  assertEquals(loadOrder(sources, "mod.ts"), [
+    "src/c.ts",
+    "src/x/b.ts",
+    "src/x/a.ts",
+  ]);
 });
 
 Deno.test("loadOrder() refuses a cycle and a file that is not there", () => {
   assertThrows(
     () =>
-      loadOrder(sourcesOf({
-        "mod.ts": 'import "./a.ts";',
-        "a.ts": 'import "./b.ts";',
-        "b.ts": 'import "./a.ts";',
-      })),
+      loadOrder(
+        sourcesOf({
+          "mod.ts": 'import "./a.ts";',
+          "a.ts": 'import "./b.ts";',
+          "b.ts": 'import "./a.ts";',
+        }),
+        "mod.ts",
+      ),
     Error,
     "Cannot order the modules: mod.ts imports a.ts imports b.ts imports a.ts",
   );
   assertThrows(
-    () => loadOrder(sourcesOf({ "mod.ts": 'import "./a.ts";' })),
+    () => loadOrder(sourcesOf({ "mod.ts": 'import "./a.ts";' }), "mod.ts"),
     Error,
     "Cannot order the modules: there is no a.ts",
   );
