@@ -21,6 +21,7 @@ import "./host/virtual.ts";
 import "./host/async_context.ts";
 import "./loop/checks.ts";
 import "./loop/current.ts";
+import "./structures/timer_sort.ts";
 import "./structures/timer_queue.ts";
 import "./loop/handle.ts";
 import "./loop/waiting.ts";

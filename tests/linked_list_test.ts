@@ -24,6 +24,16 @@ function ids(list: LinkedList<Item>): number[] {
   return [...list].map((item) => item.id);
 }
 
+Deno.test("LinkedList.toArray() copies the nodes, first to last", () => {
+  const { list, items } = listOf(3);
+  list.remove(items[1]!);
+  const copy = list.toArray();
+  assertEquals(copy.map(({ id }) => id), [0, 2]);
+  copy.length = 0;
+  assertEquals(ids(list), [0, 2]);
+  assertEquals(new LinkedList<Item>().toArray(), []);
+});
+
 function assertUnlinked(item: Item): void {
   assertEquals([item.list, item.nextNode, item.previousNode], [
     undefined,

@@ -88,7 +88,9 @@ export class EpollHost extends NativeHost {
   /** What to add to the time to get the kernel's CLOCK_MONOTONIC. */
   #clockOffsetMs = 0;
   /** Reads the kernel's clock in half the time that the runtime takes for it. */
-  #readClock: EpollLibc["symbols"]["clock_gettime"] | undefined;
+  #readClock:
+    | ((clock: number, time: Uint32Array<ArrayBuffer>) => number)
+    | undefined;
   /** The deadline the timerfd is set for. */
   #armedMs = Infinity;
   /** When it fires. */

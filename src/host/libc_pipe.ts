@@ -51,7 +51,7 @@ export const borrowPipeLibc: () => PipeLibc = lender(
 /** The functions by which a pipe is opened: other tables have them too. */
 export type PipeOpener = Pick<PipeLibc, "check"> & {
   readonly symbols: Pick<
-    PipeLibc["symbols"],
+    Deno.DynamicLibrary<typeof PIPES>["symbols"],
     "close" | "fcntl" | "pipe" | "pipe2"
   >;
 };

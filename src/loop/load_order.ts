@@ -11,6 +11,7 @@ import "../host/async_context.ts";
 import "./checks.ts";
 import "./current.ts";
 import "../host/microtask.ts";
+import "../structures/timer_sort.ts";
 import "../structures/timer_queue.ts";
 import "./handle.ts";
 import "./waiting.ts";
