@@ -74,7 +74,7 @@ export class EpollHost extends NativeHost {
   readonly name: string = "epoll";
 
   readonly #descriptors = new Map<number, Registration>();
-  /** What epoll refused, with the events of interest. */
+  /** Descriptors that epoll refused, with the events of interest. */
   readonly #alwaysReady = new Map<number, number>();
   #lastMark = OWN;
 
@@ -85,7 +85,7 @@ export class EpollHost extends NativeHost {
   #timerFd = -1;
   /** Sets that were replaced while a call was pending on them. */
   readonly #retiredFds: number[] = [];
-  /** What to add to the time to get the kernel's CLOCK_MONOTONIC. */
+  /** The difference between the kernel's CLOCK_MONOTONIC and the time. */
   #clockOffsetMs = 0;
   /** Reads the kernel's clock in half the time that the runtime takes for it. */
   #readClock:
@@ -361,7 +361,7 @@ export class EpollHost extends NativeHost {
     this.#epollFd = fresh;
     this.#addOwn(libc);
     for (const [fd, { events, mark }] of this.#descriptors) {
-      // Those that fail were closed by their owner, who will say so.
+      // A descriptor that fails was closed by its owner, who will say so.
       this.#control(libc, EPOLL_CTL_ADD, fd, events, mark);
     }
     if (this.isCalling) {

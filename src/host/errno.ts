@@ -43,7 +43,7 @@ export function errnoCode(errno: number): string {
 /**
  * Makes the error for a call that failed with `errno`.
  *
- * @param doing What was tried, as in `Cannot <doing>: ...`.
+ * @param doing The action that failed, as in `Cannot <doing>: ...`.
  */
 export function osError(doing: string, errno: number): OsError {
   const code = errnoCode(errno);

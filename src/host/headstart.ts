@@ -1,4 +1,4 @@
-/** One wake-up in so many is to be too early. */
+/** The part of the wake-ups that may be too early: 1 in 4. */
 const WAKES_PER_EARLY = 4;
 /** How much a wake-up that is not early raises the headstart. */
 const HEADSTART_STEP_MS = 0.005;
@@ -11,7 +11,7 @@ const HEADSTART_MS_MAX = 0.2;
  * How long before a deadline the timer is to fire: as long as three wake-ups in
  * four take at least. The fourth is early, and waits for the rest.
  *
- * It is an estimate of a quantile by stochastic approximation: up by a step
+ * The estimate of a quantile by stochastic approximation: up by a step
  * after each that took longer, down by three after each that did not.
  */
 export class Headstart {

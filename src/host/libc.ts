@@ -132,7 +132,7 @@ export class Libc<S extends Deno.ForeignLibraryInterface> {
   /**
    * Passes on the result of a synchronous call.
    *
-   * @param doing What was tried, as in `Cannot <doing>: ...`.
+   * @param doing The action, as in `Cannot <doing>: ...`.
    * @throws {OsError} If the result says that the call failed.
    */
   check(result: number, doing: string): number {
@@ -152,7 +152,8 @@ export class Libc<S extends Deno.ForeignLibraryInterface> {
  * Makes a function that lends a table: it opens the library for the first borrower and closes it after the last.
  *
  * @param table The functions; {@linkcode FILES} and more.
- * @param errnoSymbolsOf Those of {@linkcode FILES} in the open library: the compiler does not find them through `S`.
+ * @param errnoSymbolsOf Returns the functions for {@linkcode Libc.errno} of the open library, which the compiler does not
+ * find through `S`.
  */
 export function lender<S extends Deno.ForeignLibraryInterface>(
   table: S,

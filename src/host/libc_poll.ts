@@ -53,7 +53,7 @@ export const POLLNVAL = 0x20;
 export const POLLFD = { bytes: 8, fd: 0, events: 2, revents: 3 } as const;
 
 /**
- * What tells files apart in `struct stat`, in 64-bit words: `st_dev` (on macOS
+ * The fields of `struct stat` that tell files apart, in 64-bit words: `st_dev` (on macOS
  * 32 bits of the first word) and `st_ino`. No platform's is larger than 256 bytes.
  */
 export const STAT: {

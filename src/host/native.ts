@@ -12,7 +12,7 @@
  * - A pending call keeps the process alive and cannot be taken back. It is ended by waking one of its descriptors, and it
  *   resolves some 50 us later. Hence the three states; and hence a park that needs no descriptors and must not hold the
  *   process uses a timer of the runtime.
- * - What a pending call reports may be out of date when its promise reaction runs: meanwhile a descriptor may have been
+ * - The report of a pending call may be out of date when its promise reaction runs: meanwhile a descriptor may have been
  *   closed and its number given to something else. So its result is not even looked at. It says "get up"; which
  *   descriptors are ready is what a synchronous call says.
  *

@@ -1,7 +1,7 @@
 /**
  * Waiting with poll(2), on POSIX systems without epoll.
  *
- * How a loop waits is in `native.ts`. What differs from epoll:
+ * The waiting itself is in `native.ts`. Differences from epoll:
  *
  * - The kernel keeps no set. Each call is given the whole list, and a pending one
  *   works on a copy of its own. When the list changes or an earlier deadline
@@ -190,7 +190,7 @@ export class PollHost extends NativeHost {
     throw osError("look for ready descriptors", errno);
   }
 
-  /** What tells the file behind a number from others; zeros where that cannot be asked. */
+  /** The identity of the file behind a number; zeros where that cannot be asked. */
   #identify(fd: number): readonly [device: bigint, inode: bigint] {
     const fstat = this.#libc?.symbols.fstat;
     if (!fstat || fstat(fd, this.#status) !== 0) return [0n, 0n];

@@ -31,7 +31,7 @@ export class PollList {
     this.#length++;
   }
 
-  /** What the last call found for entry `index`. */
+  /** The events that the last call found for entry `index`. */
   found(index: number): number {
     return this.#shorts[index * 4 + POLLFD.revents]!;
   }

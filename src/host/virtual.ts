@@ -63,7 +63,7 @@ export class VirtualHost implements Host {
     this.#deadlineMs = deadlineMs;
     this.#parked = true;
     const park = ++this.#park;
-    // One macrotask lets the whole microtask queue run empty. Programs made of
+    // A macrotask lets the whole microtask queue run empty. Programs made of
     // generators only have nothing there, and need not pay for it.
     if (this.#client!.hasPromiseWork()) {
       macrotask(() => {

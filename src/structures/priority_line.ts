@@ -106,6 +106,8 @@ export class PriorityLine<T> {
   readonly #order: Heap<Level<T>> = new Heap((a, b) => a.priority > b.priority);
   /** The same by the age of their heads; made by the first `shiftOldest`. */
   #byAge: Heap<Level<T>> | null = null;
+  /** Levels that have left the order, some of which may be in it again. */
+  readonly #left: Level<T>[] = [];
   #length = 0;
 
   /** The number of values, wanted or not. */
@@ -149,8 +151,8 @@ export class PriorityLine<T> {
   }
 
   /**
-   * Removes and returns the first value that is wanted, or returns `undefined` if there is none. Those before it are
-   * dropped.
+   * Removes and returns the first value that is wanted, or returns `undefined` if there is none. The values before
+   * it are dropped.
    *
    * @param isWanted Whether a value is still wanted.
    */
@@ -165,9 +167,7 @@ export class PriorityLine<T> {
       if (value !== undefined) return value;
       // A level alone stays in place: as long as there is one priority, this costs what a ring costs.
       if (this.#order.length === 1) return undefined;
-      this.#order.pop();
-      level.isOrdered = false;
-      this.#dropEmptyLevels();
+      this.#leaveOrder(level);
     }
   }
 
@@ -189,7 +189,7 @@ export class PriorityLine<T> {
         this.#length--;
         return level.values.shift();
       }
-      // What was known of it is out of date: to where it belongs, or away.
+      // Its sequence was out of date: it moves to where it belongs, or away.
       byAge.pop();
       level.sequence = sequence;
       if (sequence < Infinity) byAge.push(level);
@@ -220,13 +220,16 @@ export class PriorityLine<T> {
     return this.#byAge;
   }
 
-  /** Forgets the empty levels if there are many. */
-  #dropEmptyLevels(): void {
-    const ordered = this.#order.length;
-    if (this.#levels.size <= ordered + EMPTY_LEVELS_MAX) return;
-    for (const level of this.#levels.values()) {
-      if (!level.isOrdered) this.#levels.delete(level.priority);
+  /** Takes the highest level, which is empty, out of the order; forgets such levels once they are many. */
+  #leaveOrder(level: Level<T>): void {
+    this.#order.pop();
+    level.isOrdered = false;
+    const left = this.#left;
+    if (left.push(level) <= EMPTY_LEVELS_MAX) return;
+    for (const { isOrdered, priority } of left) {
+      if (!isOrdered) this.#levels.delete(priority);
     }
+    left.length = 0;
     if (this.#last !== null && !this.#last.isOrdered) this.#last = null;
   }
 
@@ -250,6 +253,7 @@ export class PriorityLine<T> {
     this.#last = null;
     this.#levels.clear();
     this.#order.clear();
+    this.#left.length = 0;
     this.#byAge = null;
     this.#length = 0;
   }

@@ -103,7 +103,7 @@ export class TimerQueue<Node extends TimerNode> {
   /** The tick after the window of each wheel. A window is one slot of the next wheel, and holds those of finer ones. */
   readonly #windowEnd: Float64Array = SLOT_TICKS.map((ticks) => ticks * SLOTS);
   readonly #levelSize = new Int32Array(LEVELS);
-  /** One bit for each slot: set exactly while its bucket exists. */
+  /** A bit for each slot: set exactly while its bucket exists. */
   readonly #occupied = new Int32Array(LEVELS * SLOTS / 32);
   /**
    * Arrays that are never empty: an emptied one is dropped, as V8 does not reliably shrink it. There is room for them
