@@ -39,8 +39,5 @@ export {
   WRITABLE,
 } from "./host.ts";
 export { Pipe } from "./pipe.ts";
-export { PortableHost } from "./portable.ts";
 export { createHost, type HostChoice } from "./select.ts";
 export { VirtualHost } from "./virtual.ts";
-export { EpollHost } from "./epoll.ts";
-export { PollHost } from "./poll.ts";

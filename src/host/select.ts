@@ -22,6 +22,17 @@ export type HostChoice = "auto" | "native" | "poll" | "portable" | "virtual";
 /**
  * Makes the host for a loop. Opens nothing and never asks for a permission.
  *
+ * @example
+ * ```ts
+ * import { createHost } from "@rota/rota/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const host = createHost("virtual");
+ * assertEquals([host.name, host.virtual, host.now()], ["virtual", true, 0]);
+ * ```
+ *
+ * @param choice The name of the host.
+ * @returns A host that belongs to no loop yet.
  * @throws {TypeError} If there is no such choice.
  * @throws {DescriptorsUnsupportedError} If the system or the permissions do not
  * allow it; the message says what to grant.
