@@ -63,7 +63,7 @@ export {
 } from "./src/host/host.ts";
 export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
-export { VirtualHost } from "./src/host/portable.ts";
+export { VirtualHost } from "./src/host/virtual.ts";
 
 export { AttemptOperation } from "./src/loop/attempt_operation.ts";
 export { isCancellation } from "./src/loop/cancellation.ts";

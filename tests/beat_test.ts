@@ -15,7 +15,7 @@ import {
   sleep,
   type Tick,
 } from "../mod.ts";
-import { macrotask } from "../src/host/runtime.ts";
+import { macrotask } from "../src/host/macrotask.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 import { collectReports, ObservedLoop } from "./support/loops.ts";
 import { ManualHost } from "./support/manual_host.ts";

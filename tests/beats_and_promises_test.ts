@@ -16,7 +16,7 @@ import {
   type PeriodicTask,
   Task,
 } from "../mod.ts";
-import { macrotask } from "../src/host/runtime.ts";
+import { macrotask } from "../src/host/macrotask.ts";
 import {
   collectReports,
   ObservedLoop,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { runOwned } from "../host/runtime.ts";
+import { runOwned } from "../host/async_context.ts";
 import {
   countAsThrown,
   type Holder,

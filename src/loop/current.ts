@@ -5,7 +5,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { ownerOfContinuation } from "../host/runtime.ts";
+import { ownerOfContinuation } from "../host/async_context.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./stepping.ts";

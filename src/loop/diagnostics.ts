@@ -5,7 +5,9 @@
  * @module
  */
 import { type BlockedTask, DeadlockError } from "../errors.ts";
-import { captureContext, monotonicMs, writeError } from "../host/runtime.ts";
+import { captureContext } from "../host/async_context.ts";
+import { monotonicMs } from "../host/clock.ts";
+import { writeError } from "../host/process.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";

@@ -6,14 +6,10 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import {
-  captureContext,
-  detached,
-  microtask,
-  prepareOwners,
-} from "../host/runtime.ts";
+import { captureContext, prepareOwners } from "../host/async_context.ts";
+import { detached, microtask } from "../host/microtask.ts";
 import type { Host, HostClient } from "../host/host.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { TimerQueue } from "../structures/timer_queue.ts";
 import {
   checkFunction,

@@ -4,7 +4,7 @@ import {
   LoopClosedError,
   MisuseError,
 } from "../errors.ts";
-import { microtask } from "../host/runtime.ts";
+import { microtask } from "../host/microtask.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { DoneCallback, type Runnable } from "./handle.ts";

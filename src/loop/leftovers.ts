@@ -5,7 +5,7 @@
  * @module
  */
 import { CancelledError, LoopClosedError } from "../errors.ts";
-import { Registry } from "../host/runtime.ts";
+import { Registry } from "../host/finalization.ts";
 import { findLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";

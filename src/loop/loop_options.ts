@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readEnvironment } from "../host/runtime.ts";
+import { readEnvironment } from "../host/process.ts";
 import type { Host } from "../host/host.ts";
 import { createHost, type HostChoice } from "../host/select.ts";
 import {

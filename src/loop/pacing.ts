@@ -5,7 +5,8 @@
  * @module
  */
 import type { Host } from "../host/host.ts";
-import { macrotask, microtask } from "../host/runtime.ts";
+import { macrotask } from "../host/macrotask.ts";
+import { microtask } from "../host/microtask.ts";
 
 /** Turns between two looks at the clock while there is always something ready. */
 export const TURNS_PER_LOOK = 16;

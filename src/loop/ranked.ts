@@ -6,7 +6,7 @@
  * @module
  */
 import { InvalidStateError, MisuseError } from "../errors.ts";
-import { runOwned } from "../host/runtime.ts";
+import { runOwned } from "../host/async_context.ts";
 import { checkNumber, inspect } from "./checks.ts";
 import { current, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";

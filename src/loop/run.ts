@@ -5,7 +5,8 @@
  * @module
  */
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
-import { exitProcess, isListened, onSignal } from "../host/runtime.ts";
+import { exitProcess } from "../host/process.ts";
+import { isListened, onSignal } from "../host/signals.ts";
 import {
   checkFunction,
   checkNotNegative,

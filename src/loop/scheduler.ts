@@ -10,7 +10,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { checkFunction, checkOptions, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";

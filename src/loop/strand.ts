@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { ownerOfContinuation } from "../host/runtime.ts";
+import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import { type Due, type Holder, Request } from "./cancellation.ts";

@@ -1,5 +1,5 @@
 import { CancelledError, MisuseError } from "../errors.ts";
-import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
+import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions, findPlace } from "./block.ts";
 import {
   cancellation,

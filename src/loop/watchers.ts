@@ -6,7 +6,7 @@
  */
 import { OsError } from "../errors.ts";
 import { type Host, READABLE, WRITABLE } from "../host/host.ts";
-import { onSignal } from "../host/runtime.ts";
+import { onSignal } from "../host/signals.ts";
 import { inspect } from "./checks.ts";
 import { Handle, type Runnable } from "./handle.ts";
 

@@ -22,7 +22,7 @@ import {
   type WorkOutcome,
   WorkRunner,
 } from "../loop/work_runner.ts";
-import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import { WaitQueue } from "../sync/wait_queue.ts";
 
 /** What becomes of a job for which there is no room in line. */

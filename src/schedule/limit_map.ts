@@ -25,7 +25,7 @@ import {
   type WorkOutcome,
   type WorkRunner,
 } from "../loop/work_runner.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { WaitQueue } from "../sync/wait_queue.ts";
 import { Claim, type LimitCore, type LimitedWork } from "./limit_core.ts";
 

@@ -9,7 +9,7 @@ import {
   LoopClosedError,
   MisuseError,
 } from "../errors.ts";
-import { wallClockMs as machineClockMs } from "../host/runtime.ts";
+import { wallClockMs as machineClockMs } from "../host/clock.ts";
 import {
   checkFunction,
   checkInteger,
@@ -38,7 +38,7 @@ import {
 } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine, loopOf, type LoopOptions } from "../structured/wait.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { SeededRandom } from "../structures/random.ts";
 import {
   type Beat,

@@ -11,7 +11,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/handle.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { type Waiter, WaitQueue } from "../sync/wait_queue.ts";
 
 /** How a {@linkcode RateLimiter} counts. */

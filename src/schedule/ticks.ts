@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { dateAt } from "../host/runtime.ts";
+import { dateAt } from "../host/clock.ts";
 import { inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";

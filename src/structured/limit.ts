@@ -21,12 +21,9 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
-import {
-  type LinkedList,
-  type ListNode,
-  PriorityLine,
-  RingBuffer,
-} from "../structures/queues.ts";
+import type { LinkedList, ListNode } from "../structures/linked_list.ts";
+import { PriorityLine } from "../structures/priority_line.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 
 /** Who is told that a child has ended, in the turn after. */
 export interface ChildOwner {

@@ -36,7 +36,7 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
-import { LinkedList } from "../structures/queues.ts";
+import { LinkedList } from "../structures/linked_list.ts";
 import {
   type Child,
   type ChildOwner,

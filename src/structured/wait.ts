@@ -23,7 +23,7 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { Relay } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isAtWork } from "../loop/work_runner.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { Waiter, WaitQueue } from "../sync/wait_queue.ts";
 import { lenderFor, lending, LendingFuture } from "./limit.ts";
 

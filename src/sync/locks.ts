@@ -18,7 +18,7 @@ import type { Suspension } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/scheduler.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
-import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import { type Permit, Waiter, WaitQueue } from "./wait_queue.ts";
 
 class LockPermit implements Permit {

@@ -23,7 +23,8 @@ import { currentTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { Heap, RingBuffer } from "../structures/queues.ts";
+import { Heap } from "../structures/heap.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /** Where a queue keeps its items: which one comes out next is all that differs. */

@@ -5,7 +5,7 @@ import { Future } from "../loop/future.ts";
 import { urgencyOf } from "../loop/ranked.ts";
 import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
 import type { Task } from "../loop/task.ts";
-import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /**
  * The right to be inside: what acquiring a lock or a semaphore gives.
