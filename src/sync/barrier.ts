@@ -87,12 +87,12 @@ export class Barrier {
   /**
    * Waits until all parties have come. The last one does not wait.
    *
-   * Those that waited go on one after the other, in the order in which they
-   * came, a turn or more apart. Each has a place of its own, from 0 to
-   * `parties - 1`, also if tasks have been cancelled in the round before it was
-   * full: the places count those that are there when the last one comes. (In
-   * CPython two tasks may then have the same place.) The place of a task that is
-   * cancelled after that is nobody's.
+   * Those that waited go on one after the other, a turn or more apart: in the
+   * order in which they came, unless tasks were cancelled meanwhile. Each has a
+   * place of its own, from 0 to `parties - 1`. The places are given out when the
+   * last one comes, in the order of arrival, so that tasks that were cancelled
+   * before have none. (In CPython two tasks may then have the same place.) If a
+   * task is cancelled after that, before it goes on, nobody gets its place.
    *
    * @param options A signal that ends the wait.
    * @returns An operation whose result is the place in the order of arrival, from 0.

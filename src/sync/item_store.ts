@@ -42,11 +42,12 @@ export class PriorityStore<T> implements ItemStore<T> {
 
   constructor(compare: (a: T, b: T) => number) {
     this.#heap = new Heap((a, b) => {
-      const order = compare(a.item, b.item);
-      if (order < 0) return true;
-      if (order > 0) return false;
+      const order: unknown = compare(a.item, b.item);
       // Any other result would leave the items unsorted without a word.
-      if (order !== 0) throw notAnOrder(order);
+      if (typeof order !== "number" || Number.isNaN(order)) {
+        throw notAnOrder(order);
+      }
+      if (order !== 0) return order < 0;
       return a.sequence < b.sequence;
     });
   }
