@@ -46,7 +46,7 @@ function testBoth(name: string, script: (spawn: Spawn) => Script): void {
 
 // -- Several in a row --
 
-/** Something of which there is one, and which several tasks wait for. */
+/** A thing of which there is one, and which several tasks wait for. */
 interface Scene {
   /** Waits for it and leaves again. Calls `arrived` while it has it. */
   readonly wait: (arrived: () => void) => Script;

@@ -12,7 +12,7 @@ import { Condition } from "./condition.ts";
 /** Filling: waits for more. Draining: all have come. Resetting: they are sent away. */
 type State = "filling" | "draining" | "resetting" | "broken";
 
-/** One wait that takes part in the current round. */
+/** A wait that takes part in the current round. */
 interface Party {
   /** Place in the order of arrival; known once all have come. */
   place: number;

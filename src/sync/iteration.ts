@@ -7,7 +7,7 @@ import { Operation } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 
 /**
- * One step of an iteration: takes an item, and ends if `isEnd` says so of the
+ * Step of an iteration: takes an item, and ends if `isEnd` says so of the
  * error that this throws.
  */
 export class NextOperation<T> extends Operation<IteratorResult<T, undefined>> {

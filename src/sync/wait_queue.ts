@@ -14,7 +14,7 @@ import type { Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/queues.ts";
 
 /**
- * One place in a {@linkcode WaitQueue}: a future, for `yield*`. Its result is
+ * Place in a {@linkcode WaitQueue}: a future, for `yield*`. Its result is
  * the argument of the wake-up, `true` in most cases.
  *
  * A waiter is _pending_ first. Then it is _woken_, or it is _gone_: cancelled,
