@@ -87,7 +87,7 @@ export class Barrier {
   /**
    * Waits until all parties have come. The last one does not wait.
    *
-   * Those that waited go on one after the other, a turn or more apart: in the
+   * Waiting tasks go on one after the other, a turn or more apart: in the
    * order in which they came, unless tasks were cancelled meanwhile. Each has a
    * place of its own, from 0 to `parties - 1`. The places are given out when the
    * last one comes, in the order of arrival, so that tasks that were cancelled
