@@ -134,27 +134,28 @@ export {
   type TaskOptions,
 } from "./src/loop/task.ts";
 
+export { Barrier } from "./src/sync/barrier.ts";
 export {
-  Barrier,
-  BoundedSemaphore,
   CapacityLimiter,
   type CapacityLimiterStatistics,
-  Condition,
-  Flag,
-  Lock,
-  Semaphore,
-} from "./src/sync/locks.ts";
+} from "./src/sync/capacity_limiter.ts";
 export {
-  BaseQueue,
   Channel,
   type ChannelOptions,
   type ChannelReceiveResult,
   type ChannelStats,
+} from "./src/sync/channel.ts";
+export { Condition } from "./src/sync/condition.ts";
+export { Flag } from "./src/sync/flag.ts";
+export { Lock } from "./src/sync/lock.ts";
+export type { Permit } from "./src/sync/permit.ts";
+export {
+  BaseQueue,
   LifoQueue,
   PriorityQueue,
   Queue,
 } from "./src/sync/queue.ts";
-export type { Permit } from "./src/sync/wait_queue.ts";
+export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";
 
 export {
   AsCompleted,
