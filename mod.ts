@@ -84,12 +84,12 @@ export {
   getRunningLoop,
   TaskLocal,
 } from "./src/loop/current.ts";
-export type { Descriptor } from "./src/loop/watchers.ts";
+export type { Descriptor } from "./src/loop/descriptors.ts";
 export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
   ExceptionContext,
   ExceptionHandler,
-} from "./src/loop/diagnostics.ts";
+} from "./src/loop/exceptions.ts";
 export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
 export {
   each,
@@ -100,37 +100,36 @@ export {
   scoped,
   until,
 } from "./src/loop/generators.ts";
-export { Handle, TimerHandle } from "./src/loop/handle.ts";
+export { Handle } from "./src/loop/handle.ts";
+export { TimerHandle } from "./src/loop/timer_handle.ts";
 export type {
   DeadlockPolicy,
   EventLoopOptions,
   LoopStats,
   TaskFactory,
 } from "./src/loop/loop_options.ts";
+export { allTasks } from "./src/loop/all_tasks.ts";
+export { eagerTaskFactory } from "./src/loop/eager_tasks.ts";
 export {
-  allTasks,
-  eagerTaskFactory,
   EventLoopPolicy,
   getEventLoopPolicy,
   newEventLoop,
-  run,
-  Runner,
-  type RunOptions,
   setEventLoopPolicy,
-} from "./src/loop/run.ts";
+} from "./src/loop/policy.ts";
+export { run } from "./src/loop/run.ts";
+export { Runner, type RunOptions } from "./src/loop/runner.ts";
 export {
   type PostedFunction,
   PostedTask,
   type PostTaskOptions,
-  PriorityHandle,
-} from "./src/loop/ranked.ts";
+} from "./src/loop/posted_task.ts";
+export { PriorityHandle } from "./src/loop/priority_handle.ts";
+export type { Priority } from "./src/loop/priority.ts";
 export {
-  type Priority,
   PriorityScheduler,
   type PrioritySchedulerOptions,
-  type ReadyItem,
-  type Scheduler,
-} from "./src/loop/scheduler.ts";
+} from "./src/loop/priority_scheduler.ts";
+export type { ReadyItem, Scheduler } from "./src/loop/scheduler.ts";
 export {
   type Coroutine,
   Task,

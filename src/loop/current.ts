@@ -8,7 +8,7 @@ import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/runtime.ts";
 import type { Block } from "./block.ts";
 import type { EventLoop } from "./event_loop.ts";
-import type { PostedTask } from "./ranked.ts";
+import type { PostedTask } from "./posted_task.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./waiting.ts";
 

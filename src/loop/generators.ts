@@ -7,6 +7,7 @@
 import { CancelledError } from "../errors.ts";
 import { runOwned } from "../host/runtime.ts";
 import { runBody } from "./block.ts";
+import { core } from "./core.ts";
 import { checkFunction, checkOptions, inspect } from "./checks.ts";
 import { currentTask, findOwner, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -106,7 +107,7 @@ export function untilSettled<T>(
   promise: PromiseLike<T>,
   loop: EventLoop,
 ): Operation<T> {
-  if (loop.isClosed()) loop["refuseClosed"]("create a task");
+  if (loop.isClosed()) loop[core].refuseClosed("create a task");
   return new SettledOperation(promise, loop);
 }
 
@@ -132,11 +133,11 @@ const SETTLED = { name: "until()" };
 
 function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
   const { loop, future } = settlement;
-  loop["outsideBegan"]();
+  loop[core].outside.outsideBegan();
   try {
     return yield* future;
   } finally {
-    loop["outsideEnded"]();
+    loop[core].outside.outsideEnded();
     settlement.leave();
   }
 }

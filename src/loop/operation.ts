@@ -1,5 +1,6 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { type Block, BodyFuture } from "./block.ts";
+import { core } from "./core.ts";
 import {
   checkFunction,
   checkOptions,
@@ -9,7 +10,11 @@ import {
 } from "./checks.ts";
 import { current, findTask, getRunningLoop } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
-import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
+import {
+  track,
+  tracking,
+  type UnstartedRecord,
+} from "./unstarted_operations.ts";
 import {
   CANCEL,
   interrupt,
@@ -396,7 +401,7 @@ function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
   if (target === undefined) return; // it is in the ready queue already
   target["removeWaiter"](stepper);
   stepper.waitingOn = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }
 
 /** An async function that waits for an operation: steps its generator for it. */
@@ -432,8 +437,8 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     if (pending !== undefined) this.interrupt(pending.reason);
     // A cancelled wait does not begin. And an async function that finds one
     // thing after the other ready has to let the loop have its turn.
-    if (pending !== undefined || !this.loop["mayStartAtOnce"]()) {
-      this.loop["schedule"](this);
+    if (pending !== undefined || !this.loop[core].mayStartAtOnce()) {
+      this.loop[core].schedule(this);
       return;
     }
     const { loop, task, stepper } = current;
@@ -513,7 +518,7 @@ class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // After its task nobody listens any more, but a failed clean-up is not
     // swallowed: only the cancellation itself, when it comes back out, is.
     if (this.#abandoned || !this.hasListener()) {
-      this.loop["reportUnheard"](this.#label, error);
+      this.loop[core].failures.reportUnheard(this.#label, error);
     }
     if (!this.#abandoned) this.fail(error);
   }
@@ -634,7 +639,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
       task === null || typeof onFulfilled !== "function" ||
       typeof onRejected !== "function" ||
       this["options"].signal !== undefined || task["isInterrupted"]() ||
-      !task.loop["mayStartAtOnce"]()
+      !task.loop[core].mayStartAtOnce()
     ) return super.then(onFulfilled, onRejected);
     this.start();
     let result: IteratorReturnResult<T> | undefined;

@@ -5,11 +5,13 @@ import {
   TRUSTED,
   type WaitOptions,
 } from "./operation.ts";
+import { core } from "./core.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
 import { findTask, getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
-import type { Runnable, Timer, TimerHandle } from "./handle.ts";
+import type { Runnable, Timer } from "./runnable.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { cancellationFor, FULFILLED, Outcome } from "./waiting.ts";
 import type { Coroutine, Task } from "./task.ts";
 
@@ -140,7 +142,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     this.task = task;
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
-    task.loop["schedule"](this);
+    task.loop[core].schedule(this);
     return new YieldOutcome<A | B>(this);
   }
 
@@ -162,7 +164,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     } else if (this.#outcome !== null) {
       this.#outcome.follow(task.loop, this.#onFulfilled!, this.#value);
     } else {
-      task.loop["promiseResumed"] = true;
+      task.loop[core].promiseResumed = true;
       let result: unknown;
       try {
         result = this.#onFulfilled!(this.#value);
@@ -219,7 +221,7 @@ class SleepFuture extends Future<void> implements Timer {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.whenMs = whenMs;
-    loop["startTimer"](this);
+    loop[core].startTimer(this);
   }
 
   holdsProcess(): boolean {
@@ -233,7 +235,7 @@ class SleepFuture extends Future<void> implements Timer {
   }
 
   stop(): void {
-    this.loop["dropTimer"](this);
+    this.loop[core].dropTimer(this);
   }
 }
 
@@ -244,7 +246,7 @@ class ObservedSleepFuture extends Future<void> {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.#timer = loop.callAt(whenMs, wakeSleeper, this as Future<void>);
-    loop["ranking"]?.noteTimer(this.#timer, this as Future<unknown>);
+    loop[core].ranking?.noteTimer(this.#timer, this as Future<unknown>);
   }
 
   stop(): void {
@@ -277,7 +279,7 @@ class SleepOperation<T> extends Operation<T> {
     if (typeof future === "number") {
       const loop = getRunningLoop();
       const whenMs = loop.time() + future;
-      future = this.#future = loop["overridden"]
+      future = this.#future = loop[core].overridden
         ? new ObservedSleepFuture(loop, whenMs)
         : new SleepFuture(loop, whenMs);
     } else if (future.done()) {
@@ -377,7 +379,7 @@ const GO_ON: IteratorReturnResult<void> = { done: true, value: undefined };
 
 class Checkpoint extends AttemptOperation<void> {
   protected attempt(): IteratorReturnResult<void> | undefined {
-    return getRunningLoop()["isTimeToYield"]() ? undefined : GO_ON;
+    return getRunningLoop()[core].isTimeToYield() ? undefined : GO_ON;
   }
 
   protected *wait(): Coroutine<void> {

@@ -1,6 +1,7 @@
 import { CancelledError, MisuseError } from "../errors.ts";
 import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
 import { Block, type BlockOptions } from "./block.ts";
+import { core } from "./core.ts";
 import {
   checkOneOf,
   checkOptions,
@@ -11,7 +12,7 @@ import {
 import { current, findPlace, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
-import type { TimerHandle } from "./handle.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
 import {
@@ -30,8 +31,8 @@ import {
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
-  Urgency,
-} from "./scheduler.ts";
+} from "./priority.ts";
+import { Urgency } from "./priority_inheritance.ts";
 
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.
@@ -210,15 +211,17 @@ export class Task<T> extends Future<T> {
       parent.becomeKnown();
     }
     if (
-      loop["ranking"] !== null || options.priority !== undefined ||
+      loop[core].ranking !== null || options.priority !== undefined ||
       parent !== null && parent.urgency !== null
     ) this.rank(options.priority);
-    loop["adoptTask"](this as Task<unknown>);
+    loop[core].tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
-    if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
+    if (loop[core].inheritsContext) {
+      this.extra().enter = loop[core].captureContext();
+    }
     if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
-    else loop["schedule"](this);
+    else loop[core].schedule(this);
   }
 
   /** Gives the task a priority: what was asked for, else that of its parent. */
@@ -226,7 +229,7 @@ export class Task<T> extends Future<T> {
     const inherited = this.parentTask?.urgency?.base ?? DEFAULT_PRIORITY;
     this.urgency = new Urgency(
       checkPriority(priority, "create a task", inherited),
-      this.loop["ranking"],
+      this.loop[core].ranking,
     );
   }
 
@@ -651,7 +654,7 @@ export class Task<T> extends Future<T> {
    * @returns A stack trace, or `undefined`.
    */
   creationStack(): string | undefined {
-    return this.loop["creationStackOf"](this);
+    return this.loop[core].debug.creationStackOf(this);
   }
 
   /**
@@ -685,8 +688,8 @@ export class Task<T> extends Future<T> {
   /** Waits for the promise of an async function, which has begun. */
   private startPromise(promise: PromiseLike<T>): void {
     this.body = PROMISED;
-    this.loop["asyncTaskStarted"]();
-    if (this.waits === null) this.loop["wentOutside"]();
+    this.loop[core].outside.asyncTaskStarted();
+    if (this.waits === null) this.loop[core].outside.wentOutside();
     try {
       if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
       else {
@@ -703,10 +706,10 @@ export class Task<T> extends Future<T> {
   /** The promise of the async function is settled, which ends the task. */
   private promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.waits === null) this.loop["cameInside"]();
-    this.loop["asyncTaskEnded"]();
+    if (this.waits === null) this.loop[core].outside.cameInside();
+    this.loop[core].outside.asyncTaskEnded();
     // Whoever waits for this is to go on with the priority that it had.
-    const ranking = this.loop["ranking"];
+    const ranking = this.loop[core].ranking;
     if (ranking === null) this.endWith(failed, outcome);
     else {
       ranking.runAs(
@@ -759,15 +762,17 @@ export class Task<T> extends Future<T> {
     this.waitingOn = null;
     this.parentTask = null;
     this.locals = null;
-    this.loop["releaseTask"](this as Task<unknown>);
+    this.loop[core].tasks.remove(this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
     const extras = this.extras;
     if (extras !== null) {
       this.extras = null;
       extras.subscription?.unsubscribe();
       extras.warning?.cancel();
-      if (extras.bodyOutside) this.loop["cameInside"]();
-      for (; extras.bodies > 0; extras.bodies--) this.loop["asyncTaskEnded"]();
+      if (extras.bodyOutside) this.loop[core].outside.cameInside();
+      for (; extras.bodies > 0; extras.bodies--) {
+        this.loop[core].outside.asyncTaskEnded();
+      }
     }
     if (this.waits !== null) this.dropWaits();
   }
@@ -787,7 +792,7 @@ export class Task<T> extends Future<T> {
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
   protected destroy(reason: CancelledError): void {
-    if (this.promised) this.loop["asyncTaskEnded"]();
+    if (this.promised) this.loop[core].outside.asyncTaskEnded();
     this.end();
     super.cancel(reason);
   }
@@ -796,7 +801,7 @@ export class Task<T> extends Future<T> {
   private warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
-    extras.warning = this.loop["warnOfStuckTask"](this as Task<unknown>);
+    extras.warning = this.loop[core].warnOfStuckTask(this as Task<unknown>);
   }
 
   /** A cancellation that came while no operation was waited for, to be thrown now. */
@@ -891,7 +896,7 @@ export class Task<T> extends Future<T> {
     const extras = this.extra();
     extras.bodies++;
     if (nested) extras.nestedBodies++;
-    this.loop["asyncTaskStarted"]();
+    this.loop[core].outside.asyncTaskStarted();
     this.bodyMoved(extras);
   }
 
@@ -907,7 +912,7 @@ export class Task<T> extends Future<T> {
     if (nested) extras.nestedBodies--;
     // What it waited for has told it, such as a fetch with the signal.
     if (cancelled) this.takePending(extras, place);
-    this.loop["asyncTaskEnded"]();
+    this.loop[core].outside.asyncTaskEnded();
     this.bodyMoved(extras);
   }
 
@@ -984,9 +989,9 @@ export class Task<T> extends Future<T> {
     const outside = this.isBodyOutside(extras);
     if (outside === extras.bodyOutside) return;
     extras.bodyOutside = outside;
-    if (outside) this.loop["wentOutside"]();
+    if (outside) this.loop[core].outside.wentOutside();
     else {
-      this.loop["cameInside"]();
+      this.loop[core].outside.cameInside();
       extras.warning?.cancel();
       extras.warning = null;
     }
@@ -1022,7 +1027,7 @@ export class Task<T> extends Future<T> {
     const { extras, waits: first } = this;
     if (first === null) {
       this.waits = wait["previousWait"] = wait;
-      if (this.promised) this.loop["cameInside"]();
+      if (this.promised) this.loop[core].outside.cameInside();
       if (extras !== null && extras.warning !== null) {
         extras.warning.cancel();
         extras.warning = null;
@@ -1053,7 +1058,9 @@ export class Task<T> extends Future<T> {
     const previous = wait["previousWait"];
     if (previous !== null) { // else the task has ended, and dropped them all
       this.unlink(wait, previous);
-      if (this.waits === null && this.promised) this.loop["wentOutside"]();
+      if (this.waits === null && this.promised) {
+        this.loop[core].outside.wentOutside();
+      }
     }
     if (extras !== null && extras.bodies > 0) this.bodyMoved(extras);
   }
@@ -1296,7 +1303,7 @@ const takenCoroutines = new WeakSet<WeakKey>();
  */
 export function takeBody(body: TaskBody<unknown>, loop: EventLoop): void {
   if (body instanceof Operation) claim(body);
-  else if (loop?.["debugging"] === true) {
+  else if (loop?.[core].debugging === true) {
     if (takenCoroutines.has(body)) {
       throw new MisuseError(
         "Cannot create a task: another task was made of the same coroutine, call the generator function again",

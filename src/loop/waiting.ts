@@ -6,11 +6,12 @@
  */
 import { CancelledError, MisuseError } from "../errors.ts";
 import type { Block } from "./block.ts";
+import { core } from "./core.ts";
 import { inspect } from "./checks.ts";
 import { findPlace, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future, Suspension } from "./future.ts";
-import type { Runnable } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 import type { Task } from "./task.ts";
 
 /** Go on with the result of what was waited for. */
@@ -66,7 +67,7 @@ export function interrupt(stepper: Stepper, reason: unknown): void {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
       awaited["removeWaiter"](stepper);
       stepper.waitingOn = null;
-      stepper.loop["schedule"](stepper);
+      stepper.loop[core].schedule(stepper);
     }
   }
   stepper.interruption = CANCEL;
@@ -85,7 +86,7 @@ export function suspend(
   lastYielded: { future: Future<unknown> | null },
 ): void {
   if (target === undefined) {
-    stepper.loop["schedule"](stepper);
+    stepper.loop[core].schedule(stepper);
     return;
   }
   // A future of this loop, yielded by its own iterator, that is not the stepper itself.
@@ -108,7 +109,7 @@ export function suspend(
     stepper.interruptReason = complaint(stepper, target, lastYielded.future);
   }
   lastYielded.future = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }
 
 /** What is wrong with a value that a generator yielded. */
@@ -164,7 +165,7 @@ export class Outcome<R> implements PromiseLike<R> {
 
   /** Calls what was given to `then`; what comes of it is the outcome. */
   follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
-    loop["promiseResumed"] = true;
+    loop[core].promiseResumed = true;
     let result: unknown;
     try {
       result = callback(value);
@@ -236,7 +237,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
     this.onRejected = onRejected;
     if (task !== null) {
       task["enterWait"](this as Wait<unknown, unknown, unknown>);
-    } else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+    } else {loop[core].strays.enterStray(
+        this as Wait<unknown, unknown, unknown>,
+      );}
   }
 
   abstract run(): void;
@@ -271,7 +274,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B> implements Runnable {
   protected leave(): void {
     if (this.task !== null) {
       this.task["leaveWait"](this as Wait<unknown, unknown, unknown>);
-    } else this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+    } else {this.loop[core].strays.leaveStray(
+        this as Wait<unknown, unknown, unknown>,
+      );}
   }
 
   protected succeed(value: T): void {
@@ -345,7 +350,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
     this.future["removeWaiter"](this);
-    this.loop["schedule"](this);
+    this.loop[core].schedule(this);
   }
 
   rescind(): void {

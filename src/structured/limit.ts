@@ -5,11 +5,13 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
+import { core } from "../loop/core.ts";
 import { currentTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { PromiseWait } from "../loop/waiting.ts";
-import { type Priority, Relay } from "../loop/scheduler.ts";
+import type { Priority } from "../loop/priority.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 import {
   type Coroutine,
   Task,
@@ -303,7 +305,7 @@ export class LimitedTask<T> extends LendingTask<T> {
   ) {
     super(owner, loop, body, options, false);
     // A task that was cancelled needs no slot to end.
-    if (this.cancelling() > 0) loop["schedule"](this);
+    if (this.cancelling() > 0) loop[core].schedule(this);
     else this.#enter();
   }
 
@@ -337,7 +339,7 @@ export class LimitedTask<T> extends LendingTask<T> {
   /** It has been given a slot. */
   begin(): void {
     this.#slot = HELD;
-    this.loop["schedule"](this);
+    this.loop[core].schedule(this);
   }
 
   override setPriority(priority: Priority): void {
@@ -354,7 +356,7 @@ export class LimitedTask<T> extends LendingTask<T> {
     if (accepted && #slot in this && this.#isParked()) {
       this.#slot = LEFT;
       this.#limiter.forgo();
-      this.loop["schedule"](this);
+      this.loop[core].schedule(this);
     }
     return accepted;
   }

@@ -20,9 +20,10 @@ import {
   type OperationIterable,
   untilSettled,
 } from "../loop/generators.ts";
-import type { Runnable, TimerHandle } from "../loop/handle.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import { Relay } from "../loop/scheduler.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isAtWork } from "../loop/work_runner.ts";
 import { RingBuffer } from "../structures/queues.ts";

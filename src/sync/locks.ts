@@ -19,7 +19,7 @@ import {
   Operation,
   type WaitOptions,
 } from "../loop/operation.ts";
-import type { Urgency } from "../loop/scheduler.ts";
+import type { Urgency } from "../loop/priority_inheritance.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/queues.ts";
 import { type Permit, Waiter, WaitQueue } from "./wait_queue.ts";

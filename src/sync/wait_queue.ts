@@ -2,8 +2,12 @@ import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { urgencyOf } from "../loop/ranked.ts";
-import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
+import { urgencyOf } from "../loop/priority_ready_queue.ts";
+import {
+  Pressure,
+  priorityLoops,
+  type Urgency,
+} from "../loop/priority_inheritance.ts";
 import type { Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/queues.ts";
 
@@ -85,7 +89,7 @@ export class Waiter<V = undefined> extends Future<boolean>
    * who is inside. If it was woken, what it will hold is its own already.
    */
   #aboutToLeave(): void {
-    if (ranked.loops === 0 || this.holder !== null) return;
+    if (priorityLoops.count === 0 || this.holder !== null) return;
     const [waiting] = this["listWaiters"]();
     if (waiting !== undefined) {
       this.holder = this.#queue["lendTo"](urgencyOf(waiting));
@@ -222,12 +226,12 @@ export class WaitQueue<V = undefined> {
    * priority it is raised to those who wait, until it is `givenBack`.
    */
   taken(): Urgency | null {
-    return ranked.loops === 0 ? null : this.takenBy(findTask());
+    return priorityLoops.count === 0 ? null : this.takenBy(findTask());
   }
 
   /** The same for another task; null is nobody. */
   takenBy(task: Task<unknown> | null): Urgency | null {
-    if (ranked.loops === 0 || task === null) return null;
+    if (priorityLoops.count === 0 || task === null) return null;
     return this.lendTo(task["urgency"]);
   }
 
