@@ -28,8 +28,9 @@ export function checkPlainFunction(
   checkFunction(value, what, name);
   if (GENERATOR_KIND.test(Object.prototype.toString.call(value))) {
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a plain function, in which createTask() may start a ` +
-        `generator function: received generator ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be a plain function: received generator ${
+        inspect(value)
+      }, use createTask() in one`,
     );
   }
 }

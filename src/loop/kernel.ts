@@ -455,7 +455,7 @@ export class Kernel implements LoopCore, OutsideListener {
       this.#openGate(this.#hop);
       return false;
     }
-    if (!early && this.#isPollDue()) this.#poll();
+    if (!early && this.#isPollDue(nowMs)) this.#poll();
     this.#queueDueTimers(nowMs);
     this.#turnsToLook = this.#gate.turnsPerLook(
       this.#timers.peekMs() - nowMs,
@@ -494,11 +494,15 @@ export class Kernel implements LoopCore, OutsideListener {
     return due;
   }
 
-  /** Whether a look is worth asking the system for descriptors: not one that only reads the clock. */
-  #isPollDue(): boolean {
+  /**
+   * Whether this look is to ask for descriptors, which costs as much as several
+   * turns: not if it only finds that turns are quick still, and no timer is due.
+   */
+  #isPollDue(nowMs: number): boolean {
     return this.descriptors.size > 0 &&
       (this.#gate.isSlow || this.#ready.length === 0 || this.virtual ||
-        this.turns - this.#polledAtTurn >= TURNS_PER_LOOK);
+        this.turns - this.#polledAtTurn >= TURNS_PER_LOOK ||
+        this.#timers.peekMs() <= nowMs);
   }
 
   /** Step 2: queues the callbacks of ready descriptors; true if anything is ready then. */
