@@ -67,6 +67,7 @@ import "./loop/policy.ts";
 import "./loop/interrupt.ts";
 import "./loop/runner.ts";
 import "./loop/run.ts";
+import "./structures/priority_line.ts";
 import "./loop/priority_scheduler.ts";
 import "./sync/wait_queue.ts";
 import "./sync/locks.ts";

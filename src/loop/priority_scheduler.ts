@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RingBuffer } from "../structures/queues.ts";
+import { PriorityLine } from "../structures/priority_line.ts";
 import { checkOptions, inspect } from "./checks.ts";
 import type { ReadyItem, Scheduler } from "./scheduler.ts";
 
@@ -26,93 +26,9 @@ export interface PrioritySchedulerOptions {
   readonly handlesPerTurnMax?: number | undefined;
 }
 
-/** From so many levels on, those that have run empty go when one is added. */
-const LEVELS_KEPT = 16;
+const isAlive = (item: ReadyItem): boolean => item.alive;
 
-/** How many items of a level are read together. */
-const ITEMS_AHEAD = 16;
-
-/** A level with fewer items that were queued anew is not cleared of them. */
-const SWEEP_MIN = 1_024;
-
-/** What is ready with one priority, in the order in which it became so. */
-class Level {
-  readonly priority: number;
-  readonly #items = new RingBuffer<ReadyItem>();
-  /** How many of them were queued anew elsewhere. */
-  #dead = 0;
-  /** How many leave until the next ones are looked at. */
-  #untilLook = 0;
-
-  constructor(priority: number) {
-    this.priority = priority;
-  }
-
-  /** Whether there is nothing in it that is to be run. */
-  get isEmpty(): boolean {
-    return this.#items.length === this.#dead;
-  }
-
-  push(item: ReadyItem): void {
-    this.#items.push(item);
-  }
-
-  /** One of the items was queued anew. A level that nothing ever leaves must not fill with such. */
-  forgo(): void {
-    if (++this.#dead >= SWEEP_MIN && 2 * this.#dead > this.#items.length) {
-      this.#sweep();
-    }
-  }
-
-  /** Takes out the oldest that is to be run. */
-  shift(): ReadyItem | undefined {
-    if (this.#items.length === 0) return undefined;
-    if (--this.#untilLook <= 0) this.#lookAhead();
-    let item = this.#items.shift();
-    while (item !== undefined && !item.alive) {
-      this.#dead--;
-      item = this.#items.shift();
-    }
-    return item;
-  }
-
-  /** The oldest that is to be run; those before it that are not are dropped. */
-  peek(): ReadyItem | undefined {
-    let item = this.#items.peek();
-    while (item !== undefined && !item.alive) {
-      this.#dead--;
-      this.#items.shift();
-      item = this.#items.peek();
-    }
-    return item;
-  }
-
-  /**
-   * Reads the next items all at once, and drops them if none is to be run. In
-   * memory those of one level lie far apart, among those of all others: where
-   * there are a hundred thousand, half of what one costs is waiting for it. The
-   * processor waits for several together if nothing is done in between.
-   */
-  #lookAhead(): void {
-    const items = this.#items;
-    const count = Math.min(items.length, ITEMS_AHEAD);
-    let alive = 0;
-    for (let index = 0; index < count; index++) {
-      if (items.at(index).alive) alive++;
-    }
-    this.#untilLook = count;
-    if (alive > 0) return;
-    for (let left = count; left > 0; left--) items.shift();
-    this.#dead -= count;
-  }
-
-  #sweep(): void {
-    const items = [...this.#items].filter((item) => item.alive);
-    this.#items.clear();
-    for (const item of items) this.#items.push(item);
-    this.#dead = 0;
-  }
-}
+const ageOf = (item: ReadyItem): number => item.sequence;
 
 /**
  * Runs what is most urgent first, and among equals what has been ready longest.
@@ -134,8 +50,8 @@ class Level {
  *
  * A turn runs at most `handlesPerTurnMax` items; what becomes ready meanwhile
  * takes part in it. Queueing costs some 100 ns more than without a strategy,
- * however many items there are; it grows with the number of different
- * priorities in use, which is meant to be small.
+ * however many items there are, and grows with the logarithm of the number of
+ * different priorities in use.
  *
  * @example
  * ```ts
@@ -169,9 +85,7 @@ export class PriorityScheduler implements Scheduler {
   /** How many items one turn runs at most. */
   readonly handlesPerTurnMax: number;
   readonly #ageEvery: number;
-  /** The most urgent first. */
-  readonly #levels: Level[] = [];
-  readonly #levelOf = new Map<number, Level>();
+  readonly #items: PriorityLine<ReadyItem>;
   /** How many items leave until one does for its age. */
   #untilOldest: number;
 
@@ -190,6 +104,7 @@ export class PriorityScheduler implements Scheduler {
     checkAtLeastOne(handlesPerTurnMax, what, "handlesPerTurnMax");
     this.#ageEvery = this.#untilOldest = ageEvery;
     this.handlesPerTurnMax = handlesPerTurnMax;
+    this.#items = new PriorityLine(ageEvery === Infinity ? null : ageOf);
   }
 
   /**
@@ -198,9 +113,7 @@ export class PriorityScheduler implements Scheduler {
    * @param item What has become ready.
    */
   push(item: ReadyItem): void {
-    const { priority } = item;
-    const level = this.#levelOf.get(priority) ?? this.#addLevel(priority);
-    level.push(item);
+    this.#items.push(item, item.priority);
   }
 
   /**
@@ -211,14 +124,9 @@ export class PriorityScheduler implements Scheduler {
   shift(): ReadyItem | undefined {
     if (--this.#untilOldest <= 0) {
       this.#untilOldest = this.#ageEvery;
-      const oldest = this.#oldest();
-      if (oldest !== undefined) return oldest.shift();
+      return this.#items.shiftOldest(isAlive);
     }
-    for (const level of this.#levels) {
-      const item = level.shift();
-      if (item !== undefined) return item;
-    }
-    return undefined;
+    return this.#items.shift(isAlive);
   }
 
   /**
@@ -227,44 +135,12 @@ export class PriorityScheduler implements Scheduler {
    * @param item What is no longer alive.
    */
   requeued(item: ReadyItem): void {
-    this.#levelOf.get(item.priority)?.forgo();
+    this.#items.forgo(item.priority, isAlive);
   }
 
   /** Forgets all items. The loop calls this when it is closed. */
   clear(): void {
-    this.#levels.length = 0;
-    this.#levelOf.clear();
-  }
-
-  /** The level whose first item has been ready longest. */
-  #oldest(): Level | undefined {
-    let oldest: Level | undefined;
-    let sequenceLeast = Infinity;
-    for (const level of this.#levels) {
-      const first = level.peek();
-      if (first !== undefined && first.sequence < sequenceLeast) {
-        oldest = level;
-        sequenceLeast = first.sequence;
-      }
-    }
-    return oldest;
-  }
-
-  #addLevel(priority: number): Level {
-    if (this.#levels.length >= LEVELS_KEPT) this.#dropEmptyLevels();
-    const level = new Level(priority);
-    this.#levelOf.set(priority, level);
-    const index = this.#levels.findIndex((other) => other.priority < priority);
-    this.#levels.splice(index === -1 ? this.#levels.length : index, 0, level);
-    return level;
-  }
-
-  #dropEmptyLevels(): void {
-    const levels = this.#levels.splice(0);
-    for (const level of levels) {
-      if (level.isEmpty) this.#levelOf.delete(level.priority);
-      else this.#levels.push(level);
-    }
+    this.#items.clear();
   }
 }
 

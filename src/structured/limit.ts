@@ -18,10 +18,10 @@ import {
   type TaskBody,
   type TaskOptions,
 } from "../loop/task.ts";
+import { PriorityLine } from "../structures/priority_line.ts";
 import {
   type LinkedList,
   type ListNode,
-  PriorityLine,
   RingBuffer,
 } from "../structures/queues.ts";
 

@@ -1,6 +1,6 @@
 /**
  * What things wait in: a queue in a circle, a list that each may leave from where
- * it stands, a heap, and a line by priority.
+ * it stands, and a heap.
  *
  * @module
  */
@@ -340,82 +340,5 @@ export class Heap<T> implements Iterable<T> {
   /** Yields the values in no particular order. The heap must not be changed meanwhile. */
   *[Symbol.iterator](): Generator<T, void, undefined> {
     yield* this.#values;
-  }
-}
-
-/** Those of one priority. */
-interface Level<T> {
-  readonly priority: number;
-  readonly values: RingBuffer<T>;
-}
-
-/**
- * A queue with priorities. As long as all are the same it costs what a ring
- * costs; else adding and taking out take time in proportion to the logarithm of
- * how many different priorities there are.
- */
-export class PriorityLine<T> {
-  /** The level that was added to last. */
-  #last: Level<T> | null = null;
-  /** Those with values in them, and the one that has become empty last, if it is the only one. */
-  readonly #levels: Map<number, Level<T>> = new Map();
-  readonly #order: Heap<Level<T>> = new Heap((a, b) => a.priority > b.priority);
-  #length = 0;
-
-  /** How many values are in the line, wanted or not. */
-  get length(): number {
-    return this.#length;
-  }
-
-  /** Adds a value behind all that have its priority or a higher one. */
-  push(value: T, priority: number): void {
-    const last = this.#last;
-    const level = last !== null && last.priority === priority
-      ? last
-      : this.#levelOf(priority);
-    level.values.push(value);
-    this.#length++;
-  }
-
-  #levelOf(priority: number): Level<T> {
-    let level = this.#levels.get(priority);
-    if (level === undefined) {
-      level = { priority, values: new RingBuffer() };
-      this.#levels.set(priority, level);
-      this.#order.push(level);
-    }
-    return this.#last = level;
-  }
-
-  /**
-   * Removes and returns the first value that `isWanted` says yes to, or returns
-   * `undefined` if there is none. Those before it are removed.
-   */
-  shift(isWanted: (value: T) => boolean): T | undefined {
-    for (;;) {
-      const level = this.#order.peek();
-      if (level === undefined) return undefined;
-      const { values, priority } = level;
-      while (values.length > 0) {
-        const value = values.shift() as T;
-        this.#length--;
-        if (isWanted(value)) return value;
-      }
-      if (this.#levels.size === 1) return undefined;
-      this.#order.pop();
-      this.#levels.delete(priority);
-      if (this.#last === level) this.#last = null;
-    }
-  }
-
-  /** Removes all that `isWanted` says no to; takes time in proportion to the length. */
-  sweep(isWanted: (value: T) => boolean): void {
-    for (const { values } of this.#levels.values()) {
-      for (let left = values.length; left > 0; left--) {
-        const value = values.shift() as T;
-        if (isWanted(value)) values.push(value);
-        else this.#length--;
-      }
-    }
   }
 }
