@@ -84,6 +84,7 @@ export {
   getRunningLoop,
   TaskLocal,
 } from "./src/loop/current.ts";
+export { createTask } from "./src/loop/create_task.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";
 export { EventLoop } from "./src/loop/event_loop.ts";
 export type {

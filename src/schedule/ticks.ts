@@ -7,7 +7,7 @@
 import { dateAt } from "../host/runtime.ts";
 import { core } from "../loop/core.ts";
 import { inspect } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Task } from "../loop/task.ts";
@@ -383,7 +383,7 @@ export class Tick {
 
   /** Aborts when this run is cancelled, alone or with its periodic task: for `fetch` and the like. */
   get signal(): AbortSignal {
-    return (this.#task ?? currentTask() ?? this.job).signal;
+    return (this.#task ?? findTask() ?? this.job).signal;
   }
 
   /** It begins. Takes and returns how many were dropped before the tick of a run came. */

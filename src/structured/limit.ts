@@ -6,7 +6,7 @@
  */
 import { CancelledError } from "../errors.ts";
 import { core } from "../loop/core.ts";
-import { currentTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { PromiseWait } from "../loop/waiting.ts";
@@ -443,7 +443,7 @@ export class LimitedTask<T> extends LendingTask<T> {
 export function lenderFor(
   futures: Iterable<Future<unknown>>,
 ): LimitedTask<unknown> | null {
-  const task = currentTask();
+  const task = findTask();
   if (!(task instanceof LimitedTask)) return null;
   for (const future of futures) if (task.ownsUnfinished(future)) return task;
   return null;

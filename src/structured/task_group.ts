@@ -12,7 +12,7 @@ import {
   inspect,
   isGeneratorFunction,
 } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { checkTaskOptions, NO_OPTIONS } from "../loop/loop_options.ts";
@@ -641,7 +641,7 @@ export class TaskGroup {
 
 /** Waits for the end of a task, whatever happens meanwhile. */
 function* untilEnded(task: Task<unknown>): Coroutine<void> {
-  const waiting = currentTask()!;
+  const waiting = findTask()!;
   while (!task.done()) {
     const future = new Future<void>(task.loop, `the end of "${task.name}"`);
     const ended = () => release(future);

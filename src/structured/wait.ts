@@ -12,7 +12,7 @@ import {
   checkSignal,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask, findTask, getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import {
@@ -149,7 +149,7 @@ export function loopOf(
 
 /** The task that runs now, which a block is to be a part of. Throws unless there is one. */
 export function taskFor(what: string): Task<unknown> {
-  const task = currentTask();
+  const task = findTask();
   if (task === null) {
     throw new MisuseError(`Cannot ${what}: no task is running`);
   }

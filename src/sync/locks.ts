@@ -12,7 +12,7 @@ import {
   checkWaitOptions,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { currentTask, findTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import {
   AttemptOperation,
@@ -520,7 +520,7 @@ export class Condition {
         if (error instanceof MisuseError) throw error;
         last = { error };
         // So would the cancellation of a scope that is not left yet.
-        if (currentTask()?.isLevelCancelled()) {
+        if (findTask()?.isLevelCancelled()) {
           refuse = (reason) => {
             last = {
               error: reason instanceof CancelledError
@@ -999,7 +999,7 @@ export class BoundedSemaphore extends Semaphore {
    */
   override release(): void {
     const permits = this["permits"]!;
-    const task = currentTask();
+    const task = findTask();
     let spent = permits.first;
     for (let at = permits.last; at !== undefined; at = at.previousNode) {
       if (at.task !== task) continue;

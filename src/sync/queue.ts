@@ -18,7 +18,7 @@ import {
   checkOptions,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/generators.ts";
 import {
   AttemptOperation,
@@ -871,7 +871,7 @@ export class Channel<T>
     } catch (error) {
       accepted = sender.woken && sender.result();
       if (!accepted || !(error instanceof CancelledError)) throw error;
-      currentTask()?.postponeCancel(error);
+      findTask()?.postponeCancel(error);
     } finally {
       this.#senders.leave(sender);
     }
