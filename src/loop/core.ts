@@ -62,6 +62,10 @@ export interface TimerCore {
   timerHoldChanged(holds: boolean): void;
   /** Makes a timer for ticks, which is never due until it is moved. */
   createTickTimer<T>(callback: TickCallback<T>, target: T): TimerHandle;
+}
+
+/** Ticks: several of one timer may run in one turn. */
+export interface TickCore {
   /** How many ticks a timer may run in one go, each of which counts as a handle. */
   tickBudget(): number;
   /** Counts ticks that have run. `unfinished` has more of them and runs next, after the gate. */
@@ -101,7 +105,8 @@ export interface RunCore {
 export type RunMode = "forever" | "until-complete";
 
 /** All that an event loop does for the library alone. */
-export interface LoopCore extends ReadyCore, TimerCore, AsyncCore, RunCore {
+export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
+  readonly timers: TimerCore;
   /** Tasks that have not ended. */
   readonly tasks: TaskList;
   /** Counts of what waits outside the loop. */

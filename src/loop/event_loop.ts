@@ -252,7 +252,7 @@ export class EventLoop implements AsyncDisposable {
     if (typeof callback !== "function") {
       checkFunction(callback, "schedule a callback", "callback");
     }
-    return this.#kernel.createTimer(
+    return this.#kernel.timers.createTimer(
       whenMs,
       callback as (...args: never[]) => unknown,
       args,
@@ -785,7 +785,7 @@ export class EventLoop implements AsyncDisposable {
       host: kernel.host.name,
       turns: kernel.turns,
       ready: kernel.readyCount(),
-      timers: kernel.timerCount(),
+      timers: kernel.timers.size,
       descriptors: kernel.descriptors.size,
       signals: kernel.signals.size,
       tasks: kernel.tasks.size,

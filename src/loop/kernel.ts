@@ -8,19 +8,19 @@
  *    (the gate, `io_gate.ts`).
  * 2. Queue the callbacks of ready descriptors.
  * 3. Queue the timers whose deadline has come. If still nothing is ready,
- *    **park**: the host waits, and wakes the loop.
+ *    **park** (`parking.ts`): the host waits, and wakes the loop.
  * 4. **Run** what was ready when the turn began, first come first served; what
  *    that adds runs in the next turn.
  * 5. Stop, if that was asked for; else begin the next turn a few microtasks later.
  *
  * Two unions say where a kernel is. `RunState`: stopped, running, stopping or
- * closed. `WaitState`: awake, parking or parked. Whoever queues something while
- * it is not awake wakes it.
+ * closed. `WaitState` (`parking.ts`): awake, parking or parked. Whoever queues
+ * something while it is not awake wakes it.
  *
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import type { Host, HostClient } from "../host/host.ts";
+import type { Host } from "../host/host.ts";
 import {
   captureContext,
   detached,
@@ -28,10 +28,9 @@ import {
   prepareOwners,
 } from "../host/runtime.ts";
 import { RingBuffer } from "../structures/queues.ts";
-import { TimerQueue } from "../structures/timer_queue.ts";
 import type { LoopCore, RunMode } from "./core.ts";
 import { current, findTask, runningLoops } from "./current.ts";
-import { DEADLOCK_MS, DeadlockWatch } from "./deadlock.ts";
+import { DeadlockWatch } from "./deadlock.ts";
 import { DebugMode } from "./debug_mode.ts";
 import { Descriptors } from "./descriptors.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -42,19 +41,21 @@ import {
   IoGate,
   TURNS_PER_LOOK,
 } from "./io_gate.ts";
+import { LoopTimers, type TimerListener } from "./loop_timers.ts";
+import { AWAKE, PARKED, Parking, type Sleeper } from "./parking.ts";
 import type { SettledOptions } from "./loop_options.ts";
 import { type OutsideListener, OutsideWork } from "./outside_work.ts";
 import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
 import { isImminent, Precision } from "./precision.ts";
 import { PriorityReadyQueue } from "./priority_ready_queue.ts";
-import type { ReadyQueue, Runnable, Timer } from "./runnable.ts";
+import type { ReadyQueue, Runnable } from "./runnable.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
 import { StrayWaits } from "./stray_waits.ts";
 import { warnOfStuckTask } from "./stuck_task.ts";
 import { stepTask, Task } from "./task.ts";
 import { destroyTasks, TaskList } from "./task_list.ts";
-import { TICK_RUN, type TickCallback, TickTimer } from "./tick_timer.ts";
-import { TimerHandle } from "./timer_handle.ts";
+import { TICK_RUN, type TickTimer } from "./tick_timer.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { UnseenFailures } from "./unseen_failures.ts";
 import { debugChanged, UnstartedOperations } from "./unstarted_operations.ts";
 
@@ -70,9 +71,6 @@ const HOPS_AFTER_RESUMPTION = 4;
 const STARTS_AT_ONCE_MAX = 128;
 /** On a virtual host a checkpoint yields by count. */
 const CHECKPOINTS_VIRTUAL = 128;
-/** Stands in for -Infinity, which the timer queue does not take. */
-const EARLIEST_MS = -Number.MAX_VALUE;
-
 /** The `run` of tasks that do not override it. */
 const TASK_RUN = Task.prototype.run;
 
@@ -89,14 +87,6 @@ type RunState =
   | typeof STOPPING
   | typeof CLOSED;
 
-/** A turn runs, or the next one is on its way. */
-const AWAKE = 0;
-/** The host is being asked to wait right now, and might answer at once. */
-const PARKING = 1;
-/** The host waits on behalf of the loop; whoever queues something ends that. */
-const PARKED = 2;
-type WaitState = typeof AWAKE | typeof PARKING | typeof PARKED;
-
 /** Run that is under way. */
 interface Run {
   readonly mode: RunMode;
@@ -107,7 +97,8 @@ interface Run {
 }
 
 /** Kernel of one event loop. */
-export class Kernel implements LoopCore, OutsideListener {
+export class Kernel
+  implements LoopCore, OutsideListener, Sleeper, TimerListener {
   readonly loop: EventLoop;
   readonly host: Host;
   readonly virtual: boolean;
@@ -132,13 +123,10 @@ export class Kernel implements LoopCore, OutsideListener {
   // Where it is.
   #state: RunState = STOPPED;
   #run: Run | null = null;
-  #wait: WaitState = AWAKE;
 
   // Ready queue and timers.
   readonly #ready: ReadyQueue;
-  readonly #timers: TimerQueue<Timer> = new TimerQueue();
-  /** Timers that do not keep the process alive. */
-  #unheldTimers = 0;
+  readonly timers: LoopTimers;
 
   // Looking.
   readonly #gate: IoGate;
@@ -150,7 +138,8 @@ export class Kernel implements LoopCore, OutsideListener {
   #turnsSinceYield = 0;
   #handlesSinceYield = 0;
 
-  // Running.
+  // Running, and the wait in between.
+  readonly #parking: Parking;
   /** Turns so far. */
   turns = 0;
   readonly #handlesPerTurnMax: number;
@@ -167,12 +156,6 @@ export class Kernel implements LoopCore, OutsideListener {
   #checkpoints = 0;
   /** Whether a promise reaction was resumed since the loop was last parked. */
   #promisesTouched = false;
-
-  // Parking.
-  #parkedUntilMs = Infinity;
-  #parkedHolding = false;
-  #parksAnew = false;
-  #deadlockAtMs = Infinity;
 
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
     this.loop = loop;
@@ -195,13 +178,22 @@ export class Kernel implements LoopCore, OutsideListener {
     this.#gate = new IoGate(this.host);
     this.#precision = settled.precise ? new Precision() : null;
     this.#deadlock = new DeadlockWatch(loop, settled.deadlock);
+    this.timers = new LoopTimers(loop, this);
+    this.#parking = new Parking(
+      this,
+      this.host,
+      this.timers,
+      this.#gate,
+      this.#precision,
+      this.#deadlock,
+    );
     this.descriptors = new Descriptors(this.host, this.#queue);
   }
 
   /** Takes the host and the scheduler, once the loop can be used. */
   open(): void {
     if (this.debugging) debugChanged(true);
-    this.host.open(this.#client);
+    this.host.open(this.#parking);
     this.ranking?.open();
   }
 
@@ -210,7 +202,7 @@ export class Kernel implements LoopCore, OutsideListener {
   /** Queues a runnable; a parked loop wakes up. */
   enqueue(runnable: Runnable): void {
     this.#ready.push(runnable);
-    if (this.#wait !== AWAKE) this.#unpark();
+    if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
   /** Queues a callback with a priority of its own. */
@@ -218,7 +210,7 @@ export class Kernel implements LoopCore, OutsideListener {
     if (this.ranking === null || this.overridden) this.schedule(handle);
     else {
       this.ranking.pushHandle(handle);
-      if (this.#wait !== AWAKE) this.#unpark();
+      if (this.#parking.state !== AWAKE) this.#unpark();
     }
   }
 
@@ -229,7 +221,7 @@ export class Kernel implements LoopCore, OutsideListener {
       return;
     }
     this.#ready.push(runnable);
-    if (this.#wait !== AWAKE) this.#unpark();
+    if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
   readonly resume = (runnable: Runnable): void => {
@@ -247,77 +239,6 @@ export class Kernel implements LoopCore, OutsideListener {
 
   readyCount(): number {
     return this.#ready.length;
-  }
-
-  // -- Timers --
-
-  /** How many timers are pending. */
-  timerCount(): number {
-    return this.#timers.size;
-  }
-
-  /** Makes a timer for a callback, and starts it. */
-  createTimer(
-    whenMs: number,
-    callback: (...args: never[]) => unknown,
-    args: readonly unknown[],
-  ): TimerHandle {
-    const timer = new TimerHandle(
-      this.loop,
-      whenMs === -Infinity ? EARLIEST_MS : whenMs,
-      callback,
-      args,
-    );
-    if (this.instrumented) this.debug.instrument(timer, callback);
-    this.startTimer(timer);
-    this.ranking?.noteTimer(timer);
-    return timer;
-  }
-
-  createTickTimer<T>(callback: TickCallback<T>, target: T): TimerHandle {
-    if (this.overridden) {
-      return this.loop.callAt(Infinity, () => void callback(target, NaN));
-    }
-    const timer = new TickTimer(this.loop, callback, target);
-    if (this.instrumented) this.debug.instrument(timer, callback);
-    this.startTimer(timer);
-    this.ranking?.noteTimer(timer);
-    return timer;
-  }
-
-  startTimer(timer: Timer): void {
-    if (this.#state === CLOSED) this.refuseClosed("schedule a callback");
-    const { whenMs } = timer;
-    this.#timers.push(timer);
-    if (whenMs === Infinity) this.#unheldTimers++;
-    if (
-      this.#wait !== AWAKE && (whenMs < this.#parkedUntilMs ||
-        !this.#parkedHolding || this.#deadlockAtMs !== Infinity)
-    ) this.#parkAnew();
-  }
-
-  dropTimer(timer: Timer): void {
-    if (!this.#timers.remove(timer)) {
-      this.ranking?.withdrawTimer(timer);
-      return;
-    }
-    if (!timer.holdsProcess()) this.#unheldTimers--;
-    if (this.#wait !== AWAKE) this.#parkAgainIfChanged();
-  }
-
-  moveTimer(timer: TimerHandle, whenMs: number): void {
-    if (this.#state === CLOSED) this.refuseClosed("reschedule a timer");
-    if (!this.#timers.remove(timer)) this.ranking?.withdrawTimer(timer);
-    else if (!timer.holdsProcess()) this.#unheldTimers--;
-    timer.setDeadline(whenMs === -Infinity ? EARLIEST_MS : whenMs);
-    this.#timers.push(timer);
-    if (!timer.holdsProcess()) this.#unheldTimers++;
-    if (this.#wait !== AWAKE) this.#parkAgainIfChanged();
-  }
-
-  timerHoldChanged(holds: boolean): void {
-    this.#unheldTimers += holds ? -1 : 1;
-    if (this.#wait !== AWAKE) this.#parkAgainIfChanged();
   }
 
   // -- Begin and end of a run --
@@ -383,15 +304,13 @@ export class Kernel implements LoopCore, OutsideListener {
   stop(): void {
     if (this.#state === CLOSED) return;
     this.#state = STOPPING;
-    if (this.#wait !== AWAKE) this.#unpark();
+    if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
   failRun(error: Error): void {
     if (this.#run !== null) this.#run.failure = error;
     this.#state = STOPPING;
-    if (this.#wait === AWAKE) return;
-    this.#wait = AWAKE;
-    microtask(this.#hop);
+    this.#parking.fail();
   }
 
   /** Tells the host whether the run keeps the process alive by itself. */
@@ -408,7 +327,7 @@ export class Kernel implements LoopCore, OutsideListener {
     this.signals.clear();
     this.descriptors.clear();
     this.#ready.clear();
-    this.#timers.clear();
+    this.timers.clear();
     destroyTasks(this.loop);
     this.#state = CLOSED;
     this.#ready.clear();
@@ -423,10 +342,10 @@ export class Kernel implements LoopCore, OutsideListener {
   // -- The turn --
 
   /** Begins the next turn, after some more microtasks if promises were resumed. */
-  readonly #hop = (): void => {
+  readonly hop = (): void => {
     if (this.#hops > 0) {
       this.#hops--;
-      microtask(this.#hop);
+      microtask(this.hop);
     } else this.#turn();
   };
 
@@ -452,28 +371,26 @@ export class Kernel implements LoopCore, OutsideListener {
     if (early && this.#poll()) return true;
     const nowMs = this.host.now();
     if (this.#gateIsDue(nowMs)) {
-      this.#openGate(this.#hop);
+      this.#openGate(this.hop);
       return false;
     }
     if (!early && this.#isPollDue(nowMs)) this.#poll();
     this.#queueDueTimers(nowMs);
     this.#turnsToLook = this.#gate.turnsPerLook(
-      this.#timers.peekMs() - nowMs,
+      this.timers.firstMs() - nowMs,
     );
     if (this.#ready.length > 0 || this.#state === STOPPING) return true;
-    if (nowMs >= this.#deadlockAtMs) {
-      this.#deadlockAtMs = Infinity;
-      this.#deadlock.expired();
-      if (this.#ready.length > 0 || this.#isStopping()) return true;
-    }
+    this.#parking.checkDeadlock(nowMs);
+    if (this.#ready.length > 0 || this.#isStopping()) return true;
     if (
       this.#precision !== null && this.#precision.approach(
-        this.#timers.peekMs() - nowMs,
+        this.timers.firstMs() - nowMs,
         this.#passed,
         this.#spin,
       )
     ) return false;
-    this.#park();
+    if (this.failures.arePending) this.failures.ageFully(); // it may be a long wait
+    this.#parking.park();
     return false;
   }
 
@@ -502,7 +419,7 @@ export class Kernel implements LoopCore, OutsideListener {
     return this.descriptors.size > 0 &&
       (this.#gate.isSlow || this.#ready.length === 0 || this.virtual ||
         this.turns - this.#polledAtTurn >= TURNS_PER_LOOK ||
-        this.#timers.peekMs() <= nowMs);
+        this.timers.firstMs() <= nowMs);
   }
 
   /** Step 2: queues the callbacks of ready descriptors; true if anything is ready then. */
@@ -514,17 +431,13 @@ export class Kernel implements LoopCore, OutsideListener {
 
   /** Step 3: queues the timers whose deadline has come. */
   #queueDueTimers(nowMs: number): void {
-    const timers = this.#timers;
+    const { timers } = this;
     if (timers.size === 0) return;
     for (
       let timer = timers.popDue(nowMs);
       timer !== undefined;
       timer = timers.popDue(nowMs)
-    ) {
-      timer.fallDue();
-      if (!timer.holdsProcess()) this.#unheldTimers--;
-      this.#ready.push(timer);
-    }
+    ) this.#ready.push(timer);
   }
 
   /** Step 4: runs what is left of the batch, unless the gate has to open first. */
@@ -673,7 +586,7 @@ export class Kernel implements LoopCore, OutsideListener {
       this.#promisesTouched = true;
       this.#hops = HOPS_AFTER_RESUMPTION - 1;
     }
-    microtask(this.#hop);
+    microtask(this.hop);
   }
 
   /** Ends the run. */
@@ -681,9 +594,8 @@ export class Kernel implements LoopCore, OutsideListener {
     const run = this.#run!;
     this.#run = null;
     this.#state = STOPPED;
-    this.#deadlockAtMs = Infinity;
     runningLoops.delete(this.loop);
-    this.host.rest();
+    this.#parking.rest();
     if (run.failure === null) run.resolve();
     else run.reject(run.failure);
     if (this.failures.arePending) detached(this.#ageIfStopped);
@@ -707,103 +619,55 @@ export class Kernel implements LoopCore, OutsideListener {
   /** The runtime has had the thread. */
   #yielded(): void {
     this.#gate.noteYield();
+    this.#restart();
+  }
+
+  /** Counts anew what runs until the loop yields. */
+  #restart(): void {
     this.#turnsToLook = Math.min(this.#turnsToLook, 2);
     this.#turnsSinceYield = 0;
     this.#handlesSinceYield = 0;
     this.#hops = 0;
   }
 
-  // -- Parking --
-
-  /** Has the host wait for what the loop waits for. */
-  #park(): void {
-    if (this.failures.arePending) this.failures.ageFully(); // it may be a long wait
-    let untilMs = this.#timers.peekMs();
-    let hold = this.#timers.size > this.#unheldTimers;
-    if (untilMs === Infinity && this.#deadlock.isNeeded()) {
-      if (this.#deadlockAtMs === Infinity) {
-        this.#deadlockAtMs = this.host.now() + DEADLOCK_MS;
-      }
-      untilMs = this.#deadlockAtMs;
-      hold = true;
-    } else this.#deadlockAtMs = Infinity;
-    this.#parkedUntilMs = untilMs;
-    this.#parkedHolding = hold;
-    this.#wait = PARKING;
-    this.host.park(
-      this.#precision === null ? untilMs : untilMs - this.#precision.aheadMs,
-      hold,
-    );
-    if (this.#wait === PARKING) this.#wait = PARKED;
-  }
-
-  /** Has the host wait anew if the timers now ask for something else. */
-  #parkAgainIfChanged(): void {
-    const untilMs = this.#timers.peekMs();
-    const hold = untilMs !== Infinity && this.#timers.size > this.#unheldTimers;
-    if (untilMs !== this.#parkedUntilMs || hold !== this.#parkedHolding) {
-      this.#parkAnew();
-    }
-  }
-
-  /**
-   * Has the host wait anew, as what the loop waits for was changed from outside.
-   * The host is told a little later, as what it then does belongs to nobody's
-   * async context.
-   */
-  #parkAnew(): void {
-    if (this.#parksAnew) return;
-    this.#parksAnew = true;
-    detached(this.#parkIfParked);
-  }
-
-  readonly #parkIfParked = (): void => {
-    this.#parksAnew = false;
-    if (this.#wait !== AWAKE) this.#park();
-  };
-
-  /** Has the host wait anew, if it waits. */
-  parkAnewIfParked(): void {
-    if (this.#wait !== AWAKE) this.#parkAnew();
-  }
+  // -- The wait --
 
   /** Ends the wait of the host, as somebody outside has queued something. */
   #unpark(): void {
-    this.#wait = AWAKE;
-    this.#deadlockAtMs = Infinity;
-    this.host.unpark();
-    if (!this.virtual) this.#gate.noteWakeUp();
     this.#turnsToLook = Math.min(this.#turnsToLook, 2);
-    detached(this.#hop);
+    this.#parking.unpark();
   }
 
-  readonly #client: HostClient = ((kernel: Kernel) => ({
-    wake: () => kernel.#woken(),
-    starved: () => kernel.#deadlock.starved(),
-    hasOutsideWaits: () => !kernel.#ignoresOutside && kernel.outside.isPending,
-    hasPromiseWork: () =>
-      kernel.#promisesTouched || kernel.outside.asyncTasks > 0 ||
-      kernel.outside.waits > 0 || kernel.strays.size > 0,
-  }))(this);
+  /** Has the host wait anew, if it waits. */
+  parkAnewIfParked(): void {
+    if (this.#parking.state !== AWAKE) this.#parking.parkAnew();
+  }
 
-  /** The host has ended its wait. */
-  #woken(): void {
-    const wait = this.#wait;
-    if (wait === AWAKE) return;
-    this.#wait = AWAKE;
+  woken(): void {
     this.#promisesTouched = false;
-    if (wait === PARKING) {
-      microtask(this.#hop);
-      return;
-    }
-    const precision = this.#precision;
-    const askedMs = precision === null
-      ? Infinity
-      : this.#parkedUntilMs - precision.aheadMs;
-    this.#yielded();
-    const lateMs = this.#gate.yieldedAtMs - askedMs;
-    if (precision !== null && lateMs >= 0) precision.learn(lateMs);
+    this.#restart();
     this.#turn();
+  }
+
+  checkMayStart(what: string): void {
+    if (this.#state === CLOSED) this.refuseClosed(what);
+  }
+
+  timerStarted(whenMs: number): void {
+    if (this.#parking.state !== AWAKE) this.#parking.timerStarted(whenMs);
+  }
+
+  timersChanged(): void {
+    if (this.#parking.state !== AWAKE) this.#parking.timersChanged();
+  }
+
+  hasOutsideWaits(): boolean {
+    return !this.#ignoresOutside && this.outside.isPending;
+  }
+
+  hasPromiseWork(): boolean {
+    return this.#promisesTouched || this.outside.asyncTasks > 0 ||
+      this.outside.waits > 0 || this.strays.size > 0;
   }
 
   /**
@@ -815,7 +679,7 @@ export class Kernel implements LoopCore, OutsideListener {
     do {
       const nowMs = this.host.now();
       this.#queueDueTimers(nowMs);
-      leftMs = this.#timers.peekMs() - nowMs;
+      leftMs = this.timers.firstMs() - nowMs;
     } while (
       this.#ready.length === 0 && this.#state !== STOPPING && isImminent(leftMs)
     );
@@ -835,7 +699,7 @@ export class Kernel implements LoopCore, OutsideListener {
 
   /** A virtual host that stood still for the sake of something outside decides anew. */
   outsideWorkEnded(): void {
-    if (this.#wait === PARKED) this.#parkAnew();
+    if (this.#parking.state === PARKED) this.#parking.parkAnew();
   }
 
   promisesWereTouched(): void {

@@ -221,7 +221,7 @@ class SleepFuture extends Future<void> implements Timer {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.whenMs = whenMs;
-    loop[core].startTimer(this);
+    loop[core].timers.startTimer(this);
   }
 
   holdsProcess(): boolean {
@@ -235,7 +235,7 @@ class SleepFuture extends Future<void> implements Timer {
   }
 
   stop(): void {
-    this.loop[core].dropTimer(this);
+    this.loop[core].timers.dropTimer(this);
   }
 }
 

@@ -60,7 +60,7 @@ export class TimerHandle extends Handle {
   override cancel(): void {
     if (this.cancelled()) return;
     super.cancel();
-    this.loop[core].dropTimer(this);
+    this.loop[core].timers.dropTimer(this);
   }
 
   /**
@@ -103,7 +103,7 @@ export class TimerHandle extends Handle {
         "Cannot reschedule a timer: it was cancelled",
       );
     }
-    this.loop[core].moveTimer(this, whenMs);
+    this.loop[core].timers.moveTimer(this, whenMs);
   }
 
   /**
@@ -136,7 +136,7 @@ export class TimerHandle extends Handle {
     if (
       (this.state & ~UNHELD) === PENDING && !this.cancelled() &&
       this.holdsProcess() !== counted
-    ) this.loop[core].timerHoldChanged(holds);
+    ) this.loop[core].timers.timerHoldChanged(holds);
   }
 
   /** Sets another deadline, as for a timer that was never due: for the loop, which queues it anew. @ignore */

@@ -876,7 +876,7 @@ export class PeriodicTask extends Task<void>
   }
 
   #ownTimer(): TimerHandle {
-    return this.#timer ??= this.loop[core].createTickTimer(
+    return this.#timer ??= this.loop[core].timers.createTickTimer(
       PeriodicTask.#tick,
       this,
     );

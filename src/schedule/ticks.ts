@@ -491,7 +491,10 @@ export class Beat {
 
   constructor(grid: Grid) {
     this.#grid = grid;
-    this.#timer = grid.loop[core].createTickTimer(Beat.tickTogether, this);
+    this.#timer = grid.loop[core].timers.createTickTimer(
+      Beat.tickTogether,
+      this,
+    );
   }
 
   /** Whether its moment has not come. What is armed after that has its turn after it. */
