@@ -11,9 +11,9 @@ import { CreationStack } from "./creation_stack.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { describeHandle, Handle, runnableIn, wrapCallback } from "./handle.ts";
-import { PostedTask, runPosted } from "./posted_task.ts";
 import type { Runnable } from "./runnable.ts";
-import { stepTask, Task } from "./task.ts";
+import { runRunnable } from "./run_runnable.ts";
+import { Task } from "./task.ts";
 
 /** Kinds of functions that cannot run as a callback: calling them only makes a promise or a generator. */
 const UNSUITABLE = /^\[object (Async|Generator|AsyncGenerator)Function\]$/;
@@ -78,11 +78,7 @@ export class DebugMode {
       : "a wait";
     const startMs = monotonicMs();
     try {
-      // As in a turn that is not measured: see Kernel.runFifo.
-      if (runnable.run === Task.prototype.run) {
-        stepTask(runnable as Task<unknown>);
-      } else if (runnable instanceof PostedTask) runPosted(runnable);
-      else runnable.run();
+      runRunnable(runnable);
     } finally {
       const durationMs = monotonicMs() - startMs;
       if (durationMs >= this.slowMs) {

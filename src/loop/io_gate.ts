@@ -10,13 +10,14 @@ import { macrotask, microtask } from "../host/runtime.ts";
 /** Turns between two looks while there is always something ready and turns are quick: at most. */
 export const TURNS_PER_LOOK = 16;
 /** The same while a deadline is less than {@linkcode SOON_MS} away, should turns become slow. */
-const TURNS_PER_LOOK_SOON = 4;
-const SOON_MS = 100;
+export const TURNS_PER_LOOK_SOON = 4;
+export const SOON_MS = 100;
 /** How long the loop may keep the thread before it lets the runtime's own I/O through. */
 export const GATE_MS = 1;
 /** Bounds of the number of handles between two looks, which aims at {@linkcode LOOK_MS}. */
 export const HANDLES_PER_LOOK_MAX = 256;
-const LOOK_MS = 0.05;
+/** How much time should lie between two looks at most. */
+export const LOOK_MS = 0.05;
 /**
  * Passes of the runtime's event loop that make up the gate. Its sockets are
  * polled every 61 passes (tokio's event interval), so fewer may miss them.
@@ -33,8 +34,6 @@ export class IoGate {
   lookedAtMs = 0;
   /** When the runtime's own I/O last had its turn. */
   yieldedAtMs = 0;
-  /** Whether more time had passed at the last look than should lie between two. */
-  isSlow = false;
   /**
    * Turns until the next look. It begins with one whenever the loop has had a
    * rest, as nobody knows what turns will be like now, and doubles while they
@@ -76,9 +75,8 @@ export class IoGate {
     if (this.virtual) return handles >= GATE_HANDLES_VIRTUAL;
     const tookMs = nowMs - this.lookedAtMs;
     this.lookedAtMs = nowMs;
-    this.isSlow = tookMs > LOOK_MS;
     this.#setHandles(tookMs, this.handlesPerLook - handlesLeft);
-    this.#setTurns(turns);
+    this.#setTurns(tookMs, turns);
     if (nowMs - this.yieldedAtMs < GATE_MS) return false;
     // A loop that was woken from outside has worked only since then. But if
     // that happens turn after turn, it may all be in one chain of microtasks.
@@ -98,8 +96,8 @@ export class IoGate {
   }
 
   /** Sets how many turns may run until the next look. */
-  #setTurns(turns: number): void {
-    if (this.isSlow) this.#turnsPerLook = 1;
+  #setTurns(tookMs: number, turns: number): void {
+    if (tookMs > LOOK_MS) this.#turnsPerLook = 1;
     else if (turns > 0) {
       this.#turnsPerLook = Math.min(2 * this.#turnsPerLook, TURNS_PER_LOOK);
     }

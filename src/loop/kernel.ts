@@ -20,44 +20,38 @@
  * @module
  */
 import { LoopClosedError, MisuseError } from "../errors.ts";
-import type { Host } from "../host/host.ts";
-import {
-  captureContext,
-  detached,
-  microtask,
-  prepareOwners,
-} from "../host/runtime.ts";
+import { detached, microtask, prepareOwners } from "../host/runtime.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import type { LoopCore, RunMode } from "./core.ts";
 import { current, findTask, runningLoops } from "./current.ts";
 import { DeadlockWatch } from "./deadlock.ts";
-import { DebugMode } from "./debug_mode.ts";
-import { Descriptors } from "./descriptors.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { describeHandle, Handle } from "./handle.ts";
 import {
   GATE_MS,
   HANDLES_PER_LOOK_MAX,
   IoGate,
+  LOOK_MS,
+  SOON_MS,
   TURNS_PER_LOOK,
+  TURNS_PER_LOOK_SOON,
 } from "./io_gate.ts";
-import { LoopTimers, type TimerListener } from "./loop_timers.ts";
-import { AWAKE, PARKED, Parking, type Sleeper } from "./parking.ts";
 import type { SettledOptions } from "./loop_options.ts";
+import { LoopTimers, type TimerListener } from "./loop_timers.ts";
 import { type OutsideListener, OutsideWork } from "./outside_work.ts";
+import { AWAKE, PARKED, Parking, type Sleeper } from "./parking.ts";
+import { LoopParts } from "./parts.ts";
 import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
 import { isImminent, Precision } from "./precision.ts";
-import { PriorityReadyQueue } from "./priority_ready_queue.ts";
+import type { PriorityHandle } from "./priority_handle.ts";
+import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { ReadyQueue, Runnable } from "./runnable.ts";
-import { SignalHandlers } from "./signal_handlers.ts";
-import { StrayWaits } from "./stray_waits.ts";
-import { warnOfStuckTask } from "./stuck_task.ts";
-import { stepTask, Task } from "./task.ts";
-import { destroyTasks, TaskList } from "./task_list.ts";
+import { runRunnable, TASK_RUN } from "./run_runnable.ts";
+import { stepTask, type Task } from "./task.ts";
+import { destroyTasks } from "./task_list.ts";
 import { TICK_RUN, type TickTimer } from "./tick_timer.ts";
 import type { TimerHandle } from "./timer_handle.ts";
-import { UnseenFailures } from "./unseen_failures.ts";
-import { debugChanged, UnstartedOperations } from "./unstarted_operations.ts";
+import { debugChanged } from "./unstarted_operations.ts";
 
 /** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
 const HOPS_AFTER_RESUMPTION = 4;
@@ -71,9 +65,6 @@ const HOPS_AFTER_RESUMPTION = 4;
 const STARTS_AT_ONCE_MAX = 128;
 /** On a virtual host a checkpoint yields by count. */
 const CHECKPOINTS_VIRTUAL = 128;
-/** The `run` of tasks that do not override it. */
-const TASK_RUN = Task.prototype.run;
-
 /** No run is under way. */
 const STOPPED = 0;
 /** Turns run, one after the other. */
@@ -97,35 +88,18 @@ interface Run {
 }
 
 /** Kernel of one event loop. */
-export class Kernel
+export class Kernel extends LoopParts
   implements LoopCore, OutsideListener, Sleeper, TimerListener {
-  readonly loop: EventLoop;
-  readonly host: Host;
-  readonly virtual: boolean;
-  readonly overridden: boolean;
-  readonly inheritsContext: boolean;
-  readonly ranking: PriorityReadyQueue | null;
-  readonly descriptors: Descriptors;
-  readonly signals: SignalHandlers = new SignalHandlers();
-  readonly tasks: TaskList = new TaskList();
   readonly outside: OutsideWork = new OutsideWork(this);
-  readonly failures: UnseenFailures;
-  readonly unstarted: UnstartedOperations;
-  readonly strays: StrayWaits = new StrayWaits();
-  readonly debug: DebugMode;
   readonly #deadlock: DeadlockWatch;
-  readonly #cancelWarnMs: number;
   readonly #ignoresOutside: boolean;
-
-  instrumented: boolean;
-  debugging: boolean;
 
   // Where it is.
   #state: RunState = STOPPED;
   #run: Run | null = null;
 
   // Ready queue and timers.
-  readonly #ready: ReadyQueue;
+  readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
   readonly timers: LoopTimers;
 
   // Looking.
@@ -135,6 +109,7 @@ export class Kernel
   #turnsToLook = 0;
   #handlesToLook = 0;
   #polledAtTurn = 0;
+  #polledAtMs = 0;
   #turnsSinceYield = 0;
   #handlesSinceYield = 0;
 
@@ -158,22 +133,8 @@ export class Kernel
   #promisesTouched = false;
 
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
-    this.loop = loop;
-    this.host = settled.host;
-    this.virtual = settled.host.virtual;
-    this.overridden = overridden;
-    this.inheritsContext = settled.inheritsContext;
-    this.debugging = settled.debug;
-    this.instrumented = settled.debug || settled.inheritsContext;
+    super(loop, settled, overridden, (runnable) => this.#ready.push(runnable));
     this.#ignoresOutside = settled.ignoresOutside;
-    this.#cancelWarnMs = settled.cancelWarnMs;
-    this.failures = new UnseenFailures(loop);
-    this.unstarted = new UnstartedOperations(loop);
-    this.debug = new DebugMode(loop, settled.slowCallbackMs);
-    this.ranking = settled.scheduler === undefined
-      ? null
-      : new PriorityReadyQueue(loop, settled.scheduler);
-    this.#ready = this.ranking ?? new RingBuffer<Runnable>();
     this.#handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
     this.#gate = new IoGate(this.host);
     this.#precision = settled.precise ? new Precision() : null;
@@ -187,7 +148,6 @@ export class Kernel
       this.#precision,
       this.#deadlock,
     );
-    this.descriptors = new Descriptors(this.host, this.#queue);
   }
 
   /** Takes the host and the scheduler, once the loop can be used. */
@@ -206,7 +166,7 @@ export class Kernel
   }
 
   /** Queues a callback with a priority of its own. */
-  enqueueByPriority(handle: Parameters<PriorityReadyQueue["pushHandle"]>[0]) {
+  enqueueByPriority(handle: PriorityHandle): void {
     if (this.ranking === null || this.overridden) this.schedule(handle);
     else {
       this.ranking.pushHandle(handle);
@@ -230,11 +190,6 @@ export class Kernel
     } catch (error) {
       this.runnableFailed(runnable, error);
     }
-  };
-
-  /** Queues what a look has found. */
-  readonly #queue = (runnable: Runnable): void => {
-    this.#ready.push(runnable);
   };
 
   readyCount(): number {
@@ -417,7 +372,8 @@ export class Kernel
    */
   #isPollDue(nowMs: number): boolean {
     return this.descriptors.size > 0 &&
-      (this.#gate.isSlow || this.#ready.length === 0 || this.virtual ||
+      (this.#ready.length === 0 || this.virtual ||
+        nowMs - this.#polledAtMs > LOOK_MS ||
         this.turns - this.#polledAtTurn >= TURNS_PER_LOOK ||
         this.timers.firstMs() <= nowMs);
   }
@@ -425,6 +381,7 @@ export class Kernel
   /** Step 2: queues the callbacks of ready descriptors; true if anything is ready then. */
   #poll(): boolean {
     this.#polledAtTurn = this.turns;
+    this.#polledAtMs = this.#gate.lookedAtMs;
     this.descriptors.poll();
     return this.#ready.length > 0;
   }
@@ -524,11 +481,7 @@ export class Kernel
       if (runnable === undefined) break;
       try {
         if (this.debugging) this.debug.runTimed(runnable);
-        else if (runnable.run === TASK_RUN) {
-          stepTask(runnable as Task<unknown>);
-        } else if (runnable.run === POSTED_RUN) {
-          runPosted(runnable as PostedTask<unknown>);
-        } else runnable.run();
+        else runRunnable(runnable);
       } catch (error) {
         this.runnableFailed(runnable, error);
       }
@@ -655,6 +608,9 @@ export class Kernel
 
   timerStarted(whenMs: number): void {
     if (this.#parking.state !== AWAKE) this.#parking.timerStarted(whenMs);
+    else if (whenMs < this.#gate.lookedAtMs + SOON_MS) {
+      this.#turnsToLook = Math.min(this.#turnsToLook, TURNS_PER_LOOK_SOON);
+    }
   }
 
   timersChanged(): void {
@@ -714,22 +670,5 @@ export class Kernel
     if (findTask()?.["isInterrupted"]() === true) return true;
     if (this.virtual) return ++this.#checkpoints % CHECKPOINTS_VIRTUAL === 0;
     return this.host.now() - this.#gate.lookedAtMs >= GATE_MS;
-  }
-
-  captureContext(): <R>(fn: () => R) => R {
-    return captureContext();
-  }
-
-  warnOfStuckTask(task: Task<unknown>): TimerHandle {
-    return warnOfStuckTask(this.loop, task, this.#cancelWarnMs);
-  }
-
-  /** Enters or leaves debug mode. */
-  setDebugging(debugging: boolean): void {
-    if (debugging !== this.debugging && this.#state !== CLOSED) {
-      debugChanged(debugging);
-    }
-    this.debugging = debugging;
-    this.instrumented = debugging || this.inheritsContext;
   }
 }
