@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { core } from "../src/loop/core.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
@@ -183,7 +184,10 @@ Deno.test("A promise that cannot be waited for leaves nothing counted", async ()
   const task = loop.createTask(() => Picky.resolve(1));
   await runTurns(loop, 3);
   assertEquals((task.exception() as Error).message, "no");
-  assertEquals([loop["asyncTasks"], loop["asyncOutside"]], [0, 0]);
+  assertEquals(
+    [loop[core].outside.asyncTasks, loop[core].outside.asyncOutside],
+    [0, 0],
+  );
   await loop.close();
 });
 // A beat that is due already, and queued, must not be joined.

@@ -13,6 +13,7 @@ import {
   type Request,
   type RequestsGo,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
 import { current } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
@@ -238,14 +239,14 @@ export class CallFuture<T> extends StrandFuture<T> {
     let turnsLeft = TURNS_TO_WAIT_AGAIN;
     const run = () => {
       if (this.done() || !this.strand.isOutside()) return;
-      if (--turnsLeft > 0) this.loop["schedule"]({ run });
+      if (--turnsLeft > 0) this.loop[core].schedule({ run });
       else if (request.state !== "taken back") {
         if (!request.isLevel) request.state = "thrown";
         this.giveUp(request.reason);
       }
     };
-    this.loop["schedule"]({ run });
-    this.loop["promiseResumed"] = true;
+    this.loop[core].schedule({ run });
+    this.loop[core].promiseResumed = true;
   }
 
   /** Ends the wait, whatever the function does: its next operation throws as well. */

@@ -43,6 +43,7 @@
  */
 import { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
+import { core } from "./core.ts";
 import type { Future } from "./future.ts";
 import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
@@ -454,7 +455,7 @@ export function handTo(stepper: Stepper, request: Request): void {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
       awaited["removeWaiter"](stepper);
       stepper.waitingOn = null;
-      stepper.loop["schedule"](stepper);
+      stepper.loop[core].schedule(stepper);
     }
   }
   hold(stepper, request);

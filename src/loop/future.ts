@@ -5,10 +5,12 @@ import {
   MisuseError,
 } from "../errors.ts";
 import { microtask } from "../host/microtask.ts";
+import { core } from "./core.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { DoneCallback, type Runnable } from "./handle.ts";
-import type { FailureRecord } from "./leftovers.ts";
+import { DoneCallback } from "./done_callback.ts";
+import type { Runnable } from "./runnable.ts";
+import type { FailureRecord } from "./unseen_failures.ts";
 import {
   levels,
   type Request,
@@ -17,7 +19,7 @@ import {
 } from "./cancellation.ts";
 import { current } from "./current.ts";
 import { PromiseWait } from "./promise_wait.ts";
-import { ranked } from "./scheduler.ts";
+import { priorityLoops } from "./priority_inheritance.ts";
 
 /**
  * What a generator coroutine yields to its task: a future to wait for, or
@@ -101,20 +103,20 @@ export class Future<T>
     this.waiters = null;
     this.label = label;
     // One field to read for the usual case, which also is what only a loop has.
-    if (loop?.["instrumented"] !== false) this.instrument();
+    if (loop?.[core]?.instrumented !== false) this.instrument();
   }
 
   /** Checks the loop, and notes where the future is being made in debug mode. */
   private instrument(): void {
     const { loop } = this;
-    if (loop?.["instrumented"] !== true) {
+    if (loop?.[core]?.instrumented !== true) {
       throw new TypeError(
         `Cannot create a future as loop must be an EventLoop: received ${
           inspect(loop)
         }`,
       );
     }
-    loop["noteCreation"](this);
+    loop[core].debug.noteCreation(this);
   }
 
   /**
@@ -212,7 +214,7 @@ export class Future<T>
       const record = this.failureRecord;
       if (record !== null) {
         this.failureRecord = null;
-        this.loop["leftovers"].removeFailure(record);
+        this.loop[core].failures.remove(record);
       }
     }
     return this.value;
@@ -283,7 +285,9 @@ export class Future<T>
       callback as (...args: never[]) => unknown,
       this,
     );
-    if (this.loop["instrumented"]) this.loop["instrument"](handle, callback);
+    if (this.loop[core].instrumented) {
+      this.loop[core].debug.instrument(handle, callback);
+    }
     this.addWaiter(handle);
   }
 
@@ -320,14 +324,14 @@ export class Future<T>
   private addWaiter(waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) {
-      this.loop["schedule"](waiter);
+      this.loop[core].schedule(waiter);
       return;
     }
     if (waiters === null) this.waiters = waiter;
     else if (waiters instanceof Set) waiters.add(waiter);
     else this.waiters = new Set([waiters, waiter]);
-    if (ranked.loops > 0) {
-      this.loop["ranking"]?.noteWait(waiter, this as Future<unknown>);
+    if (priorityLoops.count > 0) {
+      this.loop[core].ranking?.noteWait(waiter, this as Future<unknown>);
     }
   }
 
@@ -370,7 +374,7 @@ export class Future<T>
   /** Ends the future with an error, which is reported if nobody looks at it. */
   private fail(error: unknown): void {
     this.finish(UNSEEN, error);
-    this.loop["noteFailure"](this as Future<unknown>);
+    this.loop[core].failures.noteFailure(this as Future<unknown>);
   }
 
   /** Ends the future and queues those who wait for it. */
@@ -381,8 +385,8 @@ export class Future<T>
     if (waiters === null) return;
     this.waiters = null;
     if (waiters instanceof Set) {
-      for (const waiter of waiters) loop["schedule"](waiter);
-    } else loop["schedule"](waiters);
+      for (const waiter of waiters) loop[core].schedule(waiter);
+    } else loop[core].schedule(waiters);
   }
 
   /** Ends the future as cancelled, with the error that was thrown for it. */
@@ -454,7 +458,7 @@ export class Future<T>
         `Cannot wait for ${this.describe()}: it belongs to another event loop`,
       );
       microtask(() => wait.close(error));
-    } else if (wait.waitsForItself()) this.loop["schedule"](wait);
+    } else if (wait.waitsForItself()) this.loop[core].schedule(wait);
     else this.addWaiter(wait);
     return wait;
   }

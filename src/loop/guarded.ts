@@ -4,6 +4,7 @@
  * @module
  */
 import { holdError, isCancellation } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { current } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { listen, SignalListener } from "./signal_hub.ts";
@@ -133,5 +134,5 @@ function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
   if (target === undefined) return; // it is in the ready queue already
   target["removeWaiter"](stepper);
   stepper.waitingOn = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }

@@ -1,59 +1,55 @@
 /**
- * The event loop: turns, callbacks and timers, futures and tasks, operations, and `run`.
+ * The event loop: callbacks, timers, futures, tasks in two styles, cancellation,
+ * and `run`, which makes a loop, runs a program on it and closes it.
  *
- * @example
+ * Everything else in Rota is built on this folder: locks and queues
+ * (`../sync/`), groups and timeouts (`../structured/`), periodic work and limits
+ * (`../schedule/`).
+ *
+ * Where to begin reading: `kernel.ts` has one turn of the loop, top to bottom;
+ * `event_loop.ts` the methods that programs call; `future.ts` and `task.ts` what
+ * they wait for; `core.ts` how all of these reach one another.
+ *
+ * @example A timer, a future and a task on a virtual clock
  * ```ts
- * import { getRunningLoop, run, sleep } from "@rota/rota/loop";
+ * import { createTask, getRunningLoop, run, sleep } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
  *
- * const answer = await run(function* () {
- *   const task = getRunningLoop().createTask(function* () {
- *     yield* sleep(10);
- *     return 42;
+ * const log: string[] = [];
+ * await run(function* () {
+ *   const loop = getRunningLoop();
+ *   const answer = loop.createFuture<number>();
+ *   loop.callLater(20, () => answer.setResult(42));
+ *   const ticker = createTask(async () => {
+ *     for (;;) {
+ *       await sleep(8);
+ *       log.push(`tick at ${loop.time()}`);
+ *     }
  *   });
- *   return yield* task;
+ *   log.push(`${yield* answer} at ${loop.time()}`);
+ *   ticker.cancel();
  * }, { host: "virtual" });
- * assertEquals(answer, 42);
+ * assertEquals(log, ["tick at 8", "tick at 16", "42 at 20"]);
  * ```
  *
  * @module
  */
 import "./load_order.ts";
 
-export {
-  type BlockedTask,
-  BrokenBarrierError,
-  CancelledError,
-  ChannelClosedError,
-  DeadlockError,
-  DescriptorsUnsupportedError,
-  InterruptedError,
-  InvalidStateError,
-  LoopClosedError,
-  MisuseError,
-  OsError,
-  OverloadError,
-  QueueEmptyError,
-  QueueFullError,
-  QueueShutDownError,
-  RateLimitError,
-  TaskGroupClosedError,
-  TaskGroupError,
-  TimeoutError,
-} from "../errors.ts";
 export { AttemptOperation } from "./attempt_operation.ts";
-export { isCancellation } from "./cancellation.ts";
 export {
   Operation,
   type OperationOptions,
   type WaitOptions,
 } from "./operation.ts";
-export { Block, type BlockOptions, currentBlock } from "./block.ts";
+export { Block, type BlockOptions } from "./block.ts";
 export { checkpoint, sleep, type SleepOptions, yieldNow } from "./sleep.ts";
+export { currentBlock } from "./block.ts";
 export { currentTask, getRunningLoop, TaskLocal } from "./current.ts";
-export type { Descriptor } from "./watchers.ts";
+export { createTask } from "./create_task.ts";
+export type { Descriptor } from "./descriptors.ts";
 export { EventLoop } from "./event_loop.ts";
-export type { ExceptionContext, ExceptionHandler } from "./diagnostics.ts";
+export type { ExceptionContext, ExceptionHandler } from "./exceptions.ts";
 export { Future, isFuture, type Suspension } from "./future.ts";
 export {
   each,
@@ -64,40 +60,40 @@ export {
 } from "./each.ts";
 export { scoped } from "./scoped.ts";
 export { until } from "./until.ts";
-export { Handle, TimerHandle } from "./handle.ts";
+export { Handle } from "./handle.ts";
+export { TimerHandle } from "./timer_handle.ts";
 export type {
   DeadlockPolicy,
   EventLoopOptions,
   LoopStats,
   TaskFactory,
 } from "./loop_options.ts";
+export { allTasks } from "./all_tasks.ts";
+export { eagerTaskFactory } from "./eager_tasks.ts";
 export {
-  allTasks,
-  eagerTaskFactory,
   EventLoopPolicy,
   getEventLoopPolicy,
   newEventLoop,
-  run,
-  Runner,
-  type RunOptions,
   setEventLoopPolicy,
-} from "./run.ts";
+} from "./policy.ts";
+export { run } from "./run.ts";
+export { Runner, type RunOptions } from "./runner.ts";
 export {
   type PostedFunction,
   PostedTask,
   type PostTaskOptions,
-  PriorityHandle,
-} from "./ranked.ts";
+} from "./posted_task.ts";
+export { PriorityHandle } from "./priority_handle.ts";
+export type { Priority } from "./priority.ts";
 export {
-  type Priority,
   PriorityScheduler,
   type PrioritySchedulerOptions,
-  type ReadyItem,
-  type Scheduler,
-} from "./scheduler.ts";
+} from "./priority_scheduler.ts";
+export type { ReadyItem, Scheduler } from "./scheduler.ts";
 export {
   type Coroutine,
   Task,
   type TaskBody,
   type TaskOptions,
 } from "./task.ts";
+export { isCancellation } from "./cancellation.ts";

@@ -9,7 +9,11 @@ import {
 import { current, getRunningLoop } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { Guarded } from "./guarded.ts";
-import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
+import {
+  track,
+  tracking,
+  type UnstartedRecord,
+} from "./unstarted_operations.ts";
 import { OperationWait } from "./operation_wait.ts";
 import { findStrand } from "./strand.ts";
 import { type Strand } from "./strand_tree.ts";

@@ -15,6 +15,7 @@ import {
   take,
   toThrow,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { current } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
@@ -75,9 +76,9 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // one thing after the other ready has to let the loop have its turn.
     if (
       this.due !== null && !operation.entersCancelled ||
-      !this.loop["mayStartAtOnce"]()
+      !this.loop[core].mayStartAtOnce()
     ) {
-      this.loop["schedule"](this);
+      this.loop[core].schedule(this);
       return;
     }
     const { loop, task, stepper } = current;
@@ -143,7 +144,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // After its task nobody listens any more, but a failed clean-up is not
     // swallowed: only the cancellation itself, when it comes back out, is.
     if (this.#abandoned || !this.hasListener()) {
-      this.loop["reportUnheard"](this.#label, error);
+      this.loop[core].failures.reportUnheard(this.#label, error);
     }
     if (!this.#abandoned) this.fail(error);
   }

@@ -15,9 +15,10 @@ import {
   type Request,
   take,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
-import type { Runnable } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 import { enterWait, findStrand, leaveWait } from "./strand.ts";
 import { type Strand } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
@@ -51,7 +52,7 @@ export class Outcome<R> implements PromiseLike<R> {
 
   /** Calls what was given to `then`; what comes of it is the outcome. */
   follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
-    loop["promiseResumed"] = true;
+    loop[core].promiseResumed = true;
     let result: unknown;
     try {
       result = callback(value);
@@ -123,7 +124,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
     this.onRejected = onRejected;
     if (strand !== null) {
       enterWait(strand, this as Wait<unknown, unknown, unknown>);
-    } else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+    } else {loop[core].strays.enterStray(
+        this as Wait<unknown, unknown, unknown>,
+      );}
   }
 
   /** The task that waits. */
@@ -155,7 +158,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   protected leave(): void {
     const { strand } = this;
     if (strand === null) {
-      this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+      this.loop[core].strays.leaveStray(
+        this as Wait<unknown, unknown, unknown>,
+      );
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
@@ -252,7 +257,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
     this.future["removeWaiter"](this);
-    this.loop["schedule"](this);
+    this.loop[core].schedule(this);
   }
 
   /** Whether a task waits for its own end. */

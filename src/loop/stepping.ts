@@ -14,10 +14,11 @@ import {
   levels,
   suspended,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future, Suspension } from "./future.ts";
-import type { Runnable } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 import type { Strand } from "./strand_tree.ts";
 
 /** Steps a generator. */
@@ -55,7 +56,7 @@ export function suspend(
   lastYielded: { future: Future<unknown> | null },
 ): void {
   if (target === undefined) {
-    stepper.loop["schedule"](stepper);
+    stepper.loop[core].schedule(stepper);
     if (levels.open > 0) holdLevel(stepper);
     return;
   }
@@ -76,7 +77,7 @@ export function suspend(
     holdError(stepper, complaint(stepper, target, lastYielded.future));
   }
   lastYielded.future = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }
 
 /** What is wrong with a value that a generator yielded. */

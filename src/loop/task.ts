@@ -12,6 +12,7 @@ import {
   takeBack,
   toThrow,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import {
   checkOneOf,
   checkOptions,
@@ -24,7 +25,7 @@ import {
 import { current, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
-import type { TimerHandle } from "./handle.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
 import { type Stepper, suspend } from "./stepping.ts";
@@ -41,8 +42,8 @@ import {
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
-  Urgency,
-} from "./scheduler.ts";
+} from "./priority.ts";
+import { Urgency } from "./priority_inheritance.ts";
 
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.
@@ -215,15 +216,17 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
       parent.becomeKnown();
     }
     if (
-      loop["ranking"] !== null || options.priority !== undefined ||
+      loop[core].ranking !== null || options.priority !== undefined ||
       parent !== null && parent.urgency !== null
     ) this.rank(options.priority);
-    loop["adoptTask"](this as Task<unknown>);
+    loop[core].tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
-    if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
+    if (loop[core].inheritsContext) {
+      this.extra().enter = loop[core].captureContext();
+    }
     if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
-    else loop["schedule"](this);
+    else loop[core].schedule(this);
   }
 
   /** Gives the task a priority: what was asked for, else that of its parent. */
@@ -231,7 +234,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     const inherited = this.parentTask?.urgency?.base ?? DEFAULT_PRIORITY;
     this.urgency = new Urgency(
       checkPriority(priority, "create a task", inherited),
-      this.loop["ranking"],
+      this.loop[core].ranking,
     );
   }
 
@@ -557,7 +560,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * @returns A stack trace, or `undefined`.
    */
   creationStack(): string | undefined {
-    return this.loop["creationStackOf"](this);
+    return this.loop[core].debug.creationStackOf(this);
   }
 
   /**
@@ -585,8 +588,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   /** Waits for the promise of an async function, which has begun. */
   private startPromise(promise: PromiseLike<T>): void {
     this.body = PROMISED;
-    this.loop["asyncTaskStarted"]();
-    if (this.isOutside()) this.loop["wentOutside"]();
+    this.loop[core].outside.asyncTaskStarted();
+    if (this.isOutside()) this.loop[core].outside.wentOutside();
     try {
       if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
       else {
@@ -603,10 +606,10 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   /** The promise of the async function is settled, which ends the task. */
   private promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.isOutside()) this.loop["cameInside"]();
-    this.loop["asyncTaskEnded"]();
+    if (this.isOutside()) this.loop[core].outside.cameInside();
+    this.loop[core].outside.asyncTaskEnded();
     // Whoever waits for this is to go on with the priority that it had.
-    const ranking = this.loop["ranking"];
+    const ranking = this.loop[core].ranking;
     if (ranking === null) this.endWith(failed, outcome);
     else {
       ranking.runAs(
@@ -657,7 +660,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     this.waitingOn = null;
     this.parentTask = null;
     this.locals = null;
-    this.loop["releaseTask"](this as Task<unknown>);
+    this.loop[core].tasks.remove(this as Task<unknown>);
     if (this.urgency !== null) this.urgency.end();
     this.due = null;
     const { extras } = this;
@@ -673,8 +676,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
   protected destroy(reason: CancelledError): void {
     if (this.promised) {
-      if (this.isOutside()) this.loop["cameInside"]();
-      this.loop["asyncTaskEnded"]();
+      if (this.isOutside()) this.loop[core].outside.cameInside();
+      this.loop[core].outside.asyncTaskEnded();
     }
     this.end();
     super.cancel(reason);
@@ -684,7 +687,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
-    extras.warning = this.loop["warnOfStuckTask"](this as Task<unknown>);
+    extras.warning = this.loop[core].warnOfStuckTask(this as Task<unknown>);
   }
 
   /** It has reacted: an async function waits in an operation. @ignore */
@@ -790,8 +793,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     const wasOutside = this.isOutside();
     this.extra().openedInside += into ? 1 : -1;
     const isOutside = this.isOutside();
-    if (wasOutside && !isOutside) loop["cameInside"]();
-    if (!wasOutside && isOutside) loop["wentOutside"]();
+    if (wasOutside && !isOutside) loop[core].outside.cameInside();
+    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
   }
 
   /** @ignore */
@@ -1048,7 +1051,7 @@ const takenCoroutines = new WeakSet<WeakKey>();
  */
 export function takeBody(body: TaskBody<unknown>, loop: EventLoop): void {
   if (body instanceof Operation) claim(body);
-  else if (loop?.["debugging"] === true) {
+  else if (loop?.[core].debugging === true) {
     if (takenCoroutines.has(body)) {
       throw new MisuseError(
         "Cannot create a task: another task was made of the same coroutine, call the generator function again",

@@ -1,5 +1,6 @@
 import { isCancellation } from "./cancellation.ts";
 import { callInTask } from "./body.ts";
+import { core } from "./core.ts";
 import { checkOptions, inspect, isThenable } from "./checks.ts";
 import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -135,7 +136,7 @@ export function untilSettled<T>(
   promise: PromiseLike<T>,
   loop: EventLoop,
 ): Operation<T> {
-  if (loop.isClosed()) loop["refuseClosed"]("create a task");
+  if (loop.isClosed()) loop[core].refuseClosed("create a task");
   return new SettledOperation(promise, loop);
 }
 
@@ -161,11 +162,11 @@ const SETTLED = { name: "until()" };
 
 function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
   const { loop, future } = settlement;
-  loop["outsideBegan"]();
+  loop[core].outside.outsideBegan();
   try {
     return yield* future;
   } finally {
-    loop["outsideEnded"]();
+    loop[core].outside.outsideEnded();
     settlement.leave();
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { isSteppable, isThenable } from "./checks.ts";
 import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -55,7 +56,7 @@ export class WorkRunner extends Task<void> {
       (work.isCoroutine
         ? runCoroutines(self)
         : () => runFunctions(self.runner!)) as TaskBody<void>,
-      loop["ranking"] === null
+      loop[core].ranking === null
         ? { name: work.taskName }
         : { name: work.taskName, priority: work.priority },
     );
@@ -76,7 +77,7 @@ export class WorkRunner extends Task<void> {
   take(work: Work): void {
     this.work = work;
     this.label = work.taskName;
-    if (this.loop["ranking"] !== null) this.setPriority(work.priority);
+    if (this.loop[core].ranking !== null) this.setPriority(work.priority);
     inherit(this, work.origin);
   }
 
@@ -138,8 +139,8 @@ export class WorkRunner extends Task<void> {
   /** Whether other work would find the task as if it were a new one, and the loop has its turns. */
   private mayGoOn(): boolean {
     return !this.#known && this.isUntouched() &&
-      !this.loop["inheritsContext"] &&
-      this.loop["mayStartAtOnce"]();
+      !this.loop[core].inheritsContext &&
+      this.loop[core].mayStartAtOnce();
   }
 }
 
@@ -208,8 +209,8 @@ export function findOrigin(
   const parent = findTask();
   if (parent === null) return null;
   const { locals } = parent as unknown as { locals: LocalValue | null };
-  if (loop["inheritsContext"]) {
-    return { parent, locals, enter: loop["captureContext"]() };
+  if (loop[core].inheritsContext) {
+    return { parent, locals, enter: loop[core].captureContext() };
   }
   return known !== null && known.parent === parent && known.locals === locals
     ? known

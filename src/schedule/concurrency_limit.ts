@@ -10,7 +10,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { findOrigin } from "../loop/work_runner.ts";
-import { checkPriority, type Priority } from "../loop/scheduler.ts";
+import { checkPriority, type Priority } from "../loop/priority.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { checkInteger } from "../loop/checks.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";

@@ -8,7 +8,8 @@ import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
-import { type Priority, Relay, requirePriority } from "../loop/scheduler.ts";
+import { type Priority, requirePriority } from "../loop/priority.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 import {
   cancellationBy,
   subscribe,

@@ -16,7 +16,7 @@ import {
   type OperationIterable,
 } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Priority } from "../loop/scheduler.ts";
+import type { Priority } from "../loop/priority.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import {

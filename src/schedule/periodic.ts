@@ -10,6 +10,7 @@ import {
   MisuseError,
 } from "../errors.ts";
 import { wallClockMs as machineClockMs } from "../host/clock.ts";
+import { core } from "../loop/core.ts";
 import {
   checkFunction,
   checkInteger,
@@ -29,13 +30,13 @@ import {
   type ItemSource,
   type OperationIterable,
 } from "../loop/each.ts";
-import type { TimerHandle } from "../loop/handle.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Operation } from "../loop/operation.ts";
 import {
   checkPriority,
   DEFAULT_PRIORITY,
   type Priority,
-} from "../loop/scheduler.ts";
+} from "../loop/priority.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isCoroutine, loopOf, type LoopOptions } from "../structured/wait.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
@@ -398,7 +399,7 @@ class WallClock {
   readonly #readMs: () => number;
 
   constructor(loop: EventLoop, given: (() => number) | undefined) {
-    const virtual = loop["virtual"];
+    const virtual = loop[core].virtual;
     // On a virtual host nobody can set it, and it moves with the loop's.
     this.recheckMs = given === undefined && virtual ? Infinity : RECHECK_MS;
     this.#readMs = given ?? (virtual ? () => loop.time() : machineClockMs);
@@ -683,7 +684,7 @@ export class PeriodicTask extends Task<void>
     this.#ticks = ticks;
     this.#fn = fn;
     // It belongs to the async context, and in debug mode to the place, of here.
-    if (loop["instrumented"]) this.#ownTimer();
+    if (loop[core].instrumented) this.#ownTimer();
     if (this.cancelling() > 0) this.#halt(); // the signal had aborted already
   }
 
@@ -726,7 +727,7 @@ export class PeriodicTask extends Task<void>
     return this.#fn !== null && this.#timer === null &&
       this.#ticks instanceof IntervalTicks && this.#ticks.isShareable &&
       this.#settings.missedTicks !== "delay" && this.#isOrdinary() &&
-      loop["ranking"] === null && !loop["overridden"] && !loop.debug;
+      loop[core].ranking === null && !loop[core].overridden && !loop.debug;
   }
 
   /**
@@ -875,7 +876,7 @@ export class PeriodicTask extends Task<void>
   }
 
   #ownTimer(): TimerHandle {
-    return this.#timer ??= this.loop["createTickTimer"](
+    return this.#timer ??= this.loop[core].timers.createTickTimer(
       PeriodicTask.#tick,
       this,
     );

@@ -9,7 +9,7 @@ import {
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import type { TimerHandle } from "../loop/handle.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { type Waiter, WaitQueue } from "../sync/wait_queue.ts";

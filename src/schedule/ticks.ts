@@ -5,10 +5,11 @@
  * @module
  */
 import { dateAt } from "../host/clock.ts";
+import { core } from "../loop/core.ts";
 import { inspect } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import type { TimerHandle } from "../loop/handle.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Task } from "../loop/task.ts";
 import type { SeededRandom } from "../structures/random.ts";
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
@@ -382,7 +383,7 @@ export class Tick {
 
   /** Aborts when this run is cancelled, alone or with its periodic task: for `fetch` and the like. */
   get signal(): AbortSignal {
-    return (this.#task ?? currentTask() ?? this.job).signal;
+    return (this.#task ?? findTask() ?? this.job).signal;
   }
 
   /** It begins. Takes and returns how many were dropped before the tick of a run came. */
@@ -490,7 +491,10 @@ export class Beat {
 
   constructor(grid: Grid) {
     this.#grid = grid;
-    this.#timer = grid.loop["createTickTimer"](Beat.tickTogether, this);
+    this.#timer = grid.loop[core].timers.createTickTimer(
+      Beat.tickTogether,
+      this,
+    );
   }
 
   /** Whether its moment has not come. What is armed after that has its turn after it. */
@@ -551,14 +555,14 @@ export class Beat {
       this.#running = true;
       this.#grid.close(this);
     }
-    const budget = loop["tickBudget"]();
+    const budget = loop[core].tickBudget();
     let ran = 0;
     let nowMs = readMs;
     while (this.#head < this.#end) {
       if (this.#head >= this.#readEnd) this.#readOn();
       const job = this.#jobs[this.#head]!;
       if (job !== null && ran === budget) {
-        loop["tickedFor"](ran, this.#timer);
+        loop[core].tickedFor(ran, this.#timer);
         return NaN;
       }
       this.#jobs[this.#head++] = null;
@@ -571,10 +575,10 @@ export class Beat {
         nowMs = job["beatCame"](this, nowMs);
       } catch (error) {
         nowMs = NaN;
-        loop["runnableFailed"](this.#timer, error);
+        loop[core].runnableFailed(this.#timer, error);
       }
     }
-    loop["tickedFor"](ran, null);
+    loop[core].tickedFor(ran, null);
     this.#reset();
     return nowMs;
   }

@@ -13,7 +13,8 @@ import {
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
-import type { Handle, TimerHandle } from "../loop/handle.ts";
+import type { Handle } from "../loop/handle.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { claim, Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";

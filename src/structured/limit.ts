@@ -5,7 +5,8 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
-import { currentTask } from "../loop/current.ts";
+import { core } from "../loop/core.ts";
+import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import {
@@ -14,7 +15,8 @@ import {
   type Request,
 } from "../loop/cancellation.ts";
 import { PromiseWait } from "../loop/promise_wait.ts";
-import { type Priority, Relay } from "../loop/scheduler.ts";
+import type { Priority } from "../loop/priority.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 import {
   type Coroutine,
   Task,
@@ -305,7 +307,7 @@ export class LimitedTask<T> extends LendingTask<T> {
   ) {
     super(owner, loop, body, options, false);
     // A task that was cancelled needs no slot to end.
-    if (this.cancelling() > 0) loop["schedule"](this);
+    if (this.cancelling() > 0) loop[core].schedule(this);
     else this.#enter();
   }
 
@@ -339,7 +341,7 @@ export class LimitedTask<T> extends LendingTask<T> {
   /** It has been given a slot. */
   begin(): void {
     this.#slot = HELD;
-    this.loop["schedule"](this);
+    this.loop[core].schedule(this);
   }
 
   override setPriority(priority: Priority): void {
@@ -356,7 +358,7 @@ export class LimitedTask<T> extends LendingTask<T> {
     if (accepted && #slot in this && this.#isParked()) {
       this.#slot = LEFT;
       this.#limiter.forgo();
-      this.loop["schedule"](this);
+      this.loop[core].schedule(this);
     }
     return accepted;
   }
@@ -443,7 +445,7 @@ export class LimitedTask<T> extends LendingTask<T> {
 export function lenderFor(
   futures: Iterable<Future<unknown>>,
 ): LimitedTask<unknown> | null {
-  const task = currentTask();
+  const task = findTask();
   if (!(task instanceof LimitedTask)) return null;
   for (const future of futures) if (task.ownsUnfinished(future)) return task;
   return null;

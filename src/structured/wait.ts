@@ -12,15 +12,16 @@ import {
   checkSignal,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask, findTask, getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { cancellation } from "../loop/cancellation.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { untilSettled } from "../loop/until.ts";
-import type { Runnable, TimerHandle } from "../loop/handle.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import { Relay } from "../loop/scheduler.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
 import { isAtWork } from "../loop/work_runner.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
@@ -146,7 +147,7 @@ export function loopOf(
 
 /** The task that runs now, which a block is to be a part of. Throws unless there is one. */
 export function taskFor(what: string): Task<unknown> {
-  const task = currentTask();
+  const task = findTask();
   if (task === null) {
     throw new MisuseError(`Cannot ${what}: no task is running`);
   }

@@ -1,260 +1,266 @@
-/*
- * Buckets by priority: a ring buffer for each priority (a level), a map that finds the level of a priority, and a heap
- * that has the highest level at its top.
+/**
+ * A queue with priorities: a bucket for each priority that is in use, first in,
+ * first out, and a heap of buckets.
  *
- *     priorities   10 ──▶ [ a b c ]      shift() takes a, b, c, then d, …
- *                   0 ──▶ [ d e ]        shiftOldest() takes whichever head has the lowest sequence
- *                 -10 ──▶ [ f ]
- *
- * A new level costs the logarithm of the number of levels. Values that are no longer wanted stay where they are until
- * they are met or swept.
+ * @module
  */
 import { Heap } from "./heap.ts";
 import { RingBuffer } from "./ring_buffer.ts";
 
-/** Empty levels that are kept in case their priority comes again. Guessed: programs use a handful of priorities. */
-const EMPTY_LEVELS_MAX = 16;
-
-/** How many values of a level are read together. */
+/** How many values of a bucket are read together. */
 const VALUES_AHEAD = 16;
+/** From so many buckets on, one that has run empty is not kept for later. */
+const BUCKETS_KEPT = 16;
+/** A bucket with fewer unwanted values is not cleared of them. */
+const SWEEP_MIN = 1_024;
+/** The heap by age may hold so many buckets that are gone, and as many as there are others. */
+const GONE_MAX = 64;
 
-/** The values of one priority, in the order in which they came. */
-class Level<T> {
+/** Values of one priority, in the order in which they came. */
+class Bucket<T> {
   readonly priority: number;
-  readonly values: RingBuffer<T> = new RingBuffer();
-  /** Whether it is in the order; a level that is not is empty. */
-  isOrdered = false;
-  /** Whether it is in the order by age. */
-  isAging = false;
-  /** The sequence of its head when that was last asked for. The head may have left since: then the next one is younger. */
-  sequence = -Infinity;
-  /** How many values leave until the next ones are read ahead. */
+  readonly values = new RingBuffer<T>();
+  /** How many of them are known not to be wanted any more. */
+  unwanted = 0;
+  /** How many leave until the next ones are looked at. */
   untilLook = 0;
+  /** Whether it is in the heap by priority. */
+  isQueued = false;
+  /** Age of its first value when it was put into the heap by age, or less; Infinity if it is not there. */
+  age = Infinity;
 
   constructor(priority: number) {
     this.priority = priority;
   }
-
-  /** Removes and returns the first wanted value; those before it are dropped, and the length shows how many. */
-  shift(isWanted: (value: T) => boolean): T | undefined {
-    const { values } = this;
-    while (values.length > 0) {
-      if (
-        --this.untilLook <= 0 && values.length >= VALUES_AHEAD &&
-        !this.#lookAhead(isWanted)
-      ) continue;
-      const value = values.shift() as T;
-      if (isWanted(value)) return value;
-    }
-    return undefined;
-  }
-
-  /**
-   * Reads the next values all at once; drops them and returns false if none is wanted. The values of one level lie far
-   * apart in memory, among those of all others: where there are a hundred thousand, half the cost of each is waiting for
-   * it, and the processor waits for several together if nothing is done in between.
-   */
-  #lookAhead(isWanted: (value: T) => boolean): boolean {
-    const { values } = this;
-    let wanted = 0;
-    for (let index = 0; index < VALUES_AHEAD; index++) {
-      if (isWanted(values.at(index))) wanted++;
-    }
-    this.untilLook = VALUES_AHEAD;
-    if (wanted > 0) return true;
-    for (let left = VALUES_AHEAD; left > 0; left--) values.shift();
-    this.untilLook = 0;
-    return false;
-  }
 }
 
 /**
- * A queue with priorities: the value of the highest priority leaves first, and among equals the one that came first.
+ * A queue with priorities, the highest first.
  *
- * | Method | Cost, for n values of p different priorities |
- * |---|---|
- * | `push`, `shift` | O(1) while the priority is in use, else O(log p) |
- * | `shiftOldest` | O(log p), amortized |
- * | `sweep` | O(n) |
- * | `clear`, `length` | O(1) |
- *
- * A value cannot be taken out of the middle. It is dropped when it is met and `isWanted` says no; `isWanted` must not
- * throw, must not change its mind from no to yes, and may be asked more than once about a value. Call `sweep` when the
- * unwanted ones may have become many.
- *
- * @example
- * ```ts
- * import { PriorityLine } from "@rota/rota/structures";
- * import { assertEquals } from "@std/assert";
- *
- * const line = new PriorityLine<string>();
- * line.push("later", 0);
- * line.push("urgent", 10);
- * line.push("withdrawn", 10);
- * const isWanted = (value: string) => value !== "withdrawn";
- * assertEquals([line.shift(isWanted), line.shift(isWanted)], ["urgent", "later"]);
- * assertEquals(line.length, 0);
- * ```
+ * As long as all values have the same priority it costs what a ring costs; else
+ * adding and taking out take time in proportion to the logarithm of how many
+ * different priorities there are. A value need not be taken out when it is not
+ * wanted any more: `isWanted`, the same function in every call, is asked before
+ * one is returned.
  *
  * @typeParam T The type of the values; not `undefined`.
  */
 export class PriorityLine<T> {
-  /** The level that was added to last. */
-  #last: Level<T> | null = null;
-  readonly #levels: Map<number, Level<T>> = new Map();
-  /** The levels that may have values, the highest at the top. */
-  readonly #order: Heap<Level<T>> = new Heap((a, b) => a.priority > b.priority);
-  /** The same by the age of their heads; made by the first `shiftOldest`. */
-  #byAge: Heap<Level<T>> | null = null;
-  /** Levels that have left the order, some of which may be in it again. */
-  readonly #left: Level<T>[] = [];
+  /** The bucket that was added to last. */
+  #last: Bucket<T> | null = null;
+  readonly #buckets: Map<number, Bucket<T>> = new Map();
+  /** Buckets that may have values. The first may be empty. */
+  readonly #order: Heap<Bucket<T>> = new Heap((a, b) =>
+    a.priority > b.priority
+  );
+  /** Returns a number that is the lower the older a value is; null if age does not count. */
+  readonly #ageOf: ((value: T) => number) | null;
+  /** The same buckets by the age of their first value, which may have grown since. */
+  readonly #ages: Heap<Bucket<T>> = new Heap((a, b) => a.age < b.age);
+  /** How many buckets have become empty by {@linkcode forgo} since empty ones were dropped. */
+  #hollow = 0;
   #length = 0;
 
-  /** The number of values, wanted or not. */
+  /**
+   * Makes an empty queue.
+   *
+   * @param ageOf Returns a number that grows from value to value, for
+   * {@linkcode shiftOldest}.
+   */
+  constructor(ageOf: ((value: T) => number) | null = null) {
+    this.#ageOf = ageOf;
+  }
+
+  /** How many values are in the queue, wanted or not. */
   get length(): number {
     return this.#length;
   }
 
-  /**
-   * Adds a value behind all that have its priority or a higher one.
-   *
-   * @param value The value.
-   * @param priority Its priority, higher first; not `NaN`.
-   */
+  /** Adds a value behind all that have its priority or a higher one. */
   push(value: T, priority: number): void {
     const last = this.#last;
-    const level = last !== null && last.priority === priority
+    const bucket = last !== null && last.priority === priority
       ? last
-      : this.#levelOf(priority);
-    if (!level.isOrdered) {
-      level.isOrdered = true;
-      this.#order.push(level);
+      : this.#bucketOf(priority);
+    if (!bucket.isQueued) this.#enter(bucket);
+    if (this.#ageOf !== null && bucket.age === Infinity) {
+      bucket.age = this.#ageOf(value);
+      this.#ages.push(bucket);
     }
-    if (!level.isAging && this.#byAge !== null) this.#enterAging(level);
-    level.values.push(value);
+    bucket.values.push(value);
     this.#length++;
   }
 
-  #levelOf(priority: number): Level<T> {
-    let level = this.#levels.get(priority);
-    if (level === undefined) {
-      level = new Level(priority);
-      this.#levels.set(priority, level);
+  #bucketOf(priority: number): Bucket<T> {
+    let bucket = this.#buckets.get(priority);
+    if (bucket === undefined) {
+      bucket = new Bucket(priority);
+      this.#buckets.set(priority, bucket);
     }
-    return this.#last = level;
+    return this.#last = bucket;
   }
 
-  #enterAging(level: Level<T>): void {
-    level.isAging = true;
-    level.sequence = -Infinity;
-    this.#byAge!.push(level);
+  #enter(bucket: Bucket<T>): void {
+    bucket.isQueued = true;
+    this.#order.push(bucket);
   }
 
   /**
-   * Removes and returns the first value that is wanted, or returns `undefined` if there is none. The values before
-   * it are dropped.
-   *
-   * @param isWanted Whether a value is still wanted.
+   * Removes and returns the first value that is wanted, or returns `undefined`
+   * if there is none. Those before it are removed.
    */
   shift(isWanted: (value: T) => boolean): T | undefined {
     for (;;) {
-      const level = this.#order.peek();
-      if (level === undefined) return undefined;
-      const { values } = level;
-      const before = values.length;
-      const value = level.shift(isWanted);
-      this.#length -= before - values.length;
+      const bucket = this.#order.peek();
+      if (bucket === undefined) return undefined;
+      const value = this.#shiftFrom(bucket, isWanted);
       if (value !== undefined) return value;
-      // A level alone stays in place: as long as there is one priority, this costs what a ring costs.
+      // The only one stays, so that a queue with one priority costs no heap.
       if (this.#order.length === 1) return undefined;
-      this.#leaveOrder(level);
+      this.#order.pop();
+      bucket.isQueued = false;
+      if (this.#buckets.size > BUCKETS_KEPT) {
+        this.#buckets.delete(bucket.priority);
+        if (this.#last === bucket) this.#last = null;
+      }
     }
   }
 
-  /**
-   * Removes and returns the wanted value that has been here longest, whatever its priority, or returns `undefined` if
-   * there is none. Unwanted ones that are met are dropped.
-   *
-   * @param isWanted Whether a value is still wanted.
-   * @param sequenceOf A number that grows from value to value in the order in which they are pushed.
-   */
-  shiftOldest(
-    isWanted: (value: T) => boolean,
-    sequenceOf: (value: T) => number,
-  ): T | undefined {
-    const byAge = this.#byAge ?? this.#startAging();
-    for (let level = byAge.peek(); level !== undefined; level = byAge.peek()) {
-      const sequence = this.#sequenceOfHead(level, isWanted, sequenceOf);
-      if (sequence === level.sequence) {
-        this.#length--;
-        return level.values.shift();
+  /** Removes and returns the oldest value that is wanted, whatever its priority. */
+  shiftOldest(isWanted: (value: T) => boolean): T | undefined {
+    const ages = this.#ages;
+    for (;;) {
+      const bucket = ages.pop();
+      if (bucket === undefined) return undefined;
+      const first = this.#peekFrom(bucket, isWanted);
+      if (first === undefined) {
+        bucket.age = Infinity;
+        continue;
       }
-      // Its sequence was out of date: it moves to where it belongs, or away.
-      byAge.pop();
-      level.sequence = sequence;
-      if (sequence < Infinity) byAge.push(level);
-      else level.isAging = false;
+      const age = this.#ageOf!(first);
+      if (age > bucket.age) {
+        bucket.age = age;
+        ages.push(bucket);
+        continue;
+      }
+      const value = this.#shiftFrom(bucket, isWanted);
+      const next = this.#peekFrom(bucket, isWanted);
+      bucket.age = next === undefined ? Infinity : this.#ageOf!(next);
+      if (next !== undefined) ages.push(bucket);
+      // Those that ran empty are found only when they are the oldest.
+      if (ages.length > 2 * this.#order.length + GONE_MAX) this.#dropEmpty();
+      return value;
+    }
+  }
+
+  /** Lets go of all buckets that are empty, wherever they are in the heaps. */
+  #dropEmpty(): void {
+    this.#hollow = 0;
+    this.#last = null;
+    this.#order.clear();
+    this.#ages.clear();
+    for (const [priority, bucket] of this.#buckets) {
+      if (bucket.values.length === 0) this.#buckets.delete(priority);
+      else {
+        this.#order.push(bucket);
+        if (this.#ageOf !== null) this.#ages.push(bucket);
+      }
+    }
+  }
+
+  #shiftFrom(
+    bucket: Bucket<T>,
+    isWanted: (value: T) => boolean,
+  ): T | undefined {
+    const { values } = bucket;
+    if (values.length === 0) return undefined;
+    if (--bucket.untilLook <= 0 && values.length >= VALUES_AHEAD) {
+      this.#lookAhead(bucket, isWanted);
+    }
+    while (values.length > 0) {
+      const value = values.shift() as T;
+      this.#length--;
+      if (isWanted(value)) return value;
+      bucket.unwanted--;
     }
     return undefined;
   }
 
-  /** `Infinity` if there is none; those before it are dropped. */
-  #sequenceOfHead(
-    level: Level<T>,
-    isWanted: (value: T) => boolean,
-    sequenceOf: (value: T) => number,
-  ): number {
-    const { values } = level;
+  #peekFrom(bucket: Bucket<T>, isWanted: (value: T) => boolean): T | undefined {
+    const { values } = bucket;
     while (values.length > 0) {
       const value = values.peek() as T;
-      if (isWanted(value)) return sequenceOf(value);
+      if (isWanted(value)) return value;
       values.shift();
       this.#length--;
+      bucket.unwanted--;
     }
-    return Infinity;
-  }
-
-  #startAging(): Heap<Level<T>> {
-    this.#byAge = new Heap((a, b) => a.sequence < b.sequence);
-    for (const level of this.#order) this.#enterAging(level);
-    return this.#byAge;
-  }
-
-  /** Takes the highest level, which is empty, out of the order; forgets such levels once they are many. */
-  #leaveOrder(level: Level<T>): void {
-    this.#order.pop();
-    level.isOrdered = false;
-    const left = this.#left;
-    if (left.push(level) <= EMPTY_LEVELS_MAX) return;
-    for (const { isOrdered, priority } of left) {
-      if (!isOrdered) this.#levels.delete(priority);
-    }
-    left.length = 0;
-    if (this.#last !== null && !this.#last.isOrdered) this.#last = null;
+    return undefined;
   }
 
   /**
-   * Drops all that are not wanted.
-   *
-   * @param isWanted Whether a value is still wanted.
+   * Reads the next values all at once, and drops them if none is wanted. In
+   * memory those of one bucket lie far apart, among those of all others: where
+   * there are a hundred thousand, half of what one costs is waiting for it. The
+   * processor waits for several together if nothing is done in between.
    */
-  sweep(isWanted: (value: T) => boolean): void {
-    for (const { values } of this.#order) {
-      for (let left = values.length; left > 0; left--) {
-        const value = values.shift() as T;
-        if (isWanted(value)) values.push(value);
-        else this.#length--;
+  #lookAhead(bucket: Bucket<T>, isWanted: (value: T) => boolean): void {
+    const { values } = bucket;
+    let wanted = 0;
+    for (let index = 0; index < VALUES_AHEAD; index++) {
+      if (isWanted(values.at(index))) wanted++;
+    }
+    bucket.untilLook = VALUES_AHEAD;
+    if (wanted > 0) return;
+    for (let left = VALUES_AHEAD; left > 0; left--) values.shift();
+    this.#length -= VALUES_AHEAD;
+    bucket.unwanted -= VALUES_AHEAD;
+  }
+
+  /**
+   * Takes note that a value of this priority is not wanted any more. Once such
+   * are the greater part of their bucket, and many, they are removed.
+   */
+  forgo(priority: number, isWanted: (value: T) => boolean): void {
+    const bucket = this.#buckets.get(priority);
+    if (bucket === undefined) return;
+    const { values } = bucket;
+    if (++bucket.unwanted === values.length) {
+      this.#length -= values.length;
+      values.clear();
+      bucket.unwanted = 0;
+      if (2 * ++this.#hollow > this.#buckets.size + BUCKETS_KEPT) {
+        this.#dropEmpty();
       }
+    } else if (
+      bucket.unwanted >= SWEEP_MIN && 2 * bucket.unwanted > values.length
+    ) this.#sweepBucket(bucket, isWanted);
+  }
+
+  /** Removes all that are not wanted any more; takes time in proportion to the length. */
+  sweep(isWanted: (value: T) => boolean): void {
+    for (const bucket of this.#buckets.values()) {
+      this.#sweepBucket(bucket, isWanted);
     }
   }
 
-  /** Removes all values and gives their memory back. */
+  #sweepBucket(bucket: Bucket<T>, isWanted: (value: T) => boolean): void {
+    const { values } = bucket;
+    for (let left = values.length; left > 0; left--) {
+      const value = values.shift() as T;
+      if (isWanted(value)) values.push(value);
+      else this.#length--;
+    }
+    bucket.unwanted = 0;
+  }
+
+  /** Removes all values. */
   clear(): void {
     this.#last = null;
-    this.#levels.clear();
+    this.#buckets.clear();
     this.#order.clear();
-    this.#left.length = 0;
-    this.#byAge = null;
+    this.#ages.clear();
+    this.#hollow = 0;
     this.#length = 0;
   }
 }

@@ -8,7 +8,7 @@ import { checkInteger, inspect } from "../loop/checks.ts";
 import { currentTask } from "../loop/current.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { type Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Urgency } from "../loop/scheduler.ts";
+import type { Urgency } from "../loop/priority_inheritance.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";

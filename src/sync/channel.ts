@@ -5,7 +5,7 @@
  */
 import { CancelledError, ChannelClosedError } from "../errors.ts";
 import { checkInteger, checkOptions } from "../loop/checks.ts";
-import { currentTask, getRunningLoop } from "../loop/current.ts";
+import { findTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { type Operation, type WaitOptions } from "../loop/operation.ts";
@@ -404,7 +404,7 @@ export class Channel<T>
     } catch (error) {
       accepted = sender.woken && sender.result();
       if (!accepted || !(error instanceof CancelledError)) throw error;
-      currentTask()?.postponeCancel(error);
+      findTask()?.postponeCancel(error);
     } finally {
       this.#senders.leave(sender);
     }

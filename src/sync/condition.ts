@@ -10,7 +10,7 @@ import {
   checkWaitOptions,
   inspect,
 } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { Lock, lockInternals, type LockPermit } from "./lock.ts";
@@ -224,7 +224,7 @@ function* takeBack(lock: Lock, permit: LockPermit): Coroutine<void> {
       if (error instanceof MisuseError) throw error;
       last = { error };
       // So would the cancellation of a scope that is not left yet.
-      if (currentTask()?.isLevelCancelled()) {
+      if (findTask()?.isLevelCancelled()) {
         refuse = (reason) => {
           last = {
             error: reason instanceof CancelledError

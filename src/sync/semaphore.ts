@@ -4,11 +4,11 @@
  * @module
  */
 import { checkInteger } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { currentTask, findTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { type Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Urgency } from "../loop/scheduler.ts";
+import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine, Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { Permit } from "./permit.ts";
@@ -312,7 +312,7 @@ export class BoundedSemaphore extends Semaphore {
    * @throws {RangeError} If no permit is held.
    */
   override release(): void {
-    const task = currentTask();
+    const task = findTask();
     let spent = this.#permits.first;
     for (let at = this.#permits.last; at !== undefined; at = at.previousNode) {
       if (at.task !== task) continue;

@@ -8,8 +8,12 @@ import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { urgencyOf } from "../loop/ranked.ts";
-import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
+import { urgencyOf } from "../loop/priority_ready_queue.ts";
+import {
+  Pressure,
+  priorityLoops,
+  type Urgency,
+} from "../loop/priority_inheritance.ts";
 import type { Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
@@ -91,7 +95,7 @@ export class Waiter<V = undefined> extends Future<boolean>
    * before it has left. If it was woken, the permit is its own already.
    */
   #raise(): void {
-    if (ranked.loops === 0 || this.#raised !== null) return;
+    if (priorityLoops.count === 0 || this.#raised !== null) return;
     const [waiting] = this["listWaiters"]();
     if (waiting !== undefined) {
       this.#raised = this.#queue.lendTo(urgencyOf(waiting));
@@ -251,12 +255,12 @@ export class WaitQueue<V = undefined> {
    * `givenBack`.
    */
   taken(): Urgency | null {
-    return ranked.loops === 0 ? null : this.takenBy(findTask());
+    return priorityLoops.count === 0 ? null : this.takenBy(findTask());
   }
 
   /** The same for another task; for `null` it does nothing. */
   takenBy(task: Task<unknown> | null): Urgency | null {
-    if (ranked.loops === 0 || task === null) return null;
+    if (priorityLoops.count === 0 || task === null) return null;
     return this.lendTo(task["urgency"]);
   }
 

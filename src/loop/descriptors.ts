@@ -1,14 +1,14 @@
 /**
- * What a loop does when a descriptor is ready, and when a signal of the operating
- * system comes.
+ * Descriptors that a loop watches: the callbacks that run when one is readable
+ * or writable.
  *
  * @module
  */
 import { OsError } from "../errors.ts";
 import { type Host, READABLE, WRITABLE } from "../host/host.ts";
-import { onSignal } from "../host/signals.ts";
 import { inspect } from "./checks.ts";
-import { Handle, type Runnable } from "./handle.ts";
+import { Handle } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 
 /** A descriptor number, or an object that has one as `fd`. */
 export type Descriptor = number | { readonly fd: number };
@@ -161,47 +161,5 @@ export class Descriptors {
       watched.writer?.cancel();
       this.#host.watch(fd, 0);
     }
-  }
-}
-
-/** What a loop does on which signal of the operating system. */
-export class SignalHandlers {
-  readonly #removals = new Map<string, () => void>();
-
-  /** How many signals are handled. */
-  get size(): number {
-    return this.#removals.size;
-  }
-
-  /** Runs `deliver` on each `signal`, in place of what was set for it before. */
-  set(
-    signal: Deno.Signal,
-    deliver: () => void,
-    onError: (error: unknown) => void,
-  ): void {
-    const removal = onSignal(signal, deliver, onError);
-    // The old one goes last: a signal that is refused changes nothing, and the
-    // default action never has a moment in which it could apply.
-    this.#removals.get(signal)?.();
-    this.#removals.set(signal, removal);
-  }
-
-  /** Whether there is a handler for `signal`. */
-  has(signal: string): boolean {
-    return this.#removals.has(signal);
-  }
-
-  /** Removes the handler of `signal`; false if there was none. */
-  remove(signal: string): boolean {
-    const removal = this.#removals.get(signal);
-    if (removal === undefined) return false;
-    this.#removals.delete(signal);
-    removal();
-    return true;
-  }
-
-  /** Removes all handlers. */
-  clear(): void {
-    for (const signal of [...this.#removals.keys()]) this.remove(signal);
   }
 }
