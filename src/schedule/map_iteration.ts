@@ -63,6 +63,7 @@ export class MapIteration<R> {
         yield* run.change();
       } catch (error) {
         // An iterator that has thrown is closed by nobody else.
+        run.interrupt();
         try {
           yield* this.#close();
         } catch {

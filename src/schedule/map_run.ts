@@ -141,6 +141,15 @@ export class MapRun<T, R> implements FedMap<T> {
     this.checkEnd();
   }
 
+  /**
+   * Takes in a cancellation of the task that waits: stops the map. If that was
+   * stopped already, it gives up on a source that does not close.
+   */
+  interrupt(): void {
+    if (this.isStopped) this.#feed!.giveUp();
+    else this.stop();
+  }
+
   /** Ends it, as the loop is closed under it: that ends the items at work, too. */
   lost(reason: CancelledError): void {
     const hadSlot = this.#feed!.lost();
@@ -169,9 +178,8 @@ export class MapRun<T, R> implements FedMap<T> {
   }
 
   /**
-   * Waits until it is over. A cancellation stops it, and is thrown when it is
-   * over. A cancellation of a map that was stopped already ends the wait for a
-   * source that does not close.
+   * Waits until it is over. A cancellation interrupts it, and is thrown when it
+   * is over.
    */
   *join(): Coroutine<void> {
     const task = findTask()!;
@@ -185,8 +193,7 @@ export class MapRun<T, R> implements FedMap<T> {
         yield* this.change();
       } catch (error) {
         interruption ??= { error };
-        if (this.isStopped) this.#feed!.giveUp();
-        else this.stop();
+        this.interrupt();
       } finally {
         shield?.close();
       }

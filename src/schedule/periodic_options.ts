@@ -48,8 +48,8 @@ export type OverrunPolicy =
  * - `"stop"`: the job ends, and waiting for it throws the error.
  * - A function is called with the error and the tick, and the job goes on. If the
  *   function throws, the job ends with that error, as with `"stop"`. It may be an
- *   async function or a generator function: that runs as a child of the job,
- *   which goes on meanwhile, and does not end before it.
+ *   async function or a generator function. It runs in a task, a child of the
+ *   job, which goes on meanwhile and does not end before it.
  */
 export type PeriodicErrorPolicy =
   | "report"

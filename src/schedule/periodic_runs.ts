@@ -140,7 +140,10 @@ export abstract class PeriodicRuns {
     try {
       const product = fn(tick);
       if (isAwaitable(product)) {
-        run = this.#awaitProduct(product);
+        const body = isCoroutine(product) || product instanceof Operation
+          ? product
+          : () => new PromiseEnd(this.loop, product as PromiseLike<unknown>);
+        run = this.#createTask(body, true); // it has begun
         this.mode = "task";
       }
     } catch (error) {
@@ -150,14 +153,6 @@ export abstract class PeriodicRuns {
       current.stepper = stepper;
     }
     if (run !== null) this.#watch(run, tick);
-  }
-
-  /** Makes a task that awaits the result of a function that was called already. */
-  #awaitProduct(product: unknown): Task<unknown> {
-    const body = isCoroutine(product) || product instanceof Operation
-      ? product
-      : () => new PromiseEnd(this.loop, product as PromiseLike<unknown>);
-    return this.#createTask(body as TaskBody<unknown>, true); // it has begun
   }
 
   /** Starts a function as a task. */
@@ -292,23 +287,16 @@ export abstract class PeriodicRuns {
     }
   }
 
-  /** Calls the user's error handler: a plain function at once, any other as a task. */
+  /** Calls the user's error handler in a task, which ends at once if that is all. */
   #handle(
     onError: (error: unknown, tick: Tick) => unknown,
     error: unknown,
     tick: Tick,
   ): void {
-    let task: Task<unknown>;
-    if (isGeneratorFunction(onError)) {
-      const body = onError(error, tick) as Coroutine<unknown>;
-      task = this.#createTask(body, true);
-    } else if (isAsyncFunction(onError)) {
-      task = this.#createTask(() => onError(error, tick), true);
-    } else {
-      const product = onError(error, tick);
-      if (!isAwaitable(product)) return;
-      task = this.#awaitProduct(product);
-    }
+    const body = isGeneratorFunction(onError)
+      ? onError(error, tick) as Coroutine<unknown>
+      : () => onError(error, tick);
+    const task = this.#createTask(body, true);
     if (task.done()) this.#handled(task);
     else this.#awaitHandler(task);
   }
@@ -363,10 +351,4 @@ function isAwaitable(product: unknown): boolean {
     product !== null &&
     (typeof (product as PromiseLike<unknown>).then === "function" ||
       isCoroutine(product));
-}
-
-const AsyncFunctionPrototype = Object.getPrototypeOf(async () => {});
-
-function isAsyncFunction(fn: unknown): boolean {
-  return Object.getPrototypeOf(fn) === AsyncFunctionPrototype;
 }
