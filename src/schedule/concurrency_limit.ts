@@ -18,7 +18,6 @@ import { checkPriority } from "../loop/scheduler.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { findOrigin } from "../loop/work_runner.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";
-import type { Droppable } from "./claim.ts";
 import {
   checkWeight,
   type ConcurrencyLimitOptions,
@@ -212,7 +211,7 @@ export class ConcurrencyLimit {
     core.bind(loop);
     const origin = core.origin = findOrigin(loop, core.origin);
     const job = new LimitJob<T>(core, loop, body, rank, weight, origin, name);
-    if (signal?.aborted !== true) core.admit(job as unknown as Droppable);
+    if (signal?.aborted !== true) core.admit(job as LimitJob<unknown>);
     if (signal !== undefined) job.follow(signal);
     return job;
   }

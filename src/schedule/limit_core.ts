@@ -71,7 +71,7 @@ export class LimitCore {
     return this.#inLine + this.door.length;
   }
 
-  /** Whether no job and no item runs or stands in line. */
+  /** Whether no job and no item runs or is in line. */
   isIdle(): boolean {
     return this.running === 0 && this.pending === 0;
   }

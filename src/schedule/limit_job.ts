@@ -32,7 +32,7 @@ export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
  *
  * Wait for it like for any future. An error that nobody looks at is reported to
  * the loop's exception handler, once. Waiting for it in a task that itself runs
- * in a slot of the same limit, while it stands in line, throws a
+ * in a slot of the same limit, while it is in line, throws a
  * {@linkcode MisuseError}, also by `gather`, `shield`, `wait`, `asCompleted`, `until`
  * and the like. (`wait` for the first of several is not refused, if another one
  * may be that.)

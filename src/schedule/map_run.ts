@@ -26,7 +26,7 @@ import { ReadyFeed } from "./ready_feed.ts";
 
 /** Feed of a map: takes items from the source, and slots for them. */
 export interface MapFeed<T> {
-  /** Whether it stands in line, asks the source, or closes it: the map is not over then. */
+  /** Whether it is in line, asks the source, or closes it: the map is not over then. */
   readonly isBusy: boolean;
   /** Whether the source has no more items, or has failed. */
   readonly hasEnded: boolean;

@@ -30,7 +30,7 @@ export class ReadyFeed<T> implements MapFeed<T> {
     return this.#source.hasEnded;
   }
 
-  /** Begins with as many items as there are slots for, and then stands in line for another slot. */
+  /** Begins with as many items as there are slots for, and then joins the line for another slot. */
   refill(): void {
     const map = this.#map;
     if (this.#source.isAsked) return; // whoever asks the source does it afterwards
@@ -39,7 +39,7 @@ export class ReadyFeed<T> implements MapFeed<T> {
       map.hasRoom()
     ) {
       if (!map.core.tryTake(map.rank)) {
-        this.#standInLine();
+        this.#joinLine();
         return;
       }
       this.#begin();
@@ -49,7 +49,7 @@ export class ReadyFeed<T> implements MapFeed<T> {
     map.checkEnd();
   }
 
-  #standInLine(): void {
+  #joinLine(): void {
     const { core, loop, rank } = this.#map;
     const claim = new MapClaim(core, loop, rank, () => {
       this.#claim = null;

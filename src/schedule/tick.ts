@@ -1,5 +1,5 @@
 /**
- * One tick of a periodic task.
+ * Tick of a periodic task.
  *
  * @module
  */

@@ -24,7 +24,7 @@ export interface FeedingJob {
   stopAsking(): void;
 }
 
-/** One request for the next tick. */
+/** Request for the next tick. */
 class Request {
   /** Whether it was refused, as somebody else waits: the job goes on then. */
   refused = false;
