@@ -203,31 +203,25 @@ export {
   ConcurrencyLimit,
   type ConcurrencyLimitOptions,
   type ConcurrencyLimitStats,
+  every,
+  type Job,
+  type JobBody,
   type JobOptions,
-} from "./src/schedule/concurrency_limit.ts";
-export type {
-  Job,
-  JobBody,
-  OverloadStrategy,
-} from "./src/schedule/limit_core.ts";
-export {
   LimitMap,
   type LimitMapOptions,
   type MapBody,
-} from "./src/schedule/limit_map.ts";
-export {
-  type RateAcquireOptions,
-  type RateAlgorithm,
-  RateLimiter,
-  type RateLimiterOptions,
-} from "./src/schedule/rate_limiter.ts";
-export {
-  every,
+  type MissedTicks,
+  type OverloadStrategy,
   type OverrunPolicy,
   type PeriodicBody,
   type PeriodicErrorPolicy,
   type PeriodicOptions,
   type PeriodicStats,
   PeriodicTask,
-} from "./src/schedule/periodic.ts";
-export type { MissedTicks, Schedule, Tick } from "./src/schedule/ticks.ts";
+  type RateAcquireOptions,
+  type RateAlgorithm,
+  RateLimiter,
+  type RateLimiterOptions,
+  type Schedule,
+  type Tick,
+} from "./src/schedule/mod.ts";

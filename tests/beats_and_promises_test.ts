@@ -18,6 +18,7 @@ import {
   Task,
 } from "../mod.ts";
 import { macrotask } from "../src/host/macrotask.ts";
+import { coreOf } from "../src/schedule/periodic_task.ts";
 import {
   collectReports,
   ObservedLoop,
@@ -75,7 +76,7 @@ Deno.test("Who leaves a beat and comes back any number of times takes no more ro
     jobs[1]!.pause();
     jobs[1]!.resume();
   }
-  const slot = jobs[1]!["slot"];
+  const { slot } = coreOf(jobs[1]!);
   for (const job of jobs) job.cancel();
   await runTurns(loop, 4);
   await loop.close();

@@ -1,5 +1,5 @@
 import {
-  CancelledError,
+  type CancelledError,
   InvalidStateError,
   LoopClosedError,
   MisuseError,
@@ -12,6 +12,7 @@ import { DoneCallback } from "./done_callback.ts";
 import type { Runnable } from "./runnable.ts";
 import type { FailureRecord } from "./unseen_failures.ts";
 import {
+  cancellation,
   levels,
   type Request,
   type RequestsGo,
@@ -224,9 +225,7 @@ export class Future<T>
   private takeCancellation(): unknown {
     if (this.state === CANCELLED) {
       const reason = this.value;
-      return reason instanceof CancelledError
-        ? reason
-        : new CancelledError(reason);
+      return cancellation(reason);
     }
     const error = this.value;
     this.state = CANCELLED;

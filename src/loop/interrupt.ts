@@ -1,4 +1,4 @@
-import { CancelledError } from "../errors.ts";
+import { isCancellation } from "./cancellation.ts";
 import { exitProcess } from "../host/process.ts";
 import { isListened, onSignal } from "../host/signals.ts";
 import { core } from "./core.ts";
@@ -43,7 +43,7 @@ export class Interrupt {
 
   /** Whether `error` is what came of a cancellation by SIGINT and nothing else. */
   ended(error: unknown): boolean {
-    return this.#count > 0 && error instanceof CancelledError &&
+    return this.#count > 0 && isCancellation(error) &&
       this.#main.cancelled() &&
       this.#main.cancelling() <= this.#count;
   }

@@ -16,7 +16,7 @@ import {
 } from "./unstarted_operations.ts";
 import { OperationWait } from "./operation_wait.ts";
 import { findStrand } from "./strand.ts";
-import { type Strand } from "./strand_tree.ts";
+import type { Strand } from "./strand_tree.ts";
 
 const STARTED = Symbol("started");
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CancelledError } from "../errors.ts";
+import { isCancellation } from "./cancellation.ts";
 import { Registry } from "../host/finalization.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -105,7 +105,7 @@ export class UnseenFailures {
 
   /** Reports the error of an operation whose waiter has gone, or has no ear for errors. */
   reportUnheard(name: string, error: unknown): void {
-    if (error instanceof CancelledError) return;
+    if (isCancellation(error)) return;
     this.loop.callExceptionHandler({
       message: `${name} failed, and nobody was waiting for it any more`,
       exception: error,

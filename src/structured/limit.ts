@@ -9,11 +9,7 @@ import { core } from "../loop/core.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
-import {
-  cancellation,
-  isCancellation,
-  type Request,
-} from "../loop/cancellation.ts";
+import { isCancellation, type Request } from "../loop/cancellation.ts";
 import { PromiseWait } from "../loop/promise_wait.ts";
 import type { Priority } from "../loop/priority.ts";
 import { Relay } from "../loop/priority_inheritance.ts";

@@ -995,10 +995,7 @@ function lateCancellation(future: Future<unknown>): CancelledError {
 /** A result or an error. The error of a cancellation stays there for the one who waits. */
 function outcomeOf(future: Future<unknown>): unknown {
   if (!future.cancelled()) return errorOf(future);
-  const reason = future.cancelReason();
-  return reason instanceof CancelledError
-    ? new CancelledError(reason.reason)
-    : new CancelledError(reason);
+  return new CancelledError(cancellation(future.cancelReason()).reason);
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import { MisuseError } from "../errors.ts";
 import { checkInteger, inspect } from "../loop/checks.ts";
-import { currentTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { type Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
@@ -363,7 +363,7 @@ const ACQUIRE = { name: "CapacityLimiter.acquire()" };
 
 /** Returns the task that is the borrower where none is named. */
 function currentBorrower(): object {
-  const task = currentTask();
+  const task = findTask();
   if (task === null) {
     throw new MisuseError(
       "Cannot use a token of the current task: no task is running, name a borrower",

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { CancelledError, ChannelClosedError } from "../errors.ts";
+import { cancellationIn } from "../loop/cancellation.ts";
+import { ChannelClosedError } from "../errors.ts";
 import { checkInteger, checkOptions } from "../loop/checks.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
@@ -403,8 +404,9 @@ export class Channel<T>
       accepted = yield* sender;
     } catch (error) {
       accepted = sender.woken && sender.result();
-      if (!accepted || !(error instanceof CancelledError)) throw error;
-      findTask()?.postponeCancel(error);
+      const cancelled = cancellationIn(error);
+      if (!accepted || cancelled === null) throw error;
+      findTask()?.postponeCancel(cancelled);
     } finally {
       this.#senders.leave(sender);
     }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { CancelledError, MisuseError } from "../errors.ts";
+import { cancellation } from "../loop/cancellation.ts";
+import { MisuseError } from "../errors.ts";
 import {
   checkFunction,
   checkInteger,
@@ -226,11 +227,7 @@ function* takeBack(lock: Lock, permit: LockPermit): Coroutine<void> {
       // So would the cancellation of a scope that is not left yet.
       if (findTask()?.isLevelCancelled()) {
         refuse = (reason) => {
-          last = {
-            error: reason instanceof CancelledError
-              ? reason
-              : new CancelledError(reason),
-          };
+          last = { error: cancellation(reason) };
         };
       }
     }

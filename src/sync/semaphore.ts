@@ -4,7 +4,7 @@
  * @module
  */
 import { checkInteger } from "../loop/checks.ts";
-import { currentTask, findTask } from "../loop/current.ts";
+import { findTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { type Operation, type WaitOptions } from "../loop/operation.ts";
@@ -46,7 +46,7 @@ class BoundedPermit extends SemaphorePermit implements ListNode<BoundedPermit> {
   nextNode: BoundedPermit | undefined = undefined;
   previousNode: BoundedPermit | undefined = undefined;
   /** The task that acquired it. */
-  readonly task: Task<unknown> | null = currentTask();
+  readonly task: Task<unknown> | null = findTask();
 }
 
 /** The private side of a semaphore: for its permits, its waits, and bounded ones. */
