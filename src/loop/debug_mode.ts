@@ -7,6 +7,7 @@
  */
 import { captureContext } from "../host/async_context.ts";
 import { monotonicMs } from "../host/clock.ts";
+import { microtask } from "../host/microtask.ts";
 import { core } from "./core.ts";
 import { CreationStack } from "./creation_stack.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -81,16 +82,37 @@ export class DebugMode {
     try {
       runRunnable(runnable);
     } finally {
-      const durationMs = monotonicMs() - startMs;
-      if (durationMs >= this.slowMs) {
-        loop.callExceptionHandler({
-          message: `Executing ${what} took ${durationMs.toFixed(1)} ms`,
-          durationMs,
-          ...(task && { task, name: task.name }),
-          ...(subject instanceof Handle && { handle: subject }),
-          ...this.creationOf(subject),
-        });
-      }
+      this.#check(monotonicMs() - startMs, what, subject);
     }
+  }
+
+  /**
+   * Resumes an async function, and reports it if its next stretch takes long: from
+   * one `await` to the next, which is a microtask of its own.
+   *
+   * @param resume Resolves the promise that the function awaits.
+   */
+  resumeTimed(task: Task<unknown>, resume: () => void): void {
+    let startMs = NaN;
+    microtask(() => {
+      startMs = monotonicMs();
+    });
+    resume();
+    microtask(() => {
+      this.#check(monotonicMs() - startMs, `task "${task.name}"`, task);
+    });
+  }
+
+  /** Reports what has run for long. */
+  #check(durationMs: number, what: string, subject: Runnable): void {
+    if (!(durationMs >= this.slowMs)) return;
+    const task = subject instanceof Task ? subject as Task<unknown> : undefined;
+    this.#loop.callExceptionHandler({
+      message: `Executing ${what} took ${durationMs.toFixed(1)} ms`,
+      durationMs,
+      ...(task && { task, name: task.name }),
+      ...(subject instanceof Handle && { handle: subject }),
+      ...this.creationOf(subject),
+    });
   }
 }

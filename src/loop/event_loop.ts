@@ -472,6 +472,11 @@ export class EventLoop implements AsyncDisposable {
     }
     const result = future.result();
     // A promise cannot give a task: it would wait for it, on a loop that stands.
+    if (result as unknown === future) {
+      throw new MisuseError(
+        `Cannot complete ${future["describe"]()}: its result is itself`,
+      );
+    }
     if (result instanceof Future && result.loop === this) {
       return await this.runUntilComplete(result as Future<T>);
     }

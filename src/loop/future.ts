@@ -503,6 +503,34 @@ export class Future<T>
     return { done: true, value };
   }
 
+  /** Whether it is pending, or how it has ended. */
+  private stateName(): "pending" | "done" | "failed" | "cancelled" {
+    if (this.state === PENDING) return "pending";
+    if (this.state === FULFILLED) return "done";
+    return this.state >= CANCELLED ? "cancelled" : "failed";
+  }
+
+  /**
+   * Shows the future in one line, in `console.log` and `Deno.inspect`: its class,
+   * what it stands for, and its state.
+   *
+   * @returns The text.
+   */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `${
+      this[Symbol.toStringTag]
+    } (${this.describe()}, ${this.stateName()})`;
+  }
+
+  /**
+   * Returns what `JSON.stringify` writes: what the future stands for, and its state.
+   *
+   * @returns A plain object.
+   */
+  toJSON(): { readonly name: string; readonly state: string } {
+    return { name: this.describe(), state: this.stateName() };
+  }
+
   /**
    * Names the class in messages and inspections.
    *

@@ -25,7 +25,7 @@ import { detached, microtask } from "../host/microtask.ts";
 import { prepareOwners } from "../host/async_context.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { LoopCore, RunMode } from "./core.ts";
-import { current, findTask, runningLoops } from "./current.ts";
+import { current, runningLoops } from "./current.ts";
 import { DeadlockWatch } from "./deadlock.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { describeHandle, Handle } from "./handle.ts";

@@ -170,13 +170,23 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   protected succeed(value: T): void {
     this.leave();
     if (this.onFulfilled === null) this.settle(FULFILLED, value);
-    else this.follow(this.loop, this.onFulfilled, value);
+    else this.resume(this.onFulfilled, value);
   }
 
   protected fail(error: unknown): void {
     this.leave();
     if (this.onRejected === null) this.settle(REJECTED, error);
-    else this.follow(this.loop, this.onRejected, error);
+    else this.resume(this.onRejected, error);
+  }
+
+  private resume<V>(callback: (value: V) => unknown, value: V): void {
+    const { loop, task } = this;
+    if (task === null || !loop[core].debugging) {
+      this.follow(loop, callback, value);
+    } else {
+      const resume = () => this.follow(loop, callback, value);
+      loop[core].debug.resumeTimed(task, resume);
+    }
   }
 }
 
@@ -231,6 +241,13 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       value = future.result();
     } catch (error) {
       return this.fail(error);
+    }
+    if (value as unknown === future) {
+      return this.fail(
+        new MisuseError(
+          `Cannot wait for ${this.describe()}: its result is itself`,
+        ),
+      );
     }
     this.succeed(value);
   }

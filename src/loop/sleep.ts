@@ -1,6 +1,6 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { AttemptOperation } from "./attempt_operation.ts";
-import { cancellation } from "./cancellation.ts";
+import { cancellation, type Request } from "./cancellation.ts";
 import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
 import { core } from "./core.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
@@ -159,13 +159,28 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     return outcome;
   }
 
+  #runTimed(strand: Strand, request: Request | null): void {
+    const task = strand.runner!;
+    const { loop } = task;
+    loop[core].debug.resumeTimed(task, () => {
+      if (request === null) {
+        this.outcome().follow(loop, this.#onFulfilled!, this.#value);
+      } else {
+        const error = cancellation(request.reason);
+        this.outcome().follow(loop, this.#onRejected!, error);
+      }
+    });
+  }
+
   /** The next turn is there. @ignore */
   run(): void {
     const strand = this.#strand!;
     const { loop } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeDueYield(strand);
-    if (request !== null) {
+    if (loop[core].debugging) {
+      this.#runTimed(strand, request);
+    } else if (request !== null) {
       const error = cancellation(request.reason);
       this.outcome().follow(loop, this.#onRejected!, error);
     } else if (this.#outcome !== null) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { cancellationIn } from "../loop/cancellation.ts";
-import { CancelledError } from "../errors.ts";
+import type { CancelledError } from "../errors.ts";
 import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
