@@ -8,7 +8,7 @@
  *
  * Every figure comes from a process of its own, which imports nothing of a
  * checkout but its `mod.ts`, warms up, and repeats the workload for half a
- * second. In each round both checkouts are measured one right after the other,
+ * second or more. In each round both checkouts are measured one right after the other,
  * and the next round begins with the other one. A row holds if the best and the
  * median after are within 3 % of those before; it is slower if both are beyond,
  * and unclear if they disagree: then measure that row again in more rounds. The
@@ -32,8 +32,8 @@ interface Row {
 }
 
 const WITHIN = 1.03;
-const WARMUP_MS = 700;
-const MEASURE_MS = 500;
+/** How long a process warms up, and then how long it measures. */
+const MEASURE_MS = 600;
 const TASKS = 200;
 const CAPACITY = 100;
 const HOUR_MS = 3_600_000;
@@ -245,8 +245,12 @@ function middle(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-/** Measures a row in this process. */
-async function measureHere(root: string, name: string): Promise<Result> {
+/** Measures a row in this process, for about so long. */
+async function measureHere(
+  root: string,
+  name: string,
+  forMs: number,
+): Promise<Result> {
   const rota: Rota = await import(`file://${root}/mod.ts`);
   const { run, size } = ROWS.find((row) => row.name === name)!;
   const repeat = async (forMs: number, atLeast: number): Promise<number[]> => {
@@ -257,13 +261,17 @@ async function measureHere(root: string, name: string): Promise<Result> {
     }
     return tookNs;
   };
-  await repeat(WARMUP_MS, 3);
-  const tookNs = await repeat(MEASURE_MS, 5);
+  await repeat(forMs, 3);
+  const tookNs = await repeat(forMs, 5);
   return [Math.min(...tookNs), middle(tookNs)];
 }
 
 /** Measures a row in a process of its own. */
-async function measureApart(root: string, name: string): Promise<Result> {
+async function measureApart(
+  root: string,
+  name: string,
+  forMs: number,
+): Promise<Result> {
   const self = new URL(import.meta.url).pathname;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
@@ -276,6 +284,7 @@ async function measureApart(root: string, name: string): Promise<Result> {
       "--child",
       root,
       name,
+      `${forMs}`,
     ],
     env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   }).output();
@@ -292,6 +301,7 @@ export async function measureBoth(
   after: string,
   name: string,
   rounds: number,
+  forMs: number = MEASURE_MS,
 ): Promise<{ before: Result[]; after: Result[] }> {
   const results = { before: [] as Result[], after: [] as Result[] };
   for (let round = 0; round < rounds; round++) {
@@ -300,7 +310,7 @@ export async function measureBoth(
       : ["after", "before"] as const;
     for (const side of sides) {
       const root = side === "before" ? before : after;
-      results[side].push(await measureApart(root, name));
+      results[side].push(await measureApart(root, name, forMs));
     }
   }
   return results;
@@ -368,8 +378,9 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  const [first, root, name] = Deno.args;
+  const [first, root, name, forMs] = Deno.args;
   if (first === "--child") {
-    console.log(JSON.stringify(await measureHere(root!, name!)));
+    const result = await measureHere(root!, name!, Number(forMs));
+    console.log(JSON.stringify(result));
   } else await main(Deno.args);
 }

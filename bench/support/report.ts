@@ -16,24 +16,34 @@ export interface Figure {
   readonly measure: string;
   /** `"ns"`, `"us"`, `"ms"`, `"bytes"`, `"%"` or `""` for a count. */
   readonly unit: string;
-  /** The least of the rounds. */
+  /** The least of the rounds; of a count, which is of what should not be, the most. */
   readonly best: number;
   readonly median: number;
   /** One number for each round, in order. */
   readonly rounds: readonly number[];
 }
 
-/** Makes a figure of what the rounds gave. */
+/** Makes a figure of the results of the rounds. */
 export function figure(
   about: Pick<Figure, "workload" | "case" | "role" | "measure" | "unit">,
   rounds: readonly number[],
 ): Figure {
   return {
     ...about,
-    best: Math.min(...rounds),
+    best: about.unit === "" ? Math.max(...rounds) : Math.min(...rounds),
     median: percentile(rounds, 50),
     rounds,
   };
+}
+
+/** Joins the figures of several runs of the same suite: their rounds count together. */
+export function joinFigures(
+  runs: readonly (readonly Figure[])[],
+): Figure[] {
+  const [first = []] = runs;
+  return first.map((about, index) =>
+    figure(about, runs.flatMap((figures) => figures[index]!.rounds))
+  );
 }
 
 /** The value that `percent` of the values do not exceed. */
