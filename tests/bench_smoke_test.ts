@@ -149,6 +149,7 @@ Deno.test("every target that is a time of Rota is a ratio to a case of the same 
     "1,000 jobs, p50",
     "1,000 jobs, p99",
     "1,000 jobs, ticks missed",
+    "deadline after 15 ms, turns",
     "early",
   ]);
 });

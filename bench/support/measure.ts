@@ -3,8 +3,8 @@
  * through all cases in turn, so that a slow moment of the machine hits all of
  * them alike.
  *
- * Run as a program it measures the suite that is named as the first argument,
- * in this process.
+ * Run as a program it measures a suite in this process: `measure.ts SUITE
+ * [CASE…] [--json]`.
  *
  * @module
  */
@@ -97,13 +97,25 @@ export async function measure(
   return figures;
 }
 
+/** A suite with only those cases whose names are given; with all of them if none is. */
+function only(suite: Suite, names: readonly string[]): Suite {
+  if (names.length === 0) return suite;
+  const { cases, foreign = [] } = suite;
+  return {
+    ...suite,
+    cases: cases.filter(({ name }) => names.includes(name)),
+    foreign: foreign.filter(({ name }) => names.includes(name)),
+  };
+}
+
 if (import.meta.main) {
-  const suite = SUITES.find(({ name }) => name === Deno.args[0]);
+  const [first, ...names] = Deno.args.filter((arg) => !arg.startsWith("--"));
+  const suite = SUITES.find(({ name }) => name === first);
   if (suite === undefined) {
     console.error(
       `Name one of ${SUITES.map(({ name }) => name).join(", ")}`,
     );
     Deno.exit(2);
   }
-  printFigures(await measure(suite));
+  printFigures(await measure(only(suite, names)));
 }

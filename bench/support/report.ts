@@ -36,14 +36,17 @@ export function figure(
   };
 }
 
-/** Joins the figures of several runs of the same suite: their rounds count together. */
+/** Joins the figures of several runs of a suite: the rounds of each case count together. */
 export function joinFigures(
-  runs: readonly (readonly Figure[])[],
+  [first = [], ...others]: readonly (readonly Figure[])[],
 ): Figure[] {
-  const [first = []] = runs;
-  return first.map((about, index) =>
-    figure(about, runs.flatMap((figures) => figures[index]!.rounds))
-  );
+  return first.map((about) => {
+    const { case: name, measure } = about;
+    const again = others.flat().filter((one) =>
+      one.case === name && one.measure === measure
+    );
+    return figure(about, [about, ...again].flatMap(({ rounds }) => rounds));
+  });
 }
 
 /** The value that `percent` of the values do not exceed. */

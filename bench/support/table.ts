@@ -3,8 +3,8 @@
  * `deno task bench:table [WORKLOAD…] [--json]`.
  *
  * Each suite runs in a process of its own. A suite with a row that is close to
- * its target, on either side, is measured in four more, and the best of five
- * counts, for Rota and the rivals alike. With words as arguments only those
+ * its target, on either side, is measured in four more (without the cases that
+ * decide nothing), and the best of five counts, for Rota and the rival alike. With words as arguments only those
  * suites and runners run whose names contain one of them. The exit status is 1
  * if a target was missed.
  *
@@ -106,7 +106,18 @@ interface Job {
   readonly name: string;
   readonly script: string;
   readonly args: readonly string[];
-  readonly repeats: number;
+  /** Arguments for a repetition, with only those cases that decide; without, there is none. */
+  readonly repeatArgs?: readonly string[];
+}
+
+/** The cases of a workload that have a target, and those they are compared with. */
+function decidingCases(workload: string): Set<string> {
+  return new Set(
+    TARGETS.filter((target) => target.workload === workload)
+      .flatMap(({ case: name, timesOf }) =>
+        timesOf === undefined ? [name] : [name, timesOf[1]]
+      ),
+  );
 }
 
 function jobsFor(words: readonly string[]): Job[] {
@@ -117,13 +128,12 @@ function jobsFor(words: readonly string[]): Job[] {
       name,
       script: "measure.ts",
       args: [name],
-      repeats: REPEATS,
+      repeatArgs: [name, ...decidingCases(name)],
     })),
     ...RUNNERS.map((name): Job => ({
       name,
       script: `${name}.ts`,
       args: [],
-      repeats: 0,
     })),
   ];
   return jobs.filter(({ name }) =>
@@ -131,7 +141,10 @@ function jobsFor(words: readonly string[]): Job[] {
   );
 }
 
-async function measureOnce({ script, args }: Job): Promise<Figure[]> {
+async function measureOnce(
+  script: string,
+  args: readonly string[],
+): Promise<Figure[]> {
   const path = new URL(script, import.meta.url).pathname;
   const printed = await outputOfDeno(path, [...args, "--json"]);
   return JSON.parse(printed).figures;
@@ -147,11 +160,14 @@ export function isClose(figures: readonly Figure[]): boolean {
 }
 
 async function measureJob(job: Job): Promise<Figure[]> {
-  console.error(`measuring ${job.name}`);
-  const runs = [await measureOnce(job)];
-  if (job.repeats > 0 && isClose(runs[0]!)) {
-    console.error(`  close to a target: ${job.repeats} times more`);
-    while (runs.length <= job.repeats) runs.push(await measureOnce(job));
+  const { name, script, args, repeatArgs } = job;
+  console.error(`measuring ${name}`);
+  const figures = await measureOnce(script, args);
+  if (repeatArgs === undefined || !isClose(figures)) return figures;
+  console.error(`  close to a target: ${REPEATS} times more`);
+  const runs = [figures];
+  while (runs.length <= REPEATS) {
+    runs.push(await measureOnce(script, repeatArgs));
   }
   return joinFigures(runs);
 }

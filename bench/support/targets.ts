@@ -69,7 +69,7 @@ const LATENESS: readonly Target[] = [
     "Rota, portable, precise": 0.035,
   }, "p50"),
   ...beside("sleep 1 ms", "setTimeout", {
-    "Rota, portable": 1,
+    "Rota, portable": 1.2,
   }, "p50"),
 ];
 
@@ -147,10 +147,13 @@ export const TARGETS: readonly Target[] = [
     "Rota, on a future": 2.1,
     "Rota, in a sleep": 3.3,
   }, "memory"),
-  ...beside("deadline after 15 ms", "asyncio", {
-    "Rota, native": 1,
-    "Rota, portable": 1,
-  }, "turns"),
+  // As in asyncio. Its own figure gets less where others use the machine.
+  ...["Rota, native", "Rota, portable"].map((name): Target => ({
+    workload: "deadline after 15 ms",
+    case: name,
+    measure: "turns",
+    atMost: 4,
+  })),
   ...beside("debug-call", "without debug mode", { "Rota, debug mode": 25 }),
   { workload: "debug-gather", case: "Rota, debug mode" },
   ...LATENESS,
