@@ -41,6 +41,12 @@
  *
  * @module
  */
+import {
+  isHandingOn,
+  peekError,
+  removeWaiter,
+  takeCancellation,
+} from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import { core } from "./core.ts";
@@ -215,8 +221,10 @@ export function take(
   }
   if (due.request === null) return due.error;
   if (awaited !== null && awaited.done()) {
-    if (awaited.cancelled()) return awaited["takeCancellation"]();
-    if (awaited["value"] instanceof CancelledError) return awaited.exception();
+    if (awaited.cancelled()) return awaited[takeCancellation]();
+    if (awaited[peekError]() instanceof CancelledError) {
+      return awaited.exception();
+    }
   }
   return cancellation(due.request.reason);
 }
@@ -292,7 +300,7 @@ function throwsNow(stepper: Stepper, due: Due): boolean {
 
 /** Whether a future failed otherwise than by a cancellation. */
 export function isFailure(future: Future<unknown>): boolean {
-  return future.failed() && !isCancellation(future["value"]);
+  return future.failed() && !isCancellation(future[peekError]());
 }
 
 /** What a stepper throws at its next step; undefined if it goes on. */
@@ -349,7 +357,7 @@ export function requestCancel(
   block: Block | null,
   reason: unknown,
 ): boolean {
-  if (task.done() || task["isHandingOn"]()) return false;
+  if (task.done() || task[isHandingOn]()) return false;
   const request = new Request(block, reason, false);
   task.noteRequest(request);
   submit({ task, request });
@@ -451,9 +459,9 @@ export function handTo(stepper: Stepper, request: Request): void {
       } else if (!request.isLevel) request.state = "thrown";
       return;
     }
-    if (awaited["isHandingOn"]()) {
+    if (awaited[isHandingOn]()) {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
-      awaited["removeWaiter"](stepper);
+      awaited[removeWaiter](stepper);
       stepper.waitingOn = null;
       stepper.loop[core].schedule(stepper);
     }

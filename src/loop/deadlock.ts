@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeWait } from "./waiters.ts";
 import { type BlockedTask, DeadlockError } from "../errors.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -75,7 +76,7 @@ export class DeadlockWatch {
     const { debug, tasks: unfinished } = this.loop[core];
     const tasks: BlockedTask[] = unfinished.toArray().map((task) => ({
       name: task.name,
-      waitsFor: task["describeWait"](),
+      waitsFor: task[describeWait](),
       ...debug.creationOf(task),
     }));
     const list = tasks.map(({ name, waitsFor }) =>

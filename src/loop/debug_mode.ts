@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { inWords } from "./waiters.ts";
 import { captureContext } from "../host/async_context.ts";
 import { monotonicMs } from "../host/clock.ts";
 import { microtask } from "../host/microtask.ts";
@@ -76,7 +77,7 @@ export class DebugMode {
       : subject instanceof Handle
       ? describeHandle(subject)
       : subject instanceof Future
-      ? (subject as Future<unknown>)["describe"]()
+      ? (subject as Future<unknown>)[inWords]()
       : "a wait";
     const startMs = monotonicMs();
     try {

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { inWords, mayBeAsync } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import {
   checkFunction,
@@ -458,7 +459,7 @@ export class EventLoop implements AsyncDisposable {
     const stop = () => this.stop();
     future.addDoneCallback(stop);
     try {
-      const isAsync = future instanceof Task && future["mayBeAsync"]();
+      const isAsync = future instanceof Task && future[mayBeAsync]();
       await this.#kernel.drive("until-complete", isAsync);
     } finally {
       future.removeDoneCallback(stop);
@@ -466,7 +467,7 @@ export class EventLoop implements AsyncDisposable {
     if (!future.done()) {
       throw new MisuseError(
         `Cannot complete ${
-          future["describe"]()
+          future[inWords]()
         }: the event loop was stopped before`,
       );
     }
@@ -474,7 +475,7 @@ export class EventLoop implements AsyncDisposable {
     // A promise cannot give a task: it would wait for it, on a loop that stands.
     if (result as unknown === future) {
       throw new MisuseError(
-        `Cannot complete ${future["describe"]()}: its result is itself`,
+        `Cannot complete ${future[inWords]()}: its result is itself`,
       );
     }
     if (result instanceof Future && result.loop === this) {

@@ -1,9 +1,17 @@
 import {
-  type CancelledError,
-  InvalidStateError,
-  LoopClosedError,
-  MisuseError,
-} from "../errors.ts";
+  addWaiter,
+  type Awaited,
+  checkWaiter,
+  inWords,
+  isHandingOn,
+  isUnseen,
+  listWaiters,
+  peekError,
+  pressureOf,
+  removeWaiter,
+  takeCancellation,
+} from "./waiters.ts";
+import { InvalidStateError, LoopClosedError, MisuseError } from "../errors.ts";
 import { microtask } from "../host/microtask.ts";
 import { core } from "./core.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
@@ -70,7 +78,7 @@ export const lastYielded: { future: Future<unknown> | null } = { future: null };
  * @typeParam T What the result will be.
  */
 export class Future<T>
-  implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+  implements PromiseLike<T>, Iterable<Suspension, T, unknown>, Awaited {
   // Declared here and assigned in the constructor, as in all classes that others
   // of the hot paths extend: V8 makes a super() call that defines fields cost
   // 10 ns more.
@@ -190,10 +198,10 @@ export class Future<T>
   private failure(what: string): unknown {
     if (this.state === PENDING) {
       return new InvalidStateError(
-        `Cannot ${what} ${this.describe()}: it is not done`,
+        `Cannot ${what} ${this[inWords]()}: it is not done`,
       );
     }
-    if (this.state >= CANCELLED) return this.takeCancellation();
+    if (this.state >= CANCELLED) return this[takeCancellation]();
     return this.seen();
   }
 
@@ -222,7 +230,7 @@ export class Future<T>
   }
 
   /** The error of a cancellation: the stored one for the first who asks, then new ones. */
-  private takeCancellation(): unknown {
+  [takeCancellation](): unknown {
     if (this.state === CANCELLED) {
       const reason = this.value;
       return cancellation(reason);
@@ -287,7 +295,7 @@ export class Future<T>
     if (this.loop[core].instrumented) {
       this.loop[core].debug.instrument(handle, callback);
     }
-    this.addWaiter(handle);
+    this[addWaiter](handle);
   }
 
   /**
@@ -320,7 +328,7 @@ export class Future<T>
   }
 
   /** Queues `waiter` once the future is done, at once if it is. */
-  private addWaiter(waiter: Runnable): void {
+  [addWaiter](waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) {
       this.loop[core].schedule(waiter);
@@ -335,7 +343,7 @@ export class Future<T>
   }
 
   /** Forgets a waiter: O(1). */
-  private removeWaiter(waiter: Runnable): void {
+  [removeWaiter](waiter: Runnable): void {
     this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
     else if (this.waiters instanceof Set) this.waiters.delete(waiter);
@@ -345,15 +353,15 @@ export class Future<T>
   protected waiterLeaves(): void {}
 
   /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
-  protected pressure(): object | null {
+  [pressureOf](): object | null {
     return null;
   }
 
   /** Throws if who is about to wait would keep the future from ever being done. @ignore */
-  protected checkWaiter(): void {}
+  [checkWaiter](): void {}
 
   /** Who waits for the future, in order. */
-  private listWaiters(): readonly Runnable[] {
+  [listWaiters](): readonly Runnable[] {
     const { waiters } = this;
     return waiters === null || this.state !== PENDING
       ? []
@@ -371,7 +379,7 @@ export class Future<T>
   }
 
   /** Ends the future with an error, which is reported if nobody looks at it. */
-  private fail(error: unknown): void {
+  protected fail(error: unknown): void {
     this.finish(UNSEEN, error);
     this.loop[core].failures.noteFailure(this as Future<unknown>);
   }
@@ -389,7 +397,7 @@ export class Future<T>
   }
 
   /** Ends the future as cancelled, with the error that was thrown for it. */
-  private finishCancelled(error: unknown): void {
+  protected finishCancelled(error: unknown): void {
     this.finish(CANCELLED_BY_ERROR, error);
   }
 
@@ -402,24 +410,29 @@ export class Future<T>
   askToEnd(_request: Request): void {}
 
   /** Whether a cancellation that this hands on to others is on its way through them. */
-  protected isHandingOn(): boolean {
+  [isHandingOn](): boolean {
     return false;
   }
 
-  /** Whether the future failed and nobody has looked at the error yet. */
-  private isUnseen(): boolean {
+  /** @ignore */
+  [peekError](): unknown {
+    return this.value;
+  }
+
+  /** @ignore */
+  [isUnseen](): boolean {
     return this.state === UNSEEN;
   }
 
   /** Makes the error for what cannot be done to a future twice. */
   private alreadyDone(what: string): InvalidStateError {
     return new InvalidStateError(
-      `Cannot ${what} ${this.describe()}: it is done already`,
+      `Cannot ${what} ${this[inWords]()}: it is done already`,
     );
   }
 
   /** What to call this in messages. */
-  protected describe(): string {
+  [inWords](): string {
     return this.label;
   }
 
@@ -449,16 +462,16 @@ export class Future<T>
     );
     if (this.loop.isClosed()) {
       const error = new LoopClosedError(
-        `Cannot wait for ${this.describe()}: its loop is closed`,
+        `Cannot wait for ${this[inWords]()}: its loop is closed`,
       );
       microtask(() => wait.close(error));
     } else if (wait.isForeign()) {
       const error = new MisuseError(
-        `Cannot wait for ${this.describe()}: it belongs to another event loop`,
+        `Cannot wait for ${this[inWords]()}: it belongs to another event loop`,
       );
       microtask(() => wait.close(error));
     } else if (wait.waitsForItself()) this.loop[core].schedule(wait);
-    else this.addWaiter(wait);
+    else this[addWaiter](wait);
     return wait;
   }
 
@@ -489,7 +502,9 @@ export class Future<T>
   private refuseIteration(): never {
     lastYielded.future = null;
     throw new MisuseError(
-      `Cannot go through ${this.describe()}: wait for it with "yield*" or "await", and give a list of futures as an array`,
+      `Cannot go through ${
+        this[inWords]()
+      }: wait for it with "yield*" or "await", and give a list of futures as an array`,
     );
   }
 
@@ -517,9 +532,9 @@ export class Future<T>
    * @returns The text.
    */
   [Symbol.for("Deno.customInspect")](): string {
-    return `${
-      this[Symbol.toStringTag]
-    } (${this.describe()}, ${this.stateName()})`;
+    return `${this[Symbol.toStringTag]} (${
+      this[inWords]()
+    }, ${this.stateName()})`;
   }
 
   /**
@@ -528,7 +543,7 @@ export class Future<T>
    * @returns A plain object.
    */
   toJSON(): { readonly name: string; readonly state: string } {
-    return { name: this.describe(), state: this.stateName() };
+    return { name: this[inWords](), state: this.stateName() };
   }
 
   /**

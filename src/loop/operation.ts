@@ -1,3 +1,4 @@
+import { drop } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { levels, throwIfLevelCancelled } from "./cancellation.ts";
 import {
@@ -168,7 +169,7 @@ export class Operation<T>
    *
    * @ignore
    */
-  protected drop(): void {
+  [drop](): void {
     this.claim();
     this.record = STARTED;
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inWords } from "./waiters.ts";
 import type { Block } from "./block.ts";
 import {
   handTo,
@@ -161,6 +162,6 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   }
 
   describe(): string {
-    return this.waitingOn === null ? this.#label : this.waitingOn["describe"]();
+    return this.waitingOn === null ? this.#label : this.waitingOn[inWords]();
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { addWaiter, inWords, pressureOf } from "./waiters.ts";
 import { InvalidStateError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { checkNumber } from "./checks.ts";
@@ -303,7 +304,7 @@ export class PostedTask<T> extends Future<T> {
     if (task.priority !== this.level) task.setPriority(this.level);
     this.#extra().task = task as Task<unknown>;
     // Whoever waits for this waits for the task.
-    task["addWaiter"](this);
+    task[addWaiter](this);
   }
 
   /** The task of async functions that were called by the function. @ignore */
@@ -327,7 +328,7 @@ export class PostedTask<T> extends Future<T> {
   /** The function has thrown. */
   private endWithError(error: unknown): void {
     this.#end();
-    this["fail"](error);
+    this.fail(error);
   }
 
   /** The task that it became has ended. */
@@ -339,7 +340,7 @@ export class PostedTask<T> extends Future<T> {
       result = task.result();
     } catch (error) {
       if (cancelled) super.cancel(error);
-      else this["fail"](error);
+      else this.fail(error);
       return;
     }
     super.setResult(result);
@@ -358,13 +359,13 @@ export class PostedTask<T> extends Future<T> {
   }
 
   /** What to call this in messages. */
-  protected override describe(): string {
+  override [inWords](): string {
     const name = this.fn?.name;
     return name ? `posted function "${name}"` : "a posted function";
   }
 
   /** What those share who wait for this. */
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.urgent().pressure;
   }
 

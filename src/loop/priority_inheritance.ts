@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { pressureOf } from "./waiters.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
@@ -234,7 +235,7 @@ export class Relay extends Urgency {
   dependOn(future: Future<unknown>): void {
     const pressure = future.done()
       ? null
-      : future["pressure"]() as Pressure | null;
+      : future[pressureOf]() as Pressure | null;
     if (pressure !== null) this.waitAt(future, pressure);
   }
 }

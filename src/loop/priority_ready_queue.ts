@@ -4,6 +4,12 @@
  *
  * @module
  */
+import {
+  listWaiters,
+  pressureOf,
+  urgencyOfEnd,
+  urgencyOfTask,
+} from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { inspect } from "./checks.ts";
 import { core } from "./core.ts";
@@ -267,7 +273,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     if (waiter as unknown === future) return;
     const urgency = urgencyOf(waiter);
     if (urgency === null) return;
-    const pressure = future["pressure"]() as Pressure | null;
+    const pressure = future[pressureOf]() as Pressure | null;
     if (pressure !== null) urgency.waitAt(waiter, pressure);
   }
 
@@ -322,7 +328,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     if (current.loop !== null && !inside) return DEFAULT_PRIORITY;
     const task = findTask();
     if (task !== null && task.loop === this.#loop) {
-      return task["urgency"]?.effective ?? DEFAULT_PRIORITY;
+      return task[urgencyOfTask]?.effective ?? DEFAULT_PRIORITY;
     }
     return inside ? this.#running : DEFAULT_PRIORITY;
   }
@@ -330,24 +336,24 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
 
 /** What has a priority that may change; null for callbacks. */
 export function urgencyOf(runnable: Runnable): Urgency | null {
-  if (runnable instanceof Task) return runnable["urgency"];
+  if (runnable instanceof Task) return runnable[urgencyOfTask];
   if (runnable instanceof PostedTask) return urgencyOfPosted(runnable);
   const task = runnable instanceof Wait
     ? runnable["task"]
     : runnable instanceof YieldOperation
     ? runnable["task"]
     : null;
-  return task === null ? null : task["urgency"];
+  return task === null ? null : task[urgencyOfTask];
 }
 
 /** The same for what becomes ready: a task, or a sleep that is over, which is for the one who slept. */
 function urgencyOfFuture(future: Future<unknown>): Urgency | null {
   if (future instanceof Task) {
     return future.done()
-      ? future["urgencyOfEnd"]() as Urgency | null
-      : future["urgency"];
+      ? future[urgencyOfEnd]() as Urgency | null
+      : future[urgencyOfTask];
   }
   if (future instanceof PostedTask) return knownUrgencyOf(future);
-  const [sleeper] = future["listWaiters"]();
+  const [sleeper] = future[listWaiters]();
   return sleeper === undefined ? null : urgencyOf(sleeper);
 }

@@ -4,6 +4,13 @@
  *
  * @module
  */
+import {
+  inWords,
+  isHandingOn,
+  isUnseen,
+  peekError,
+  removeWaiter,
+} from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import {
   type Due,
@@ -20,7 +27,7 @@ import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import { enterWait, findStrand, leaveWait } from "./strand.ts";
-import { type Strand } from "./strand_tree.ts";
+import type { Strand } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
 
 type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null;
@@ -233,8 +240,8 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       return this.fail(new MisuseError("Cannot wait for a task in itself"));
     }
     if (!future.done()) return; // interrupted before the future was done
-    if (!this.hasListener() && future["isUnseen"]()) {
-      return this.fail(future["value"]);
+    if (!this.hasListener() && future[isUnseen]()) {
+      return this.fail(future[peekError]());
     }
     let value: T;
     try {
@@ -271,9 +278,9 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       return;
     }
     hold(this, request);
-    if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
+    if (this.waitsForItself() || !this.future[isHandingOn]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
-    this.future["removeWaiter"](this);
+    this.future[removeWaiter](this);
     this.loop[core].schedule(this);
   }
 
@@ -293,6 +300,6 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
   }
 
   describe(): string {
-    return this.future["describe"]();
+    return this.future[inWords]();
   }
 }

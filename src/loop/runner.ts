@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeWait, destroy } from "./waiters.ts";
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
 import {
   checkFunction,
@@ -225,11 +226,11 @@ async function cancelLeftovers(
       loop.callExceptionHandler({
         message:
           `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
-          `still waits for ${task["describeWait"]()}`,
+          `still waits for ${task[describeWait]()}`,
         task,
         name: task.name,
       });
-      task["destroy"](new CancelledError("given up at the end of the run"));
+      task[destroy](new CancelledError("given up at the end of the run"));
     }
     loop.stop();
   });

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { addWaiter, inWords } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import {
@@ -68,7 +69,7 @@ export function suspend(
   ) {
     lastYielded.future = null;
     stepper.waitingOn = target;
-    target["addWaiter"](stepper);
+    target[addWaiter](stepper);
     if (stepper.due !== null || levels.open > 0) suspended(stepper, target);
     return;
   }
@@ -91,9 +92,7 @@ function complaint(
   }
   if (future !== null && future === target) {
     return new MisuseError(
-      `Cannot wait for ${
-        future["describe"]()
-      }: it belongs to another event loop`,
+      `Cannot wait for ${future[inWords]()}: it belongs to another event loop`,
     );
   }
   return new MisuseError(

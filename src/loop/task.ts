@@ -1,3 +1,16 @@
+import {
+  becomeKnown,
+  describeWait,
+  destroy,
+  drop,
+  inWords,
+  isHandingOn,
+  locals,
+  mayBeAsync,
+  pressureOf,
+  urgencyOfEnd,
+  urgencyOfTask,
+} from "./waiters.ts";
 import { CancelledError, MisuseError } from "../errors.ts";
 import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions, findPlace } from "./block.ts";
@@ -184,10 +197,12 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * @ignore
    */
   heldReason: unknown = undefined;
-  private locals: LocalValue | null;
+  /** @ignore */
+  [locals]: LocalValue | null;
   private extras: Extras | null = null;
   /** Null where nothing was said of priorities, on a loop that does not go by them. */
-  private urgency: Urgency | null = null;
+  /** @ignore */
+  [urgencyOfTask]: Urgency | null = null;
   /** Neighbours in the loop's list of unfinished tasks. */
   private nextTask: Task<unknown> | null = null;
   private previousTask: Task<unknown> | null = null;
@@ -210,14 +225,14 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    if (parent === null) this.locals = null;
+    if (parent === null) this[locals] = null;
     else {
-      this.locals = parent.locals;
-      parent.becomeKnown();
+      this[locals] = parent[locals];
+      parent[becomeKnown]();
     }
     if (
       loop[core].ranking !== null || options.priority !== undefined ||
-      parent !== null && parent.urgency !== null
+      parent !== null && parent[urgencyOfTask] !== null
     ) this.rank(options.priority);
     loop[core].tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
@@ -231,8 +246,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
 
   /** Gives the task a priority: what was asked for, else that of its parent. */
   private rank(priority: Priority | undefined): void {
-    const inherited = this.parentTask?.urgency?.base ?? DEFAULT_PRIORITY;
-    this.urgency = new Urgency(
+    const inherited = this.parentTask?.[urgencyOfTask]?.base ??
+      DEFAULT_PRIORITY;
+    this[urgencyOfTask] = new Urgency(
       checkPriority(priority, "create a task", inherited),
       this.loop[core].ranking,
     );
@@ -273,7 +289,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * See {@linkcode Priority}.
    */
   get priority(): number {
-    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.base;
+    return this[urgencyOfTask] === null
+      ? DEFAULT_PRIORITY
+      : this[urgencyOfTask].base;
   }
 
   /**
@@ -282,7 +300,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * or for what it holds, if that is higher.
    */
   get effectivePriority(): number {
-    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.effective;
+    return this[urgencyOfTask] === null
+      ? DEFAULT_PRIORITY
+      : this[urgencyOfTask].effective;
   }
 
   /**
@@ -295,8 +315,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   setPriority(priority: Priority): void {
     const base = requirePriority(priority, "set the priority of a task");
-    if (this.urgency === null) this.rank(base);
-    else this.urgency.setBase(base);
+    if (this[urgencyOfTask] === null) this.rank(base);
+    else this[urgencyOfTask].setBase(base);
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */
@@ -386,7 +406,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** Code of the user's may hold this task: it was handed out, or has made a task. */
-  protected becomeKnown(): void {}
+  [becomeKnown](): void {}
 
   /** Whether nothing is left in the task of what it has done so far. */
   protected isUntouched(): boolean {
@@ -539,7 +559,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   override setResult(_value: T): never {
     throw new MisuseError(
-      `Cannot set the result of ${this.describe()}: its body decides it`,
+      `Cannot set the result of ${this[inWords]()}: its body decides it`,
     );
   }
 
@@ -550,7 +570,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   override setException(_error: unknown): never {
     throw new MisuseError(
-      `Cannot set the exception of ${this.describe()}: its body decides it`,
+      `Cannot set the exception of ${this[inWords]()}: its body decides it`,
     );
   }
 
@@ -649,8 +669,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   private endWithError(error: unknown): void {
     this.end();
     const cancelled = cancellationIn(error);
-    if (cancelled !== null) this["finishCancelled"](cancelled);
-    else this["fail"](error);
+    if (cancelled !== null) this.finishCancelled(cancelled);
+    else this.fail(error);
   }
 
   /** Lets go of the body and of all that the task needs no more. */
@@ -659,9 +679,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     if (this.body !== PROMISED) this.body = null;
     this.waitingOn = null;
     this.parentTask = null;
-    this.locals = null;
+    this[locals] = null;
     this.loop[core].tasks.remove(this as Task<unknown>);
-    if (this.urgency !== null) this.urgency.end();
+    if (this[urgencyOfTask] !== null) this[urgencyOfTask].end();
     this.due = null;
     const { extras } = this;
     if (extras !== null) {
@@ -674,7 +694,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
-  protected destroy(reason: CancelledError): void {
+  [destroy](reason: CancelledError): void {
     if (this.promised) {
       if (this.isOutside()) this.loop[core].outside.cameInside();
       this.loop[core].outside.asyncTaskEnded();
@@ -807,7 +827,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   levelCame(): void {}
 
   /** Whether it will begin by calling what may be an async function. */
-  private mayBeAsync(): boolean {
+  [mayBeAsync](): boolean {
     if (typeof this.body !== "function") return false;
     try {
       return !isGeneratorFunction(this.body);
@@ -817,25 +837,25 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** What the task waits for, in words. */
-  private describeWait(): string {
-    if (this.waitingOn !== null) return this.waitingOn["describe"]();
+  [describeWait](): string {
+    if (this.waitingOn !== null) return this.waitingOn[inWords]();
     const waits = this.listWaits().map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }
 
   /** How urgent it is that its end is dealt with, where the task does that itself: an `Urgency`. */
-  protected urgencyOfEnd(): object | null {
-    return this.urgency;
+  [urgencyOfEnd](): object | null {
+    return this[urgencyOfTask];
   }
 
   /** What those share who wait for the end of the task. */
-  protected override pressure(): object | null {
-    return this.urgency === null ? null : this.urgency.pressure;
+  override [pressureOf](): object | null {
+    return this[urgencyOfTask] === null ? null : this[urgencyOfTask].pressure;
   }
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */
-  protected override isHandingOn(): boolean {
+  override [isHandingOn](): boolean {
     return this.extras !== null && this.extras.handingOn;
   }
 
@@ -845,7 +865,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** What to call the task in messages. */
-  protected override describe(): string {
+  override [inWords](): string {
     return `task "${this.name}"`;
   }
 
@@ -914,7 +934,7 @@ function startTask(task: Task<unknown>): void {
     if (thrown !== undefined) {
       // Cancelled before it began: the body never runs.
       if (typeof body !== "function" && body instanceof Operation) {
-        body["drop"]();
+        body[drop]();
       }
       task["endWithError"](thrown.error);
       return;

@@ -1,3 +1,4 @@
+import { describeWait, destroy } from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -52,12 +53,12 @@ export function destroyTasks(loop: EventLoop): void {
   for (const task of loop[core].tasks.toArray()) {
     loop.callExceptionHandler({
       message: `Task "${task.name}" was destroyed while it waited for ${
-        task["describeWait"]()
+        task[describeWait]()
       }: its event loop was closed`,
       task,
       name: task.name,
       ...loop[core].debug.creationOf(task),
     });
-    task["destroy"](new CancelledError("the event loop was closed"));
+    task[destroy](new CancelledError("the event loop was closed"));
   }
 }

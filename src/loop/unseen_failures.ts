@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inWords, isUnseen, peekError } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { Registry } from "../host/finalization.ts";
 import { core } from "./core.ts";
@@ -48,7 +49,7 @@ export class UnseenFailures {
   /** Watches what nobody has looked at since the time before. */
   age(): void {
     for (const future of this.aging) {
-      if (future["isUnseen"]()) this.add(watchFailure(future));
+      if (future[isUnseen]()) this.add(watchFailure(future));
     }
     this.aging = this.fresh;
     this.fresh = [];
@@ -130,9 +131,9 @@ export class FailureRecord {
   constructor(future: Future<unknown>) {
     const { loop } = future;
     this.loop = loop;
-    this.what = future["describe"]();
+    this.what = future[inWords]();
     this.name = "name" in future ? String(future.name) : this.what;
-    this.exception = future["value"];
+    this.exception = future[peekError]();
     this.creationStack = loop[core].debug.creationStackOf(future);
   }
 }

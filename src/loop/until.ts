@@ -1,3 +1,4 @@
+import { checkWaiter, drop } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { callInTask } from "./body.ts";
 import { core } from "./core.ts";
@@ -77,7 +78,7 @@ function begin<T>(
 
 function settle<T>(promise: PromiseLike<T>, loop: EventLoop): Settlement<T> {
   // Its then() would be called where nobody knows any more who waits.
-  if (promise instanceof Future) promise["checkWaiter"]();
+  if (promise instanceof Future) promise[checkWaiter]();
   return new Settlement(loop, promise);
 }
 
@@ -89,7 +90,7 @@ function checkPromise<T>(promise: PromiseLike<T>): PromiseLike<T> {
       }`,
     );
   }
-  if (promise instanceof Future) promise["checkWaiter"]();
+  if (promise instanceof Future) promise[checkWaiter]();
   return promise;
 }
 
@@ -152,8 +153,8 @@ class SettledOperation<T> extends Operation<T> {
     return waitForSettlement(this.#settlement);
   }
 
-  protected override drop(): void {
-    super.drop();
+  override [drop](): void {
+    super[drop]();
     this.#settlement.leave();
   }
 }

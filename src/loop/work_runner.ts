@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { addWaiter, becomeKnown, destroy, locals } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
@@ -64,7 +65,7 @@ export class WorkRunner extends Task<void> {
     this.work = work;
     this.isCoroutine = work.isCoroutine;
     inherit(this, work.origin);
-    this["addWaiter"](this);
+    this[addWaiter](this);
   }
 
   /** It takes its first step. */
@@ -86,14 +87,14 @@ export class WorkRunner extends Task<void> {
     return this.work === work && this.cancel(reason);
   }
 
-  protected override becomeKnown(): void {
+  override [becomeKnown](): void {
     this.#known = true;
   }
 
   /** It is given up with its loop, which has no turn left to end the work in. */
-  protected override destroy(reason: CancelledError): void {
+  override [destroy](reason: CancelledError): void {
     this.work?.lost(reason);
-    super.destroy(reason);
+    super[destroy](reason);
     this.intercept();
   }
 
@@ -221,7 +222,7 @@ export function findOrigin(
 export function inherit(task: Task<unknown>, origin: Origin | null): void {
   const parent = origin === null || origin.parent.done() ? null : origin.parent;
   task["parentTask"] = parent;
-  task["locals"] = origin === null ? null : origin.locals;
+  task[locals] = origin === null ? null : origin.locals;
   if (origin !== null && origin.enter !== null) {
     task["extra"]().enter = origin.enter;
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { destroy } from "../loop/waiters.ts";
 import { CancelledError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { OperationIterable } from "../loop/each.ts";
@@ -25,8 +26,8 @@ class Puller extends Task<void> {
     this.#lost = lost;
   }
 
-  protected override destroy(reason: CancelledError): void {
-    super.destroy(reason);
+  override [destroy](reason: CancelledError): void {
+    super[destroy](reason);
     this.#lost(reason);
   }
 }

@@ -3,8 +3,14 @@
  *
  * @module
  */
+import {
+  checkWaiter,
+  inWords,
+  isHandingOn,
+  pressureOf,
+} from "../loop/waiters.ts";
 import { cancellationIn } from "../loop/cancellation.ts";
-import { CancelledError, MisuseError } from "../errors.ts";
+import { type CancelledError, MisuseError } from "../errors.ts";
 import { isGeneratorFunction } from "../loop/checks.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future, Suspension } from "../loop/future.ts";
@@ -145,13 +151,13 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
 
   override setResult(_value: T): never {
     throw new MisuseError(
-      `Cannot set the result of ${this.describe()}: its function decides it`,
+      `Cannot set the result of ${this[inWords]()}: its function decides it`,
     );
   }
 
   override setException(_error: unknown): never {
     throw new MisuseError(
-      `Cannot set the exception of ${this.describe()}: its function decides it`,
+      `Cannot set the exception of ${this[inWords]()}: its function decides it`,
     );
   }
 
@@ -174,7 +180,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   }
 
   /** Priority node under which waiting tasks press on the job. */
-  protected override pressure(): object {
+  override [pressureOf](): object {
     if (this.#relay === null) {
       this.#relay = new Relay(this.loop);
       if (this.#runner !== null) {
@@ -213,7 +219,7 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
     this.#finish();
     if (outcome === "done") super.setResult(value as T);
     else if (outcome === "failed") super.setException(value);
-    else this["finishCancelled"](value);
+    else this.finishCancelled(value);
     core.release(this.weight, runner);
   }
 
@@ -227,16 +233,16 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   }
 
   /** Throws if the task that is about to wait may keep the job from ever having a slot. */
-  protected override checkWaiter(): void {
+  override [checkWaiter](): void {
     if (this.list === undefined) return;
     this.core.refuseInside(
-      `wait for ${this.describe()}`,
+      `wait for ${this[inWords]()}`,
       "do not wait for it in here, or give it no slot of its own: call its function",
     );
   }
 
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.checkWaiter();
+    this[checkWaiter]();
     return super[Symbol.iterator]();
   }
 
@@ -244,17 +250,17 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
-    this.checkWaiter();
+    this[checkWaiter]();
     return super.then(onFulfilled, onRejected);
   }
 
   /** Whether its task is handing a cancellation on to others. */
-  protected override isHandingOn(): boolean {
-    return this.#runner !== null && this.#runner["isHandingOn"]();
+  override [isHandingOn](): boolean {
+    return this.#runner !== null && this.#runner[isHandingOn]();
   }
 
   /** Name of the job in messages. */
-  protected override describe(): string {
+  override [inWords](): string {
     return this.label === "" ? "a job" : `job "${this.label}"`;
   }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { destroy } from "../loop/waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
@@ -44,9 +45,9 @@ export class LineKeeper extends Task<void> {
     return accepted;
   }
 
-  protected override destroy(reason: CancelledError): void {
+  override [destroy](reason: CancelledError): void {
     this.#line.loseLoop(reason);
-    super.destroy(reason);
+    super[destroy](reason);
   }
 }
 

@@ -4,6 +4,14 @@
  *
  * @module
  */
+import {
+  addWaiter,
+  checkWaiter,
+  inWords,
+  pressureOf,
+  takeCancellation,
+  urgencyOfEnd,
+} from "../loop/waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { core } from "../loop/core.ts";
 import { findTask } from "../loop/current.ts";
@@ -58,7 +66,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   ) {
     super(loop, body, options, queued);
     this.owner = owner;
-    if (!this.done()) this["addWaiter"](this);
+    if (!this.done()) this[addWaiter](this);
   }
 
   get task(): Task<unknown> {
@@ -66,7 +74,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   }
 
   /** It is for the one who waits for the group. */
-  protected override urgencyOfEnd(): object | null {
+  override [urgencyOfEnd](): object | null {
     return this.owner.joined();
   }
 
@@ -244,7 +252,7 @@ export abstract class LendingFuture<T> extends Future<T> {
   #relay: Relay | null = null;
 
   /** Whoever waits for this waits for all of them. */
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.relayed().pressure;
   }
 
@@ -258,12 +266,12 @@ export abstract class LendingFuture<T> extends Future<T> {
   }
 
   /** What keeps one of them from ever being done keeps this. */
-  protected override checkWaiter(): void {
-    for (const future of this.awaited()) future["checkWaiter"]();
+  override [checkWaiter](): void {
+    for (const future of this.awaited()) future[checkWaiter]();
   }
 
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.checkWaiter();
+    this[checkWaiter]();
     const lender = lenderFor(this.awaited());
     return lender === null
       ? super[Symbol.iterator]()
@@ -274,7 +282,7 @@ export abstract class LendingFuture<T> extends Future<T> {
     onFulfilled?: OnFulfilled<T, A>,
     onRejected?: OnRejected<B>,
   ): PromiseLike<A | B> {
-    this.checkWaiter();
+    this[checkWaiter]();
     const lender = lenderFor(this.awaited());
     return thenLending(this, lender, onFulfilled, onRejected) ??
       super.then(onFulfilled, onRejected);
@@ -505,7 +513,7 @@ function thenLending<T, A, B>(
     typeof onRejected !== "function"
   ) return null;
   const wait = new LendingWait(lender, future, onFulfilled, onRejected);
-  future["addWaiter"](wait);
+  future[addWaiter](wait);
   return wait;
 }
 
@@ -531,7 +539,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
       if (!this.isOver()) return;
       this.#slot = this.#lender.reclaim();
       if (this.#slot !== null) {
-        this.#slot["addWaiter"](this);
+        this.#slot[addWaiter](this);
         const level = this.strand!.level;
         if (level !== null) this.interrupt(level);
         return;
@@ -539,7 +547,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
     } else {
       this.#lender.goOn();
       if (this.#slot.cancelled()) {
-        return this.fail(this.#slot["takeCancellation"]());
+        return this.fail(this.#slot[takeCancellation]());
       }
     }
     super.run();
@@ -555,6 +563,6 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
   }
 
   override describe(): string {
-    return this.#slot === null ? super.describe() : this.#slot["describe"]();
+    return this.#slot === null ? super.describe() : this.#slot[inWords]();
   }
 }

@@ -1,3 +1,4 @@
+import { drop } from "../loop/waiters.ts";
 import {
   MisuseError,
   TaskGroupClosedError,
@@ -271,7 +272,7 @@ export class TaskGroup {
   #refuse(body: TaskBody<unknown>, name: string | undefined): never {
     if (isCoroutine(body)) body.return(undefined);
     // An operation that can no longer be waited for must not be missed either.
-    else if (body instanceof Operation) body["drop"]();
+    else if (body instanceof Operation) body[drop]();
     const state = this.#state === "created"
       ? "has not been entered"
       : this.#state === "finished" || this.#children.length === 0 &&

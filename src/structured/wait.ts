@@ -4,6 +4,12 @@
  *
  * @module
  */
+import {
+  addWaiter,
+  checkWaiter,
+  pressureOf,
+  removeWaiter,
+} from "../loop/waiters.ts";
 import { CancelledError, MisuseError, TimeoutError } from "../errors.ts";
 import {
   checkNumber,
@@ -248,7 +254,7 @@ export class Watch implements Runnable {
     this.#future = future;
     this.#callback = callback;
     this.relay = relay;
-    future["addWaiter"](this);
+    future[addWaiter](this);
   }
 
   /** Calls back; the loop does it in the turn after the future is done. */
@@ -258,7 +264,7 @@ export class Watch implements Runnable {
 
   /** Takes it back, unless the future is done. */
   end(): void {
-    this.#future["removeWaiter"](this);
+    this.#future[removeWaiter](this);
   }
 }
 
@@ -281,7 +287,7 @@ export class JointFuture extends Future<void> {
     this.#relay?.dependOn(future);
   }
 
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.relayed().pressure;
   }
 
@@ -408,7 +414,7 @@ function* waitForAll<F extends Future<unknown>>(
 ): Coroutine<WaitResult<F>> {
   const loop = getRunningLoop();
   for (const future of futures) checkLoop(future, loop, "wait for futures");
-  checkWaiter(futures, returnWhen);
+  checkWaiters(futures, returnWhen);
   const waiter = new JointFuture(loop, describe(futures), futures);
   const timer = timeoutMs === null
     ? null
@@ -443,14 +449,14 @@ function* waitForAll<F extends Future<unknown>>(
 }
 
 /** Throws if who is about to wait would keep the wait from ever being over. */
-function checkWaiter(
+function checkWaiters(
   futures: ReadonlySet<Future<unknown>>,
   returnWhen: ReturnWhen,
 ): void {
   let refusal: { readonly error: unknown } | null = null;
   for (const future of futures) {
     try {
-      future["checkWaiter"]();
+      future[checkWaiter]();
       if (returnWhen === "first-completed") return; // this one may end it
     } catch (error) {
       refusal ??= { error };
@@ -696,7 +702,7 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     // What holds for a task goes on to hold: no job gets in line once more.
     if (task === this.#checked) return;
     if (isAtWork(task)) {
-      for (const future of this.#todo.keys()) future["checkWaiter"]();
+      for (const future of this.#todo.keys()) future[checkWaiter]();
     }
     this.#checked = task;
   }
@@ -761,7 +767,7 @@ class NextWaiter extends Waiter {
     this.#relayed = relayed;
   }
 
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.#relayed().pressure;
   }
 }

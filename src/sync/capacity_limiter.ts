@@ -7,7 +7,7 @@ import { MisuseError } from "../errors.ts";
 import { checkInteger, inspect } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
-import { type Operation, type WaitOptions } from "../loop/operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import { type Coroutine, Task } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";

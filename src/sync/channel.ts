@@ -9,7 +9,7 @@ import { checkInteger, checkOptions } from "../loop/checks.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
-import { type Operation, type WaitOptions } from "../loop/operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { NextOperation } from "./iteration.ts";

@@ -5,7 +5,7 @@
  */
 import { MisuseError } from "../errors.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
-import { type Operation, type WaitOptions } from "../loop/operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";

@@ -16,7 +16,7 @@ import {
 } from "../loop/checks.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
-import { type Operation, type WaitOptions } from "../loop/operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task.ts";
 import {
   compareNaturally,

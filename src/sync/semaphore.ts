@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { takeCancellation } from "../loop/waiters.ts";
 import { checkInteger } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
-import { type Operation, type WaitOptions } from "../loop/operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine, Task } from "../loop/task.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
@@ -243,7 +244,7 @@ class PermitWaiter extends Waiter {
 
   protected override next(): IteratorResult<Suspension, never> {
     if (!this.done()) return super.next() as IteratorResult<Suspension, never>;
-    if (this.cancelled()) this.throw(this["takeCancellation"]());
+    if (this.cancelled()) this.throw(this[takeCancellation]());
     const value = internals.leave(this.#semaphore, this);
     return { done: true, value: value as never };
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { listWaiters, pressureOf, urgencyOfTask } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -96,7 +97,7 @@ export class Waiter<V = undefined> extends Future<boolean>
    */
   #raise(): void {
     if (priorityLoops.count === 0 || this.#raised !== null) return;
-    const [waiting] = this["listWaiters"]();
+    const [waiting] = this[listWaiters]();
     if (waiting !== undefined) {
       this.#raised = this.#queue.lendTo(urgencyOf(waiting));
     }
@@ -109,7 +110,7 @@ export class Waiter<V = undefined> extends Future<boolean>
   }
 
   /** Priority that all waiters of the queue share. */
-  protected override pressure(): object | null {
+  override [pressureOf](): object | null {
     return this.#queue.pressureOfWaiters();
   }
 
@@ -261,7 +262,7 @@ export class WaitQueue<V = undefined> {
   /** The same for another task; for `null` it does nothing. */
   takenBy(task: Task<unknown> | null): Urgency | null {
     if (priorityLoops.count === 0 || task === null) return null;
-    return this.lendTo(task["urgency"]);
+    return this.lendTo(task[urgencyOfTask]);
   }
 
   /** Ends the raise of `holder`, which `taken` returned. */
