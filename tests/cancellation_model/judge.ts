@@ -41,7 +41,11 @@ interface Request {
 
 /** How a body has ended; null while it runs. */
 export type End =
-  | { readonly value: unknown; readonly error?: undefined; readonly failed: false }
+  | {
+    readonly value: unknown;
+    readonly error?: undefined;
+    readonly failed: false;
+  }
   | { readonly error: unknown; readonly failed: true };
 
 /** A task of the program. */
@@ -279,7 +283,9 @@ export class Judge {
     if (!at.expired) this.request(at, at.deadlineMs, false, true);
     at.expired = true;
     const own = at.requests.find(({ atMs }) => atMs === at.deadlineMs)!;
-    if (own?.state === "vague" && this.#now() > at.deadlineMs) own.state = "open";
+    if (own?.state === "vague" && this.#now() > at.deadlineMs) {
+      own.state = "open";
+    }
   }
 
   /** The children of a group in a cancelled scope are cancelled, whatever shields its body. */
@@ -328,7 +334,9 @@ export class Judge {
     this.#moved(place.task);
     if (place.task.task?.done()) {
       // What begins after the end is nobody's.
-      if (kind !== "outside" && wait.startMs < place.task.doneMs) this.say(`${what} went on after the end of ${place.task.name}`);
+      if (kind !== "outside" && wait.startMs < place.task.doneMs) {
+        this.say(`${what} went on after the end of ${place.task.name}`);
+      }
       return;
     }
     if (kind === "outside") return this.#back(place.task);
@@ -347,11 +355,19 @@ export class Judge {
     const now = this.#now();
     const scope = levelAt(place);
     if (scope !== null && scope.levelMs! < now) {
-      this.say(`${what} in ${describe(place)} ended, and ${scope.name} was cancelled at ${scope.levelMs}`);
+      this.say(
+        `${what} in ${
+          describe(place)
+        } ended, and ${scope.name} was cancelled at ${scope.levelMs}`,
+      );
     }
     for (const request of openAt(place)) {
       if (request.atMs >= now) continue;
-      this.say(`${what} in ${describe(place)} ended, and ${request.place.name} was asked to end at ${request.atMs}`);
+      this.say(
+        `${what} in ${
+          describe(place)
+        } ended, and ${request.place.name} was asked to end at ${request.atMs}`,
+      );
       request.state = "vague"; // said once
     }
   }
@@ -471,7 +487,9 @@ export class Judge {
   }
 
   #neverBegan(block: Place, outcome: End): void {
-    if (!outcome.failed) return this.say(`${block.name} ended without its body`);
+    if (!outcome.failed) {
+      return this.say(`${block.name} ended without its body`);
+    }
     if (!isCancellation(outcome.error)) return;
     this.delivered(block.name, block.outer!);
   }
@@ -488,7 +506,11 @@ export class Judge {
     }
     if (!isCancellation(end.error)) {
       if (!outcome.failed || outcome.error !== end.error) {
-        this.say(`the body of ${name} threw ${end.error}, and it came out as ${text(outcome)}`);
+        this.say(
+          `the body of ${name} threw ${end.error}, and it came out as ${
+            text(outcome)
+          }`,
+        );
       }
       return;
     }
@@ -504,7 +526,11 @@ export class Judge {
       return;
     }
     if (!cancelled) {
-      return this.say(`the body of ${name} was cancelled, and it came out as ${text(outcome)}`);
+      return this.say(
+        `the body of ${name} was cancelled, and it came out as ${
+          text(outcome)
+        }`,
+      );
     }
     const asked = block.scope?.cancelCalled || block.timeout?.expired();
     if (asked && !outside.possible && levelAt(block.outer!) === null) {
@@ -542,7 +568,9 @@ export class Judge {
         outcome.error === group.controller!.signal.reason;
       if (aborted) return;
       if (!isCancellation(outcome.error)) {
-        return this.say(`nothing failed in ${name}, and it threw ${text(outcome)}`);
+        return this.say(
+          `nothing failed in ${name}, and it threw ${text(outcome)}`,
+        );
       }
       const excused = outside.possible || levelAt(group.outer!) !== null ||
         (end.failed && !group.bodyCancelled);
@@ -566,14 +594,22 @@ export class Judge {
       ? [...outcome.error.errors]
       : null;
     if (got === null) {
-      return this.say(`${errors.length} failed in ${group.name}, and it came out as ${text(outcome)}`);
+      return this.say(
+        `${errors.length} failed in ${group.name}, and it came out as ${
+          text(outcome)
+        }`,
+      );
     }
     const missing = errors.filter((error) => !got.includes(error));
     if (missing.length > 0 || got.length !== errors.length) {
-      this.say(`${group.name} has thrown ${got.length} of ${errors.length} errors`);
+      this.say(
+        `${group.name} has thrown ${got.length} of ${errors.length} errors`,
+      );
     }
     for (const request of requestsAt(group.outer!)) {
-      if (request.state === "done") request.state = request.exact ? "open" : "vague";
+      if (request.state === "done") {
+        request.state = request.exact ? "open" : "vague";
+      }
     }
   }
 
@@ -586,15 +622,22 @@ export class Judge {
       if (!task.done()) this.say(`${name} has not ended`);
       else if (task.cancelled()) {
         if (end === null || (end.failed && isCancellation(end.error))) continue;
-        if (end.failed) this.say(`the body of ${name} threw ${end.error}, and it is cancelled`);
-        else if (!root.requests.some(({ state }) => state !== "void")) {
+        if (end.failed) {
+          this.say(
+            `the body of ${name} threw ${end.error}, and it is cancelled`,
+          );
+        } else if (!root.requests.some(({ state }) => state !== "void")) {
           this.say(`the body of ${name} returned, and it is cancelled`);
         }
       } else if (task.failed()) {
         if (end?.failed && isCancellation(end.error)) {
-          this.say(`the body of ${name} was cancelled, and it failed with ${task.exception()}`);
+          this.say(
+            `the body of ${name} was cancelled, and it failed with ${task.exception()}`,
+          );
         } else if (!end?.failed || task.exception() !== end.error) {
-          this.say(`${name} failed with what its body did not throw: ${task.exception()}`);
+          this.say(
+            `${name} failed with what its body did not throw: ${task.exception()}`,
+          );
         }
       } else if (
         root.requests.some(({ state, exact, atMs }) =>
@@ -655,7 +698,9 @@ function describe(place: Place): string {
 }
 
 export function text(end: End): string {
-  if (!end.failed) return `the value ${JSON.stringify(end.value) ?? "undefined"}`;
+  if (!end.failed) {
+    return `the value ${JSON.stringify(end.value) ?? "undefined"}`;
+  }
   const { error } = end;
   return error instanceof AggregateError
     ? `${error.name}(${error.errors.map(String).join(", ")})`

@@ -34,5 +34,9 @@ for (let seed = first; seed < first + count; seed++) {
 }
 for (const [kind, times] of kinds) console.log(`${times} times: ${kind}`);
 const seconds = ((performance.now() - started) / 1_000).toFixed(1);
-console.log(`seeds ${first} to ${first + count - 1}: ${kinds.size} kinds of failure, ${seconds} s`);
+console.log(
+  `seeds ${first} to ${
+    first + count - 1
+  }: ${kinds.size} kinds of failure, ${seconds} s`,
+);
 Deno.exit(kinds.size === 0 ? 0 : 1);

@@ -4,8 +4,8 @@
  * @module
  */
 import {
-  cancelScope,
   CancelScope,
+  cancelScope,
   Channel,
   Condition,
   type Coroutine,
@@ -29,9 +29,11 @@ import {
   TaskGroup,
   taskGroup,
   TaskGroupClosedError,
+  TaskGroupError,
   type Timeout,
   timeout,
   timeoutAt,
+  TimeoutError,
   until,
   wait,
   waitFor,
@@ -121,7 +123,9 @@ async function asAsync(script: () => Script): Promise<unknown> {
       if (target instanceof Call) {
         const settled = await Promise.allSettled(target.scripts.map(asAsync));
         const failed = settled.find(({ status }) => status === "rejected");
-        if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+        if (failed !== undefined) {
+          throw (failed as PromiseRejectedResult).reason;
+        }
       } else value = await target;
     } catch (error) {
       step = body.throw(error);
@@ -190,7 +194,8 @@ class Player {
     const judge = this.#judge;
     loop.setExceptionHandler((_, { message, exception }) => {
       this.#reported.push(exception);
-      if (exception instanceof Boom) return; // nobody was there any more
+      // A failure that nobody was there for any more is what the handler is for.
+      if (isFailure(exception)) return;
       judge.say(`the exception handler was told "${message}": ${exception}`);
     });
     const hangs = Symbol();
@@ -211,19 +216,30 @@ class Player {
       this.#count();
       await Promise.race([loop.close(), guard]);
     } catch (error) {
-      judge.say(`the program ended with ${error instanceof Error ? error.stack : error}`);
+      judge.say(
+        `the program ended with ${
+          error instanceof Error ? error.stack : error
+        }`,
+      );
     } finally {
       clearTimeout(timer);
     }
     const comparable = this.#tree.distinct && !judge.isTied();
-    return { violations: judge.violations, ends: comparable ? this.#ends : null };
+    return {
+      violations: judge.violations,
+      ends: comparable ? this.#ends : null,
+    };
   }
 
   /** Starts the program, and waits until every task of it has ended. */
   *#main(): Coroutine<void> {
     const record = new TaskRecord("main", null);
-    this.#start(record, this.#tree.body, [], (body) =>
-      this.#loop.createTask(body, { name: "main" }));
+    this.#start(
+      record,
+      this.#tree.body,
+      [],
+      (body) => this.#loop.createTask(body, { name: "main" }),
+    );
     for (const act of this.#tree.acts) {
       this.#loop.callAt(act.atMs, () => this.#later(act));
     }
@@ -274,7 +290,9 @@ class Player {
       if (disposed !== 1) say(`${name} was disposed of ${disposed} times`);
     }
     const booms = this.#reported.filter((error) => error instanceof Boom);
-    if (new Set(booms).size !== booms.length) say("an error was reported twice");
+    if (new Set(booms).size !== booms.length) {
+      say("an error was reported twice");
+    }
   }
 
   // -- Acts --
@@ -406,10 +424,19 @@ class Player {
   *#node(context: Context, node: Node): Script {
     switch (node.do) {
       case "sleep":
-        return yield* this.#wait(context, `sleep(${node.ms})`, "suspends", () =>
-          sleep(node.ms));
+        return yield* this.#wait(
+          context,
+          `sleep(${node.ms})`,
+          "suspends",
+          () => sleep(node.ms),
+        );
       case "never":
-        return yield* this.#wait(context, "never", this.#never.isSet() ? "ready" : "suspends", () => this.#never.wait());
+        return yield* this.#wait(
+          context,
+          "never",
+          this.#never.isSet() ? "ready" : "suspends",
+          () => this.#never.wait(),
+        );
       case "throw":
         throw new Boom(`${++this.#booms}`);
       case "act":
@@ -506,7 +533,9 @@ class Player {
       settled.reject(
         answers === "reason"
           ? reason
-          : Object.assign(new Error("aborted", { cause: reason }), { name: "AbortError" }),
+          : Object.assign(new Error("aborted", { cause: reason }), {
+            name: "AbortError",
+          }),
       );
     };
     settled.promise.catch(() => {}); // a wait that is refused never looks at it
@@ -518,17 +547,27 @@ class Player {
   /** A function given to `until`: what it waits for is the task's. */
   *#untilBody(context: Context, body: Body): Script {
     context.place.task.branches = true;
-    yield* this.#wait(context, "until()", "suspends", () =>
-      until(() =>
-        asAsync(() => this.#all({ ...context, isAsync: true }, body))
-      ));
+    yield* this.#wait(
+      context,
+      "until()",
+      "suspends",
+      () =>
+        until(() =>
+          asAsync(() => this.#all({ ...context, isAsync: true }, body))
+        ),
+    );
   }
 
   // -- What tasks share --
 
   *#held(context: Context, node: Node & { do: "lock" | "semaphore" }): Script {
     const from = node.do === "lock" ? this.#lock : this.#semaphore;
-    const permit = yield* this.#wait(context, node.do, "ready", () => from.acquire());
+    const permit = yield* this.#wait(
+      context,
+      node.do,
+      "ready",
+      () => from.acquire(),
+    );
     try {
       if (node.do === "lock" && ++this.#inside > 1) {
         this.#judge.say("two are inside of the lock");
@@ -541,13 +580,23 @@ class Player {
   }
 
   *#conditionWait(context: Context): Script {
-    const permit = yield* this.#wait(context, "acquire", "ready", () =>
-      this.#condition.acquire());
+    const permit = yield* this.#wait(
+      context,
+      "acquire",
+      "ready",
+      () => this.#condition.acquire(),
+    );
     try {
-      yield* this.#wait(context, "condition", "suspends", () =>
-        this.#condition.wait());
+      yield* this.#wait(
+        context,
+        "condition",
+        "suspends",
+        () => this.#condition.wait(),
+      );
     } finally {
-      if (!permit.held) this.#judge.say("a condition ended its wait without its lock");
+      if (!permit.held) {
+        this.#judge.say("a condition ended its wait without its lock");
+      }
       permit.release();
     }
   }
@@ -677,8 +726,12 @@ class Player {
         const earlier = siblings.slice();
         siblings.push(null);
         try {
-          this.#start(record, child, earlier, (body) =>
-            group.createTask(body, { name: record.name }));
+          this.#start(
+            record,
+            child,
+            earlier,
+            (body) => group.createTask(body, { name: record.name }),
+          );
         } catch (error) {
           if (!(error instanceof TaskGroupClosedError)) throw error;
           place.children.pop();
@@ -689,17 +742,24 @@ class Player {
       }
       return inside();
     };
-    yield* this.#block(place, () =>
-      node.name.endsWith("1")
-        ? new TaskGroup(options).run(body)
-        : taskGroup(body, options));
+    yield* this.#block(
+      place,
+      () =>
+        node.name.endsWith("1")
+          ? new TaskGroup(options).run(body)
+          : taskGroup(body, options),
+    );
   }
 
   *#several(context: Context, node: Node & { do: "gather" | "wait" }): Script {
     const records = node.children.map((child, index) => {
       const record = new TaskRecord(`${node.name}.${index}`, null);
-      this.#start(record, child, [], (body) =>
-        this.#loop.createTask(body, { name: record.name }));
+      this.#start(
+        record,
+        child,
+        [],
+        (body) => this.#loop.createTask(body, { name: record.name }),
+      );
       return record;
     });
     const tasks = records.map(({ task }) => task!);
@@ -825,7 +885,14 @@ class Player {
     const inside = { ...context, isAsync: true };
     for (;;) {
       try {
-        await asAsync(() => this.#wait(inside, "get of a reader", "ready", () => this.#queue.get()));
+        await asAsync(() =>
+          this.#wait(
+            inside,
+            "get of a reader",
+            "ready",
+            () => this.#queue.get(),
+          )
+        );
       } catch (error) {
         if (isCancellation(error)) throw error;
         return;
@@ -840,7 +907,9 @@ class Player {
     const { task } = context.place.task;
     const check = () => {
       if (currentTask() !== task) {
-        this.#judge.say(`what is called for ${context.place.task.name} does not belong to it`);
+        this.#judge.say(
+          `what is called for ${context.place.task.name} does not belong to it`,
+        );
       }
     };
     check();
@@ -876,7 +945,9 @@ class Player {
       };
     } catch (error) {
       if (resource.disposed !== 1) {
-        this.#judge.say(`${name} was disposed of ${resource.disposed} times when it was left`);
+        this.#judge.say(
+          `${name} was disposed of ${resource.disposed} times when it was left`,
+        );
       }
       if (isCancellation(error)) {
         this.#judge.delivered("scoped", context.place, true);
@@ -884,14 +955,18 @@ class Player {
       throw error;
     }
     if (resource.disposed !== 1) {
-      this.#judge.say(`${name} was disposed of ${resource.disposed} times when it was left`);
+      this.#judge.say(
+        `${name} was disposed of ${resource.disposed} times when it was left`,
+      );
     }
     return end.value;
   }
 
   #describeEnd(end: End): string {
     const what = !end.failed
-      ? `value ${(end.value as { cancelledCaught?: boolean })?.cancelledCaught === true}`
+      ? `value ${
+        (end.value as { cancelledCaught?: boolean })?.cancelledCaught === true
+      }`
       : isCancellation(end.error)
       ? "cancelled"
       : end.error instanceof AggregateError
@@ -899,6 +974,15 @@ class Player {
       : (end.error as Error).name;
     return `${what} at ${this.#loop.time().toFixed(2)}`;
   }
+}
+
+/** Whether an error is what a program fails with, and not a cancellation or a mistake. */
+function isFailure(error: unknown): boolean {
+  if (error instanceof SuppressedError) {
+    return isFailure(error.error) || isFailure(error.suppressed);
+  }
+  return error instanceof Boom || error instanceof TimeoutError ||
+    error instanceof TaskGroupError;
 }
 
 function endOf(task: Task<unknown>): End {

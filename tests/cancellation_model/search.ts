@@ -57,7 +57,9 @@ function differences(a: Outcome, b: Outcome): string[] {
   for (const name of new Set([...a.ends.keys(), ...b.ends.keys()])) {
     const [one, other] = [a.ends.get(name), b.ends.get(name)];
     if (one === other) continue;
-    violations.push(`${name} as generators: ${one}; as async functions: ${other}`);
+    violations.push(
+      `${name} as generators: ${one}; as async functions: ${other}`,
+    );
   }
   return violations;
 }
@@ -86,7 +88,10 @@ export async function shrink(failure: Failure): Promise<Failure> {
 /** What failed, without names and numbers. */
 export function kindOf({ style, violations }: Failure): string {
   const words = violations[0]!.replace(/\(at .*/, "")
-    .replace(/[a-z]+[A-Za-z]*\d+(\.\d+)?/g, "X").replace(/\b(main|X)(\/X)?/g, "X")
+    .replace(/[a-z]+[A-Za-z]*\d+(\.\d+)?/g, "X").replace(
+      /\b(main|X)(\/X)?/g,
+      "X",
+    )
     .replace(/[\d.]+/g, "N");
   return `${style}: ${words}`;
 }

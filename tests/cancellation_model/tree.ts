@@ -475,7 +475,9 @@ export function hasTimedPromise(body: Body): boolean {
 export function print(tree: Tree): string {
   const lines = ["main:", ...printBody(tree.body, "  ")];
   for (const { atMs, turns, hops, target, how } of tree.acts) {
-    lines.push(`at ${atMs} ms + ${turns} turns + ${hops} microtasks: ${how} ${target}`);
+    lines.push(
+      `at ${atMs} ms + ${turns} turns + ${hops} microtasks: ${how} ${target}`,
+    );
   }
   return lines.join("\n");
 }
@@ -488,7 +490,11 @@ function printBody(body: Body, indent: string): string[] {
       !["body", "cleanup", "children", "bodies"].includes(key) &&
       value !== false && value !== Infinity
     ).map(([key, value]) =>
-      key === "name" ? value : `${key}=${typeof value === "object" ? Object.values(value!).join(" ") : value}`
+      key === "name"
+        ? value
+        : `${key}=${
+          typeof value === "object" ? Object.values(value!).join(" ") : value
+        }`
     );
     const lines = [`${indent}${[kind, ...words].join(" ")}`];
     if ("body" in node) lines.push(...printBody(node.body, indent + "  "));
@@ -520,7 +526,10 @@ export function* smaller(tree: Tree): Generator<Tree> {
       if (act[part] === 0) continue;
       for (const value of [0, Math.floor(act[part] / 2)]) {
         if (value === act[part]) continue;
-        yield { ...tree, acts: tree.acts.with(index, { ...act, [part]: value }) };
+        yield {
+          ...tree,
+          acts: tree.acts.with(index, { ...act, [part]: value }),
+        };
       }
     }
   }
