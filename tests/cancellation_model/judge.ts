@@ -106,6 +106,10 @@ export class Place {
   levelSeen = false;
   /** Whether children were there when the body had ended. */
   joined = false;
+  /** When its body ended: how many requests there were, the moment, and a cancelled scope around. */
+  endOrder = Infinity;
+  endMs = Infinity;
+  endLevel: Place | null = null;
 
   constructor(
     kind: Place["kind"],
@@ -128,6 +132,8 @@ export interface Wait {
   /** Why it must throw; null if it need not. */
   readonly due: string | null;
   readonly kind: WaitKind;
+  /** Whether its task had ended before. */
+  readonly stray: boolean;
 }
 
 /**
@@ -323,7 +329,8 @@ export class Judge {
         }
       }
     }
-    return { what, place, startMs: this.#now(), due, kind };
+    const stray = task.task?.done() === true;
+    return { what, place, startMs: this.#now(), due, kind, stray };
   }
 
   /** A wait has ended, other than by a cancellation. */
@@ -334,7 +341,7 @@ export class Judge {
     this.#moved(place.task);
     if (place.task.task?.done()) {
       // What begins after the end is nobody's.
-      if (kind !== "outside" && wait.startMs < place.task.doneMs) {
+      if (kind !== "outside" && !wait.stray && now > place.task.doneMs) {
         this.say(`${what} went on after the end of ${place.task.name}`);
       }
       return;
@@ -417,6 +424,11 @@ export class Judge {
   bodyEnded(place: Place, end: End): void {
     this.#poll(place);
     place.end = end;
+    place.endOrder = this.requests;
+    place.endMs = this.#now();
+    if (place.outer !== null && !place.shielded) {
+      place.endLevel = levelAt(place.outer);
+    }
     this.#moved(place.task);
     if (place.kind === "task") place.task.end = end;
     if (place.kind === "group") this.#groupBodyEnded(place, end);
@@ -468,13 +480,13 @@ export class Judge {
     const fresh = [...requestsAt(around)].filter(({ order, state }) =>
       order >= entry.requests && state !== "void"
     );
-    const now = this.#now();
-    const certain = fresh.some(({ exact, atMs, state }) =>
-      state !== "vague" && (exact || atMs < now)
+    // What comes between the end of the body and that of the block may be either.
+    const certain = fresh.some(({ order, exact, atMs, state }) =>
+      state !== "vague" && order < block.endOrder &&
+      (exact || atMs < block.endMs)
     );
-    const level = block.shielded ? null : levelAt(around);
     const possible = fresh.length > 0 || entry.before.length > 0;
-    const outside: Outside = { certain, possible, level };
+    const outside: Outside = { certain, possible, level: block.endLevel };
     for (const request of block.requests) request.state = "void";
     const { end } = block;
     if (end === null) this.#neverBegan(block, outcome);

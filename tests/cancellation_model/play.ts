@@ -251,9 +251,8 @@ class Player {
       if (unfinished.length === 0) break;
       yield* wait(unfinished);
     }
-    yield* sleep(HORIZON_MS); // what should have been let go of would show
     this.#over = true;
-    yield* sleep(HORIZON_MS); // the notifier sees it and ends
+    yield* sleep(20); // the notifier ends; what should have been let go of would show
   }
 
   /** From now on nobody has to wait any more. */
