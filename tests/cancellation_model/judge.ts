@@ -37,6 +37,8 @@ interface Request {
   /** Counts the requests of a program. */
   readonly order: number;
   state: State;
+  /** Whether it may be thrown once more, as it was thrown together with others. */
+  again: boolean;
 }
 
 /** How a body has ended; null while it runs. */
@@ -206,6 +208,7 @@ export class Judge {
       exact,
       order: this.requests++,
       state: vague ? "vague" : "open",
+      again: false,
     });
     this.#requestedMs.add(atMs);
     for (const [other, at] of task.handingOn) {
@@ -296,9 +299,16 @@ export class Judge {
 
   /** The children of a group in a cancelled scope are cancelled, whatever shields its body. */
   #pollLevel(group: Place): void {
-    if (!group.open || group.levelSeen || group.task.outside > 0) return;
+    if (!group.open || group.levelSeen) return;
     const scope = levelAt(group);
     if (scope === null) return;
+    if (group.task.outside > 0) {
+      // Its body cannot be told now, so its children may be told later.
+      for (const { root } of group.children) {
+        if (!isAsked(root)) this.request(root, this.#now(), false, true);
+      }
+      return;
+    }
     group.levelSeen = true;
     const atMs = Math.max(scope.levelMs!, group.task.insideSinceMs);
     for (const child of group.children) {
@@ -398,11 +408,19 @@ export class Judge {
     const due = [...requestsAt(place)].filter(({ state }) =>
       state === "open" || state === "vague"
     );
-    if (
-      due.length === 0 && !excused && levelAt(place) === null &&
-      !place.task.branches
+    if (due.length > 0) {
+      due.forEach((request, index) => {
+        request.state = "done";
+        // asyncio throws once for all; async functions may throw once for each.
+        request.again = index > 0;
+      });
+      return;
+    }
+    const again = [...requestsAt(place)].find((request) => request.again);
+    if (again !== undefined) again.again = false;
+    else if (
+      !excused && levelAt(place) === null && !place.task.branches
     ) this.say(`${what} in ${describe(place)} was cancelled for nothing`);
-    for (const request of due) request.state = "done";
   }
 
   /** Whether something is to be thrown here, or perhaps. */
@@ -690,6 +708,12 @@ export function* requestsAt(place: Place): Generator<Request> {
   for (let at: Place | null = place; at !== null; at = at.outer) {
     yield* at.requests;
   }
+}
+
+function isAsked(place: Place): boolean {
+  return place.requests.some(({ state }) =>
+    state === "vague" || state === "open"
+  );
 }
 
 function openAt(place: Place): Request[] {
