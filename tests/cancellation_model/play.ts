@@ -142,6 +142,8 @@ interface Context {
   /** Whether it is in an async function. */
   readonly isAsync: boolean;
   readonly siblings: readonly (TaskRecord | null)[];
+  /** The wait for a function whose own waits these are: once it is left, they are nobody's. */
+  readonly caller?: { left: boolean };
 }
 
 /** What came of one run. */
@@ -252,6 +254,9 @@ class Player {
       yield* wait(unfinished);
     }
     this.#over = true;
+    for (const task of allTasks(this.#loop)) {
+      if (task !== currentTask()) task.cancel(); // as the end of a run does
+    }
     yield* sleep(20); // the notifier ends; what should have been let go of would show
   }
 
@@ -284,7 +289,9 @@ class Player {
     if (put - got !== this.#queue.size) {
       say(`${put} were put, ${got} got, ${this.#queue.size} are in the queue`);
     }
-    if (sent !== received) say(`${sent} were sent, ${received} received`);
+    if (sent - received !== this.#channel.size) {
+      say(`${sent} were sent, ${received} received`);
+    }
     for (const { name, disposed } of this.#resources) {
       if (disposed !== 1) say(`${name} was disposed of ${disposed} times`);
     }
@@ -408,6 +415,7 @@ class Player {
     make: () => Awaited,
   ): Script {
     if (++this.#waits > MOST_WAITS) throw new Error("The program does not end");
+    if (context.caller?.left) return yield make();
     const wait = this.#judge.begin(what, context.place, kind, context.isAsync);
     try {
       const value: unknown = yield make();
@@ -518,7 +526,7 @@ class Player {
   }
 
   #foreign({ after, unit, answers }: Foreign): Promise<unknown> {
-    const signal = answers === "nothing" ? null : currentTask()!.signal;
+    const signal = answers === "nothing" ? null : currentTask()?.signal;
     const settled = Promise.withResolvers<unknown>();
     if (unit === "ms") this.#loop.callLater(after, settled.resolve, undefined);
     else if (unit === "macrotask") setTimeout(settled.resolve, 0);
@@ -545,16 +553,19 @@ class Player {
 
   /** A function given to `until`: what it waits for is the task's. */
   *#untilBody(context: Context, body: Body): Script {
+    const caller = { left: false };
+    const inside = { ...context, isAsync: true, caller };
     context.place.task.branches = true;
-    yield* this.#wait(
-      context,
-      "until()",
-      "suspends",
-      () =>
-        until(() =>
-          asAsync(() => this.#all({ ...context, isAsync: true }, body))
-        ),
-    );
+    try {
+      yield* this.#wait(
+        context,
+        "until()",
+        "suspends",
+        () => until(() => asAsync(() => this.#all(inside, body))),
+      );
+    } finally {
+      caller.left = true;
+    }
   }
 
   // -- What tasks share --
