@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  allTasks,
   CancelScope,
   cancelScope,
   Channel,
