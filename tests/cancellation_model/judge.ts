@@ -412,7 +412,9 @@ export class Judge {
       due.forEach((request, index) => {
         request.state = "done";
         // asyncio throws once for all; async functions may throw once for each.
-        request.again = index > 0;
+        // One whose moment is not known may not have come yet.
+        request.again = index > 0 ||
+          (!request.exact && request.atMs === this.#now());
       });
       return;
     }

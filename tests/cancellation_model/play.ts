@@ -199,6 +199,8 @@ class Player {
       this.#reported.push(exception);
       // A failure that nobody was there for any more is what the handler is for.
       if (isFailure(exception)) return;
+      // So are operations that are begun when their task has ended.
+      if (message.includes('"await ')) return;
       judge.say(`the exception handler was told "${message}": ${exception}`);
     });
     const hangs = Symbol();
