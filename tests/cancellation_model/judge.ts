@@ -364,11 +364,11 @@ export class Judge {
       for (const request of openAt(place)) request.state = "vague";
       return;
     }
-    this.late(what, place);
+    this.late(what, place, wait.startMs);
   }
 
   /** Nothing may end at a later moment than a cancellation inside of which it is. */
-  late(what: string, place: Place): void {
+  late(what: string, place: Place, startMs: number): void {
     const now = this.#now();
     const scope = levelAt(place);
     if (scope !== null && scope.levelMs! < now) {
@@ -380,6 +380,8 @@ export class Judge {
     }
     for (const request of openAt(place)) {
       if (request.atMs >= now) continue;
+      // Begun beside the branch that was told.
+      if (place.task.branches && startMs === request.atMs) continue;
       this.say(
         `${what} in ${
           describe(place)
@@ -405,6 +407,7 @@ export class Judge {
 
   /** A cancellation has come to a place: all that was asked for there is dealt with. */
   delivered(what: string, place: Place, excused = false): void {
+    this.#poll(place);
     const due = [...requestsAt(place)].filter(({ state }) =>
       state === "open" || state === "vague"
     );
@@ -514,7 +517,10 @@ export class Judge {
       this.#leftGroup(block, end, outcome, outside);
     } else this.#leftBlock(block, end, outcome, outside);
     if (outcome.failed && isCancellation(outcome.error)) {
-      for (const request of openAt(around)) request.state = "done";
+      for (const request of openAt(around)) {
+        request.state = "done";
+        request.again = true; // it may have come while the block was left
+      }
     }
   }
 
@@ -617,7 +623,7 @@ export class Judge {
         this.say(`${name} took a cancellation that goes further out`);
       }
     }
-    if (group.joined) this.late(name, group.outer!);
+    if (group.joined) this.late(name, group.outer!, group.endMs);
   }
 
   /** The errors arrive together, and a cancellation from outside stays for the next wait. */
