@@ -415,8 +415,8 @@ export class Judge {
       due.forEach((request, index) => {
         request.state = "done";
         // asyncio throws once for all; async functions may throw once for each.
-        // One whose moment is not known may not have come yet.
-        request.again = index > 0 ||
+        // It may not have come yet, or was not what was thrown.
+        request.again = index > 0 || levelAt(place) !== null ||
           (!request.exact && request.atMs === this.#now());
       });
       return;

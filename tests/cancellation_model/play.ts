@@ -919,7 +919,7 @@ class Player {
   async #own(context: Context, make: () => Operation<unknown>): Promise<void> {
     const { task } = context.place.task;
     const check = () => {
-      if (currentTask() !== task) {
+      if (!task!.done() && currentTask() !== task) {
         this.#judge.say(
           `what is called for ${context.place.task.name} does not belong to it`,
         );
