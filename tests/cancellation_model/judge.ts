@@ -288,7 +288,7 @@ export class Judge {
       return;
     }
     // Nobody tells whether the deadline of waitFor() has been dealt with at its very moment.
-    if (this.#now() < at.deadlineMs) return;
+    if (this.#now() < at.deadlineMs || at.aborted) return;
     if (!at.expired) this.request(at, at.deadlineMs, false, true);
     at.expired = true;
     const own = at.requests.find(({ atMs }) => atMs === at.deadlineMs)!;
@@ -431,10 +431,7 @@ export class Judge {
   /** Whether something is to be thrown here, or perhaps. */
   isDue(place: Place): boolean {
     this.#poll(place);
-    return levelAt(place) !== null ||
-      [...requestsAt(place)].some(({ state }) =>
-        state === "open" || state === "vague"
-      );
+    return levelAt(place) !== null || [...requestsAt(place)].some(mayCome);
   }
 
   #back(task: TaskRecord): void {
@@ -488,9 +485,7 @@ export class Judge {
   entered(block: Place): Entry {
     const around = block.outer!;
     this.#poll(around);
-    const before = [...requestsAt(around)].filter(({ state }) =>
-      state === "open" || state === "vague"
-    );
+    const before = [...requestsAt(around)].filter(mayCome);
     return { requests: this.requests, before };
   }
 
@@ -517,7 +512,8 @@ export class Judge {
       this.#leftGroup(block, end, outcome, outside);
     } else this.#leftBlock(block, end, outcome, outside);
     if (outcome.failed && isCancellation(outcome.error)) {
-      for (const request of openAt(around)) {
+      for (const request of requestsAt(around)) {
+        if (!mayCome(request)) continue;
         request.state = "done";
         request.again = true; // it may have come while the block was left
       }
@@ -719,9 +715,20 @@ export function* requestsAt(place: Place): Generator<Request> {
 }
 
 function isAsked(place: Place): boolean {
-  return place.requests.some(({ state }) =>
-    state === "vague" || state === "open"
-  );
+  return place.requests.some(mayCome);
+}
+
+/** Whether a request may be thrown from now on. */
+function mayCome({ state, again }: Request): boolean {
+  return state === "open" || state === "vague" || (state === "done" && again);
+}
+
+/** Whether a scope around the group of a task was ever cancelled. */
+function isAroundLevel({ task }: Place): boolean {
+  for (let at = task.group; at !== null; at = at.outer) {
+    if (at.levelMs !== null) return true;
+  }
+  return false;
 }
 
 function openAt(place: Place): Request[] {
