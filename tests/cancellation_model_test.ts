@@ -30,18 +30,14 @@ for (let part = 0; part < PARTS; part++) {
 /** Programs that were wrong once, in the notation of the model. */
 const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
   "a cancellation as a group that was cancelled ends": {
-    body: [{
-      do: "group",
-      name: "group1",
-      limit: Infinity,
-      signal: false,
-      body: [],
-      children: [[{
+    body: [
+      group([[{
         do: "finally",
         body: [{ do: "sleep", ms: 20 }],
         cleanup: [{ do: "sleep", ms: 8 }],
-      }]],
-    }, { do: "sleep", ms: 5 }],
+      }]]),
+      { do: "sleep", ms: 5 },
+    ],
     acts: [
       act("group1", 2),
       act("main", 4),
@@ -55,6 +51,33 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
       signal: false,
       body: [{ do: "act", target: "main", how: "cancel" }],
     }, { do: "get" }],
+  },
+  "a task and its group that are cancelled in one turn, as the group ends": {
+    body: [group([[{ do: "sleep", ms: 5 }]]), { do: "sleep", ms: 5 }],
+    acts: [act("main", 2), act("group1", 2)],
+  },
+  "a task that cancels itself, and then a group that is ended by its child": {
+    body: [
+      { do: "act", target: "main", how: "cancel" },
+      group([[{ do: "act", target: "group1", how: "cancel" }]]),
+      { do: "sleep", ms: 5 },
+    ],
+  },
+  "a task that is cancelled by the child of a group beside another wait": {
+    body: [{
+      do: "all",
+      bodies: [
+        [group([[
+          { do: "act", target: "main", how: "cancel" },
+          { do: "never" },
+        ]])],
+        [{ do: "sleep", ms: 0 }],
+      ],
+    }],
+  },
+  "an iteration that is cancelled before its first step": {
+    body: [{ do: "each", source: "generator", body: [] }],
+    acts: [act("main", 0)],
   },
   "two scopes that are cancelled together": {
     body: [{
@@ -76,6 +99,17 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
     }],
   },
 };
+
+function group(children: readonly Body[]): Body[number] {
+  return {
+    do: "group",
+    name: "group1",
+    limit: Infinity,
+    signal: false,
+    body: [],
+    children,
+  };
+}
 
 function act(target: string, atMs: number): Tree["acts"][number] {
   return { do: "act", how: "cancel", target, atMs, turns: 0, hops: 0 };

@@ -660,7 +660,10 @@ export class Judge {
           this.say(
             `the body of ${name} threw ${end.error}, and it is cancelled`,
           );
-        } else if (!root.requests.some(({ state }) => state !== "void")) {
+        } else if (
+          !root.requests.some(({ state }) => state !== "void") &&
+          !isAroundLevel(root)
+        ) {
           this.say(`the body of ${name} returned, and it is cancelled`);
         }
       } else if (task.failed()) {
