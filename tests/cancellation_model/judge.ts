@@ -189,7 +189,8 @@ export class Judge {
       );
   }
 
-  #moved(task: TaskRecord): void {
+  /** Something was started, went on, or ended. */
+  moved(task: TaskRecord): void {
     const now = this.#now();
     const moved = this.#movedMs.get(now);
     if (moved === undefined) this.#movedMs.set(now, new Set([task]));
@@ -348,7 +349,7 @@ export class Judge {
     const { place, what, kind } = wait;
     const now = this.#now();
     this.#poll(place);
-    this.#moved(place.task);
+    this.moved(place.task);
     if (place.task.task?.done()) {
       // What begins after the end is nobody's.
       if (kind !== "outside" && !wait.stray && now > place.task.doneMs) {
@@ -428,6 +429,13 @@ export class Judge {
     ) this.say(`${what} in ${describe(place)} was cancelled for nothing`);
   }
 
+  /** A failure was thrown in place of a cancellation, which then has to come once more. */
+  replaced(place: Place): void {
+    for (const request of requestsAt(place)) {
+      if (request.state === "done") request.again = true;
+    }
+  }
+
   /** Whether something is to be thrown here, or perhaps. */
   isDue(place: Place): boolean {
     this.#poll(place);
@@ -449,7 +457,7 @@ export class Judge {
     if (place.outer !== null && !place.shielded) {
       place.endLevel = levelAt(place.outer);
     }
-    this.#moved(place.task);
+    this.moved(place.task);
     if (place.kind === "task") place.task.end = end;
     if (place.kind === "group") this.#groupBodyEnded(place, end);
     const group = place.kind === "task" ? place.task.group : null;

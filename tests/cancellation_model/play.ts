@@ -367,6 +367,7 @@ class Player {
   ): void {
     this.#places.set(record.name, record.root);
     this.#judge.tasks.push(record);
+    this.#judge.moved(record);
     record.group?.children.push(record);
     const task = make(this.#body(record.root, body, siblings));
     record.task = task;
@@ -964,6 +965,9 @@ class Player {
       }
       if (isCancellation(error)) {
         this.#judge.delivered("scoped", context.place, true);
+      }
+      if (error instanceof SuppressedError) {
+        this.#judge.replaced(context.place);
       }
       throw error;
     }
