@@ -36,6 +36,8 @@ interface Request {
   readonly exact: boolean;
   /** Counts the requests of a program. */
   readonly order: number;
+  /** Whether it was made for sure. */
+  readonly sure: boolean;
   state: State;
   /** Whether it may be thrown once more, as it was thrown together with others. */
   again: boolean;
@@ -208,6 +210,7 @@ export class Judge {
       atMs,
       exact,
       order: this.requests++,
+      sure: !vague,
       state: vague ? "vague" : "open",
       again: false,
     });
@@ -507,8 +510,8 @@ export class Judge {
       order >= entry.requests && state !== "void"
     );
     // What comes between the end of the body and that of the block may be either.
-    const certain = fresh.some(({ order, exact, atMs, state }) =>
-      state !== "vague" && order < block.endOrder &&
+    const certain = fresh.some(({ order, exact, atMs, state, sure }) =>
+      sure && state !== "vague" && order < block.endOrder &&
       (exact || atMs < block.endMs)
     );
     const possible = fresh.length > 0 || entry.before.length > 0;

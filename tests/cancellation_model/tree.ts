@@ -293,14 +293,14 @@ class Writer {
           do: kind,
           name: this.#name("gather"),
           keep: chance.maybe(0.5),
-          children: this.#children(depth),
+          children: this.#children(depth, `gather${this.#names}`),
         };
       case "wait":
         return {
           do: kind,
           name: this.#name("wait"),
           first: chance.maybe(0.5),
-          children: this.#children(depth),
+          children: this.#children(depth, `wait${this.#names}`),
         };
       case "catch":
         return {
@@ -377,21 +377,29 @@ class Writer {
 
   #group(depth: number, signal: boolean): Node {
     const name = this.#name("group");
-    const children = this.#children(depth, name);
+    const limit = this.#chance.maybe(0.2)
+      ? 1 + this.#chance.below(2)
+      : Infinity;
+    // A task that waits for its sibling keeps its slot, which that one may need.
+    const children = this.#children(depth, name, limit === Infinity);
     return {
       do: "group",
       name,
-      limit: this.#chance.maybe(0.2) ? 1 + this.#chance.below(2) : Infinity,
+      limit,
       body: this.#chance.maybe(0.25) ? [] : this.body(depth, children.length),
       children,
       signal,
     };
   }
 
-  #children(depth: number, name = `gather${this.#names}`): Body[] {
+  #children(
+    depth: number,
+    name: string,
+    know = false,
+  ): Body[] {
     return Array.from({ length: 1 + this.#chance.below(3) }, (_, index) => {
       this.targets.push(`${name}.${index}`);
-      return this.body(depth, name.startsWith("group") ? index : 0, 2);
+      return this.body(depth, know ? index : 0, 2);
     });
   }
 }
