@@ -549,7 +549,6 @@ class Player {
           }),
       );
     };
-    settled.promise.catch(() => {}); // a wait that is refused never looks at it
     if (signal?.aborted) abort();
     else signal?.addEventListener("abort", abort);
     return settled.promise;
