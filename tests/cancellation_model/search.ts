@@ -4,7 +4,7 @@
  * @module
  */
 import { type Outcome, play, type Style } from "./play.ts";
-import { print, smaller, type Tree, treeOf } from "./tree.ts";
+import { hasAnswer, print, smaller, type Tree, treeOf } from "./tree.ts";
 
 const STYLES: readonly Style[] = ["generators", "async functions", "mixed"];
 
@@ -43,6 +43,7 @@ async function playAlone(
 ): Promise<readonly string[]> {
   unhandled = [];
   const outcome = await play(tree, style);
+  if (hasAnswer(tree.body)) await new Promise((resolve) => setTimeout(resolve));
   outcomes.push(outcome);
   const { violations } = outcome;
   return unhandled.length === 0

@@ -479,6 +479,14 @@ export function hasTimedPromise(body: Body): boolean {
   );
 }
 
+/** Whether a foreign promise may fail, which shows a moment later if nobody looks at it. */
+export function hasAnswer(body: Body): boolean {
+  return body.some((node) =>
+    ("promise" in node && node.promise.answers !== "nothing") ||
+    bodiesOf(node).some(hasAnswer)
+  );
+}
+
 /** The tree as a short program, to read. */
 export function print(tree: Tree): string {
   const lines = ["main:", ...printBody(tree.body, "  ")];
