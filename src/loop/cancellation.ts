@@ -222,23 +222,48 @@ export function take(
   if (due.request === null) return due.error;
   if (awaited !== null && awaited.done()) {
     if (awaited.cancelled()) return awaited[takeCancellation]();
-    if (awaited[peekError]() instanceof CancelledError) {
-      return awaited.exception();
+    const error = awaited.failed()
+      ? cancellationIn(awaited[peekError]())
+      : null;
+    if (error !== null) {
+      awaited.exception(); // it is seen now
+      return error;
     }
   }
   return cancellation(due.request.reason);
 }
 
-/** Moves what is due from a holder that has ended, or is about to wait, to the next one. */
+/**
+ * Moves what is due from a holder to the next one: from a strand to the wait that
+ * begins in it, and from a strand that has ended to the stepper that waits for it.
+ */
 export function passOn(from: Holder, to: Holder): void {
+  move(from, to, (request) => request.state !== "taken back");
+}
+
+/**
+ * The same from a wait that is over to its strand. A request that was thrown at
+ * another wait of the strand, in a branch beside this one, has arrived there.
+ */
+export function passBack(from: Holder, to: Holder): void {
+  move(from, to, (request) => request.state === "due");
+}
+
+function move(
+  from: Holder,
+  to: Holder,
+  isWanted: (request: Request) => boolean,
+): void {
   const { due } = from;
   if (due === null) return;
   from.due = null;
   const moved: Request[] = [];
   for (let at: Due | null = due; at !== null; at = at.next) {
     const { request } = at;
-    // One of a level is found by each wait anew.
-    if (request?.state === "due" && !request.isLevel) moved.push(request);
+    // A level request is found by each wait anew.
+    if (request !== null && !request.isLevel && isWanted(request)) {
+      moved.push(request);
+    }
   }
   for (const request of moved.reverse()) hold(to, request);
 }
@@ -274,10 +299,9 @@ export type RequestsGo = "here" | "inside" | "after";
 /** How many scopes of this thread are cancelled and not left: while there is none, nobody looks for one. */
 export const levels: { open: number } = { open: 0 };
 
-/** Throws if the running generator is about to start an operation in a cancelled scope. */
-export function throwIfLevelCancelled(stepper: Stepper | null): void {
-  const level = stepper === null ? null : levelAt(stepper.innermostBlock);
-  if (level !== null) throw level.reason;
+/** The level request that applies where a stepper is; null if none does. */
+export function levelOf(stepper: Stepper | null): Request | null {
+  return stepper === null ? null : levelAt(stepper.innermostBlock);
 }
 
 /** The level request that applies at a place in a task; null if none does. */
@@ -528,15 +552,24 @@ export function takeBack(requests: readonly Request[]): void {
 // -- Leaving a block --
 
 /**
- * How many once requests that concern a block were made before it was opened, and
- * are none of its business. One that is still due is, except in generators, where
- * CPython counts it, too.
+ * How many once requests that concern a block were thrown before it was opened,
+ * and are none of its business: all but those that are due where it is opened.
  */
 export function requestsBefore(block: Block): number {
-  const requests = block.cancelling();
+  let due = 0;
+  for (let at = block.openedBy.due; at !== null; at = at.next) {
+    const { request } = at;
+    if (request === null || request.isLevel) continue;
+    if (request.state !== "taken back") due++;
+  }
+  return Math.max(block.cancelling() - due, 0);
+}
+
+/** The same for a timeout: in generators CPython counts also those that are due. */
+export function requestsBeforeTimeout(block: Block): number {
   return block.opener.replacesFailures
-    ? requests
-    : requests - block.task.countDue(block);
+    ? block.cancelling()
+    : requestsBefore(block);
 }
 
 /**

@@ -21,10 +21,10 @@ import type { Runnable } from "./runnable.ts";
 import type { FailureRecord } from "./unseen_failures.ts";
 import {
   cancellation,
+  levelOf,
   levels,
   type Request,
   type RequestsGo,
-  throwIfLevelCancelled,
 } from "./cancellation.ts";
 import { current } from "./current.ts";
 import { PromiseWait } from "./promise_wait.ts";
@@ -482,7 +482,8 @@ export class Future<T>
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     if (levels.open > 0 && this.state !== PENDING) {
-      throwIfLevelCancelled(current.stepper);
+      const level = levelOf(current.stepper);
+      if (level !== null) throw level.reason;
     }
     return this as unknown as Iterator<Suspension, T, unknown>;
   }

@@ -11,6 +11,14 @@ import type { Suspension } from "./future.ts";
 import { listen, SignalListener } from "./signal_hub.ts";
 import { quit, quits, type Stepper } from "./stepping.ts";
 
+/** The operation, as its signal sees it. */
+interface Beginnable<T> {
+  /** Makes the iterator that does the waiting. */
+  beginGuarded(): Iterator<Suspension, T, unknown>;
+  /** It is not begun after all. */
+  refused(): void;
+}
+
 /**
  * Goes through an iterator, and throws the signal's reason at whatever wait it
  * is in when the signal aborts. An iterator by hand: each generator that an error
@@ -19,7 +27,7 @@ import { quit, quits, type Stepper } from "./stepping.ts";
 export class Guarded<T> extends SignalListener
   implements Iterator<Suspension, T, unknown> {
   declare private readonly signal: AbortSignal;
-  declare private readonly begin: () => Iterator<Suspension, T, unknown>;
+  declare private readonly operation: Beginnable<T>;
   declare private iterator: Iterator<Suspension, T, unknown> | null;
   declare private stepper: Stepper | null;
   /** What it waits for, while it waits. */
@@ -31,11 +39,11 @@ export class Guarded<T> extends SignalListener
 
   constructor(
     signal: AbortSignal,
-    begin: () => Iterator<Suspension, T, unknown>,
+    operation: Beginnable<T>,
   ) {
     super();
     this.signal = signal;
-    this.begin = begin;
+    this.operation = operation;
     this.iterator = null;
     this.stepper = null;
     this.target = undefined;
@@ -56,11 +64,14 @@ export class Guarded<T> extends SignalListener
   }
 
   private start(): IteratorResult<Suspension, T> {
-    this.signal.throwIfAborted();
+    if (this.signal.aborted) {
+      this.operation.refused();
+      throw this.signal.reason;
+    }
     this.stepper = current.stepper;
     listen(this.signal, this);
     try {
-      this.iterator = this.begin();
+      this.iterator = this.operation.beginGuarded();
       return this.suspend(this.iterator.next());
     } catch (error) {
       this.leave();

@@ -29,6 +29,8 @@ export interface Startable<T> {
   readonly entersCancelled: boolean;
   /** Begins it. */
   iterate(): Iterator<Suspension, T, unknown>;
+  /** It is not begun after all. */
+  refused(): void;
 }
 
 /** An async function that waits for an operation. */
@@ -135,7 +137,10 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     this.#operation = null;
     if (this.due !== null && !operation.entersCancelled) {
       const due = prune(this, levelAt(this.innermostBlock));
-      if (due !== null) throw take(this, due, null);
+      if (due !== null) {
+        operation.refused();
+        throw take(this, due, null);
+      }
     }
     this.#iterator = operation.iterate();
     return this.#iterator.next();

@@ -17,6 +17,7 @@ import {
   hold,
   type Holder,
   isFailure,
+  passBack,
   passOn,
   prune,
   type Request,
@@ -171,7 +172,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
-    if (this.due !== null) passOn(this, strand);
+    if (this.due !== null) passBack(this, strand);
   }
 
   protected succeed(value: T): void {

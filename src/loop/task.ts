@@ -500,18 +500,6 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     if (this.extras !== null) this.extras.requestsOfBlocks -= count;
   }
 
-  /** How many requests that concern a block are due. @ignore */
-  countDue(block: Block): number {
-    if (this.requests === 0) return 0;
-    const blocks = new Set<Block | null>([null]);
-    for (let at: Block | null = block; at !== null; at = at.outer) {
-      blocks.add(at);
-    }
-    return this.extras!.requests.filter((request) =>
-      isDue(request) && blocks.has(request.block)
-    ).length;
-  }
-
   /** The requests that concern a block: all but those of blocks beside it and inside. @ignore */
   requestsAt(block: Block): number {
     const { extras } = this;

@@ -6,7 +6,11 @@ import { checkOptions, inspect, isThenable } from "./checks.ts";
 import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
-import { Operation, type WaitOptions } from "./operation.ts";
+import {
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "./operation.ts";
 import type { Coroutine } from "./task.ts";
 
 /**
@@ -57,7 +61,34 @@ export function until<T>(
     );
   }
   checkOptions(options, "wait until a promise settles");
-  return new Operation<T>(() => begin(source), { ...options, name: "until()" });
+  return new UntilOperation<T>(source, { ...options, name: "until()" });
+}
+
+/** Waits for a promise, or for the one that a function returns. */
+export class UntilOperation<T> extends Operation<T> {
+  readonly #source: PromiseLike<T> | (() => PromiseLike<T>);
+
+  constructor(
+    source: PromiseLike<T> | (() => PromiseLike<T>),
+    options: OperationOptions,
+  ) {
+    super(undefined, options);
+    this.#source = source;
+  }
+
+  protected override begin(): Iterator<Suspension, T, unknown> {
+    return begin(this.#source);
+  }
+
+  /** Nobody else may listen to the promise, whose failure would end the process then. */
+  override refused(): void {
+    if (typeof this.#source !== "function") neglect(this.#source);
+  }
+}
+
+/** Listens to a promise that nobody waits for after all, as its task is cancelled. */
+export function neglect(promise: PromiseLike<unknown>): void {
+  if (!(promise instanceof Future)) settle(promise, getRunningLoop()).leave();
 }
 
 /** Begins to listen to `source`, or to the promise that it returns. */

@@ -9,6 +9,7 @@ import {
   endsAt,
   isCancellation,
   requestsBefore,
+  requestsBeforeTimeout,
 } from "../loop/cancellation.ts";
 import { checkFunction, checkNumber, checkOneOf } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -690,7 +691,7 @@ export class Timeout {
     this.#signal?.throwIfAborted();
     const block = this.#block = task.openBlock();
     this.#state = "active";
-    this.#requests = requestsBefore(block);
+    this.#requests = requestsBeforeTimeout(block);
     this.#schedule(this.#whenMs);
     const subscription = this.#subscribe();
     let value: T;

@@ -546,11 +546,19 @@ export class TaskGroup {
       failure = { error };
     }
     this.#state = "closing";
+    // Whether it is the group's own cancellation, and nobody else's, that has ended the body.
+    const isOwn = failure !== null && this.#bodyCancelled &&
+      endsAt(
+        block,
+        failure.error,
+        block.cancelling() - block.ownRequests,
+        before,
+      );
     if (failure !== null && !this.#aborting) this.#abort();
     const interruption = yield* this.#joinChildren(task);
     this.#state = "finished";
     subscription?.unsubscribe();
-    const outcome = this.#outcome(failure, interruption, before);
+    const outcome = this.#outcome(failure, isOwn, interruption);
     if (outcome !== null) throw outcome.error;
     return value as T;
   }
@@ -580,19 +588,14 @@ export class TaskGroup {
    */
   #outcome(
     failure: Thrown | null,
+    isOwn: boolean,
     interruption: Thrown | null,
-    before: number,
   ): Thrown | null {
     const block = this.#block!;
     const { opener, task } = block;
     const cancelled = failure !== null && isCancellation(failure.error);
-    let thrown = interruption ?? (cancelled ? failure : null);
-    if (this.#bodyCancelled) {
-      const requestsLeft = block.uncancel();
-      const isOwn = thrown !== null &&
-        endsAt(block, thrown.error, requestsLeft, before);
-      if (isOwn) thrown = null;
-    }
+    const thrown = interruption ?? (cancelled && !isOwn ? failure : null);
+    if (this.#bodyCancelled) block.uncancel();
     const requests = block.cancelling();
     const level = block.outerLevel;
     block.close();
@@ -608,10 +611,10 @@ export class TaskGroup {
       countAsThrown(opener);
       return thrown;
     }
-    if (level !== null) return { error: level.reason };
-    if (this.#bodyCancelled) {
-      const due = prune(opener, null);
+    if (level !== null || this.#bodyCancelled) {
+      const due = prune(opener, level);
       if (due !== null) return { error: take(opener, due, null) };
+      if (level !== null) return { error: level.reason };
     }
     return this.#signalled ? { error: this.#signal!.reason } : null;
   }
