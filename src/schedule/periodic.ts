@@ -37,7 +37,7 @@ import {
   type Priority,
 } from "../loop/scheduler.ts";
 import { type Coroutine, Task, type TaskBody } from "../loop/task.ts";
-import { isCoroutine, loopOf, type LoopOptions } from "../structured/wait.ts";
+import { isCoroutine, loopOf, type LoopOptions } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/queues.ts";
 import { SeededRandom } from "../structures/random.ts";
 import {
