@@ -8,6 +8,7 @@
  */
 import "./core.ts";
 import "./checks.ts";
+import "./waiters.ts";
 import "../errors.ts";
 import "./strand_tree.ts";
 import "./cancellation.ts";

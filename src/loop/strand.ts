@@ -13,7 +13,7 @@
 import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import { type Due, type Holder, Request } from "./cancellation.ts";
+import { type Due, Request } from "./cancellation.ts";
 import { core } from "./core.ts";
 import { current, type Owner } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";

@@ -6,7 +6,7 @@
 import { LoopClosedError } from "../errors.ts";
 import { checkFunction } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
-import { loopOf } from "../structured/wait.ts";
+import { loopOf } from "../structured/waitable.ts";
 import {
   type PeriodicBody,
   type PeriodicOptions,

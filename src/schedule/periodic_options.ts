@@ -13,7 +13,7 @@ import {
   checkString,
 } from "../loop/checks.ts";
 import { checkPriority, type Priority } from "../loop/priority.ts";
-import type { LoopOptions } from "../structured/wait.ts";
+import type { LoopOptions } from "../structured/waitable.ts";
 import type { Schedule } from "./schedule_ticks.ts";
 import type { Tick } from "./tick.ts";
 import { MISSED_TICKS, type MissedTicks } from "./ticks.ts";

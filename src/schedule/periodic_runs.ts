@@ -10,7 +10,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Operation } from "../loop/operation.ts";
 import { DEFAULT_PRIORITY } from "../loop/priority.ts";
 import type { Coroutine, Task, TaskBody } from "../loop/task.ts";
-import { isCoroutine } from "../structured/wait.ts";
+import { isCoroutine } from "../structured/waitable.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { PromiseEnd } from "./periodic_ends.ts";
 import type { PeriodicBody, PeriodicSettings } from "./periodic_options.ts";

@@ -1,0 +1,56 @@
+/**
+ * Watches: done callbacks that can be taken back in constant time, and what is
+ * done with the outcome that they report.
+ *
+ * @module
+ */
+import { addWaiter, removeWaiter } from "../loop/waiters.ts";
+import type { Future } from "../loop/future.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { Relay } from "../loop/priority_inheritance.ts";
+
+/**
+ * A done callback that is taken back in constant time.
+ *
+ * To search for a callback among those of a future takes time in proportion to
+ * their number, and many tasks may wait for the same future.
+ */
+export class Watch implements Runnable {
+  readonly #future: Future<unknown>;
+  readonly #callback: (future: Future<unknown>) => void;
+  /** Returns the node that is as urgent as the tasks for which this watches. */
+  readonly relay: () => Relay;
+
+  constructor(
+    future: Future<unknown>,
+    callback: (future: Future<unknown>) => void,
+    relay: () => Relay,
+  ) {
+    this.#future = future;
+    this.#callback = callback;
+    this.relay = relay;
+    future[addWaiter](this);
+  }
+
+  /** Calls back; the loop does it in the turn after the future is done. */
+  run(): void {
+    this.#callback(this.#future);
+  }
+
+  /** Takes the callback back, unless the future is done. */
+  end(): void {
+    this.#future[removeWaiter](this);
+  }
+}
+
+/** Sets the result of a future without a value, unless it is done already. */
+export function release(waiter: Future<void>): void {
+  if (!waiter.done()) waiter.setResult();
+}
+
+/** Gives a pending future the outcome of one that is done, whose error counts as seen from now on. */
+export function relayOutcome<T>(from: Future<T>, to: Future<T>): void {
+  if (from.cancelled()) to.cancel(from.cancelReason());
+  else if (from.failed()) to.setException(from.exception());
+  else to.setResult(from.result());
+}
