@@ -1645,6 +1645,7 @@ const NOTHING_TO_REFUSE = [
   "currentBlock",
   "currentTask",
   "getRunningLoop",
+  "isCancellation",
   "isFuture",
   "checkpoint",
   "getEventLoopPolicy",
