@@ -66,7 +66,7 @@ for (const limit of [0, 1, undefined]) {
       await using loop = new EventLoop(DEBUG);
       loop.setExceptionHandler((_, context) => reports.push(context));
       loop.callSoon(() => {
-        throw "no";
+        throw new Error("no");
       });
       loop.stop();
       await loop.runForever();

@@ -30,8 +30,9 @@ export let runnableIn: (
  * left.
  */
 export class Handle implements Disposable {
-  /** Null once withdrawn, so that nothing the callback refers to is kept. */
-  declare private callback: ((...args: never[]) => unknown) | null;
+  // Null once withdrawn, so that nothing the callback refers to is kept.
+  /** @ignore */
+  declare protected callback: ((...args: never[]) => unknown) | null;
   declare private args: readonly unknown[];
 
   /**
