@@ -81,7 +81,7 @@ export class Handle implements Disposable {
     return this.callback === null;
   }
 
-  /** The same as {@linkcode cancel}. */
+  /** Withdraws the callback, as {@linkcode cancel} does. */
   [Symbol.dispose](): void {
     this.cancel();
   }

@@ -19,7 +19,7 @@ import { checkPriority } from "./priority.ts";
 import { checkScheduler, type Scheduler } from "./scheduler.ts";
 import type { Task, TaskBody, TaskOptions } from "./task.ts";
 
-/** What to do when every task waits and nothing is there to wake one. */
+/** Policy for a run in which every task waits and nothing is left to wake one. */
 export type DeadlockPolicy = "ignore" | "report" | "error";
 
 /** How to make an {@linkcode EventLoop}. */
@@ -62,7 +62,7 @@ export interface EventLoopOptions {
    */
   readonly asyncContext?: "empty" | "inherit" | undefined;
   /**
-   * What becomes of a run whose tasks all wait with nothing there to wake one.
+   * Policy for a run whose tasks all wait with nothing left to wake one.
    * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
    * exception handler, once, after a second; `"ignore"` waits.
    *
@@ -92,7 +92,7 @@ export interface EventLoopOptions {
   readonly scheduler?: Scheduler | undefined;
 }
 
-/** What {@linkcode EventLoop.stats} tells. */
+/** Counts that {@linkcode EventLoop.stats} returns. */
 export interface LoopStats {
   /** The name of the host: `"epoll"`, `"poll"`, `"portable"`, `"virtual"`. */
   readonly host: string;

@@ -24,7 +24,7 @@ import type { Task, TaskBody } from "./task.ts";
 export interface RunOptions extends EventLoopOptions {
   /** Makes the loop, from the other options. Without one the policy in force does. */
   readonly loopFactory?: ((options: EventLoopOptions) => EventLoop) | undefined;
-  /** What to call the main task in messages. */
+  /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
    * How long tasks that were cancelled at the end may take to clean up. Those
@@ -43,7 +43,7 @@ export interface RunOptions extends EventLoopOptions {
 }
 
 /**
- * Runs several programs one after the other on the same loop: `asyncio.Runner`.
+ * Runs several programs one after the other on the same loop. Like asyncio's `Runner`.
  *
  * @example Two runs, one loop
  * ```ts
@@ -89,7 +89,7 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Gives the loop, made now if this is the first use.
+   * Returns the loop, made now if this is the first use.
    *
    * @returns The loop.
    * @throws {MisuseError} If the runner is closed, or `loopFactory` gives

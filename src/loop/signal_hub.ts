@@ -8,17 +8,20 @@ export interface Subscription {
 
 type Listener = (reason: unknown) => void;
 
+/** Tells a listener that its signal has aborted. */
+let notify: (listener: SignalListener, signal: AbortSignal) => void;
+
 /**
- * What listens to a signal, its place among the others that do, and what takes
- * it back, in one object: one signal may end very many waits.
+ * Listener on a signal, its place in the list of all listeners, and its
+ * subscription, in one object: one signal may end very many waits.
  */
 export abstract class SignalListener implements Subscription {
   // Declared and assigned, as in Future.
   /** The hub it is at, as long as it listens. */
-  declare private hub: SignalHub | null;
+  declare hub: SignalHub | null;
   /** Neighbours in the list of the hub. */
-  declare private nextListener: SignalListener | null;
-  declare private previousListener: SignalListener | null;
+  declare nextListener: SignalListener | null;
+  declare previousListener: SignalListener | null;
 
   constructor() {
     this.hub = null;
@@ -31,6 +34,10 @@ export abstract class SignalListener implements Subscription {
 
   unsubscribe(): void {
     if (this.hub !== null) this.hub.remove(this);
+  }
+
+  static {
+    notify = (listener, signal) => listener.aborted(signal);
   }
 }
 
@@ -53,10 +60,10 @@ class SignalHub {
 
   add(listener: SignalListener): void {
     const last = this.#last;
-    listener["hub"] = this;
-    listener["previousListener"] = last;
+    listener.hub = this;
+    listener.previousListener = last;
     this.#last = listener;
-    if (last !== null) last["nextListener"] = listener;
+    if (last !== null) last.nextListener = listener;
     else {
       this.#first = listener;
       this.signal.addEventListener("abort", this);
@@ -70,15 +77,15 @@ class SignalHub {
   }
 
   #unlink(listener: SignalListener): void {
-    const next = listener["nextListener"];
-    const previous = listener["previousListener"];
+    const next = listener.nextListener;
+    const previous = listener.previousListener;
     if (previous === null) this.#first = next;
-    else previous["nextListener"] = next;
+    else previous.nextListener = next;
     if (next === null) this.#last = previous;
-    else next["previousListener"] = previous;
-    listener["hub"] = null;
-    listener["nextListener"] = null;
-    listener["previousListener"] = null;
+    else next.previousListener = previous;
+    listener.hub = null;
+    listener.nextListener = null;
+    listener.previousListener = null;
   }
 
   #end(): void {
@@ -89,14 +96,14 @@ class SignalHub {
   handleEvent(): void {
     this.#end();
     const { signal } = this;
-    // One listener may take another one back while this runs.
+    // A listener may take another one back while this runs.
     for (
       let listener = this.#first;
       listener !== null;
       listener = this.#first
     ) {
       this.#unlink(listener);
-      listener["aborted"](signal);
+      notify(listener, signal);
     }
   }
 }
@@ -126,7 +133,7 @@ const cancellations = new WeakMap<AbortSignal, CancelledError>();
  */
 export function listen(signal: AbortSignal, listener: SignalListener): void {
   if (signal.aborted) {
-    listener["aborted"](signal);
+    notify(listener, signal);
     return;
   }
   let hub = hubs.get(signal);
@@ -134,7 +141,7 @@ export function listen(signal: AbortSignal, listener: SignalListener): void {
   hub.add(listener);
 }
 
-/** The same for a function, which is called with the signal's reason. */
+/** Has a function called with the signal's reason when the signal aborts. */
 export function subscribe(
   signal: AbortSignal,
   listener: Listener,

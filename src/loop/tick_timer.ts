@@ -3,7 +3,7 @@ import { NO_ARGUMENTS } from "./handle.ts";
 import { TimerHandle } from "./timer_handle.ts";
 
 /**
- * What a {@linkcode TickTimer} calls, with the time if it is known, else `NaN`.
+ * Callback of a {@linkcode TickTimer}, called with the time if it is known, else `NaN`.
  * Returns the time if it was read when all was done, else `NaN`.
  */
 export type TickCallback<T> = (target: T, readMs: number) => number;
