@@ -7,7 +7,11 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { EventLoop, type ExceptionContext, gather, sleep } from "../mod.ts";
 
-const DEBUG = { host: "virtual", debug: true } as const;
+const DEBUG = {
+  host: "virtual",
+  debug: true,
+  slowCallbackMs: Infinity, // a report makes a stack into text
+} as const;
 
 /** Counts how many stacks are made into text while `body` runs. */
 async function countTexts(body: () => unknown): Promise<number> {
@@ -66,7 +70,7 @@ for (const limit of [0, 1, undefined]) {
       await using loop = new EventLoop(DEBUG);
       loop.setExceptionHandler((_, context) => reports.push(context));
       loop.callSoon(() => {
-        throw "no";
+        throw new Error("no");
       });
       loop.stop();
       await loop.runForever();

@@ -7,7 +7,7 @@ import type { TaskBody } from "./task_body.ts";
  * Makes a task on the running loop and queues its first step, which runs in the
  * next turn. Like asyncio's `create_task`.
  *
- * It is short for `getRunningLoop().createTask(body, options)`; see
+ * Short for `getRunningLoop().createTask(body, options)`; see
  * {@linkcode EventLoop.createTask} for what `body` may be and what it costs. The
  * loop keeps the task until it has ended. A task that the program neither waits
  * for nor puts into a {@linkcode TaskGroup} is cancelled when {@linkcode run}

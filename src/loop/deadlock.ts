@@ -15,7 +15,7 @@ export const DEADLOCK_MS = 1_000;
 /** Notices a deadlock of one loop, and reports it or ends the run. */
 export class DeadlockWatch {
   private readonly loop: EventLoop;
-  /** What the loop was asked to do; undefined leaves it to host and debug mode. */
+  /** Policy that the loop was given; undefined leaves it to host and debug mode. */
   private readonly wanted: DeadlockPolicy | undefined;
   /** Whether this run has been told of a deadlock already. */
   private reported = false;
@@ -44,7 +44,7 @@ export class DeadlockWatch {
     this.tell(this.policy());
   }
 
-  /** A virtual host has nothing to move its clock to. */
+  /** Called when a virtual host has nothing to move its clock to. */
   starved(): void {
     const { tasks } = this.loop[core];
     if (this.loop[core].runsForever() || tasks.size === 0) return;

@@ -56,7 +56,7 @@ import type { TimerHandle } from "./timer_handle.ts";
 /**
  * An event loop: it runs callbacks, timers and tasks in an exact order.
  *
- * It is asyncio's loop, in milliseconds. One turn runs what was ready when it
+ * Like asyncio's loop, in milliseconds. One turn runs what was ready when it
  * began, in the order in which it became so; what that adds runs in the next
  * turn. `docs/design.md` has the turn as a numbered list. Most programs need no
  * loop of their own: {@linkcode run} makes, runs and closes one.
@@ -407,7 +407,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Gives what {@linkcode setTaskFactory} set.
+   * Returns what {@linkcode setTaskFactory} set.
    *
    * @returns The factory, or `null` for the default.
    */
@@ -727,7 +727,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Gives what {@linkcode setExceptionHandler} set.
+   * Returns what {@linkcode setExceptionHandler} set.
    *
    * @returns The handler, or `null` for the default.
    */

@@ -12,14 +12,15 @@ import type { Handle } from "./handle.ts";
 import type { Task } from "./task.ts";
 
 /**
- * What a loop tells its exception handler: a message, and whatever is known.
+ * Context of an error, as an exception handler gets it: a message, and whatever
+ * is known.
  *
  * The keys are asyncio's, in camel case.
  */
 export interface ExceptionContext {
-  /** What happened. */
+  /** Event, in words. */
   readonly message: string;
-  /** What was thrown, if something was. */
+  /** Error that was thrown, if one was. */
   readonly exception?: unknown;
   /** The future concerned, if it still exists. */
   readonly future?: Future<unknown>;
@@ -36,7 +37,7 @@ export interface ExceptionContext {
 }
 
 /**
- * What {@linkcode EventLoop.setExceptionHandler} takes: it is told of every
+ * Handler for {@linkcode EventLoop.setExceptionHandler}: it is called for every
  * error that no caller, group or supervisor gets.
  */
 export type ExceptionHandler = (
@@ -107,7 +108,7 @@ export function reportToConsole(context: ExceptionContext): void {
   writeError(lines.join("\n"));
 }
 
-/** What is thrown may be anything, and must not break the one who reports it. */
+/** Returns the stack of an error. Anything may be thrown, and must not break the report. */
 function stackOf(error: unknown, around: readonly unknown[] = []): string {
   if (around.includes(error)) return "itself";
   try {

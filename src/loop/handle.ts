@@ -30,8 +30,9 @@ export let runnableIn: (
  * left.
  */
 export class Handle implements Disposable {
-  /** Null once withdrawn, so that nothing the callback refers to is kept. */
-  declare private callback: ((...args: never[]) => unknown) | null;
+  // Null once withdrawn, so that nothing the callback refers to is kept.
+  /** @ignore */
+  declare protected callback: ((...args: never[]) => unknown) | null;
   declare private args: readonly unknown[];
 
   /**
@@ -80,7 +81,7 @@ export class Handle implements Disposable {
     return this.callback === null;
   }
 
-  /** The same as {@linkcode cancel}. */
+  /** Withdraws the callback, as {@linkcode cancel} does. */
   [Symbol.dispose](): void {
     this.cancel();
   }

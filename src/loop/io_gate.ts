@@ -10,7 +10,7 @@ import { microtask } from "../host/microtask.ts";
 
 /** Turns between two looks while there is always something ready and turns are quick: at most. */
 export const TURNS_PER_LOOK = 16;
-/** The same while a deadline is less than {@linkcode SOON_MS} away, should turns become slow. */
+/** Turns between two looks while a deadline is less than {@linkcode SOON_MS} away, should turns become slow. */
 export const TURNS_PER_LOOK_SOON = 4;
 export const SOON_MS = 100;
 /** How long the loop may keep the thread before it lets the runtime's own I/O through. */

@@ -489,7 +489,7 @@ export class Kernel extends LoopParts
         this.runnableFailed(runnable, error);
       }
     }
-    // What falls due is not to wait for more than so many.
+    // A timer that falls due waits for so many at most.
     const handlesPerTurnMax = this.#handlesPerTurnMax;
     this.#handlesUnseen += count;
     if (

@@ -20,7 +20,7 @@ import { checkScheduler, type Scheduler } from "./scheduler.ts";
 import type { Task, TaskOptions } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
 
-/** What to do when every task waits and nothing is there to wake one. */
+/** Policy for a run in which every task waits and nothing is left to wake one. */
 export type DeadlockPolicy = "ignore" | "report" | "error";
 
 /** How to make an {@linkcode EventLoop}. */
@@ -63,7 +63,7 @@ export interface EventLoopOptions {
    */
   readonly asyncContext?: "empty" | "inherit" | undefined;
   /**
-   * What becomes of a run whose tasks all wait with nothing there to wake one.
+   * Policy for a run whose tasks all wait with nothing left to wake one.
    * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
    * exception handler, once, after a second; `"ignore"` waits.
    *
@@ -93,7 +93,7 @@ export interface EventLoopOptions {
   readonly scheduler?: Scheduler | undefined;
 }
 
-/** What {@linkcode EventLoop.stats} tells. */
+/** Counts that {@linkcode EventLoop.stats} returns. */
 export interface LoopStats {
   /** The name of the host: `"epoll"`, `"poll"`, `"portable"`, `"virtual"`. */
   readonly host: string;
@@ -133,10 +133,44 @@ export interface SettledOptions {
   readonly scheduler: Scheduler | undefined;
 }
 
+/** Throws if an option of a loop is not what it may be. */
+function checkLoopOptions(options: EventLoopOptions, what: string): void {
+  checkOptions(options, what);
+  const { slowCallbackMs = 100, cancelWarnMs = 1_000 } = options;
+  for (const [name, allowed] of Object.entries(CHOICES)) {
+    checkOneOf(options[name as keyof typeof CHOICES], allowed, what, name);
+  }
+  checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
+  checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
+  if (options.scheduler !== undefined) checkScheduler(options.scheduler, what);
+  checkHost(options.host, what);
+}
+
+const CHOICES = {
+  debug: [undefined, true, false],
+  timerPrecision: [undefined, "thrifty", "precise"],
+  asyncContext: [undefined, "empty", "inherit"],
+  deadlock: [undefined, "ignore", "report", "error"],
+  outsideWaits: [undefined, "wait", "ignore"],
+} as const;
+
+function checkHost(host: Host | HostChoice | undefined, what: string): void {
+  if (typeof host !== "object" || host === null) {
+    const names = [undefined, "auto", "native", "poll", "portable", "virtual"];
+    checkOneOf(host, names, what, "host");
+  } else if (typeof host.open !== "function") {
+    throw new TypeError(
+      `Cannot ${what} as host must keep the contract of Host: received ${
+        inspect(host)
+      } without open()`,
+    );
+  }
+}
+
 /** Checks the options of a loop, fills in the defaults, and makes the host. */
 export function settleOptions(options: EventLoopOptions): SettledOptions {
   const what = "create an event loop";
-  checkOptions(options, what);
+  checkLoopOptions(options, what);
   const {
     host = "auto",
     debug = readEnvironment("ROTA_DEBUG") === "1",
@@ -148,34 +182,6 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
     cancelWarnMs = 1_000,
     scheduler,
   } = options;
-  checkOneOf(debug, [true, false], what, "debug");
-  checkOneOf(timerPrecision, ["thrifty", "precise"], what, "timerPrecision");
-  checkOneOf(asyncContext, ["empty", "inherit"], what, "asyncContext");
-  checkOneOf(
-    deadlock,
-    [undefined, "ignore", "report", "error"],
-    what,
-    "deadlock",
-  );
-  checkOneOf(outsideWaits, ["wait", "ignore"], what, "outsideWaits");
-  checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
-  checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
-  if (scheduler !== undefined) checkScheduler(scheduler, what);
-  if (typeof host !== "object" || host === null) {
-    checkOneOf(
-      host,
-      ["auto", "native", "poll", "portable", "virtual"],
-      what,
-      "host",
-    );
-  }
-  if (typeof host === "object" && typeof host.open !== "function") {
-    throw new TypeError(
-      `Cannot ${what} as host must keep the contract of Host: received ${
-        inspect(host)
-      } without open()`,
-    );
-  }
   return {
     host: typeof host === "string" ? createHost(host) : host,
     debug,

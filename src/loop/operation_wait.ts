@@ -167,7 +167,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     handTo(this, new Request(null, undefined, false));
   }
 
-  describe(): string {
+  [inWords](): string {
     return this.waitingOn === null ? this.#label : this.waitingOn[inWords]();
   }
 }

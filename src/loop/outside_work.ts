@@ -6,7 +6,7 @@
  * @module
  */
 
-/** What a loop does when a count changes. */
+/** Kernel, as far as it has to know of changes. */
 export interface OutsideListener {
   /** The first wait of an `until` began, or the last one ended. */
   outsideWaitsChanged(): void;

@@ -148,7 +148,7 @@ export class Parking implements HostClient {
     if (this.state !== AWAKE) this.park();
   };
 
-  // What the host calls.
+  // Calls of the host.
 
   /** The host has ended its wait. */
   wake(): void {

@@ -5,7 +5,7 @@ import type { EventLoopOptions } from "./loop_options.ts";
 /**
  * Decides what {@linkcode newEventLoop}, and with it {@linkcode run}, makes.
  *
- * It is a thin layer for programs that come from asyncio, which is retiring
+ * A thin layer for programs that come from asyncio, which is retiring
  * policies: a process-wide setting that every library may change confuses. Give
  * `run` a `loopFactory` instead, unless you have to reach code that calls `run`
  * itself.
@@ -64,7 +64,7 @@ export class EventLoopPolicy {
 let policy = new EventLoopPolicy();
 
 /**
- * Gives the policy in force.
+ * Returns the policy in force.
  *
  * @returns What {@linkcode setEventLoopPolicy} set last, or the default.
  */

@@ -37,17 +37,17 @@ export interface PostTaskOptions {
   readonly delayMs?: number | undefined;
 }
 
-/** What may be posted: a function that computes, an async function or a generator function. */
+/** Body of a posted task: a function that computes, an async function or a generator function. */
 export type PostedFunction<T> = () => Coroutine<T> | PromiseLike<T> | T;
 
 /** Fields that most posted tasks never need. */
 class Extras {
   /** Its priority, once that may change. */
   urgency: Urgency | null = null;
-  /** What waits for the moment at which it is ready; null if nothing does. */
+  /** Timer for the moment at which it is ready; null if none is pending. */
   timer: TimerHandle | null = null;
   subscription: Subscription | null = null;
-  /** What runs an async or generator function. */
+  /** Task that runs an async or generator function. */
   task: Task<unknown> | null = null;
   /** Enters the async context of whoever posted it. */
   enter: (<R>(fn: () => R) => R) | null = null;
@@ -100,7 +100,7 @@ export let knownUrgencyOf: (posted: PostedTask<unknown>) => Urgency | null;
  * @typeParam T What the function produces.
  */
 export class PostedTask<T> extends Future<T> {
-  // What is posted by the thousand has to be small: until it has ended, what
+  // Posted by the thousand, it has to be small: until it has ended, what
   // became of the function is in the field for its result.
   private level: number;
   private item: ReadyPlace | null;
@@ -129,7 +129,7 @@ export class PostedTask<T> extends Future<T> {
     } else loop[core].schedule(this);
   }
 
-  /** What to run; undefined once it has begun, or never will. */
+  /** Function to run; undefined once it has begun, or never will. */
   private get fn(): PostedFunction<T> | undefined {
     const value = this.value;
     return !this.done() && typeof value === "function"
@@ -359,13 +359,13 @@ export class PostedTask<T> extends Future<T> {
     extras.urgency?.end();
   }
 
-  /** What to call this in messages. */
+  /** Name of this in messages. */
   override [inWords](): string {
     const name = this.fn?.name;
     return name ? `posted function "${name}"` : "a posted function";
   }
 
-  /** What those share who wait for this. */
+  /** Pressure of all who wait for this. */
   override [pressureOf](): object {
     return this.urgent().pressure;
   }

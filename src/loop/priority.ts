@@ -13,7 +13,7 @@ export type Priority =
   | "background"
   | number;
 
-/** What has no priority of its own. */
+/** Priority of whatever has none of its own. */
 export const DEFAULT_PRIORITY = 0;
 
 const NUMBERS: ReadonlyMap<unknown, number> = new Map([
@@ -22,7 +22,7 @@ const NUMBERS: ReadonlyMap<unknown, number> = new Map([
   ["background", -10],
 ]);
 
-/** The same as `requirePriority`, but `undefined` gives `otherwise`. */
+/** Like `requirePriority`, but returns `otherwise` for `undefined`. */
 export function checkPriority(
   priority: unknown,
   what: string,

@@ -16,7 +16,7 @@ export let isHandleOf: (
  * {@linkcode EventLoop.callWithPriority} returns one.
  */
 export class PriorityHandle extends Handle implements ReadyItem {
-  // It is its own place in the queue, as those are made by the thousand; once it
+  // A handle is its own place in the queue, as handles are made by the thousand; once it
   // is moved, it has one like everything else.
   private place: PriorityReadyQueue | ReadyPlace | null;
   private level: number;

@@ -26,15 +26,15 @@ export interface Requeue<Item extends ReadyItem = ReadyItem> {
 
 /** The priority of a task: its own, and what it is raised to by those who wait for what it holds. */
 export class Urgency {
-  /** What was set. */
+  /** Priority that was set. */
   base: number;
-  /** What counts: the highest of `base` and of what those have who wait. */
+  /** Priority that counts: the highest of `base` and of what those have who wait. */
   effective: number;
   /** Its places in the ready queue; most often there is one. */
   private items: Set<ReadyItem> | ReadyItem | null = null;
-  /** What it holds and others wait for, with how often it holds it. */
+  /** Pressures on what it holds and others wait for, with how often it holds each. */
   private holdings: Map<Pressure, number> | null = null;
-  /** What it waits for, by the part of it that does. */
+  /** Pressures to which it adds by waiting, by the part of it that waits. */
   private waits: Map<object, Pressure> | null = null;
   private ownPressure: Pressure | null = null;
   private readonly queue: Requeue | null;
@@ -56,7 +56,7 @@ export class Urgency {
     lower([this]);
   }
 
-  /** What those share who wait for the very end of this. */
+  /** Pressure of all who wait for the very end of this. */
   get pressure(): Pressure {
     if (this.ownPressure === null) {
       this.ownPressure = new Pressure();
@@ -96,7 +96,7 @@ export class Urgency {
     lower(pressure.holders.keys());
   }
 
-  /** It is over: it neither waits nor holds anything any more. */
+  /** Ends it: it neither waits nor holds anything any more. */
   end(): void {
     if (this.waits !== null) {
       for (const waiter of [...this.waits.keys()]) {
@@ -177,7 +177,7 @@ export class Urgency {
     return false;
   }
 
-  /** Who may have to change because this has. */
+  /** Holders that may have to change because this has. */
   *holdersWaitedFor(): Generator<Urgency> {
     if (this.waits === null) return;
     for (const pressure of this.waits.values()) yield* pressure.holders.keys();
@@ -192,7 +192,7 @@ function raise(urgencies: Iterable<Urgency>): void {
   }
 }
 
-/** The same for those who may have to sink. */
+/** Brings these up to date, who may have to sink, and all that depend on them. */
 function lower(urgencies: Iterable<Urgency>): void {
   const open = [...urgencies];
   const ring: Urgency[] = [];
@@ -216,8 +216,8 @@ function raiseAnew(urgencies: Urgency[]): void {
 }
 
 /**
- * What stands between those who wait for several things together and those
- * things: it hands on the priority, and has none of its own.
+ * Node between tasks that wait for several things together and those things: it
+ * hands on the priority, and has none of its own.
  */
 export class Relay extends Urgency {
   /** The priority of its places in the ready queue if nobody who waits has a higher one. */
@@ -231,7 +231,7 @@ export class Relay extends Urgency {
     return Math.max(this.effective, this.floor);
   }
 
-  /** Those who wait for this wait for `future`, too. */
+  /** Whoever waits for this waits for `future`, too. */
   dependOn(future: Future<unknown>): void {
     const pressure = future.done()
       ? null
@@ -246,7 +246,7 @@ export class Pressure {
   highest = -Infinity;
   /** How many wait with which priority. */
   readonly #counts = new Map<number, number>();
-  /** Who holds it, with how often. */
+  /** Its holders, with how often each holds it. */
   readonly holders: Map<Urgency, number> = new Map();
 
   /** Somebody of that priority waits. */

@@ -66,7 +66,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   #running = DEFAULT_PRIORITY;
   /** The priority of what runs outside of a turn, on behalf of a task. */
   #outside: number | null = null;
-  /** What the strategy has done wrong. From then on nothing runs any more. */
+  /** Mistake of the strategy. After it nothing runs any more. */
   #failure: MisuseError | null = null;
 
   constructor(loop: EventLoop, scheduler: Scheduler) {
@@ -163,7 +163,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     this.#forget(item.runnable);
   }
 
-  /** The same for a timer that is due, if it is. */
+  /** Withdraws a timer that is due, if it is. */
   withdrawTimer(timer: Runnable): void {
     const item = this.#dueTimers.get(timer);
     if (item !== undefined) this.#withdraw(item);
@@ -207,7 +207,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     return undefined;
   }
 
-  /** What the strategy gives, if that is something that it may. */
+  /** Takes the next item from the strategy. Throws unless it is one that may be next. */
   #next(): ReadyPlace | PriorityHandle {
     if (this.#failure !== null) throw this.#failure;
     let item: unknown;
@@ -292,7 +292,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     }
   }
 
-  /** What runs: on a loop that wants to see all scheduling, it comes in a callback. */
+  /** Returns the runnable inside: on an overridden loop it comes in a callback. */
   #subjectOf(runnable: Runnable): Runnable {
     return runnableIn(runnable, this.#loop[core].resume);
   }
@@ -334,7 +334,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   }
 }
 
-/** What has a priority that may change; null for callbacks. */
+/** Returns the priority of a task or wait as one that may change; null for callbacks. */
 export function urgencyOf(runnable: Runnable): Urgency | null {
   if (runnable instanceof Task) return runnable[urgencyOfTask];
   if (runnable instanceof PostedTask) return urgencyOfPosted(runnable);
@@ -346,7 +346,7 @@ export function urgencyOf(runnable: Runnable): Urgency | null {
   return task === null ? null : task[urgencyOfTask];
 }
 
-/** The same for what becomes ready: a task, or a sleep that is over, which is for the one who slept. */
+/** Returns that of a future that becomes ready: a task, or a sleep that is over, which has that of the sleeper. */
 function urgencyOfFuture(future: Future<unknown>): Urgency | null {
   if (future instanceof Task) {
     return future.done()

@@ -10,7 +10,7 @@ import type { ReadyItem, Scheduler } from "./scheduler.ts";
 /** How to make a {@linkcode PriorityScheduler}. */
 export interface PrioritySchedulerOptions {
   /**
-   * One item in so many is the oldest of all, whatever its priority. `Infinity`
+   * Ageing: one item in so many is the oldest of all, whatever its priority. `Infinity`
    * turns ageing off: what is less urgent then waits as long as anything else is
    * there.
    *

@@ -151,7 +151,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   abstract abandon(): void;
 
   /** The thing that is waited for, in words. */
-  abstract describe(): string;
+  abstract [inWords](): string;
 
   /** The loop has closed: whoever waits outside of it is told directly. */
   close(error: MisuseError): void {
@@ -300,7 +300,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     this.leave();
   }
 
-  describe(): string {
+  [inWords](): string {
     return this.future[inWords]();
   }
 }

@@ -4,7 +4,7 @@ import { checkBody, type TaskBody } from "./task_body.ts";
 /**
  * Runs `main` on a fresh loop, cleans up, and gives the result.
  *
- * It is `asyncio.run`. When `main` has ended, the tasks that are left are
+ * Like asyncio's `run`. When `main` has ended, the tasks that are left are
  * cancelled and run on until they have cleaned up; what they then fail with is
  * reported to the exception handler. Then the loop is closed.
  *

@@ -26,7 +26,7 @@ import type { TaskBody } from "./task_body.ts";
 export interface RunOptions extends EventLoopOptions {
   /** Makes the loop, from the other options. Without one the policy in force does. */
   readonly loopFactory?: ((options: EventLoopOptions) => EventLoop) | undefined;
-  /** What to call the main task in messages. */
+  /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
    * How long tasks that were cancelled at the end may take to clean up. Those
@@ -45,7 +45,7 @@ export interface RunOptions extends EventLoopOptions {
 }
 
 /**
- * Runs several programs one after the other on the same loop: `asyncio.Runner`.
+ * Runs several programs one after the other on the same loop. Like asyncio's `Runner`.
  *
  * @example Two runs, one loop
  * ```ts
@@ -91,7 +91,7 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Gives the loop, made now if this is the first use.
+   * Returns the loop, made now if this is the first use.
    *
    * @returns The loop.
    * @throws {MisuseError} If the runner is closed, or `loopFactory` gives
@@ -204,40 +204,48 @@ async function cancelLeftovers(
   if (tasks.length === 0) return;
   let left = tasks.length;
   const ended = (task: Task<unknown>) => {
-    if (!task.cancelled()) {
-      const error = task.exception();
-      if (error !== undefined) {
-        loop.callExceptionHandler({
-          message:
-            `Task "${task.name}" failed while it was cancelled at the end of the run`,
-          exception: error,
-          task,
-          name: task.name,
-        });
-      }
-    }
+    reportFailureAtEnd(loop, task);
     if (--left === 0) loop.stop();
   };
   for (const task of tasks) {
     task.addDoneCallback(ended as (future: unknown) => unknown);
     task.cancel();
   }
-  const giveUp = graceMs === Infinity ? null : loop.callLater(graceMs, () => {
-    for (const task of loop[core].tasks.toArray()) {
-      loop.callExceptionHandler({
-        message:
-          `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
-          `still waits for ${task[describeWait]()}`,
-        task,
-        name: task.name,
-      });
-      task[destroy](new CancelledError("given up at the end of the run"));
-    }
-    loop.stop();
-  });
+  const giveUp = graceMs === Infinity
+    ? null
+    : loop.callLater(graceMs, giveUpTasks, loop, graceMs);
   try {
     await loop[core].drive("until-complete");
   } finally {
     giveUp?.cancel();
   }
+}
+
+/** Reports a task that has failed while the end of the run cancelled it. */
+function reportFailureAtEnd(loop: EventLoop, task: Task<unknown>): void {
+  if (task.cancelled()) return;
+  const error = task.exception();
+  if (error === undefined) return;
+  loop.callExceptionHandler({
+    message:
+      `Task "${task.name}" failed while it was cancelled at the end of the run`,
+    exception: error,
+    task,
+    name: task.name,
+  });
+}
+
+/** Reports the tasks that have not reacted in time, and ends the run without them. */
+function giveUpTasks(loop: EventLoop, graceMs: number): void {
+  for (const task of loop[core].tasks.toArray()) {
+    loop.callExceptionHandler({
+      message:
+        `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
+        `still waits for ${task[describeWait]()}`,
+      task,
+      name: task.name,
+    });
+    task[destroy](new CancelledError("given up at the end of the run"));
+  }
+  loop.stop();
 }

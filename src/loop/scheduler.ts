@@ -30,7 +30,7 @@ export interface ReadyItem {
  * priority changes is no longer {@linkcode ReadyItem.alive}, and another comes
  * for it.
  *
- * One that errs ends the run: if it throws, gives nothing while items are left,
+ * A strategy that errs ends the run: if it throws, gives nothing while items are left,
  * gives one twice or one that it was not given, the run rejects with a
  * {@linkcode MisuseError} that says so, as does every later one. Tasks that are
  * unfinished then are reported when the loop is closed, and end as cancelled.
@@ -77,7 +77,7 @@ export interface Scheduler {
   push(item: ReadyItem): void;
   /**
    * Gives the item that runs next, and forgets it; `undefined` if there is none.
-   * One that is not {@linkcode ReadyItem.alive} may be given, once, or dropped.
+   * An item that is not {@linkcode ReadyItem.alive} may be given, once, or dropped.
    */
   shift(): ReadyItem | undefined;
   /** Told that an item is no longer {@linkcode ReadyItem.alive}, for a strategy that would keep many such. */
@@ -86,7 +86,7 @@ export interface Scheduler {
   clear(): void;
 }
 
-/** Those that have a loop. */
+/** Strategies that have a loop. */
 const taken = new WeakSet<Scheduler>();
 
 /** Throws unless `scheduler` is one, and free. */

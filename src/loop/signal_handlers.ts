@@ -1,6 +1,6 @@
 import { onSignal } from "../host/signals.ts";
 
-/** What a loop does on which signal of the operating system. */
+/** Handlers of a loop for signals of the operating system. */
 export class SignalHandlers {
   readonly #removals = new Map<string, () => void>();
 

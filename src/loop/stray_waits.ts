@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inWords } from "./waiters.ts";
 import { LoopClosedError } from "../errors.ts";
 import type { Subscription } from "./signal_hub.ts";
 import type { Wait } from "./promise_wait.ts";
@@ -36,7 +37,7 @@ export class StrayWaits {
     for (const wait of [...this.#waits]) {
       wait.close(
         new LoopClosedError(
-          `Cannot wait for ${wait.describe()}: its loop is closed`,
+          `Cannot wait for ${wait[inWords]()}: its loop is closed`,
         ),
       );
     }

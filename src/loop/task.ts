@@ -550,7 +550,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   /** What the task waits for, in words. */
   [describeWait](): string {
     if (this.waitingOn !== null) return this.waitingOn[inWords]();
-    const waits = this.listWaits().map((wait) => wait.describe());
+    const waits = this.listWaits().map((wait) => wait[inWords]());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }

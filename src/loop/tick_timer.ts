@@ -3,7 +3,7 @@ import { NO_ARGUMENTS } from "./handle.ts";
 import { TimerHandle } from "./timer_handle.ts";
 
 /**
- * What a {@linkcode TickTimer} calls, with the time if it is known, else `NaN`.
+ * Callback of a {@linkcode TickTimer}, called with the time if it is known, else `NaN`.
  * Returns the time if it was read when all was done, else `NaN`.
  */
 export type TickCallback<T> = (target: T, readMs: number) => number;
@@ -15,12 +15,10 @@ export type TickCallback<T> = (target: T, readMs: number) => number;
  * all else. The loop sees to it that nothing else runs in between.
  */
 export class TickTimer<T> extends TimerHandle {
-  readonly #tick: TickCallback<T>;
   readonly #target: T;
 
   constructor(loop: EventLoop, callback: TickCallback<T>, target: T) {
     super(loop, Infinity, callback, NO_ARGUMENTS);
-    this.#tick = callback;
     this.#target = target;
   }
 
@@ -30,8 +28,10 @@ export class TickTimer<T> extends TimerHandle {
 
   /** Its turn has come; takes and returns what {@linkcode TickCallback} does. */
   runAt(readMs: number): number {
-    return this.takeTurn() && !this.cancelled()
-      ? this.#tick(this.#target, readMs)
+    // It may run in an async context: then it is not what was given.
+    const callback = this.callback as TickCallback<T> | null;
+    return this.takeTurn() && callback !== null
+      ? callback(this.#target, readMs)
       : readMs;
   }
 }

@@ -5,7 +5,7 @@ import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Handle } from "./handle.ts";
 
-// What has become of a timer; a cancelled one has given up its place wherever
+// States of a timer; a cancelled one has given up its place wherever
 // it was. Numbers, as a handle has one field for all of its state.
 const PENDING = 0;
 const DUE = 1;
@@ -68,7 +68,7 @@ export class TimerHandle extends Handle {
    * goes behind those already due at that moment.
    *
    * A callback that was due but has not run yet does not run at its old moment.
-   * One that has run runs again.
+   * A timer that has run runs again.
    *
    * @example A watchdog that is put off as long as something happens
    * ```ts

@@ -115,7 +115,7 @@ export class UnseenFailures {
   }
 }
 
-/** What is known of a failed future that nobody has looked at; does not refer to it. */
+/** Record of a failed future that nobody has looked at; does not refer to it. */
 export class FailureRecord {
   readonly loop: EventLoop;
   /** The future in words. */

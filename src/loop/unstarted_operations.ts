@@ -16,7 +16,7 @@ const WATCHED_MAX = 1_000;
 /** Whether new operations are watched at all: one field to read for each of them. */
 export const tracking = { wanted: true, count: 0, debugLoops: 0 };
 
-/** What is known of an operation that nobody has waited for yet; does not refer to it. */
+/** Record of an operation that nobody has waited for yet; does not refer to it. */
 export class UnstartedRecord {
   readonly name: string;
   readonly loop: EventLoop | null;

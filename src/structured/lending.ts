@@ -162,7 +162,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
     super.interrupt(request);
   }
 
-  override describe(): string {
-    return this.#slot === null ? super.describe() : this.#slot[inWords]();
+  override [inWords](): string {
+    return this.#slot === null ? super[inWords]() : this.#slot[inWords]();
   }
 }
