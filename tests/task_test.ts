@@ -22,9 +22,11 @@ import {
   currentTask,
   DeadlockError,
   eagerTaskFactory,
+  type EventLoop,
   getRunningLoop,
   LoopClosedError,
   MisuseError,
+  newEventLoop,
   Operation,
   run,
   sleep,
@@ -697,4 +699,42 @@ Deno.test("A body that was refused for its options may still become a task", asy
   );
   assertEquals(await loop.runUntilComplete(coroutine), 1);
   await loop.close();
+});
+
+Deno.test("A task factory and a subclass need not hand the options on", async () => {
+  class Plain<T> extends Task<T> {
+    constructor(loop: EventLoop, body: TaskBody<T>) {
+      super(loop, body);
+    }
+  }
+  const loop = newEventLoop({ host: "virtual" });
+  loop.setTaskFactory((loop, body) => new Plain(loop, body));
+  const outcome = await loop.runUntilComplete(async () => {
+    const task = loop.createTask(() => sleep(1, { value: "plain" }), {
+      name: "ignored",
+    });
+    return [await task, task instanceof Plain];
+  });
+  await loop.close();
+  assertEquals(outcome, ["plain", true]);
+});
+
+Deno.test("An async function that fails after its loop was closed is reported", async () => {
+  const reports: unknown[] = [];
+  const loop = newEventLoop({ host: "virtual" });
+  loop.setExceptionHandler((_, { exception }) => reports.push(exception));
+  const gate = Promise.withResolvers<void>();
+  const error = new Error("too late");
+  await loop.runUntilComplete(async () => {
+    loop.createTask(async () => {
+      await gate.promise;
+      throw error;
+    });
+    await sleep(0);
+  });
+  await loop.close();
+  reports.length = 0;
+  gate.resolve();
+  for (let hop = 0; hop < 10; hop++) await Promise.resolve();
+  assertEquals(reports, [error]);
 });

@@ -253,7 +253,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     if (value as unknown === future) {
       return this.fail(
         new MisuseError(
-          `Cannot wait for ${this.describe()}: its result is itself`,
+          `Cannot wait for ${this[inWords]()}: its result is itself`,
         ),
       );
     }

@@ -117,13 +117,14 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   constructor(
     loop: EventLoop,
     body: TaskBody<T>,
-    options: TaskOptions,
+    options: TaskOptions = NO_OPTIONS,
     queued: boolean = true,
   ) {
     if (typeof body !== "function") checkBody(body, "create a task");
     if (options !== NO_OPTIONS) checkTaskOptions(options);
     if (typeof body !== "function") takeBody(body, loop);
     super(loop, options.name ?? "");
+    const kernel = loop[core];
     this[taskBody] = body;
     const parent = findTask();
     this.parentTask = parent;
@@ -133,19 +134,19 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
       parent[becomeKnown]();
     }
     if (
-      loop[core].ranking !== null || options.priority !== undefined ||
+      kernel.ranking !== null || options.priority !== undefined ||
       parent !== null && parent[urgencyOfTask] !== null
     ) this.rank(options.priority);
-    loop[core].tasks.add(this as Task<unknown>);
+    kernel.tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) {
       this.extra().follow(this as Task<unknown>, options.signal);
     }
-    if (loop[core].inheritsContext) {
-      this.extra().enter = loop[core].captureContext();
+    if (kernel.inheritsContext) {
+      this.extra().enter = kernel.captureContext();
     }
     if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
-    else loop[core].schedule(this);
+    else kernel.schedule(this);
   }
 
   /** Gives the task a priority: what was asked for, else that of its parent. */

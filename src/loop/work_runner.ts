@@ -6,13 +6,7 @@
  * @module
  */
 import { intercept } from "./task_step.ts";
-import {
-  addWaiter,
-  becomeKnown,
-  destroy,
-  inheritFrom,
-  type locals,
-} from "./waiters.ts";
+import { addWaiter, becomeKnown, destroy, inheritFrom } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
