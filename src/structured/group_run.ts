@@ -191,8 +191,9 @@ export class GroupRun implements ChildOwner {
     }
     if (!ended.failed()) return;
     const error = ended.exception();
-    if (this.task.done()) this.#reportLate(ended, error);
-    else {
+    if (this.task.done() || this.#phase === "finished") {
+      this.#reportLate(ended, error);
+    } else {
       this.#errors.push(error);
       this.end("task failed");
     }
@@ -201,8 +202,11 @@ export class GroupRun implements ChildOwner {
   #reportLate(ended: Task<unknown>, exception: unknown): void {
     const { name } = ended;
     this.task.loop.callExceptionHandler({
-      message:
-        `Task "${name}" failed, and the task that owns its group has ended`,
+      message: `Task "${name}" failed, and ${
+        this.task.done()
+          ? "the task that owns its group has ended"
+          : "its group is over"
+      }`,
       exception,
       task: ended,
       name,
@@ -321,6 +325,8 @@ export class GroupRun implements ChildOwner {
           interruption = { error };
           this.end("wait cancelled");
         } else if (!isCancellation(error)) interruption ??= { error };
+        // No task goes through this, but `[...taskGroup()]`: it would for ever.
+        if (error instanceof MisuseError) break;
       }
     }
     this.#childrenEnd = null;
