@@ -63,29 +63,31 @@ export {
 } from "./src/host/host.ts";
 export { Pipe } from "./src/host/pipe.ts";
 export type { HostChoice } from "./src/host/select.ts";
-export { VirtualHost } from "./src/host/portable.ts";
+export { VirtualHost } from "./src/host/virtual.ts";
 
 export { AttemptOperation } from "./src/loop/attempt_operation.ts";
-export { isCancellation } from "./src/loop/cancellation.ts";
 export {
   Operation,
   type OperationOptions,
   type WaitOptions,
 } from "./src/loop/operation.ts";
-export { Block, type BlockOptions, currentBlock } from "./src/loop/block.ts";
+export { Block, type BlockOptions } from "./src/loop/block.ts";
 export {
   checkpoint,
   sleep,
   type SleepOptions,
   yieldNow,
 } from "./src/loop/sleep.ts";
+export { currentBlock } from "./src/loop/block.ts";
 export { currentTask, getRunningLoop, TaskLocal } from "./src/loop/current.ts";
-export type { Descriptor } from "./src/loop/watchers.ts";
+export { createTask } from "./src/loop/create_task.ts";
+export type { Descriptor } from "./src/loop/descriptors.ts";
+export { isCancellation } from "./src/loop/cancellation.ts";
 export { EventLoop } from "./src/loop/event_loop.ts";
 export type {
   ExceptionContext,
   ExceptionHandler,
-} from "./src/loop/diagnostics.ts";
+} from "./src/loop/exceptions.ts";
 export { Future, isFuture, type Suspension } from "./src/loop/future.ts";
 export {
   each,
@@ -96,37 +98,36 @@ export {
 } from "./src/loop/each.ts";
 export { scoped } from "./src/loop/scoped.ts";
 export { until } from "./src/loop/until.ts";
-export { Handle, TimerHandle } from "./src/loop/handle.ts";
+export { Handle } from "./src/loop/handle.ts";
+export { TimerHandle } from "./src/loop/timer_handle.ts";
 export type {
   DeadlockPolicy,
   EventLoopOptions,
   LoopStats,
   TaskFactory,
 } from "./src/loop/loop_options.ts";
+export { allTasks } from "./src/loop/all_tasks.ts";
+export { eagerTaskFactory } from "./src/loop/eager_tasks.ts";
 export {
-  allTasks,
-  eagerTaskFactory,
   EventLoopPolicy,
   getEventLoopPolicy,
   newEventLoop,
-  run,
-  Runner,
-  type RunOptions,
   setEventLoopPolicy,
-} from "./src/loop/run.ts";
+} from "./src/loop/policy.ts";
+export { run } from "./src/loop/run.ts";
+export { Runner, type RunOptions } from "./src/loop/runner.ts";
 export {
   type PostedFunction,
   PostedTask,
   type PostTaskOptions,
-  PriorityHandle,
-} from "./src/loop/ranked.ts";
+} from "./src/loop/posted_task.ts";
+export { PriorityHandle } from "./src/loop/priority_handle.ts";
+export type { Priority } from "./src/loop/priority.ts";
 export {
-  type Priority,
   PriorityScheduler,
   type PrioritySchedulerOptions,
-  type ReadyItem,
-  type Scheduler,
-} from "./src/loop/scheduler.ts";
+} from "./src/loop/priority_scheduler.ts";
+export type { ReadyItem, Scheduler } from "./src/loop/scheduler.ts";
 export {
   type Coroutine,
   Task,
@@ -134,27 +135,28 @@ export {
   type TaskOptions,
 } from "./src/loop/task.ts";
 
+export { Barrier } from "./src/sync/barrier.ts";
+export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";
 export {
-  Barrier,
-  BoundedSemaphore,
   CapacityLimiter,
   type CapacityLimiterStatistics,
-  Condition,
-  Flag,
-  Lock,
-  Semaphore,
-} from "./src/sync/locks.ts";
+} from "./src/sync/capacity_limiter.ts";
+export { Condition } from "./src/sync/condition.ts";
+export { Flag } from "./src/sync/flag.ts";
+export { Lock } from "./src/sync/lock.ts";
 export {
   BaseQueue,
-  Channel,
-  type ChannelOptions,
-  type ChannelReceiveResult,
-  type ChannelStats,
   LifoQueue,
   PriorityQueue,
   Queue,
 } from "./src/sync/queue.ts";
-export type { Permit } from "./src/sync/wait_queue.ts";
+export {
+  Channel,
+  type ChannelOptions,
+  type ChannelReceiveResult,
+  type ChannelStats,
+} from "./src/sync/channel.ts";
+export type { Permit } from "./src/sync/permit.ts";
 
 export {
   AsCompleted,
@@ -198,31 +200,25 @@ export {
   ConcurrencyLimit,
   type ConcurrencyLimitOptions,
   type ConcurrencyLimitStats,
+  every,
+  type Job,
+  type JobBody,
   type JobOptions,
-} from "./src/schedule/concurrency_limit.ts";
-export type {
-  Job,
-  JobBody,
-  OverloadStrategy,
-} from "./src/schedule/limit_core.ts";
-export {
   LimitMap,
   type LimitMapOptions,
   type MapBody,
-} from "./src/schedule/limit_map.ts";
-export {
-  type RateAcquireOptions,
-  type RateAlgorithm,
-  RateLimiter,
-  type RateLimiterOptions,
-} from "./src/schedule/rate_limiter.ts";
-export {
-  every,
+  type MissedTicks,
+  type OverloadStrategy,
   type OverrunPolicy,
   type PeriodicBody,
   type PeriodicErrorPolicy,
   type PeriodicOptions,
   type PeriodicStats,
   PeriodicTask,
-} from "./src/schedule/periodic.ts";
-export type { MissedTicks, Schedule, Tick } from "./src/schedule/ticks.ts";
+  type RateAcquireOptions,
+  type RateAlgorithm,
+  RateLimiter,
+  type RateLimiterOptions,
+  type Schedule,
+  type Tick,
+} from "./src/schedule/mod.ts";

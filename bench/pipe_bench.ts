@@ -5,7 +5,12 @@
  * @module
  */
 import { EventLoop, Pipe } from "../mod.ts";
-import { register, type Stopwatch, type Suite } from "./support/suite.ts";
+import {
+  type ForeignCase,
+  register,
+  type Stopwatch,
+  type Suite,
+} from "./support/suite.ts";
 
 const IDLE_PIPES = 1_000;
 
@@ -90,6 +95,21 @@ export async function pingPongInDeno(
   }
 }
 
+/** The same in Python. */
+function inPython(
+  program: "python3" | "uvloop",
+  loop: "asyncio" | "uvloop",
+  idlePipes: number,
+): ForeignCase {
+  return {
+    name: idlePipes === 0 ? loop : `${loop}, 1,000 idle pipes`,
+    program,
+    script: "pipes.py",
+    args: [loop, `${idlePipes}`],
+    figure: "trip",
+  };
+}
+
 /** What is compared. */
 export const suites: readonly Suite[] = [{
   name: "ping-pong",
@@ -108,12 +128,9 @@ export const suites: readonly Suite[] = [{
     { name: "Deno unix sockets", role: "rival", run: pingPongInDeno },
   ],
   foreign: [
-    {
-      name: "asyncio",
-      program: "python3",
-      script: "pipes.py",
-      figure: "trip",
-    },
+    inPython("python3", "asyncio", 0),
+    inPython("uvloop", "uvloop", 0),
+    inPython("uvloop", "uvloop", IDLE_PIPES),
   ],
 }];
 suites.forEach(register);

@@ -15,7 +15,7 @@ import {
   sleep,
   type Tick,
 } from "../mod.ts";
-import { macrotask } from "../src/host/runtime.ts";
+import { macrotask } from "../src/host/macrotask.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 import { collectReports, ObservedLoop } from "./support/loops.ts";
 import { ManualHost } from "./support/manual_host.ts";
@@ -222,9 +222,10 @@ async function courseOf(
     "cancel-previous",
   ];
   const logs: string[][] = [];
+  const order: string[] = [];
   const make = () => {
     const log: string[] = [];
-    logs.push(log);
+    const number = logs.push(log);
     const takesMs = below(3) === 0 ? below(25) : 0;
     const fails = below(6) === 0;
     const deeds = new SeededRandom(below(1e6));
@@ -237,6 +238,7 @@ async function courseOf(
     };
     const note = (tick: Tick) => {
       log.push(`${tick.index}@${loop.time()}+${tick.lateMs}-${tick.skipped}`);
+      order.push(`${number}@${loop.time()}`);
       for (let count = 0; count < 2 && deeds.next() < 0.2; count++) {
         try {
           DEEDS[Math.floor(deeds.next() * DEEDS.length)]!(tick.job);
@@ -292,13 +294,19 @@ async function courseOf(
   host.advanceTo(host.nowMs + 1);
   await running;
   await loop.close();
-  return [course, reports.length];
+  return [course, order, reports.length];
 }
 
-Deno.test("A job does the same in company as alone, whatever happens to it", async () => {
+Deno.test("Jobs do the same, in the same order, in company, alone and in debug mode", async () => {
   for (let seed = 1; seed <= 300; seed++) {
     const together = await courseOf(seed, (host) => new EventLoop({ host }));
     const alone = await courseOf(seed, (host) => new ObservedLoop({ host }));
     assertEquals(together, alone, `seed ${seed}`);
+    if (seed % 5 > 0) continue; // it takes stacks, which is slow
+    const debugged = await courseOf(
+      seed,
+      (host) => new EventLoop({ host, debug: true, slowCallbackMs: Infinity }),
+    );
+    assertEquals(together, debugged, `seed ${seed} in debug mode`);
   }
 });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { core } from "../src/loop/core.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
@@ -16,7 +17,8 @@ import {
   type PeriodicTask,
   Task,
 } from "../mod.ts";
-import { macrotask } from "../src/host/runtime.ts";
+import { macrotask } from "../src/host/macrotask.ts";
+import { coreOf } from "../src/schedule/periodic_task.ts";
 import {
   collectReports,
   ObservedLoop,
@@ -74,7 +76,7 @@ Deno.test("Who leaves a beat and comes back any number of times takes no more ro
     jobs[1]!.pause();
     jobs[1]!.resume();
   }
-  const slot = jobs[1]!["slot"];
+  const { slot } = coreOf(jobs[1]!);
   for (const job of jobs) job.cancel();
   await runTurns(loop, 4);
   await loop.close();
@@ -183,7 +185,10 @@ Deno.test("A promise that cannot be waited for leaves nothing counted", async ()
   const task = loop.createTask(() => Picky.resolve(1));
   await runTurns(loop, 3);
   assertEquals((task.exception() as Error).message, "no");
-  assertEquals([loop["asyncTasks"], loop["asyncOutside"]], [0, 0]);
+  assertEquals(
+    [loop[core].outside.asyncTasks, loop[core].outside.asyncOutside],
+    [0, 0],
+  );
   await loop.close();
 });
 // A beat that is due already, and queued, must not be joined.

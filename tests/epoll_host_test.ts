@@ -7,7 +7,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { closeSync, openSync } from "node:fs";
 import { EventLoop, sleep } from "../mod.ts";
-import { EpollHost, Headstart } from "../src/host/epoll.ts";
+import { EpollHost } from "../src/host/epoll.ts";
+import { Headstart } from "../src/host/headstart.ts";
 import { type HostClient, READABLE, WRITABLE } from "../src/host/host.ts";
 import { Pipe } from "../src/host/pipe.ts";
 import { SeededRandom } from "../src/structures/random.ts";

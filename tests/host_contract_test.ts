@@ -20,7 +20,8 @@ import {
 } from "../src/host/host.ts";
 import { Pipe } from "../src/host/pipe.ts";
 import { PollHost } from "../src/host/poll.ts";
-import { PortableHost, VirtualHost } from "../src/host/portable.ts";
+import { PortableHost } from "../src/host/portable.ts";
+import { VirtualHost } from "../src/host/virtual.ts";
 
 /** What a host can do beyond waiting for a deadline. */
 interface Abilities {
@@ -388,7 +389,7 @@ function exitTests(name: string, source: string, descriptors: boolean): void {
         import { Pipe } from "${hostUrl("pipe.ts")}";
         import { PollHost } from "${hostUrl("poll.ts")}";
         import { PortableHost } from "${hostUrl("portable.ts")}";
-        import { after } from "${hostUrl("runtime.ts")}";
+        import { after } from "${hostUrl("timers.ts")}";
         void EpollHost, Pipe, PollHost, PortableHost, after;
         const host = ${source};
         host.open({

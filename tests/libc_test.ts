@@ -1,13 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DescriptorsUnsupportedError, OsError } from "../src/errors.ts";
+import { borrowEpollLibc } from "../src/host/libc_epoll.ts";
 import {
-  borrowEpollLibc,
   borrowPipeLibc,
-  errnoCode,
   openPipe,
   openPipeInSteps,
-  osError,
-} from "../src/host/libc.ts";
+} from "../src/host/libc_pipe.ts";
+import { errnoCode, osError } from "../src/host/errno.ts";
 import { createHost, type HostChoice } from "../src/host/select.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };

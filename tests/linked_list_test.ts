@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { LinkedList, type ListNode } from "../src/structures/queues.ts";
+import { LinkedList, type ListNode } from "../src/structures/linked_list.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 class Item implements ListNode<Item> {
@@ -23,6 +23,16 @@ function listOf(count: number): { list: LinkedList<Item>; items: Item[] } {
 function ids(list: LinkedList<Item>): number[] {
   return [...list].map((item) => item.id);
 }
+
+Deno.test("LinkedList.toArray() copies the nodes, first to last", () => {
+  const { list, items } = listOf(3);
+  list.remove(items[1]!);
+  const copy = list.toArray();
+  assertEquals(copy.map(({ id }) => id), [0, 2]);
+  copy.length = 0;
+  assertEquals(ids(list), [0, 2]);
+  assertEquals(new LinkedList<Item>().toArray(), []);
+});
 
 function assertUnlinked(item: Item): void {
   assertEquals([item.list, item.nextNode, item.previousNode], [

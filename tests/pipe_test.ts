@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OsError } from "../src/errors.ts";
-import { borrowPipeLibc } from "../src/host/libc.ts";
+import { borrowPipeLibc } from "../src/host/libc_pipe.ts";
 import { Pipe } from "../src/host/pipe.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };

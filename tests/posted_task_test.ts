@@ -5,6 +5,7 @@
  * @module
  */
 
+import { core } from "../src/loop/core.ts";
 import {
   assert,
   assertEquals,
@@ -358,7 +359,7 @@ testBoth(
       [early, ...posted, queued].map(outcomeOf),
       ["result: early", ...Array(4).fill("cancelled: Cancelled: over")],
     );
-    assertEquals(loop["leftovers"].subscriptions.size, 0);
+    assertEquals(loop[core].strays.subscriptions.size, 0);
   },
 );
 
@@ -701,7 +702,7 @@ testBoth(
     const told = pending.map((task) =>
       assertRejects(async () => await task, LoopClosedError)
     );
-    const hub = loop["leftovers"].subscriptions;
+    const hub = loop[core].strays.subscriptions;
     assertEquals(hub.size, 4);
     await loop.close();
     await Promise.all(told);

@@ -81,6 +81,121 @@ Deno.test("PriorityQueue gives equal items in the order in which they were put",
   assertEquals(names, ["first", "a", "b", "c", "d", "e"]);
 });
 
+Deno.test("PriorityQueue sorts all that has a natural order", () => {
+  class Version {
+    readonly number: number;
+    constructor(number: number) {
+      this.number = number;
+    }
+    valueOf(): number {
+      return this.number;
+    }
+  }
+  class Labelled {
+    readonly number: number;
+    constructor(number: number) {
+      this.number = number;
+    }
+    [Symbol.toPrimitive](hint: string): number | string {
+      return hint === "number" ? this.number : "a label";
+    }
+  }
+  const sorted: readonly (readonly unknown[])[] = [
+    [-Infinity, -1, -0, 0, 1, Infinity],
+    [1n, 2, 3n, 3, 4n],
+    ["", "10", "9", "a"],
+    [false, false, true],
+    [1, 2, 3].map((ms) => new Date(ms)),
+    [1, 2, 3].map((n) => new Version(n)),
+    [1, new Version(2), new Date(3), new Labelled(4), 5n],
+  ];
+  for (const items of sorted) {
+    const queue = new PriorityQueue<unknown>();
+    for (const item of items.toReversed()) queue.putNowait(item);
+    const taken = items.map(() => queue.getNowait());
+    assertEquals(taken.map(String), items.map(String));
+  }
+});
+
+Deno.test("PriorityQueue without compare refuses a second item that has no order", () => {
+  const unordered: readonly [first: unknown, second: unknown, text: string][] =
+    [
+      [{ at: 2 }, { at: 1 }, "received an object"],
+      [[1, "a"], [0, "b"], "received an array"],
+      [1, { at: 1 }, "received an object"],
+      [null, 1, "received null"],
+      [1, undefined, "received undefined"],
+      [1, Symbol("x"), "received Symbol(x)"],
+      [1, NaN, "received NaN"],
+      [1, new Date(NaN), "received an object of class Date"],
+      [1, () => 1, "received "],
+      [1, Object.create(null), "received an object"],
+      [1, "2", 'of one kind: received "2" and 1'],
+      [true, 1, "of one kind: received 1 and true"],
+    ];
+  for (const [first, second, text] of unordered) {
+    const queue = new PriorityQueue<unknown>();
+    queue.putNowait(first); // there is nothing to compare it with
+    assertThrows(
+      () => queue.putNowait(second),
+      TypeError,
+      "Cannot compare the items of a priority queue as without compare they must be",
+    );
+    assertThrows(() => queue.putNowait(second), TypeError, text);
+    assertEquals(queue.size, 1);
+    assertEquals(queue.getNowait(), first);
+    queue.putNowait(second);
+    assertEquals(queue.getNowait(), second);
+  }
+});
+
+Deno.test("PriorityQueue refuses a compare that does not return a number", () => {
+  for (const result of [NaN, undefined, true, false, 1n, "-1", {}]) {
+    const queue = new PriorityQueue<number>(
+      Infinity,
+      () => result as unknown as number,
+    );
+    queue.putNowait(1);
+    assertThrows(
+      () => queue.putNowait(2),
+      TypeError,
+      "as compare must return a number: received ",
+    );
+    assertEquals(queue.size, 1);
+  }
+});
+
+testBoth(
+  "An item without an order is refused at the task that puts it, and nobody else",
+  function* (spawn) {
+    const queue = new PriorityQueue<unknown>(2);
+    queue.putNowait({ n: 1 });
+    const refused: unknown = yield spawn(() =>
+      caught(function* () {
+        yield queue.put({ n: 2 });
+      })
+    );
+    assert(refused instanceof TypeError);
+    // The same for one that has waited for room; the next in line gets it.
+    const single = new PriorityQueue<unknown>(1);
+    single.putNowait(1);
+    const blocked = spawn(() =>
+      caught(function* () {
+        yield single.put({ n: 3 });
+      })
+    );
+    const next = spawn(function* () {
+      yield single.put(4);
+    });
+    yield sleep(1);
+    assertEquals(single.getNowait(), 1);
+    assertEquals(yield blocked, undefined);
+    assertEquals(single.getNowait(), { n: 3 });
+    yield next;
+    assertEquals([single.size, single.getNowait(), queue.size], [1, 4, 1]);
+  },
+);
+
 Deno.test("PriorityQueue survives a comparison that throws", () => {
   let broken = false;
   const queue = new PriorityQueue<number>(0, (a, b) => {

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { SeededRandom } from "../src/structures/random.ts";
-import { RingBuffer } from "../src/structures/queues.ts";
+import { RingBuffer } from "../src/structures/ring_buffer.ts";
 
 Deno.test("RingBuffer hands values out in the order in which they came", () => {
   const ring = new RingBuffer<string>();

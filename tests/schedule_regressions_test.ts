@@ -8,14 +8,18 @@ import {
   CancelledError,
   CapacityLimiter,
   ConcurrencyLimit,
+  currentTask,
   each,
   EventLoop,
   every,
   type Future,
   gather,
   getRunningLoop,
+  InvalidStateError,
   type Job,
   MisuseError,
+  type PeriodicErrorPolicy,
+  type PeriodicOptions,
   type PeriodicTask,
   PriorityScheduler,
   RateLimiter,
@@ -34,7 +38,9 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { openLoop } from "./support/loops.ts";
+import { macrotask } from "../src/host/macrotask.ts";
+import { openLoop, runTurns } from "./support/loops.ts";
+import { ManualHost } from "./support/manual_host.ts";
 import { type Awaitable, inStyle, STYLES } from "./support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
@@ -95,7 +101,10 @@ for (const abortAt of [1, 2, 3, 4]) {
 }
 
 const NOT_ITERATORS: Record<string, object> = {
-  "gives no object": { next: () => undefined },
+  "gives nothing": { next: () => undefined },
+  "gives a number": { next: () => 5 },
+  "gives a string": { next: () => "done" },
+  "has no next": {},
   "throws by done": {
     next: () => ({
       get done() {
@@ -117,16 +126,119 @@ for (const kind of ["iterator", "asyncIterator"] as const) {
     Deno.test(`An ${kind} that ${how} takes no slot along`, async () => {
       await run(async () => {
         const limit = new ConcurrencyLimit(2);
+        let closed = 0;
+        const source = {
+          [Symbol[kind]]: () =>
+            Object.assign(Object.create(iterator), { return: () => closed++ }),
+        } as unknown as Iterable<number>;
+        await assertRejects(
+          async () => await limit.map(source, (n) => n),
+          TypeError,
+        );
+        // It is at its end, as in "for" and "for await".
+        assertEquals([limit.stats().used, limit.running, closed], [0, 0, 0]);
+      }, VIRTUAL);
+    });
+  }
+}
+
+for (const kind of ["iterator", "asyncIterator"] as const) {
+  for (const iterator of [5, null, undefined, "text"]) {
+    Deno.test(`A source whose ${kind} is ${iterator} fails its map`, async () => {
+      await run(async () => {
+        const limit = new ConcurrencyLimit(2);
         const source = {
           [Symbol[kind]]: () => iterator,
         } as unknown as Iterable<number>;
         await assertRejects(
           async () => await limit.map(source, (n) => n),
           TypeError,
+          "must be an object: received",
         );
         assertEquals([limit.stats().used, limit.running], [0, 0]);
       }, VIRTUAL);
     });
+  }
+}
+
+for (const style of STYLES) {
+  Deno.test(`A return() that gives no object is reported when a map is left (${style})`, async () => {
+    const { loop, reports } = openLoop();
+    const limit = new ConcurrencyLimit(1);
+    let n = 0;
+    const source = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: false, value: n++ }),
+        return: () => 5,
+      }),
+    } as unknown as Iterable<number>;
+    const map = () => limit.map(source, () => sleep(1));
+    await loop.runUntilComplete(
+      style === "a generator"
+        ? () => each(map(), (_, stop) => stop())
+        : async () => {
+          for await (const _ of map()) break;
+        },
+    );
+    await loop.close();
+    assertEquals(reports.map(({ exception }) => `${exception}`), [
+      "TypeError: Cannot close the source of a map as return() of its iterator must return an object: received 5",
+    ]);
+    assertEquals(limit.stats().used, 0);
+  });
+
+  // Somebody has to be able to give up, as with each().
+  for (const how of ["awaited", "iterated"]) {
+    for (const first of ["cancelled", "failed"]) {
+      Deno.test(`A map that is ${first}, whose source never closes, ends when it is cancelled again, ${how} (${style})`, async () => {
+        const { loop, reports } = openLoop({ host: "portable" });
+        const limit = new ConcurrencyLimit(2);
+        let closing = 0;
+        let n = 0;
+        const source = {
+          [Symbol.asyncIterator]: () => ({
+            next: () => Promise.resolve({ done: false as const, value: n++ }),
+            return: () => {
+              closing++;
+              return new Promise<IteratorResult<number>>(() => {});
+            },
+          }),
+        };
+        const map = () =>
+          limit.map(source, (n) => {
+            if (first === "failed" && n === 1) throw new Error("as it should");
+            return sleep(60_000);
+          });
+        const body = how === "awaited"
+          ? inStyle(style, function* () {
+            yield map();
+          })
+          : style === "a generator"
+          ? () => each(map(), () => {})
+          : async () => {
+            for await (const _ of map());
+          };
+        const task = loop.createTask(body);
+        await runTurns(loop, 20);
+        if (first === "cancelled") {
+          task.cancel("once");
+          await runTurns(loop, 20);
+        }
+        assertEquals([task.done(), closing], [false, 1]);
+        task.cancel("again");
+        await runTurns(loop, 20);
+        assertEquals([task.done(), task.cancelled()], [true, true]);
+        const error = assertThrows(() => task.result(), CancelledError);
+        assertEquals(error.reason, first === "cancelled" ? "once" : "again");
+        assertEquals([limit.stats().used, limit.running], [0, 0]);
+        await loop.close();
+        // The error of the map has not got to anybody else.
+        assertEquals(
+          reports.map(({ exception }) => `${exception}`),
+          first === "cancelled" ? [] : ["Error: as it should"],
+        );
+      });
+    }
   }
 }
 
@@ -665,4 +777,221 @@ for (const kind of ["an array", "an async generator"]) {
 /** Lets promises outside of any loop go on. */
 function sleepOutside(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+// -- Periodic work --
+
+/** Ways to write an error handler that waits, and then fails with what `fail` throws. */
+const HANDLERS: Record<string, (fail: () => unknown) => PeriodicErrorPolicy> = {
+  "a generator": (fail) =>
+    function* () {
+      yield* sleep(3);
+      fail();
+    },
+  "an async function": (fail) => async () => {
+    await null;
+    await sleep(3);
+    fail();
+  },
+  "a plain function that gives a promise": (fail) => () =>
+    Promise.resolve().then(fail),
+};
+const BODIES: Record<string, () => unknown> = {
+  "a plain function": () => {
+    throw new Error("the run");
+  },
+  "an async function": async () => {
+    await sleep(1);
+    throw new Error("the run");
+  },
+};
+for (const [kind, handler] of Object.entries(HANDLERS)) {
+  for (const [body, fn] of Object.entries(BODIES)) {
+    Deno.test(`An onError that rejects ends the job, ${kind}; the run is ${body}`, async () => {
+      const { loop, reports } = openLoop();
+      const unhandled: unknown[] = [];
+      const listener = (event: PromiseRejectionEvent) => {
+        event.preventDefault();
+        unhandled.push(event.reason);
+      };
+      addEventListener("unhandledrejection", listener);
+      const job = every(10, fn, {
+        loop,
+        onError: handler(() => {
+          throw new Error("the handler");
+        }),
+      });
+      await assertRejects(
+        () => loop.runUntilComplete(job),
+        Error,
+        "the handler",
+      );
+      await loop.close();
+      await new Promise<void>((resolve) => macrotask(resolve));
+      removeEventListener("unhandledrejection", listener);
+      assertEquals(unhandled, []);
+      assertEquals(reports, []);
+      assertEquals(job.stats().failed, 1);
+    });
+
+    Deno.test(`A job goes on beside its onError, and does not end before it, ${kind}; the run is ${body}`, async () => {
+      const { loop, reports } = openLoop();
+      const handled: number[] = [];
+      const job = every(2, fn, {
+        loop,
+        maxRuns: 3,
+        onError: handler(() => handled.push(loop.time())),
+      });
+      await loop.runUntilComplete(job);
+      const endedMs = loop.time();
+      await loop.close();
+      assertEquals(reports, []);
+      assertEquals(handled.length, 3);
+      assertEquals(handled.at(-1), endedMs);
+      assertEquals(job.stats().runs, 3);
+    });
+  }
+}
+
+for (const style of ["a generator", "an async function"]) {
+  Deno.test(`A job that is cancelled cancels its onError, and waits for that (${style})`, async () => {
+    const { loop, reports } = openLoop();
+    const log: string[] = [];
+    const names: unknown[] = [];
+    const onError: PeriodicErrorPolicy = style === "a generator"
+      ? function* () {
+        names.push(currentTask()?.parent);
+        try {
+          yield* sleep(1_000);
+        } finally {
+          yield* sleep(5);
+          log.push("cleaned up");
+        }
+      }
+      : async () => {
+        names.push(currentTask()?.parent);
+        try {
+          await sleep(1_000);
+        } finally {
+          await sleep(5);
+          log.push("cleaned up");
+        }
+      };
+    const job = every(10, () => {
+      throw new Error("the run");
+    }, { loop, maxRuns: 1, onError });
+    await loop.runUntilComplete(sleep(20));
+    assertEquals(job.done(), false);
+    assertEquals(names, [job]);
+    job.cancel();
+    await assertRejects(() => loop.runUntilComplete(job), CancelledError);
+    assertEquals([log, loop.time()], [["cleaned up"], 25]);
+    await loop.close();
+    assertEquals(reports, []);
+  });
+}
+
+// A function need not know which run is the last.
+for (const [body, wait] of [["plain", false], ["async", true]] as const) {
+  for (const name of ["reschedule", "pause", "resume", "trigger"] as const) {
+    Deno.test(`${name}() in the last run of a job does nothing, ${body} body`, async () => {
+      const { loop, reports } = openLoop();
+      let waitMs = 10;
+      const ranAt: number[] = [];
+      const act = (job: PeriodicTask) => {
+        ranAt.push(loop.time());
+        if (name === "reschedule") job.reschedule(waitMs *= 2);
+        else if (job.stats().runs === 3) job[name]();
+      };
+      const job = every(
+        waitMs,
+        wait
+          ? async ({ job }) => {
+            await sleep(1);
+            act(job);
+          }
+          : ({ job }) => act(job),
+        { loop, maxRuns: 3, onError: "stop" },
+      );
+      await loop.runUntilComplete(job);
+      await loop.close();
+      assertEquals(reports, []);
+      assertEquals(ranAt.length, 3);
+      assertThrows(() => job.reschedule(5), InvalidStateError);
+    });
+  }
+
+  Deno.test(`A job that was cancelled in its last run can no longer be rescheduled, ${body} body`, async () => {
+    const { loop } = openLoop();
+    const act = (job: PeriodicTask) => {
+      job.cancel();
+      job.reschedule(5);
+    };
+    const job = every(
+      10,
+      wait ? async ({ job }) => act(job) : ({ job }) => act(job),
+      { loop, maxRuns: 1 },
+    );
+    await assertRejects(() => loop.runUntilComplete(job), CancelledError);
+    assertInstanceOf(job.stats().lastError, InvalidStateError);
+    await loop.close();
+  });
+}
+
+for (const debug of [false, true]) {
+  Deno.test(`The first tick comes an interval after the call of every(), debug ${debug}`, async () => {
+    const host = new ManualHost();
+    const loop = new EventLoop({ host, debug, slowCallbackMs: Infinity });
+    const dueMs: Record<string, number[]> = {};
+    const make = (name: string, intervalMs: number) =>
+      every(intervalMs, (tick) => {
+        (dueMs[name] ??= []).push(tick.dueMs);
+      }, { loop, maxRuns: 2 });
+    const jobs: PeriodicTask[] = [];
+    const running = loop.runForever();
+    loop.callSoon(() => {
+      jobs.push(make("a", 100));
+      host.nowMs += 0.5; // close to the one before: they tick together
+      jobs.push(make("b", 100));
+      host.nowMs += 40; // the thread is busy
+      jobs.push(make("c", 100));
+      jobs.push(make("rescheduled", 1_000));
+      host.nowMs += 10;
+      jobs.at(-1)!.reschedule(100);
+      host.nowMs += 20;
+    });
+    await host.runUntil(90);
+    await host.runUntil(400);
+    assertEquals(dueMs, {
+      a: [100.5, 200.5],
+      b: [100.5, 200.5],
+      c: [140.5, 240.5],
+      rescheduled: [150.5, 250.5],
+    });
+    for (const job of jobs) assertEquals(job.done(), true);
+    loop.stop();
+    host.advanceTo(500);
+    await running;
+    await loop.close();
+  });
+
+  Deno.test(`Jobs that are due together run in the order in which they were made, debug ${debug}`, async () => {
+    const { loop } = openLoop({ debug });
+    const log: string[] = [];
+    const make = (name: string, options: PeriodicOptions = {}) =>
+      every(10, () => void log.push(name), { ...options, loop });
+    const jobs = [
+      make("a"),
+      make("b", { missedTicks: "delay" }),
+      make("c"),
+      make("d"),
+      make("e", { missedTicks: "burst" }),
+      make("f"),
+    ];
+    jobs[3]!.unref();
+    await loop.runUntilComplete(sleep(35));
+    assertEquals(log.join(""), "abcdef".repeat(3));
+    for (const job of jobs) job.cancel();
+    await loop.close();
+  });
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { holdOpen, onSignal } from "../src/host/runtime.ts";
+import { KeepAlive } from "../src/host/timers.ts";
+import { onSignal } from "../src/host/signals.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };
 
@@ -10,14 +11,15 @@ function unexpected(error: unknown): void {
 
 /** Sends `signal` to this process and waits until it was delivered. */
 async function deliver(signal: Deno.Signal): Promise<void> {
-  const hold = holdOpen(); // a listener does not keep the test alive
+  const hold = new KeepAlive();
+  hold.set(true); // a listener does not keep the test alive
   const { promise, resolve } = Promise.withResolvers<void>();
   // Added last, hence called last.
   const remove = onSignal(signal, resolve, unexpected);
   Deno.kill(Deno.pid, signal);
   await promise;
   remove();
-  hold.release();
+  hold.set(false);
 }
 
 Deno.test(
@@ -88,7 +90,8 @@ Deno.test(
   "onSignal() leaves out a listener added in place of the last one",
   posix,
   async () => {
-    const hold = holdOpen();
+    const hold = new KeepAlive();
+    hold.set(true);
     const log: string[] = [];
     const { promise, resolve } = Promise.withResolvers<void>();
     let removeSecond = () => {};
@@ -104,7 +107,7 @@ Deno.test(
     await deliver("SIGUSR2");
     assertEquals(log, ["first", "second"]);
     removeSecond();
-    hold.release();
+    hold.set(false);
   },
 );
 
@@ -189,12 +192,12 @@ Deno.test(
         "--ext=ts",
         `
         import { onSignal } from "${
-          import.meta.resolve("../src/host/runtime.ts")
+          import.meta.resolve("../src/host/signals.ts")
         }";
-        import { holdOpen } from "${
-          import.meta.resolve("../src/host/runtime.ts")
+        import { KeepAlive } from "${
+          import.meta.resolve("../src/host/timers.ts")
         }";
-        holdOpen();
+        new KeepAlive().set(true);
         const remove = onSignal("SIGTERM", () => {
           console.log("handled");
           remove();

@@ -5,13 +5,13 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { IntervalTicks } from "../src/schedule/interval_ticks.ts";
+import { Jitter } from "../src/schedule/jitter.ts";
 import {
-  IntervalTicks,
-  Jitter,
-  type MissedTicks,
   type Schedule,
   ScheduleTicks,
-} from "../src/schedule/ticks.ts";
+} from "../src/schedule/schedule_ticks.ts";
+import type { MissedTicks } from "../src/schedule/ticks.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 // -- Intervals --

@@ -1,4 +1,7 @@
-"""The workload of pipe_bench.ts for asyncio: pipes.py TRIPS ROUNDS. Prints ns per round trip."""
+"""The workload of pipe_bench.ts for Python: pipes.py TRIPS ROUNDS asyncio|uvloop IDLE_PIPES.
+
+Prints ns per round trip.
+"""
 
 import asyncio
 import json
@@ -7,6 +10,7 @@ import sys
 import time
 
 size, rounds = int(sys.argv[1]), int(sys.argv[2])
+kind, idle_pipes = sys.argv[3], int(sys.argv[4])
 
 
 async def ping_pong():
@@ -41,8 +45,19 @@ async def ping_pong():
     return took / size
 
 
+def nobody_wrote():
+    raise AssertionError("Nobody wrote into the pipe")
+
+
 async def main():
+    loop = asyncio.get_running_loop()
+    for _ in range(idle_pipes):
+        loop.add_reader(os.pipe()[0], nobody_wrote)
     print(json.dumps({"trip": [await ping_pong() for _ in range(rounds)]}))
 
 
+if kind == "uvloop":
+    import uvloop
+
+    uvloop.install()
 asyncio.run(main())

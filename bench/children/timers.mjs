@@ -1,9 +1,8 @@
-// The workloads of timers_bench.ts for another runtime: node timers.mjs SIZE ROUNDS TINY.
+// The workloads of timers_bench.ts for another runtime: node timers.mjs SIZE ROUNDS [due].
 // Prints nanoseconds per timer, one number a round.
 const size = Number(process.argv[2]);
 const rounds = Number(process.argv[3]);
-const dueSize = Number(process.argv[4] ?? 20_000);
-const dueRounds = Number(process.argv[5] ?? 16);
+const onlyDue = process.argv[4] === "due";
 const nothing = () => {};
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -32,9 +31,9 @@ async function due() {
   let over;
   const all = new Promise((resolve) => over = resolve);
   const callback = () => {
-    if (++ran === dueSize) over();
+    if (++ran === size) over();
   };
-  for (let n = 0; n < dueSize; n++) setTimeout(callback, 1 + n % 20);
+  for (let n = 0; n < size; n++) setTimeout(callback, 1 + n % 20);
   const untilMs = performance.now() + 60;
   while (performance.now() < untilMs);
   const startMs = performance.now();
@@ -42,22 +41,30 @@ async function due() {
   return performance.now() - startMs;
 }
 
-const figures = { create: [], cancel: [], due: [] };
-// Small sizes are summed up until a figure stands for at least 100,000 timers.
-const repeat = Math.max(1, Math.ceil(Math.min(100_000, size * 1_000) / size));
-if (rounds > 1) { for (let n = 0; n < repeat; n++) await createAndCancel(); }
-for (let round = 0; round < rounds; round++) {
-  let create = 0;
-  let cancel = 0;
-  for (let n = 0; n < repeat; n++) {
-    const [createMs, cancelMs] = await createAndCancel();
-    create += createMs;
-    cancel += cancelMs;
+async function measureDue() {
+  const figures = [];
+  for (let n = 0; n < rounds; n++) figures.push(await due() * 1e6 / size);
+  return { due: figures };
+}
+
+async function measureCreateAndCancel() {
+  const figures = { create: [], cancel: [] };
+  // Small sizes are summed up until a figure stands for at least 100,000 timers.
+  const repeat = Math.max(1, Math.ceil(Math.min(100_000, size * 1_000) / size));
+  if (rounds > 1) { for (let n = 0; n < repeat; n++) await createAndCancel(); }
+  for (let round = 0; round < rounds; round++) {
+    let create = 0;
+    let cancel = 0;
+    for (let n = 0; n < repeat; n++) {
+      const [createMs, cancelMs] = await createAndCancel();
+      create += createMs;
+      cancel += cancelMs;
+    }
+    figures.create.push(create * 1e6 / (size * repeat));
+    figures.cancel.push(cancel * 1e6 / (size * repeat));
   }
-  figures.create.push(create * 1e6 / (size * repeat));
-  figures.cancel.push(cancel * 1e6 / (size * repeat));
+  return figures;
 }
-for (let round = 0; round < dueRounds; round++) {
-  figures.due.push(await due() * 1e6 / dueSize);
-}
-console.log(JSON.stringify(figures));
+
+const measure = onlyDue ? measureDue : measureCreateAndCancel;
+console.log(JSON.stringify(await measure()));

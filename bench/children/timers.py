@@ -1,4 +1,4 @@
-"""The workloads of timers_bench.ts for asyncio: timers.py SIZE ROUNDS [DUE_SIZE DUE_ROUNDS].
+"""The workloads of timers_bench.ts for asyncio: timers.py SIZE ROUNDS [due].
 
 Prints nanoseconds per timer, one number a round.
 """
@@ -9,8 +9,7 @@ import sys
 import time
 
 size, rounds = int(sys.argv[1]), int(sys.argv[2])
-due_size = int(sys.argv[3]) if len(sys.argv) > 3 else 20_000
-due_rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 16
+only_due = sys.argv[3:] == ["due"]
 
 
 def nothing():
@@ -44,10 +43,10 @@ async def due():
     def callback():
         nonlocal ran
         ran += 1
-        if ran == due_size:
+        if ran == size:
             everything.set_result(None)
 
-    for n in range(due_size):
+    for n in range(size):
         loop.call_later((1 + n % 20) / 1_000, callback)
     time.sleep(0.06)
     start = time.perf_counter_ns()
@@ -55,8 +54,12 @@ async def due():
     return time.perf_counter_ns() - start
 
 
-async def main():
-    figures = {"create": [], "cancel": [], "due": []}
+async def measure_due():
+    return {"due": [await due() / size for _ in range(rounds)]}
+
+
+async def measure_create_and_cancel():
+    figures = {"create": [], "cancel": []}
     repeat = max(1, 20_000 // size) if rounds > 1 else 1
     for _ in range(rounds):
         create = cancel = 0
@@ -66,9 +69,12 @@ async def main():
             cancel += cancelled
         figures["create"].append(create / (size * repeat))
         figures["cancel"].append(cancel / (size * repeat))
-    for _ in range(due_rounds):
-        figures["due"].append(await due() / due_size)
-    print(json.dumps(figures))
+    return figures
+
+
+async def main():
+    measure = measure_due if only_due else measure_create_and_cancel
+    print(json.dumps(await measure()))
 
 
 asyncio.run(main())

@@ -3,12 +3,12 @@
  * through all cases in turn, so that a slow moment of the machine hits all of
  * them alike.
  *
- * Run as a program it measures the suite that is named as the first argument,
- * in this process.
+ * Run as a program it measures a suite in this process: `measure.ts SUITE
+ * [CASE…] [--json]`.
  *
  * @module
  */
-import { childScript, isInstalled, outputOf } from "./child.ts";
+import { childScript, findProgram, outputOf } from "./child.ts";
 import { type Figure, figure, printFigures } from "./report.ts";
 import { type Case, type ForeignCase, runCase, type Suite } from "./suite.ts";
 import { SUITES } from "./suites.ts";
@@ -54,15 +54,18 @@ async function measureCase(suite: Suite, one: Case): Promise<number> {
 }
 
 async function measureForeign(
-  { size, name }: Suite,
-  { program, script, figure: key }: ForeignCase,
+  { size }: Suite,
+  rounds: number,
+  { program, script, args = [], figure: key }: ForeignCase,
 ): Promise<number[] | null> {
-  if (!await isInstalled(program)) return null;
-  const isDue = name === "timers-due";
-  const args = isDue
-    ? ["40", "1", `${size}`, "16"]
-    : [`${size}`, "5", "40", "1"];
-  const printed = await outputOf(program, [childScript(script), ...args]);
+  const path = await findProgram(program);
+  if (path === null) return null;
+  const printed = await outputOf(path, [
+    childScript(script),
+    `${size}`,
+    `${rounds}`,
+    ...args,
+  ]);
   return JSON.parse(printed)[key];
 }
 
@@ -85,7 +88,7 @@ export async function measure(
     figure({ ...about, case: name, role }, results[index]!)
   );
   for (const one of foreign) {
-    const numbers = await measureForeign(suite, one);
+    const numbers = await measureForeign(suite, rounds, one);
     if (numbers === null) continue;
     figures.push(
       figure({ ...about, case: one.name, role: "rival" }, numbers),
@@ -94,13 +97,25 @@ export async function measure(
   return figures;
 }
 
+/** A suite with only those cases whose names are given; with all of them if none is. */
+function only(suite: Suite, names: readonly string[]): Suite {
+  if (names.length === 0) return suite;
+  const { cases, foreign = [] } = suite;
+  return {
+    ...suite,
+    cases: cases.filter(({ name }) => names.includes(name)),
+    foreign: foreign.filter(({ name }) => names.includes(name)),
+  };
+}
+
 if (import.meta.main) {
-  const suite = SUITES.find(({ name }) => name === Deno.args[0]);
+  const [first, ...names] = Deno.args.filter((arg) => !arg.startsWith("--"));
+  const suite = SUITES.find(({ name }) => name === first);
   if (suite === undefined) {
     console.error(
       `Name one of ${SUITES.map(({ name }) => name).join(", ")}`,
     );
     Deno.exit(2);
   }
-  printFigures(await measure(suite));
+  printFigures(await measure(only(suite, names)));
 }

@@ -1,5 +1,5 @@
 /**
- * What a pending timer and a parked task take: `deno task bench:memory`.
+ * The memory of a pending timer and of a parked task: `deno task bench:memory`.
  *
  * Each case runs in a process of its own, which collects its garbage, makes a
  * hundred thousand of them, collects again, and tells by how much its memory
@@ -12,7 +12,7 @@ import { type Figure, figure, printFigures } from "./report.ts";
 import type { Role } from "./suite.ts";
 
 const COUNT = 100_000;
-const ROUNDS = 3;
+const ROUNDS = 5;
 
 const CASES: readonly (readonly [string, string, Role, string])[] = [
   ["bytes per timer", "Rota", "rota", "timer"],

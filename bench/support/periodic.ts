@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { childScript, isInstalled, outputOf, outputOfDeno } from "./child.ts";
+import { childScript, findProgram, outputOf, outputOfDeno } from "./child.ts";
 import { type Figure, figure, printFigures } from "./report.ts";
 import type { Role } from "./suite.ts";
 
@@ -66,7 +66,7 @@ export async function measurePeriodic(
   rounds: number = ROUNDS,
   warmupMs: number = WARMUP_MS,
 ): Promise<Figure[]> {
-  const ways = await isInstalled("python3")
+  const ways = await findProgram("python3") !== null
     ? WAYS
     : WAYS.filter(([, , way]) => way !== "asyncio");
   const results = ways.map((): Record<string, number>[] => []);

@@ -16,24 +16,37 @@ export interface Figure {
   readonly measure: string;
   /** `"ns"`, `"us"`, `"ms"`, `"bytes"`, `"%"` or `""` for a count. */
   readonly unit: string;
-  /** The least of the rounds. */
+  /** The least of the rounds; of a count, which is of what should not be, the most. */
   readonly best: number;
   readonly median: number;
   /** One number for each round, in order. */
   readonly rounds: readonly number[];
 }
 
-/** Makes a figure of what the rounds gave. */
+/** Makes a figure of the results of the rounds. */
 export function figure(
   about: Pick<Figure, "workload" | "case" | "role" | "measure" | "unit">,
   rounds: readonly number[],
 ): Figure {
   return {
     ...about,
-    best: Math.min(...rounds),
+    best: about.unit === "" ? Math.max(...rounds) : Math.min(...rounds),
     median: percentile(rounds, 50),
     rounds,
   };
+}
+
+/** Joins the figures of several runs of a suite: the rounds of each case count together. */
+export function joinFigures(
+  [first = [], ...others]: readonly (readonly Figure[])[],
+): Figure[] {
+  return first.map((about) => {
+    const { case: name, measure } = about;
+    const again = others.flat().filter((one) =>
+      one.case === name && one.measure === measure
+    );
+    return figure(about, [about, ...again].flatMap(({ rounds }) => rounds));
+  });
 }
 
 /** The value that `percent` of the values do not exceed. */

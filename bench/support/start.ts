@@ -1,13 +1,16 @@
 /**
- * What a program pays before it begins: `deno task bench:start`.
+ * Time that a library adds to the start of a program: `deno task bench:start`.
  *
  * Processes that import a library and run one trivial task, against one that
  * does nothing, by turns; everything is cached. Best of ten.
  *
+ * Rota is imported by its entry "." and by its door "./loop", which has no more
+ * than a loop and its tasks.
+ *
  * @module
  */
 import { childScript, outputOfDeno } from "./child.ts";
-import { type Figure, figure, printFigures } from "./report.ts";
+import { type Figure, figure, printFigures, printTable } from "./report.ts";
 import type { Role } from "./suite.ts";
 
 const ROUNDS = 10;
@@ -15,9 +18,14 @@ const ROUNDS = 10;
 const CASES: readonly (readonly [string, string, Role])[] = [
   ["Rota, generator", "start_rota.ts", "rota"],
   ["Rota, async function", "start_rota_async.ts", "rota"],
+  ["Rota ./loop, generator", "start_loop.ts", "rota"],
   ["effection", "start_effection.ts", "rival"],
   ["p-queue", "start_p_queue.ts", "rival"],
+  ["Effect", "start_effect.ts", "rival"],
 ];
+
+/** The rival that the others are compared with. */
+const RIVAL = "p-queue";
 
 async function startMs(script: string): Promise<number> {
   const beganMs = performance.now();
@@ -53,4 +61,22 @@ export async function measureStart(rounds: number = ROUNDS): Promise<Figure[]> {
   ];
 }
 
-if (import.meta.main) printFigures(await measureStart());
+/** Prints each best time over bare Deno as a part of that of the rival. */
+function printRatios(figures: readonly Figure[]): void {
+  const added = figures.filter(({ measure }) => measure === "over bare");
+  const rival = added.find((figure) => figure.case === RIVAL);
+  console.log();
+  printTable(
+    ["case", `beside ${RIVAL}`],
+    added.map((figure) => [
+      figure.case,
+      (figure.best / (rival?.best ?? NaN)).toFixed(2),
+    ]),
+  );
+}
+
+if (import.meta.main) {
+  const figures = await measureStart();
+  printFigures(figures);
+  if (!Deno.args.includes("--json")) printRatios(figures);
+}

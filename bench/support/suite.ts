@@ -1,5 +1,5 @@
 /**
- * What a benchmark is made of, and how it is shown to `deno bench`.
+ * Suites and their cases, and how `deno bench` gets them.
  *
  * A suite is one workload and everybody who can do it. Its cases run in the
  * same process, and each checks its own result: a workload returns how much of
@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { Program } from "./child.ts";
 
 /** Marks the part of a workload that is timed. A `Deno.BenchContext` is one. */
 export interface Stopwatch {
@@ -37,9 +38,11 @@ export interface Case {
 /** A rival that is another program, which times itself. */
 export interface ForeignCase {
   readonly name: string;
-  /** The program, and the script it is given. */
-  readonly program: "node" | "python3";
+  /** The program that runs the script. */
+  readonly program: Program;
   readonly script: string;
+  /** Arguments of the script after the size and the number of rounds. */
+  readonly args?: readonly string[];
   /** Which of the figures it prints. */
   readonly figure: string;
 }

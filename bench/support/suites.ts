@@ -7,8 +7,10 @@ import { suites as abort } from "../abort_bench.ts";
 import { suites as asyncSwitch } from "../async_switch_bench.ts";
 import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
+import { suites as debug } from "../debug_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as handOff } from "../hand_off_bench.ts";
+import { suites as latency } from "../latency_bench.ts";
 import { suites as limit } from "../limit_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
@@ -33,4 +35,6 @@ export const SUITES: readonly Suite[] = [
   ...abort,
   ...limit,
   ...priorityJobs,
+  ...debug,
+  ...latency,
 ];

@@ -1,22 +1,11 @@
 /**
- * Waiting on Linux.
+ * Waiting on Linux: one epoll set that holds an eventfd, a timerfd and the user's descriptors.
  *
- * One epoll set holds an eventfd, a timerfd and the user's descriptors. A busy
- * loop asks it synchronously (`epoll_wait` with timeout 0, a fifth of a
- * microsecond). A sleeping loop has one pending `epoll_wait` on a thread of the
- * runtime's pool, and never a second one: there are 32 such threads, and files,
- * name look-ups and imports need them too.
+ * A busy loop asks it synchronously (`epoll_wait` with timeout 0, a fifth of a microsecond), a sleeping one with the
+ * pending call of {@linkcode NativeHost}; writing to the eventfd interrupts that.
  *
  * Facts that make this code what it is:
  *
- * - A pending call keeps the process alive and cannot be taken back. It is
- *   ended by writing to the eventfd, and it resolves some 50 us later. Hence the
- *   three states of {@linkcode EpollHost.#wait}, and hence a park that needs no
- *   descriptors and must not hold the process uses a plain timer.
- * - What a pending call reports may be out of date when the promise reaction
- *   runs: meanwhile a descriptor may have been closed and its number given to
- *   something else. So its result is not even looked at. It says "get up"; what
- *   is ready is what a synchronous call says.
  * - Everything is level-triggered. A synchronous look takes an edge-triggered
  *   event away from the pending call, which would then sleep on.
  * - A registration belongs to an open file *and* a number. Closing the last
@@ -38,23 +27,11 @@
  * @module
  */
 
-import {
-  after,
-  detached,
-  holdOpen,
-  type HostHold,
-  type HostTimer,
-  macrotask,
-  monotonicMs,
-} from "./runtime.ts";
-import {
-  checkUnowned,
-  type Host,
-  type HostClient,
-  READABLE,
-  type ReadyListener,
-  WRITABLE,
-} from "./host.ts";
+import { monotonicMs } from "./clock.ts";
+import { errnoCode, osError } from "./errno.ts";
+import { Headstart } from "./headstart.ts";
+import { READABLE, type ReadyListener, WRITABLE } from "./host.ts";
+import { O_CLOEXEC, O_NONBLOCK } from "./libc.ts";
 import {
   borrowEpollLibc,
   CLOCK_MONOTONIC,
@@ -67,14 +44,11 @@ import {
   EPOLLIN,
   type EpollLibc,
   EPOLLOUT,
-  errnoCode,
   ITIMERSPEC,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  osError,
   TFD_TIMER_ABSTIME,
   TIMESPEC,
-} from "./libc.ts";
+} from "./libc_epoll.ts";
+import { NativeHost } from "./native.ts";
 
 /**
  * Descriptors found by one call. The kernel moves what it has reported to the
@@ -88,38 +62,6 @@ const OWN = 0;
 /** Farther deadlines are cut to this: the wake is early. 68 years. */
 const SECONDS_MAX = 2 ** 31 - 1;
 
-/** Of so many wake-ups one is to be too early. */
-const WAKES_PER_EARLY = 4;
-/** By how much one that is not early raises what was learned. */
-const HEADSTART_STEP_MS = 0.005;
-/** No more than this part of a wait is spared: waking from a short one takes less. */
-const HEADSTART_PART_MAX = 1 / 8;
-/** What is left after an early wake-up is waited for on the thread: not for longer than this. */
-const HEADSTART_MS_MAX = 0.2;
-
-/**
- * How long before a deadline the timer is to fire: as long as three wake-ups in
- * four take at least. The fourth is early, and waits for the rest.
- *
- * It is an estimate of a quantile by stochastic approximation: up by a step
- * after each that took longer, down by three after each that did not.
- */
-export class Headstart {
-  #ms = 0;
-
-  /** For a wait of so many milliseconds. */
-  ofMs(waitMs: number): number {
-    return Math.min(this.#ms, waitMs * HEADSTART_PART_MAX);
-  }
-
-  /** A wake-up has taken so long. */
-  learn(tookMs: number): void {
-    const steps = tookMs > this.#ms ? 1 : 1 - WAKES_PER_EARLY;
-    const ms = this.#ms + steps * HEADSTART_STEP_MS;
-    this.#ms = Math.min(Math.max(ms, 0), HEADSTART_MS_MAX);
-  }
-}
-
 /** A descriptor in the epoll set. */
 interface Registration {
   readonly events: number;
@@ -127,29 +69,12 @@ interface Registration {
   readonly mark: number;
 }
 
-/** Waits with epoll: wakes within microseconds, knows descriptors. Linux. */
-export class EpollHost implements Host {
+/** The host that waits with epoll: wakes within microseconds, knows descriptors. Linux only. */
+export class EpollHost extends NativeHost {
   readonly name: string = "epoll";
-  readonly virtual: boolean = false;
-
-  #client: HostClient | undefined;
-  #parked = false;
-  #deadlineMs = Infinity;
-  #hold = true;
-  #keepAlive: HostHold | undefined;
-  /** Stands in for the timerfd where a pending call would hold the process. */
-  #timer: HostTimer | undefined;
-  /** Tells the parks apart for callbacks that cannot be withdrawn. */
-  #parkId = 0;
-
-  /** The pending call: none, one, or one that was told to end. */
-  #wait: "none" | "pending" | "ending" = "none";
-  /** Resolves when the last pending call is over. */
-  #waitOver: Promise<void> = Promise.resolve();
-  #closing: Promise<void> | undefined;
 
   readonly #descriptors = new Map<number, Registration>();
-  /** What epoll refused, with the events of interest. */
+  /** Descriptors that epoll refused, with the events of interest. */
   readonly #alwaysReady = new Map<number, number>();
   #lastMark = OWN;
 
@@ -160,10 +85,12 @@ export class EpollHost implements Host {
   #timerFd = -1;
   /** Sets that were replaced while a call was pending on them. */
   readonly #retiredFds: number[] = [];
-  /** What to add to the time to get the kernel's CLOCK_MONOTONIC. */
+  /** The difference between the kernel's CLOCK_MONOTONIC and the time. */
   #clockOffsetMs = 0;
   /** Reads the kernel's clock in half the time that the runtime takes for it. */
-  #readClock: EpollLibc["symbols"]["clock_gettime"] | undefined;
+  #readClock:
+    | ((clock: number, time: Uint32Array<ArrayBuffer>) => number)
+    | undefined;
   /** The deadline the timerfd is set for. */
   #armedMs = Infinity;
   /** When it fires. */
@@ -185,56 +112,11 @@ export class EpollHost implements Host {
     return kernelMs(this.#clock) - this.#clockOffsetMs;
   }
 
-  open(client: HostClient): void {
-    checkUnowned(this.#client);
-    this.#client = client;
-  }
-
-  park(deadlineMs: number, hold: boolean): void {
-    // Opened here and not when the wait begins, so that the loop sees it fail.
-    if (this.#needsCall(deadlineMs, hold)) this.#openSet();
-    this.#parked = true;
-    this.#parkId++;
-    this.#deadlineMs = deadlineMs;
-    this.#hold = hold;
-    if (deadlineMs <= this.now()) {
-      this.#wake();
-    } else {
-      detached(this.#settleIfParked);
-    }
-  }
-
-  unpark(): void {
-    // A pending call is left alone: the next park can use it again, and if it
-    // resolves before that, nobody is woken.
-    this.#parked = false;
-    this.#cancelTimer();
-  }
-
-  rest(): void {
-    this.#parked = false;
-    this.#cancelTimer();
-    this.#endWait();
-    this.keepAlive(false);
-  }
-
-  keepAlive(on: boolean): void {
-    if (on) {
-      this.#keepAlive ??= holdOpen();
-    } else {
-      this.#keepAlive?.release();
-      this.#keepAlive = undefined;
-    }
-  }
-
   watch(fd: number, events: number): boolean {
     let same = true;
-    if (events === 0) {
-      this.#forget(fd);
-    } else {
-      same = this.#register(fd, events);
-    }
-    if (this.#parked) detached(this.#settleIfParked);
+    if (events === 0) this.#forget(fd);
+    else same = this.#register(fd, events);
+    this.descriptorsChanged();
     return same;
   }
 
@@ -248,74 +130,52 @@ export class EpollHost implements Host {
     }
   }
 
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
   // -- Waiting --
 
-  /**
-   * Makes the way of waiting fit what the current park waits for. Only called
-   * detached, since the wake belongs to the async context of this call.
-   */
-  #settle(): void {
-    if (this.#alwaysReady.size > 0) {
-      const parkId = this.#parkId;
-      macrotask(() => {
-        if (this.#parked && this.#parkId === parkId) this.#wake();
-      });
-      return;
-    }
-    this.#cancelTimer();
-    if (!this.#needsCall(this.#deadlineMs, this.#hold)) {
-      this.#endWait();
-      if (this.#deadlineMs !== Infinity) {
-        const delayMs = this.#deadlineMs - this.now();
-        this.#timer = after(Math.max(delayMs, 0), this.#timerFired, false);
-      }
-      return;
-    }
-    const libc = this.#openSet();
-    this.#arm(libc, this.#deadlineMs);
-    if (this.#wait === "none") {
-      this.#wait = "pending";
-      this.#waitOver = libc.symbols.epoll_wait_pending(
-        this.#epollFd,
-        this.#pendingReady,
-        1,
-        -1,
-      ).then(this.#waited, this.#waited);
-    }
+  protected watchesDescriptors(): boolean {
+    return this.#descriptors.size > 0;
   }
 
-  /** Without descriptors a timer will do, unless it is to hold the process. */
-  #needsCall(deadlineMs: number, hold: boolean): boolean {
-    return this.#descriptors.size > 0 || (hold && deadlineMs !== Infinity);
+  protected watchesAlwaysReady(): boolean {
+    return this.#alwaysReady.size > 0;
   }
 
-  readonly #settleIfParked = (): void => {
-    if (this.#parked) this.#settle();
-  };
+  protected openNative(): void {
+    this.#openSet();
+  }
 
-  /** The pending call is over, for whatever reason; see the file's header. */
-  readonly #waited = (): void => {
-    const ended = this.#wait === "ending";
-    this.#wait = "none";
-    if (ended) {
+  protected aim(deadlineMs: number): boolean {
+    this.#arm(this.#openSet(), deadlineMs);
+    return true;
+  }
+
+  protected beginCall(): Promise<unknown> {
+    return this.#openSet().symbols.epoll_wait_pending(
+      this.#epollFd,
+      this.#pendingReady,
+      1,
+      -1,
+    );
+  }
+
+  protected interruptCall(): void {
+    this.#counter[0] = 1n;
+    this.#libc?.symbols.write(this.#eventFd, this.#counter, 8n);
+  }
+
+  protected endCall(interrupted: boolean): void {
+    if (interrupted) {
       // Non-blocking and never failing; takes the counter back to 0.
       this.#libc?.symbols.read(this.#eventFd, this.#counter, 8n);
     }
     for (const fd of this.#retiredFds.splice(0)) this.#libc?.symbols.close(fd);
-    if (!this.#parked) return;
-    if (ended) {
-      this.#settle(); // parked again since: that park wants a call of its own
-    } else {
-      if (this.#descriptors.size === 0) this.#spendHeadstart();
-      this.#wake();
-    }
-  };
+  }
 
-  /** If the timer has fired, ahead of the deadline: spends what is left. */
+  protected beforeWake(): void {
+    if (this.#descriptors.size === 0) this.#spendHeadstart();
+  }
+
+  /** Spends the rest of the time until the deadline, if the timer has fired ahead of it. */
   #spendHeadstart(): void {
     const deadlineMs = this.#armedMs;
     let nowMs = this.now();
@@ -324,52 +184,16 @@ export class EpollHost implements Host {
     while (nowMs < deadlineMs) nowMs = this.now();
   }
 
-  readonly #timerFired = (): void => {
-    this.#timer = undefined;
-    if (this.#parked) this.#wake();
-  };
-
-  #wake(): void {
-    this.#parked = false;
-    this.#cancelTimer();
-    this.#client?.wake();
-  }
-
-  #endWait(): void {
-    if (this.#wait !== "pending") return;
-    this.#wait = "ending";
-    this.#counter[0] = 1n;
-    this.#libc?.symbols.write(this.#eventFd, this.#counter, 8n);
-  }
-
-  #cancelTimer(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-  }
-
   /** Sets the timerfd. Also makes one that has fired unready. */
   #arm(libc: EpollLibc, deadlineMs: number): void {
     if (deadlineMs === this.#armedMs) return;
     this.#armedMs = deadlineMs;
     this.#firesMs = deadlineMs;
-    let seconds = 0;
-    let nanos = 0;
-    if (deadlineMs !== Infinity) {
-      // With descriptors nobody knows what a wake-up is for.
-      if (this.#descriptors.size === 0) {
-        this.#firesMs -= this.#headstart.ofMs(deadlineMs - this.now());
-      }
-      const dueMs = this.#firesMs + this.#clockOffsetMs;
-      seconds = Math.min(Math.floor(dueMs / 1_000), SECONDS_MAX);
-      // Both zero would mean "never". Rounded down: rather early than late.
-      nanos = Math.min(
-        Math.floor((dueMs - seconds * 1_000) * 1e6),
-        999_999_999,
-      );
-      if (seconds === 0 && nanos === 0) nanos = 1;
+    // With descriptors nobody knows what a wake-up is for.
+    if (this.#descriptors.size === 0 && deadlineMs !== Infinity) {
+      this.#firesMs -= this.#headstart.ofMs(deadlineMs - this.now());
     }
-    this.#timerValue[ITIMERSPEC.valueSeconds] = seconds;
-    this.#timerValue[ITIMERSPEC.valueNanos] = nanos;
+    writeTimer(this.#timerValue, this.#firesMs + this.#clockOffsetMs);
     libc.check(
       libc.symbols.timerfd_settime(
         this.#timerFd,
@@ -404,27 +228,29 @@ export class EpollHost implements Host {
     const firstNewMark = this.#lastMark;
     let unknown = false;
     for (let index = 0; index < count; index++) {
-      const at = index * EPOLL_EVENT.words;
-      const mark = this.#ready[at + EPOLL_EVENT.dataHigh]!;
-      const fd = this.#ready[at + EPOLL_EVENT.dataLow]!;
-      if (mark === OWN) {
-        // A timer that has fired would make every look dearer until the next
-        // park. (While parked, it is there to end the pending call.)
-        if (fd === this.#timerFd && !this.#parked) this.#arm(libc, Infinity);
-        continue;
-      }
-      const registration = this.#descriptors.get(fd);
-      if (registration === undefined || registration.mark !== mark) {
-        unknown = true;
-        continue;
-      }
-      const events = this.#ready[at + EPOLL_EVENT.events]!;
-      const failed = (events & (EPOLLERR | EPOLLHUP)) !== 0;
-      const found = (failed || (events & EPOLLIN) !== 0 ? READABLE : 0) |
-        (failed || (events & EPOLLOUT) !== 0 ? WRITABLE : 0);
-      ready(fd, found & registration.events);
+      if (!this.#report(libc, index * EPOLL_EVENT.words, ready)) unknown = true;
     }
     if (unknown && firstNewMark === this.#lastMark) this.#replaceSet(libc);
+  }
+
+  /** Reports the event at a place of the batch. Returns false if its mark is unknown. */
+  #report(libc: EpollLibc, at: number, ready: ReadyListener): boolean {
+    const mark = this.#ready[at + EPOLL_EVENT.dataHigh]!;
+    const fd = this.#ready[at + EPOLL_EVENT.dataLow]!;
+    if (mark === OWN) {
+      // A timer that has fired would make every look dearer until the next
+      // park. (While parked, it is there to end the pending call.)
+      if (fd === this.#timerFd && !this.isParked) this.#arm(libc, Infinity);
+      return true;
+    }
+    const registration = this.#descriptors.get(fd);
+    if (registration === undefined || registration.mark !== mark) return false;
+    const events = this.#ready[at + EPOLL_EVENT.events]!;
+    const failed = (events & (EPOLLERR | EPOLLHUP)) !== 0;
+    const found = (failed || (events & EPOLLIN) !== 0 ? READABLE : 0) |
+      (failed || (events & EPOLLOUT) !== 0 ? WRITABLE : 0);
+    ready(fd, found & registration.events);
+    return true;
   }
 
   /** Returns false if the number has come to mean another file. */
@@ -527,7 +353,7 @@ export class EpollHost implements Host {
     }
   }
 
-  /** Gets rid of registrations that cannot be deleted; see the file's header. */
+  /** Makes a new set, without the registrations that cannot be deleted; see the file's header. */
   #replaceSet(libc: EpollLibc): void {
     const { close, epoll_create1 } = libc.symbols;
     const fresh = libc.check(epoll_create1(O_CLOEXEC), "open an event loop");
@@ -535,23 +361,19 @@ export class EpollHost implements Host {
     this.#epollFd = fresh;
     this.#addOwn(libc);
     for (const [fd, { events, mark }] of this.#descriptors) {
-      // Those that fail were closed by their owner, who will say so.
+      // A descriptor that fails was closed by its owner, who will say so.
       this.#control(libc, EPOLL_CTL_ADD, fd, events, mark);
     }
-    if (this.#wait === "none") {
-      close(old);
-    } else {
+    if (this.isCalling) {
       // The eventfd is in both sets, so this ends the wait on the old one.
       this.#retiredFds.push(old);
-      this.#endWait();
+      this.interrupt();
+    } else {
+      close(old);
     }
   }
 
-  async #close(): Promise<void> {
-    this.rest();
-    this.#descriptors.clear();
-    this.#alwaysReady.clear();
-    await this.#waitOver;
+  protected closeNative(): void {
     const libc = this.#libc;
     if (libc === undefined) return;
     this.#libc = undefined;
@@ -561,6 +383,24 @@ export class EpollHost implements Host {
     }
     libc.release();
   }
+}
+
+/** Writes the moment for `timerfd_settime`, on the kernel's clock; `Infinity` is never. */
+function writeTimer(value: Uint32Array, kernelMs: number): void {
+  let seconds = 0;
+  let nanos = 0;
+  if (kernelMs !== Infinity) {
+    seconds = Math.min(Math.floor(kernelMs / 1_000), SECONDS_MAX);
+    // Rounded down: rather early than late.
+    nanos = Math.min(
+      Math.floor((kernelMs - seconds * 1_000) * 1e6),
+      999_999_999,
+    );
+    // Both zero would mean "never".
+    if (seconds === 0 && nanos === 0) nanos = 1;
+  }
+  value[ITIMERSPEC.valueSeconds] = seconds;
+  value[ITIMERSPEC.valueNanos] = nanos;
 }
 
 /** The moment that `clock_gettime` has written, in milliseconds. */

@@ -10,7 +10,7 @@
  * | `EpollHost`    | `epoll.ts`    | one epoll set with a timerfd and eventfd | yes         |
  * | `PollHost`     | `poll.ts`     | poll(2) and a pipe to itself             | yes         |
  * | `PortableHost` | `portable.ts` | the runtime's timers                     | no          |
- * | `VirtualHost`  | `portable.ts` | nothing: time jumps to the next deadline | no          |
+ * | `VirtualHost`  | `virtual.ts`  | nothing: time jumps to the next deadline | no          |
  *
  * The life of a host: `open` once, then any number of `park` ... `wake` (or
  * `unpark`) pairs, `rest` whenever the loop stops running, `close` once.
@@ -25,7 +25,7 @@ export const READABLE = 1;
 /** Interest in, or readiness of, the writing side of a descriptor. */
 export const WRITABLE = 2;
 
-/** What a host may ask of, and tell, the loop that owns it. */
+/** The loop that owns a host, as the host sees it. */
 export interface HostClient {
   /**
    * The park is over: the deadline came, or a descriptor may be ready. At most
@@ -45,12 +45,12 @@ export interface HostClient {
   hasPromiseWork(): boolean;
 }
 
-/** Told of each descriptor that {@linkcode Host.poll} finds ready. */
+/** Called with each descriptor that {@linkcode Host.poll} finds ready. */
 export type ReadyListener = (fd: number, events: number) => void;
 
-/** How a loop waits. See the module text for the order of the calls. */
+/** The clock of a loop and its way of waiting. See the module text for the order of the calls. */
 export interface Host {
-  /** What this host is called in statistics and messages. */
+  /** The name of the host in statistics and messages. */
   readonly name: string;
   /**
    * Whether the clock stands still while there is work. A loop on such a host
@@ -86,10 +86,10 @@ export interface Host {
    * @throws {Error} If this host cannot watch descriptors, or not this one.
    */
   watch(fd: number, events: number): boolean;
-  /** Tells `ready` which descriptors are ready now. Never blocks. */
+  /** Calls `ready` with each descriptor that is ready now. Never blocks. */
   poll(ready: ReadyListener): void;
   /**
-   * Gives everything back. Idempotent; afterwards only `now` may be called.
+   * Gives all resources back. Idempotent; afterwards only `now` may be called.
    * Resolves when no call of the operating system is pending any more.
    */
   close(): Promise<void>;

@@ -1,14 +1,12 @@
 import { OsError } from "../errors.ts";
+import { EBADF, errnoCode, osError } from "./errno.ts";
 import {
   borrowPipeLibc,
-  errnoCode,
   openPipe,
-  osError,
   type PipeEnds,
   type PipeLibc,
-} from "./libc.ts";
+} from "./libc_pipe.ts";
 
-const EBADF = 9;
 const CLOSED = -1;
 
 function checkBytes(value: unknown, doing: string, name: string): void {
@@ -23,7 +21,7 @@ function checkBytes(value: unknown, doing: string, name: string): void {
  * A pipe of the operating system: bytes written to one end come out of the
  * other, in order.
  *
- * Its two ends are plain descriptors, to be watched by an event loop or given to
+ * The two ends are plain descriptors, to be watched by an event loop or given to
  * native code. Neither blocks, and child processes do not inherit them. Needs
  * `--allow-ffi`; not on Windows.
  *
@@ -128,7 +126,7 @@ export class Pipe implements Disposable {
    * Up to 512 bytes (4,096 on Linux) go in together or not at all; of more, the
    * first part may be taken.
    *
-   * @param bytes What to write.
+   * @param bytes The bytes to write.
    * @returns How many bytes were taken; `null` if the pipe is full.
    * @throws {TypeError} If `bytes` is no `Uint8Array`.
    * @throws {OsError} With `"EPIPE"` if the reading end is closed, with
@@ -181,7 +179,7 @@ export class Pipe implements Disposable {
   }
 
   #closeEnd(fd: number): void {
-    // Whatever it returns, the descriptor is gone.
+    // The descriptor is gone, whatever the call returns.
     this.#libc.symbols.close(fd);
     if (this.#readFd === CLOSED && this.#writeFd === CLOSED) {
       this.#libc.release();

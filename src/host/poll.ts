@@ -1,8 +1,7 @@
 /**
  * Waiting with poll(2), on POSIX systems without epoll.
  *
- * Shaped like `epoll.ts`: a busy loop looks synchronously, a sleeping one has at
- * most one pending call, whose result only says "get up". What differs:
+ * The waiting itself is in `native.ts`. Differences from epoll:
  *
  * - The kernel keeps no set. Each call is given the whole list, and a pending one
  *   works on a copy of its own. When the list changes or an earlier deadline
@@ -21,41 +20,25 @@
  * @module
  */
 
-import {
-  after,
-  detached,
-  holdOpen,
-  type HostHold,
-  type HostTimer,
-  monotonicMs,
-} from "./runtime.ts";
-import {
-  checkUnowned,
-  type Host,
-  type HostClient,
-  READABLE,
-  type ReadyListener,
-  WRITABLE,
-} from "./host.ts";
+import { monotonicMs } from "./clock.ts";
+import { EBADF, errnoCode, osError } from "./errno.ts";
+import { READABLE, type ReadyListener, WRITABLE } from "./host.ts";
+import { openPipe } from "./libc_pipe.ts";
 import {
   borrowPollLibc,
-  errnoCode,
-  openPipe,
-  osError,
   POLLERR,
-  POLLFD,
   POLLHUP,
   POLLIN,
   type PollLibc,
   POLLNVAL,
   POLLOUT,
   STAT,
-} from "./libc.ts";
+} from "./libc_poll.ts";
+import { NativeHost } from "./native.ts";
+import { PollList } from "./poll_list.ts";
 
 /** Longer waits are cut to this: the wake is early. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-
-const EBADF = 9;
 
 /** A descriptor and the interest in it. Replaced, not changed. */
 interface Registration {
@@ -65,69 +48,12 @@ interface Registration {
   readonly inode: bigint;
 }
 
-/** A growing array of `struct pollfd`. */
-class PollList {
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-  #ints: Int32Array = new Int32Array(0);
-  #shorts: Int16Array = new Int16Array(0);
-  #length = 0;
-
-  /** The memory, to lend to the C library. */
-  get bytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  clear(): void {
-    this.#length = 0;
-  }
-
-  push(fd: number, events: number): void {
-    const size = (this.#length + 1) * POLLFD.bytes;
-    if (size > this.#bytes.length) this.#grow(2 * size);
-    this.#ints[this.#length * 2 + POLLFD.fd] = fd;
-    this.#shorts[this.#length * 4 + POLLFD.events] =
-      ((events & READABLE) !== 0 ? POLLIN : 0) |
-      ((events & WRITABLE) !== 0 ? POLLOUT : 0);
-    this.#length++;
-  }
-
-  /** What the last call found for entry `index`. */
-  found(index: number): number {
-    return this.#shorts[index * 4 + POLLFD.revents]!;
-  }
-
-  #grow(size: number): void {
-    const bytes = new Uint8Array(size);
-    bytes.set(this.#bytes);
-    this.#bytes = bytes;
-    this.#ints = new Int32Array(bytes.buffer);
-    this.#shorts = new Int16Array(bytes.buffer);
-  }
-}
-
-/** Waits with poll(2): wakes within a millisecond, knows descriptors. */
-export class PollHost implements Host {
+/** The host that waits with poll(2): wakes within a millisecond, knows descriptors. */
+export class PollHost extends NativeHost {
   readonly name: string = "poll";
-  readonly virtual: boolean = false;
 
-  #client: HostClient | undefined;
-  #parked = false;
-  #deadlineMs = Infinity;
-  #hold = true;
-  #keepAlive: HostHold | undefined;
-  /** Stands in where a pending call would hold the process. */
-  #timer: HostTimer | undefined;
-
-  /** The pending call: none, one, or one that was told to end. */
-  #wait: "none" | "pending" | "ending" = "none";
+  /** The deadline of the pending call. */
   #waitDeadlineMs = Infinity;
-  /** Resolves when the last pending call is over. */
-  #waitOver: Promise<void> = Promise.resolve();
-  #closing: Promise<void> | undefined;
 
   readonly #descriptors = new Map<number, Registration>();
   /** Numbers that were closed without a word to this host. */
@@ -150,47 +76,6 @@ export class PollHost implements Host {
     return monotonicMs();
   }
 
-  open(client: HostClient): void {
-    checkUnowned(this.#client);
-    this.#client = client;
-  }
-
-  park(deadlineMs: number, hold: boolean): void {
-    // Opened here and not when the wait begins, so that the loop sees it fail.
-    if (this.#needsCall(deadlineMs, hold)) this.#openLibc();
-    this.#parked = true;
-    this.#deadlineMs = deadlineMs;
-    this.#hold = hold;
-    if (deadlineMs <= monotonicMs()) {
-      this.#wake();
-    } else {
-      detached(this.#settleIfParked);
-    }
-  }
-
-  unpark(): void {
-    // A pending call is left alone: the next park can use it again, and if it
-    // resolves before that, nobody is woken.
-    this.#parked = false;
-    this.#cancelTimer();
-  }
-
-  rest(): void {
-    this.#parked = false;
-    this.#cancelTimer();
-    this.#endWait();
-    this.keepAlive(false);
-  }
-
-  keepAlive(on: boolean): void {
-    if (on) {
-      this.#keepAlive ??= holdOpen();
-    } else {
-      this.#keepAlive?.release();
-      this.#keepAlive = undefined;
-    }
-  }
-
   watch(fd: number, events: number): boolean {
     if (events !== 0) this.#checkOpen(fd);
     let same = !this.#dropped.delete(fd);
@@ -203,8 +88,8 @@ export class PollHost implements Host {
       return true;
     }
     this.#listed = undefined;
-    this.#endWait();
-    if (this.#parked) detached(this.#settleIfParked);
+    this.interrupt();
+    this.descriptorsChanged();
     return same;
   }
 
@@ -235,97 +120,55 @@ export class PollHost implements Host {
     }
   }
 
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
   // -- Waiting --
 
-  /**
-   * Makes the way of waiting fit what the current park waits for. Only called
-   * detached, since the wake belongs to the async context of this call.
-   */
-  #settle(): void {
-    this.#cancelTimer();
-    if (!this.#needsCall(this.#deadlineMs, this.#hold)) {
-      this.#endWait();
-      if (this.#deadlineMs !== Infinity) {
-        const delayMs = this.#deadlineMs - monotonicMs();
-        this.#timer = after(Math.max(delayMs, 0), this.#timerFired, false);
-      }
-    } else if (this.#wait === "none") {
-      this.#beginWait(this.#openLibc());
-    } else if (this.#deadlineMs < this.#waitDeadlineMs) {
-      this.#endWait(); // the next call begins when this one is over
-    }
+  protected watchesDescriptors(): boolean {
+    return this.#descriptors.size > 0;
   }
 
-  /** Without descriptors a timer will do, unless it is to hold the process. */
-  #needsCall(deadlineMs: number, hold: boolean): boolean {
-    return this.#descriptors.size > 0 || (hold && deadlineMs !== Infinity);
+  protected watchesAlwaysReady(): boolean {
+    return false; // poll(2) knows what to say about such files
   }
 
-  readonly #settleIfParked = (): void => {
-    if (this.#parked) this.#settle();
-  };
+  protected openNative(): void {
+    this.#openLibc();
+  }
 
-  #beginWait(libc: PollLibc): void {
+  protected aim(deadlineMs: number): boolean {
+    return deadlineMs >= this.#waitDeadlineMs;
+  }
+
+  protected beginCall(deadlineMs: number): Promise<unknown> {
+    const libc = this.#openLibc();
     this.#pendingList.clear();
     this.#pendingList.push(this.#wakeReadFd, READABLE);
     for (const { fd, events } of this.#descriptors.values()) {
       this.#pendingList.push(fd, events);
     }
     let timeoutMs = -1;
-    if (this.#deadlineMs !== Infinity) {
-      const delayMs = Math.max(this.#deadlineMs - monotonicMs(), 0);
+    if (deadlineMs !== Infinity) {
+      const delayMs = Math.max(deadlineMs - monotonicMs(), 0);
       timeoutMs = Math.min(Math.ceil(delayMs), TIMEOUT_MS_MAX);
     }
-    this.#wait = "pending";
-    this.#waitDeadlineMs = this.#deadlineMs;
-    this.#waitOver = libc.symbols.poll_pending(
+    this.#waitDeadlineMs = deadlineMs;
+    return libc.symbols.poll_pending(
       this.#pendingList.bytes,
       BigInt(this.#pendingList.length),
       timeoutMs,
-    ).then(this.#waited, this.#waited);
+    );
   }
 
-  /** The pending call is over, for whatever reason. */
-  readonly #waited = (): void => {
-    const ended = this.#wait === "ending";
-    this.#wait = "none";
-    if (ended) {
-      // Non-blocking; takes out the one byte that `#endWait` has put in.
-      this.#libc?.symbols.read(this.#wakeReadFd, this.#wakeBytes, 8n);
-    }
-    if (!this.#parked) return;
-    if (ended) {
-      this.#settle();
-    } else {
-      this.#wake();
-    }
-  };
-
-  readonly #timerFired = (): void => {
-    this.#timer = undefined;
-    if (this.#parked) this.#wake();
-  };
-
-  #wake(): void {
-    this.#parked = false;
-    this.#cancelTimer();
-    this.#client?.wake();
-  }
-
-  #endWait(): void {
-    if (this.#wait !== "pending") return;
-    this.#wait = "ending";
+  protected interruptCall(): void {
     this.#libc?.symbols.write(this.#wakeWriteFd, this.#wakeBytes, 1n);
   }
 
-  #cancelTimer(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+  protected endCall(interrupted: boolean): void {
+    if (!interrupted) return;
+    // Non-blocking; takes out the one byte that `interruptCall` has put in.
+    this.#libc?.symbols.read(this.#wakeReadFd, this.#wakeBytes, 8n);
   }
+
+  protected beforeWake(): void {}
 
   // -- Descriptors --
 
@@ -347,7 +190,7 @@ export class PollHost implements Host {
     throw osError("look for ready descriptors", errno);
   }
 
-  /** What tells the file behind a number from others; zeros where that cannot be asked. */
+  /** The identity of the file behind a number; zeros where that cannot be asked. */
   #identify(fd: number): readonly [device: bigint, inode: bigint] {
     const fstat = this.#libc?.symbols.fstat;
     if (!fstat || fstat(fd, this.#status) !== 0) return [0n, 0n];
@@ -389,11 +232,9 @@ export class PollHost implements Host {
     return libc;
   }
 
-  async #close(): Promise<void> {
-    this.rest();
+  protected closeNative(): void {
     this.#descriptors.clear();
     this.#dropped.clear();
-    await this.#waitOver;
     const libc = this.#libc;
     if (libc === undefined) return;
     this.#libc = undefined;

@@ -1,12 +1,14 @@
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { EpollHost } from "./epoll.ts";
 import type { Host } from "./host.ts";
-import { ffiGranted } from "./runtime.ts";
+import { OS } from "./platform.ts";
 import { PollHost } from "./poll.ts";
-import { PortableHost, VirtualHost } from "./portable.ts";
+import { PortableHost } from "./portable.ts";
+import { ffiGranted } from "./process.ts";
+import { VirtualHost } from "./virtual.ts";
 
 /**
- * How a loop waits.
+ * Name of the host with which a loop waits.
  *
  * - `"auto"`: like `"native"` where that works, else like `"portable"`.
  * - `"native"`: the best the operating system has, needs `--allow-ffi`.
@@ -20,6 +22,17 @@ export type HostChoice = "auto" | "native" | "poll" | "portable" | "virtual";
 /**
  * Makes the host for a loop. Opens nothing and never asks for a permission.
  *
+ * @example
+ * ```ts
+ * import { createHost } from "@rota/rota/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const host = createHost("virtual");
+ * assertEquals([host.name, host.virtual, host.now()], ["virtual", true, 0]);
+ * ```
+ *
+ * @param choice The name of the host.
+ * @returns A host that belongs to no loop yet.
  * @throws {TypeError} If there is no such choice.
  * @throws {DescriptorsUnsupportedError} If the system or the permissions do not
  * allow it; the message says what to grant.
@@ -48,18 +61,18 @@ export function createHost(choice: HostChoice): Host {
 }
 
 function createNative(): Host {
-  return Deno.build.os === "linux" ? new EpollHost() : new PollHost();
+  return OS === "linux" ? new EpollHost() : new PollHost();
 }
 
-/** The systems whose C library `libc.ts` knows. */
+/** Whether `libc.ts` knows the C library of this system. */
 function hasPosix(): boolean {
-  return Deno.build.os === "linux" || Deno.build.os === "darwin";
+  return OS === "linux" || OS === "darwin";
 }
 
 function requireNative(choice: HostChoice): void {
   if (!hasPosix()) {
     throw new DescriptorsUnsupportedError(
-      `Cannot create the ${choice} host: ${Deno.build.os} has none`,
+      `Cannot create the ${choice} host: ${OS} has none`,
     );
   }
   if (!ffiGranted()) {

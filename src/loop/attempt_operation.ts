@@ -1,3 +1,4 @@
+import { core } from "./core.ts";
 import { checkWaitOptions } from "./checks.ts";
 import type { Suspension } from "./future.ts";
 import {
@@ -100,7 +101,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
       strand === null || typeof onFulfilled !== "function" ||
       typeof onRejected !== "function" ||
       this.options.signal !== undefined || strand.due !== null ||
-      strand.level !== null || !strand.runner!.loop["mayStartAtOnce"]()
+      strand.level !== null || !strand.runner!.loop[core].mayStartAtOnce()
     ) return super.then(onFulfilled, onRejected);
     const { loop } = strand.runner!;
     this.start();

@@ -9,6 +9,7 @@ import { runBody } from "./body.ts";
 import {
   applyLevels,
   endLevel,
+  type Holder,
   type Request,
   requestCancel,
   requestLevel,
@@ -213,6 +214,11 @@ export class Block extends InnerStrand {
     return this.ownLevel === null
       ? null
       : this.ownLevel.reason as CancelledError;
+  }
+
+  /** The holder of the requests that were due when it was opened. @ignore */
+  get openedBy(): Holder {
+    return this.#openedIn ?? this.opener;
   }
 
   /** Has `listener` called when a level cancellation from further out begins to apply. @ignore */

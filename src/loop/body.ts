@@ -4,14 +4,16 @@
  *
  * @module
  */
-import { runOwned } from "../host/runtime.ts";
+import { runOwned } from "../host/async_context.ts";
 import {
   countAsThrown,
   type Holder,
   isCancellation,
   passOn,
+  type Request,
   type RequestsGo,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
 import { current } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
@@ -73,6 +75,7 @@ function newCall(task: Task<unknown>): Call {
  *
  * @param what What it is, in words, for messages.
  * @param onLost Told of a failure that comes when nobody waits any more.
+ * @param isCleanUp Whether the cancellation of a scope leaves the wait for it alone.
  * @returns The wait for it; it has to be waited for at once.
  * @throws What `fn` throws.
  */
@@ -80,6 +83,7 @@ export function callInTask<T>(
   fn: () => PromiseLike<T> | T,
   what: string,
   onLost: (error: unknown) => void,
+  isCleanUp: boolean = false,
 ): CallFuture<T> {
   const stepper = current.stepper!;
   const call = newCall(current.task!);
@@ -91,7 +95,7 @@ export function callInTask<T>(
     throw error;
   }
   passOn(stepper, call);
-  return new CallFuture<T>(call, product, what, onLost);
+  return new CallFuture<T>(call, product, what, onLost, isCleanUp);
 }
 
 /** Whether `value` can be gone through by `yield*`, and is meant to be. */
@@ -177,7 +181,7 @@ export class StrandFuture<T> extends Future<T> {
     return this.#strand;
   }
 
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return "inside";
   }
 
@@ -186,20 +190,26 @@ export class StrandFuture<T> extends Future<T> {
   }
 }
 
+/** How many turns a function that was called has to get from one wait in the loop to the next. */
+const TURNS_TO_WAIT_AGAIN = 2;
+
 /**
  * The outcome of an async function that was called for a task, such as
- * `iterator.next()`. A request goes to whatever it waits for in the loop; if it
- * waits for nothing of the loop, the wait for it ends at once.
+ * `iterator.next()`. A request goes to whatever it waits for in the loop. If it
+ * waits for nothing of the loop, also after some turns, the wait for it ends.
  */
 export class CallFuture<T> extends StrandFuture<T> {
   #givenUp = false;
   readonly #onLost: (error: unknown) => void;
+  /** Whether it is seen through to its end. */
+  readonly #isCleanUp: boolean;
 
   constructor(
     call: Call,
     product: PromiseLike<T> | T,
     label: string,
     onLost: (error: unknown) => void,
+    isCleanUp: boolean,
   ) {
     super(
       call,
@@ -208,6 +218,7 @@ export class CallFuture<T> extends StrandFuture<T> {
       true,
     );
     this.#onLost = onLost;
+    this.#isCleanUp = isCleanUp;
   }
 
   /** Whether the wait was given up while the function went on. */
@@ -219,19 +230,26 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.#onLost(error);
   }
 
-  override get requestsGo(): RequestsGo {
-    return this.#givenUp || !this.done() && this.strand.isOutside()
-      ? "here"
-      : "inside";
+  override requestsGo(_request: Request): RequestsGo {
+    return this.#givenUp ? "here" : "inside";
   }
 
-  override cancel(reason?: unknown): boolean {
-    if (this.done()) return false;
-    if (!this.strand.isOutside()) return true;
-    return this.giveUp(reason);
+  override askToEnd(request: Request): void {
+    if (this.#isCleanUp || !this.strand.isOutside()) return;
+    let turnsLeft = TURNS_TO_WAIT_AGAIN;
+    const run = () => {
+      if (this.done() || !this.strand.isOutside()) return;
+      if (--turnsLeft > 0) this.loop[core].schedule({ run });
+      else if (request.state !== "taken back") {
+        if (!request.isLevel) request.state = "thrown";
+        this.giveUp(request.reason);
+      }
+    };
+    this.loop[core].schedule({ run });
+    this.loop[core].promiseResumed = true;
   }
 
-  /** Ends the wait, whatever the function does. */
+  /** Ends the wait, whatever the function does: its next operation throws as well. */
   giveUp(reason?: unknown): boolean {
     if (this.done()) return false;
     this.#givenUp = true;

@@ -41,8 +41,15 @@
  *
  * @module
  */
+import {
+  isHandingOn,
+  peekError,
+  removeWaiter,
+  takeCancellation,
+} from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
+import { core } from "./core.ts";
 import type { Future } from "./future.ts";
 import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
@@ -214,22 +221,49 @@ export function take(
   }
   if (due.request === null) return due.error;
   if (awaited !== null && awaited.done()) {
-    if (awaited.cancelled()) return awaited["takeCancellation"]();
-    if (awaited["value"] instanceof CancelledError) return awaited.exception();
+    if (awaited.cancelled()) return awaited[takeCancellation]();
+    const error = awaited.failed()
+      ? cancellationIn(awaited[peekError]())
+      : null;
+    if (error !== null) {
+      awaited.exception(); // it is seen now
+      return error;
+    }
   }
   return cancellation(due.request.reason);
 }
 
-/** Moves what is due from a holder that has ended, or is about to wait, to the next one. */
+/**
+ * Moves what is due from a holder to the next one: from a strand to the wait that
+ * begins in it, and from a strand that has ended to the stepper that waits for it.
+ */
 export function passOn(from: Holder, to: Holder): void {
+  move(from, to, (request) => request.state !== "taken back");
+}
+
+/**
+ * The same from a wait that is over to its strand. A request that was thrown at
+ * another wait of the strand, in a branch beside this one, has arrived there.
+ */
+export function passBack(from: Holder, to: Holder): void {
+  move(from, to, (request) => request.state === "due");
+}
+
+function move(
+  from: Holder,
+  to: Holder,
+  isWanted: (request: Request) => boolean,
+): void {
   const { due } = from;
   if (due === null) return;
   from.due = null;
   const moved: Request[] = [];
   for (let at: Due | null = due; at !== null; at = at.next) {
     const { request } = at;
-    // One of a level is found by each wait anew.
-    if (request?.state === "due" && !request.isLevel) moved.push(request);
+    // A level request is found by each wait anew.
+    if (request !== null && !request.isLevel && isWanted(request)) {
+      moved.push(request);
+    }
   }
   for (const request of moved.reverse()) hold(to, request);
 }
@@ -265,10 +299,9 @@ export type RequestsGo = "here" | "inside" | "after";
 /** How many scopes of this thread are cancelled and not left: while there is none, nobody looks for one. */
 export const levels: { open: number } = { open: 0 };
 
-/** Throws if the running generator is about to start an operation in a cancelled scope. */
-export function throwIfLevelCancelled(stepper: Stepper | null): void {
-  const level = stepper === null ? null : levelAt(stepper.innermostBlock);
-  if (level !== null) throw level.reason;
+/** The level request that applies where a stepper is; null if none does. */
+export function levelOf(stepper: Stepper | null): Request | null {
+  return stepper === null ? null : levelAt(stepper.innermostBlock);
 }
 
 /** The level request that applies at a place in a task; null if none does. */
@@ -283,7 +316,7 @@ export function levelAt(block: Block | null): Request | null {
 function throwsNow(stepper: Stepper, due: Due): boolean {
   const awaited = stepper.waitingOn;
   if (due.request === null || awaited === null || !awaited.done()) return true;
-  if (awaited.requestsGo !== "here") return false;
+  if (awaited.requestsGo(due.request) !== "here") return false;
   // CPython's tasks let the cancellation replace a failure; async functions get
   // the failure, as it would reach nobody else.
   return stepper.replacesFailures || !isFailure(awaited);
@@ -291,7 +324,7 @@ function throwsNow(stepper: Stepper, due: Due): boolean {
 
 /** Whether a future failed otherwise than by a cancellation. */
 export function isFailure(future: Future<unknown>): boolean {
-  return future.failed() && !isCancellation(future["value"]);
+  return future.failed() && !isCancellation(future[peekError]());
 }
 
 /** What a stepper throws at its next step; undefined if it goes on. */
@@ -310,11 +343,13 @@ export function toThrow(
 export function suspended(stepper: Stepper, target: Future<unknown>): void {
   const level = levelAt(stepper.innermostBlock);
   const due = prune(stepper, level);
-  if (target.requestsGo === "after") {
+  const request = due === null ? level : due.request;
+  if (request === null) return;
+  const goes = target.requestsGo(request);
+  if (goes === "after") {
     if (due !== null) wakeOnce(due, target);
-  } else if (due === null) {
-    if (level !== null) handTo(stepper, level);
-  } else if (due.request !== null && target.cancel(due.request.reason)) {
+  } else if (due === null) handTo(stepper, request);
+  else if (goes === "here" && target.cancel(request.reason)) {
     take(stepper, due, null);
   }
 }
@@ -346,7 +381,7 @@ export function requestCancel(
   block: Block | null,
   reason: unknown,
 ): boolean {
-  if (task.done() || task["isHandingOn"]()) return false;
+  if (task.done() || task[isHandingOn]()) return false;
   const request = new Request(block, reason, false);
   task.noteRequest(request);
   submit({ task, request });
@@ -436,21 +471,23 @@ function interruptStrand(strand: Strand, request: Request): void {
 export function handTo(stepper: Stepper, request: Request): void {
   const awaited = stepper.waitingOn;
   if (awaited !== null) {
-    const { requestsGo } = awaited;
-    if (awaited.cancel(request.reason)) {
-      if (requestsGo === "after") {
-        hold(stepper, request);
-        stepper.due!.hasWoken = true;
-      } else if (requestsGo === "here" && !request.isLevel) {
-        request.state = "thrown";
-      }
+    const goes = awaited.requestsGo(request);
+    if (goes === "inside" && !awaited.done()) {
+      awaited.askToEnd(request);
       return;
     }
-    if (awaited["isHandingOn"]()) {
+    if (awaited.cancel(request.reason)) {
+      if (goes === "after") {
+        hold(stepper, request);
+        stepper.due!.hasWoken = true;
+      } else if (!request.isLevel) request.state = "thrown";
+      return;
+    }
+    if (awaited[isHandingOn]()) {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
-      awaited["removeWaiter"](stepper);
+      awaited[removeWaiter](stepper);
       stepper.waitingOn = null;
-      stepper.loop["schedule"](stepper);
+      stepper.loop[core].schedule(stepper);
     }
   }
   hold(stepper, request);
@@ -515,20 +552,41 @@ export function takeBack(requests: readonly Request[]): void {
 // -- Leaving a block --
 
 /**
+ * How many once requests that concern a block were thrown before it was opened,
+ * and are none of its business: all but those that are due where it is opened.
+ */
+export function requestsBefore(block: Block): number {
+  let due = 0;
+  for (let at = block.openedBy.due; at !== null; at = at.next) {
+    const { request } = at;
+    if (request === null || request.isLevel) continue;
+    if (request.state !== "taken back") due++;
+  }
+  return Math.max(block.cancelling() - due, 0);
+}
+
+/** The same for a timeout: in generators CPython counts also those that are due. */
+export function requestsBeforeTimeout(block: Block): number {
+  return block.opener.replacesFailures
+    ? block.cancelling()
+    : requestsBefore(block);
+}
+
+/**
  * Whether a cancellation that has come out of a block's body ends at the block:
  * it does unless a request from further out applies there.
  *
  * @param error What the body threw.
  * @param block The block, which has made a request.
  * @param requestsLeft The once requests that are outstanding without its own.
- * @param requestsBefore How many there were when it was opened.
+ * @param before Given by {@linkcode requestsBefore} when it was opened.
  */
 export function endsAt(
   block: Block,
   error: unknown,
   requestsLeft: number,
-  requestsBefore: number,
+  before: number,
 ): boolean {
-  return isCancellation(error) && requestsLeft <= requestsBefore &&
+  return isCancellation(error) && requestsLeft <= before &&
     block.outerLevel === null;
 }

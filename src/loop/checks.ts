@@ -13,6 +13,28 @@ export function checkFunction(
   }
 }
 
+/** Kinds of functions that do nothing when they are called as a callback: calling them only makes a generator. */
+const GENERATOR_KIND = /^\[object (Async)?GeneratorFunction\]$/;
+
+/**
+ * Throws unless `value` is a function whose call runs it: a generator function,
+ * called as a callback, would never begin.
+ */
+export function checkPlainFunction(
+  value: unknown,
+  what: string,
+  name: string,
+): void {
+  checkFunction(value, what, name);
+  if (GENERATOR_KIND.test(Object.prototype.toString.call(value))) {
+    throw new TypeError(
+      `Cannot ${what} as ${name} must be a plain function: received generator ${
+        inspect(value)
+      }, use createTask() in one`,
+    );
+  }
+}
+
 /** Throws unless `value` is a string. */
 export function checkString(value: unknown, what: string, name: string): void {
   if (typeof value !== "string") {

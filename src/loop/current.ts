@@ -4,8 +4,9 @@
  *
  * @module
  */
+import { becomeKnown, locals } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
-import { ownerOfContinuation } from "../host/runtime.ts";
+import { ownerOfContinuation } from "../host/async_context.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./stepping.ts";
@@ -85,7 +86,7 @@ export function findLoop(): EventLoop | null {
  */
 export function currentTask(): Task<unknown> | null {
   const task = findTask();
-  if (task !== null) task["becomeKnown"]();
+  if (task !== null) task[becomeKnown]();
   return task;
 }
 
@@ -180,7 +181,7 @@ export class TaskLocal<T> {
    * tasks the initial value.
    */
   get(): T {
-    for (let at = findTask()?.["locals"] ?? null; at !== null; at = at.next) {
+    for (let at = findTask()?.[locals] ?? null; at !== null; at = at.next) {
       if (at.local === this) return at.value as T;
     }
     return this.#initial;
@@ -217,10 +218,10 @@ export class TaskLocal<T> {
       );
     }
     const before = this.get();
-    task["locals"] = {
+    task[locals] = {
       local: this as TaskLocal<unknown>,
       value,
-      next: without(task["locals"], this),
+      next: without(task[locals], this),
     };
     let undone = false;
     return {

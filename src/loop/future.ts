@@ -1,22 +1,34 @@
 import {
-  CancelledError,
-  InvalidStateError,
-  LoopClosedError,
-  MisuseError,
-} from "../errors.ts";
-import { microtask } from "../host/runtime.ts";
+  addWaiter,
+  type Awaited,
+  checkWaiter,
+  inWords,
+  isHandingOn,
+  isUnseen,
+  listWaiters,
+  peekError,
+  pressureOf,
+  removeWaiter,
+  takeCancellation,
+} from "./waiters.ts";
+import { InvalidStateError, LoopClosedError, MisuseError } from "../errors.ts";
+import { microtask } from "../host/microtask.ts";
+import { core } from "./core.ts";
 import { checkFunction, checkString, inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { DoneCallback, type Runnable } from "./handle.ts";
-import type { FailureRecord } from "./leftovers.ts";
+import { DoneCallback } from "./done_callback.ts";
+import type { Runnable } from "./runnable.ts";
+import type { FailureRecord } from "./unseen_failures.ts";
 import {
+  cancellation,
+  levelOf,
   levels,
+  type Request,
   type RequestsGo,
-  throwIfLevelCancelled,
 } from "./cancellation.ts";
 import { current } from "./current.ts";
 import { PromiseWait } from "./promise_wait.ts";
-import { ranked } from "./scheduler.ts";
+import { priorityLoops } from "./priority_inheritance.ts";
 
 /**
  * What a generator coroutine yields to its task: a future to wait for, or
@@ -66,7 +78,7 @@ export const lastYielded: { future: Future<unknown> | null } = { future: null };
  * @typeParam T What the result will be.
  */
 export class Future<T>
-  implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
+  implements PromiseLike<T>, Iterable<Suspension, T, unknown>, Awaited {
   // Declared here and assigned in the constructor, as in all classes that others
   // of the hot paths extend: V8 makes a super() call that defines fields cost
   // 10 ns more.
@@ -100,20 +112,20 @@ export class Future<T>
     this.waiters = null;
     this.label = label;
     // One field to read for the usual case, which also is what only a loop has.
-    if (loop?.["instrumented"] !== false) this.instrument();
+    if (loop?.[core]?.instrumented !== false) this.instrument();
   }
 
   /** Checks the loop, and notes where the future is being made in debug mode. */
   private instrument(): void {
     const { loop } = this;
-    if (loop?.["instrumented"] !== true) {
+    if (loop?.[core]?.instrumented !== true) {
       throw new TypeError(
         `Cannot create a future as loop must be an EventLoop: received ${
           inspect(loop)
         }`,
       );
     }
-    loop["noteCreation"](this);
+    loop[core].debug.noteCreation(this);
   }
 
   /**
@@ -186,10 +198,10 @@ export class Future<T>
   private failure(what: string): unknown {
     if (this.state === PENDING) {
       return new InvalidStateError(
-        `Cannot ${what} ${this.describe()}: it is not done`,
+        `Cannot ${what} ${this[inWords]()}: it is not done`,
       );
     }
-    if (this.state >= CANCELLED) return this.takeCancellation();
+    if (this.state >= CANCELLED) return this[takeCancellation]();
     return this.seen();
   }
 
@@ -211,19 +223,17 @@ export class Future<T>
       const record = this.failureRecord;
       if (record !== null) {
         this.failureRecord = null;
-        this.loop["leftovers"].removeFailure(record);
+        this.loop[core].failures.remove(record);
       }
     }
     return this.value;
   }
 
   /** The error of a cancellation: the stored one for the first who asks, then new ones. */
-  private takeCancellation(): unknown {
+  [takeCancellation](): unknown {
     if (this.state === CANCELLED) {
       const reason = this.value;
-      return reason instanceof CancelledError
-        ? reason
-        : new CancelledError(reason);
+      return cancellation(reason);
     }
     const error = this.value;
     this.state = CANCELLED;
@@ -282,8 +292,10 @@ export class Future<T>
       callback as (...args: never[]) => unknown,
       this,
     );
-    if (this.loop["instrumented"]) this.loop["instrument"](handle, callback);
-    this.addWaiter(handle);
+    if (this.loop[core].instrumented) {
+      this.loop[core].debug.instrument(handle, callback);
+    }
+    this[addWaiter](handle);
   }
 
   /**
@@ -316,22 +328,22 @@ export class Future<T>
   }
 
   /** Queues `waiter` once the future is done, at once if it is. */
-  private addWaiter(waiter: Runnable): void {
+  [addWaiter](waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) {
-      this.loop["schedule"](waiter);
+      this.loop[core].schedule(waiter);
       return;
     }
     if (waiters === null) this.waiters = waiter;
     else if (waiters instanceof Set) waiters.add(waiter);
     else this.waiters = new Set([waiters, waiter]);
-    if (ranked.loops > 0) {
-      this.loop["ranking"]?.noteWait(waiter, this as Future<unknown>);
+    if (priorityLoops.count > 0) {
+      this.loop[core].ranking?.noteWait(waiter, this as Future<unknown>);
     }
   }
 
   /** Forgets a waiter: O(1). */
-  private removeWaiter(waiter: Runnable): void {
+  [removeWaiter](waiter: Runnable): void {
     this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
     else if (this.waiters instanceof Set) this.waiters.delete(waiter);
@@ -341,15 +353,15 @@ export class Future<T>
   protected waiterLeaves(): void {}
 
   /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
-  protected pressure(): object | null {
+  [pressureOf](): object | null {
     return null;
   }
 
   /** Throws if who is about to wait would keep the future from ever being done. @ignore */
-  protected checkWaiter(): void {}
+  [checkWaiter](): void {}
 
   /** Who waits for the future, in order. */
-  private listWaiters(): readonly Runnable[] {
+  [listWaiters](): readonly Runnable[] {
     const { waiters } = this;
     return waiters === null || this.state !== PENDING
       ? []
@@ -367,9 +379,9 @@ export class Future<T>
   }
 
   /** Ends the future with an error, which is reported if nobody looks at it. */
-  private fail(error: unknown): void {
+  protected fail(error: unknown): void {
     this.finish(UNSEEN, error);
-    this.loop["noteFailure"](this as Future<unknown>);
+    this.loop[core].failures.noteFailure(this as Future<unknown>);
   }
 
   /** Ends the future and queues those who wait for it. */
@@ -380,39 +392,47 @@ export class Future<T>
     if (waiters === null) return;
     this.waiters = null;
     if (waiters instanceof Set) {
-      for (const waiter of waiters) loop["schedule"](waiter);
-    } else loop["schedule"](waiters);
+      for (const waiter of waiters) loop[core].schedule(waiter);
+    } else loop[core].schedule(waiters);
   }
 
   /** Ends the future as cancelled, with the error that was thrown for it. */
-  private finishCancelled(error: unknown): void {
+  protected finishCancelled(error: unknown): void {
     this.finish(CANCELLED_BY_ERROR, error);
   }
 
   /** Where a request for cancellation goes that comes to a wait for this. @ignore */
-  get requestsGo(): RequestsGo {
+  requestsGo(_request: Request): RequestsGo {
     return "here";
   }
 
+  /** A request has come to a wait for this, and goes inside. @ignore */
+  askToEnd(_request: Request): void {}
+
   /** Whether a cancellation that this hands on to others is on its way through them. */
-  protected isHandingOn(): boolean {
+  [isHandingOn](): boolean {
     return false;
   }
 
-  /** Whether the future failed and nobody has looked at the error yet. */
-  private isUnseen(): boolean {
+  /** @ignore */
+  [peekError](): unknown {
+    return this.value;
+  }
+
+  /** @ignore */
+  [isUnseen](): boolean {
     return this.state === UNSEEN;
   }
 
   /** Makes the error for what cannot be done to a future twice. */
   private alreadyDone(what: string): InvalidStateError {
     return new InvalidStateError(
-      `Cannot ${what} ${this.describe()}: it is done already`,
+      `Cannot ${what} ${this[inWords]()}: it is done already`,
     );
   }
 
   /** What to call this in messages. */
-  protected describe(): string {
+  [inWords](): string {
     return this.label;
   }
 
@@ -442,16 +462,16 @@ export class Future<T>
     );
     if (this.loop.isClosed()) {
       const error = new LoopClosedError(
-        `Cannot wait for ${this.describe()}: its loop is closed`,
+        `Cannot wait for ${this[inWords]()}: its loop is closed`,
       );
       microtask(() => wait.close(error));
     } else if (wait.isForeign()) {
       const error = new MisuseError(
-        `Cannot wait for ${this.describe()}: it belongs to another event loop`,
+        `Cannot wait for ${this[inWords]()}: it belongs to another event loop`,
       );
       microtask(() => wait.close(error));
-    } else if (wait.waitsForItself()) this.loop["schedule"](wait);
-    else this.addWaiter(wait);
+    } else if (wait.waitsForItself()) this.loop[core].schedule(wait);
+    else this[addWaiter](wait);
     return wait;
   }
 
@@ -462,7 +482,8 @@ export class Future<T>
    */
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     if (levels.open > 0 && this.state !== PENDING) {
-      throwIfLevelCancelled(current.stepper);
+      const level = levelOf(current.stepper);
+      if (level !== null) throw level.reason;
     }
     return this as unknown as Iterator<Suspension, T, unknown>;
   }
@@ -482,7 +503,9 @@ export class Future<T>
   private refuseIteration(): never {
     lastYielded.future = null;
     throw new MisuseError(
-      `Cannot go through ${this.describe()}: wait for it with "yield*" or "await", and give a list of futures as an array`,
+      `Cannot go through ${
+        this[inWords]()
+      }: wait for it with "yield*" or "await", and give a list of futures as an array`,
     );
   }
 
@@ -494,6 +517,34 @@ export class Future<T>
   /** @ignore */
   protected return(value: T): IteratorResult<Suspension, T> {
     return { done: true, value };
+  }
+
+  /** Whether it is pending, or how it has ended. */
+  private stateName(): "pending" | "done" | "failed" | "cancelled" {
+    if (this.state === PENDING) return "pending";
+    if (this.state === FULFILLED) return "done";
+    return this.state >= CANCELLED ? "cancelled" : "failed";
+  }
+
+  /**
+   * Shows the future in one line, in `console.log` and `Deno.inspect`: its class,
+   * what it stands for, and its state.
+   *
+   * @returns The text.
+   */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `${this[Symbol.toStringTag]} (${
+      this[inWords]()
+    }, ${this.stateName()})`;
+  }
+
+  /**
+   * Returns what `JSON.stringify` writes: what the future stands for, and its state.
+   *
+   * @returns A plain object.
+   */
+  toJSON(): { readonly name: string; readonly state: string } {
+    return { name: this[inWords](), state: this.stateName() };
   }
 
   /**

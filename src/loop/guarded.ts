@@ -3,11 +3,21 @@
  *
  * @module
  */
+import { removeWaiter } from "./waiters.ts";
 import { holdError, isCancellation } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { current } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { listen, SignalListener } from "./signal_hub.ts";
 import { quit, quits, type Stepper } from "./stepping.ts";
+
+/** The operation, as its signal sees it. */
+interface Beginnable<T> {
+  /** Makes the iterator that does the waiting. */
+  beginGuarded(): Iterator<Suspension, T, unknown>;
+  /** It is not begun after all. */
+  refused(): void;
+}
 
 /**
  * Goes through an iterator, and throws the signal's reason at whatever wait it
@@ -17,7 +27,7 @@ import { quit, quits, type Stepper } from "./stepping.ts";
 export class Guarded<T> extends SignalListener
   implements Iterator<Suspension, T, unknown> {
   declare private readonly signal: AbortSignal;
-  declare private readonly begin: () => Iterator<Suspension, T, unknown>;
+  declare private readonly operation: Beginnable<T>;
   declare private iterator: Iterator<Suspension, T, unknown> | null;
   declare private stepper: Stepper | null;
   /** What it waits for, while it waits. */
@@ -29,11 +39,11 @@ export class Guarded<T> extends SignalListener
 
   constructor(
     signal: AbortSignal,
-    begin: () => Iterator<Suspension, T, unknown>,
+    operation: Beginnable<T>,
   ) {
     super();
     this.signal = signal;
-    this.begin = begin;
+    this.operation = operation;
     this.iterator = null;
     this.stepper = null;
     this.target = undefined;
@@ -54,11 +64,14 @@ export class Guarded<T> extends SignalListener
   }
 
   private start(): IteratorResult<Suspension, T> {
-    this.signal.throwIfAborted();
+    if (this.signal.aborted) {
+      this.operation.refused();
+      throw this.signal.reason;
+    }
     this.stepper = current.stepper;
     listen(this.signal, this);
     try {
-      this.iterator = this.begin();
+      this.iterator = this.operation.beginGuarded();
       return this.suspend(this.iterator.next());
     } catch (error) {
       this.leave();
@@ -131,7 +144,7 @@ function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
   if (stepper.due !== null) return; // a cancellation is on its way
   holdError(stepper, error);
   if (target === undefined) return; // it is in the ready queue already
-  target["removeWaiter"](stepper);
+  target[removeWaiter](stepper);
   stepper.waitingOn = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readEnvironment } from "../host/runtime.ts";
+import { readEnvironment } from "../host/process.ts";
 import type { Host } from "../host/host.ts";
 import { createHost, type HostChoice } from "../host/select.ts";
 import {
@@ -15,7 +15,8 @@ import {
   inspect,
 } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { checkPriority, checkScheduler, type Scheduler } from "./scheduler.ts";
+import { checkPriority } from "./priority.ts";
+import { checkScheduler, type Scheduler } from "./scheduler.ts";
 import type { Task, TaskBody, TaskOptions } from "./task.ts";
 
 /** What to do when every task waits and nothing is there to wake one. */

@@ -1,5 +1,6 @@
+import { drop } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
-import { levels, throwIfLevelCancelled } from "./cancellation.ts";
+import { levelOf, levels } from "./cancellation.ts";
 import {
   checkFunction,
   checkOptions,
@@ -9,10 +10,14 @@ import {
 import { current, getRunningLoop } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { Guarded } from "./guarded.ts";
-import { track, tracking, type UnstartedRecord } from "./leftovers.ts";
+import {
+  track,
+  tracking,
+  type UnstartedRecord,
+} from "./unstarted_operations.ts";
 import { OperationWait } from "./operation_wait.ts";
 import { findStrand } from "./strand.ts";
-import { type Strand } from "./strand_tree.ts";
+import type { Strand } from "./strand_tree.ts";
 
 const STARTED = Symbol("started");
 
@@ -164,10 +169,20 @@ export class Operation<T>
    *
    * @ignore
    */
-  protected drop(): void {
+  [drop](): void {
     this.claim();
     this.record = STARTED;
+    this.refused();
   }
+
+  /**
+   * Called when the operation is not begun after all: its task is cancelled, or
+   * its signal has aborted. An operation that was given something to look after
+   * does so here.
+   *
+   * @ignore
+   */
+  refused(): void {}
 
   /**
    * Starts the operation in a generator coroutine: `yield* operation` calls this.
@@ -178,9 +193,16 @@ export class Operation<T>
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
     if (levels.open > 0 && !this.entersCancelled) {
-      throwIfLevelCancelled(current.stepper);
+      this.#refuseIfLevelCancelled();
     }
     return this.iterate();
+  }
+
+  #refuseIfLevelCancelled(): void {
+    const level = levelOf(current.stepper);
+    if (level === null) return;
+    this.refused();
+    throw level.reason;
   }
 
   /** Whether it starts although a cancellation is due. @ignore */
@@ -193,12 +215,15 @@ export class Operation<T>
     return false;
   }
 
+  /** Makes the iterator that does the waiting, on behalf of the signal. @ignore */
+  beginGuarded(): Iterator<Suspension, T, unknown> {
+    return this.begin();
+  }
+
   /** The iterator of an operation that was just started. @ignore */
   iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
-    return signal === undefined
-      ? this.begin()
-      : new Guarded(signal, () => this.begin());
+    return signal === undefined ? this.begin() : new Guarded(signal, this);
   }
 
   /**

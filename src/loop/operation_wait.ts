@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inWords } from "./waiters.ts";
 import type { Block } from "./block.ts";
 import {
   handTo,
@@ -15,6 +16,7 @@ import {
   take,
   toThrow,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { current } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
@@ -27,6 +29,8 @@ export interface Startable<T> {
   readonly entersCancelled: boolean;
   /** Begins it. */
   iterate(): Iterator<Suspension, T, unknown>;
+  /** It is not begun after all. */
+  refused(): void;
 }
 
 /** An async function that waits for an operation. */
@@ -75,9 +79,9 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // one thing after the other ready has to let the loop have its turn.
     if (
       this.due !== null && !operation.entersCancelled ||
-      !this.loop["mayStartAtOnce"]()
+      !this.loop[core].mayStartAtOnce()
     ) {
-      this.loop["schedule"](this);
+      this.loop[core].schedule(this);
       return;
     }
     const { loop, task, stepper } = current;
@@ -133,7 +137,10 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     this.#operation = null;
     if (this.due !== null && !operation.entersCancelled) {
       const due = prune(this, levelAt(this.innermostBlock));
-      if (due !== null) throw take(this, due, null);
+      if (due !== null) {
+        operation.refused();
+        throw take(this, due, null);
+      }
     }
     this.#iterator = operation.iterate();
     return this.#iterator.next();
@@ -143,7 +150,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // After its task nobody listens any more, but a failed clean-up is not
     // swallowed: only the cancellation itself, when it comes back out, is.
     if (this.#abandoned || !this.hasListener()) {
-      this.loop["reportUnheard"](this.#label, error);
+      this.loop[core].failures.reportUnheard(this.#label, error);
     }
     if (!this.#abandoned) this.fail(error);
   }
@@ -160,6 +167,6 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   }
 
   describe(): string {
-    return this.waitingOn === null ? this.#label : this.waitingOn["describe"]();
+    return this.waitingOn === null ? this.#label : this.waitingOn[inWords]();
   }
 }

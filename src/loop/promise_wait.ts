@@ -4,22 +4,31 @@
  *
  * @module
  */
+import {
+  inWords,
+  isHandingOn,
+  isUnseen,
+  peekError,
+  removeWaiter,
+} from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import {
   type Due,
   hold,
   type Holder,
   isFailure,
+  passBack,
   passOn,
   prune,
   type Request,
   take,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
-import type { Runnable } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 import { enterWait, findStrand, leaveWait } from "./strand.ts";
-import { type Strand } from "./strand_tree.ts";
+import type { Strand } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
 
 type OnFulfilled<T, A> = ((value: T) => A | PromiseLike<A>) | null;
@@ -51,7 +60,7 @@ export class Outcome<R> implements PromiseLike<R> {
 
   /** Calls what was given to `then`; what comes of it is the outcome. */
   follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
-    loop["promiseResumed"] = true;
+    loop[core].promiseResumed = true;
     let result: unknown;
     try {
       result = callback(value);
@@ -123,7 +132,9 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
     this.onRejected = onRejected;
     if (strand !== null) {
       enterWait(strand, this as Wait<unknown, unknown, unknown>);
-    } else loop["enterStray"](this as Wait<unknown, unknown, unknown>);
+    } else {loop[core].strays.enterStray(
+        this as Wait<unknown, unknown, unknown>,
+      );}
   }
 
   /** The task that waits. */
@@ -155,23 +166,35 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   protected leave(): void {
     const { strand } = this;
     if (strand === null) {
-      this.loop["leaveStray"](this as Wait<unknown, unknown, unknown>);
+      this.loop[core].strays.leaveStray(
+        this as Wait<unknown, unknown, unknown>,
+      );
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
-    if (this.due !== null) passOn(this, strand);
+    if (this.due !== null) passBack(this, strand);
   }
 
   protected succeed(value: T): void {
     this.leave();
     if (this.onFulfilled === null) this.settle(FULFILLED, value);
-    else this.follow(this.loop, this.onFulfilled, value);
+    else this.resume(this.onFulfilled, value);
   }
 
   protected fail(error: unknown): void {
     this.leave();
     if (this.onRejected === null) this.settle(REJECTED, error);
-    else this.follow(this.loop, this.onRejected, error);
+    else this.resume(this.onRejected, error);
+  }
+
+  private resume<V>(callback: (value: V) => unknown, value: V): void {
+    const { loop, task } = this;
+    if (task === null || !loop[core].debugging) {
+      this.follow(loop, callback, value);
+    } else {
+      const resume = () => this.follow(loop, callback, value);
+      loop[core].debug.resumeTimed(task, resume);
+    }
   }
 }
 
@@ -218,14 +241,21 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       return this.fail(new MisuseError("Cannot wait for a task in itself"));
     }
     if (!future.done()) return; // interrupted before the future was done
-    if (!this.hasListener() && future["isUnseen"]()) {
-      return this.fail(future["value"]);
+    if (!this.hasListener() && future[isUnseen]()) {
+      return this.fail(future[peekError]());
     }
     let value: T;
     try {
       value = future.result();
     } catch (error) {
       return this.fail(error);
+    }
+    if (value as unknown === future) {
+      return this.fail(
+        new MisuseError(
+          `Cannot wait for ${this.describe()}: its result is itself`,
+        ),
+      );
     }
     this.succeed(value);
   }
@@ -249,10 +279,10 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
       return;
     }
     hold(this, request);
-    if (this.waitsForItself() || !this.future["isHandingOn"]()) return;
+    if (this.waitsForItself() || !this.future[isHandingOn]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
-    this.future["removeWaiter"](this);
-    this.loop["schedule"](this);
+    this.future[removeWaiter](this);
+    this.loop[core].schedule(this);
   }
 
   /** Whether a task waits for its own end. */
@@ -271,6 +301,6 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
   }
 
   describe(): string {
-    return this.future["describe"]();
+    return this.future[inWords]();
   }
 }

@@ -116,5 +116,6 @@ function* dispose(
     () => resource[Symbol.asyncDispose]!(),
     "a disposal in scoped()",
     (error) => reportLost(loop, error),
+    true,
   );
 }

@@ -1,4 +1,14 @@
+/**
+ * Listeners on abort signals: one listener of the signal's for all of ours.
+ *
+ * Adding a listener to an `AbortSignal` takes time in proportion to those it has (18 s for 100,000), and a long-lived
+ * signal keeps each of them. So a signal gets one listener, a hub, when its first subscriber comes; it is removed when
+ * the last one leaves.
+ *
+ * @module
+ */
 import { CancelledError } from "../errors.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /** A listener on an {@linkcode AbortSignal} that can be taken back. */
 export interface Subscription {
@@ -9,76 +19,51 @@ export interface Subscription {
 type Listener = (reason: unknown) => void;
 
 /**
- * What listens to a signal, its place among the others that do, and what takes
- * it back, in one object: one signal may end very many waits.
+ * A listener on a signal, its node in the list of them, and the subscription, in one object: one signal may end very
+ * many waits.
  */
-export abstract class SignalListener implements Subscription {
-  // Declared and assigned, as in Future.
-  /** The hub it is at, as long as it listens. */
-  declare private hub: SignalHub | null;
-  /** Neighbours in the list of the hub. */
-  declare private nextListener: SignalListener | null;
-  declare private previousListener: SignalListener | null;
+export abstract class SignalListener
+  implements Subscription, ListNode<SignalListener> {
+  // Declared and assigned, as in Future. Written by the list.
+  /** The hub at which it listens. @ignore */
+  declare list: LinkedList<SignalListener> | undefined;
+  /** @ignore */
+  declare nextNode: SignalListener | undefined;
+  /** @ignore */
+  declare previousNode: SignalListener | undefined;
 
   constructor() {
-    this.hub = null;
-    this.nextListener = null;
-    this.previousListener = null;
+    this.list = undefined;
+    this.nextNode = undefined;
+    this.previousNode = undefined;
   }
 
-  /** The signal has aborted. Called once; must not throw. */
+  /** Called once, when the signal has aborted; must not throw. */
   protected abstract aborted(signal: AbortSignal): void;
 
   unsubscribe(): void {
-    if (this.hub !== null) this.hub.remove(this);
+    this.list?.remove(this);
   }
 }
 
-/**
- * All listeners of one signal behind a single one of its own.
- *
- * Adding a listener to an `AbortSignal` takes time in proportion to those it
- * has (18 s for 100,000), and a long-lived signal keeps each of them. So a
- * signal gets one listener, when its first subscriber comes, which is removed
- * when the last one leaves.
- */
-class SignalHub {
+/** The listeners of one signal, which itself listens as long as there are any. */
+class SignalHub extends LinkedList<SignalListener> {
   readonly signal: AbortSignal;
-  #first: SignalListener | null = null;
-  #last: SignalListener | null = null;
 
   constructor(signal: AbortSignal) {
+    super();
     this.signal = signal;
   }
 
-  add(listener: SignalListener): void {
-    const last = this.#last;
-    listener["hub"] = this;
-    listener["previousListener"] = last;
-    this.#last = listener;
-    if (last !== null) last["nextListener"] = listener;
-    else {
-      this.#first = listener;
-      this.signal.addEventListener("abort", this);
-    }
+  override append(listener: SignalListener): void {
+    if (this.length === 0) this.signal.addEventListener("abort", this);
+    super.append(listener);
   }
 
-  /** Takes out a listener that is at this hub. */
-  remove(listener: SignalListener): void {
-    this.#unlink(listener);
-    if (this.#first === null && !this.signal.aborted) this.#end();
-  }
-
-  #unlink(listener: SignalListener): void {
-    const next = listener["nextListener"];
-    const previous = listener["previousListener"];
-    if (previous === null) this.#first = next;
-    else previous["nextListener"] = next;
-    if (next === null) this.#last = previous;
-    else next["previousListener"] = previous;
-    listener["hub"] = null;
-    listener["nextListener"] = null;
-    listener["previousListener"] = null;
+  override remove(listener: SignalListener): boolean {
+    const removed = super.remove(listener);
+    if (removed && this.length === 0 && !this.signal.aborted) this.#end();
+    return removed;
   }
 
   #end(): void {
@@ -89,15 +74,12 @@ class SignalHub {
   handleEvent(): void {
     this.#end();
     const { signal } = this;
-    // One listener may take another one back while this runs.
+    // A listener may take another one back while this runs.
     for (
-      let listener = this.#first;
-      listener !== null;
-      listener = this.#first
-    ) {
-      this.#unlink(listener);
-      listener["aborted"](signal);
-    }
+      let listener = this.shift();
+      listener !== undefined;
+      listener = this.shift()
+    ) listener["aborted"](signal);
   }
 }
 
@@ -119,10 +101,10 @@ const hubs = new WeakMap<AbortSignal, SignalHub>();
 const cancellations = new WeakMap<AbortSignal, CancelledError>();
 
 /**
- * Has `listener` told when the signal aborts, in the order in which this was
- * called; at once if it has aborted. O(1).
+ * Calls `listener` when the signal aborts, or at once if it has. Listeners of one signal are called in the order in
+ * which they were added. O(1).
  *
- * @param listener One that listens to no signal.
+ * @param listener A listener that listens to no signal.
  */
 export function listen(signal: AbortSignal, listener: SignalListener): void {
   if (signal.aborted) {
@@ -131,10 +113,10 @@ export function listen(signal: AbortSignal, listener: SignalListener): void {
   }
   let hub = hubs.get(signal);
   if (hub === undefined) hubs.set(signal, hub = new SignalHub(signal));
-  hub.add(listener);
+  hub.append(listener);
 }
 
-/** The same for a function, which is called with the signal's reason. */
+/** Like {@linkcode listen}, for a function, which is called with the signal's reason. */
 export function subscribe(
   signal: AbortSignal,
   listener: Listener,
@@ -145,8 +127,8 @@ export function subscribe(
 }
 
 /**
- * The cancellation of all tasks that an aborted signal cancels: one error for
- * all of them, as making one costs more than everything else about it.
+ * Returns the cancellation of all tasks that an aborted signal cancels: one error for all of them, as making one costs
+ * more than everything else about it.
  */
 export function cancellationBy(signal: AbortSignal): CancelledError {
   const { reason } = signal;

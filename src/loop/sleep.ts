@@ -1,12 +1,14 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { AttemptOperation } from "./attempt_operation.ts";
-import { cancellation } from "./cancellation.ts";
+import { cancellation, type Request } from "./cancellation.ts";
 import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
+import { core } from "./core.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
 import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
-import type { Runnable, Timer, TimerHandle } from "./handle.ts";
+import type { Runnable, Timer } from "./runnable.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { FULFILLED, Outcome } from "./promise_wait.ts";
 import { quit } from "./stepping.ts";
 import { findStrand } from "./strand.ts";
@@ -140,7 +142,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     this.#strand = strand;
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
-    strand.runner!.loop["schedule"](this);
+    strand.runner!.loop[core].schedule(this);
     return new YieldOutcome<A | B>(this);
   }
 
@@ -157,19 +159,34 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     return outcome;
   }
 
+  #runTimed(strand: Strand, request: Request | null): void {
+    const task = strand.runner!;
+    const { loop } = task;
+    loop[core].debug.resumeTimed(task, () => {
+      if (request === null) {
+        this.outcome().follow(loop, this.#onFulfilled!, this.#value);
+      } else {
+        const error = cancellation(request.reason);
+        this.outcome().follow(loop, this.#onRejected!, error);
+      }
+    });
+  }
+
   /** The next turn is there. @ignore */
   run(): void {
     const strand = this.#strand!;
     const { loop } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeDueYield(strand);
-    if (request !== null) {
+    if (loop[core].debugging) {
+      this.#runTimed(strand, request);
+    } else if (request !== null) {
       const error = cancellation(request.reason);
       this.outcome().follow(loop, this.#onRejected!, error);
     } else if (this.#outcome !== null) {
       this.#outcome.follow(loop, this.#onFulfilled!, this.#value);
     } else {
-      loop["promiseResumed"] = true;
+      loop[core].promiseResumed = true;
       let result: unknown;
       try {
         result = this.#onFulfilled!(this.#value);
@@ -226,7 +243,7 @@ class SleepFuture extends Future<void> implements Timer {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.whenMs = whenMs;
-    loop["startTimer"](this);
+    loop[core].timers.startTimer(this);
   }
 
   holdsProcess(): boolean {
@@ -240,7 +257,7 @@ class SleepFuture extends Future<void> implements Timer {
   }
 
   stop(): void {
-    this.loop["dropTimer"](this);
+    this.loop[core].timers.dropTimer(this);
   }
 }
 
@@ -251,7 +268,7 @@ class ObservedSleepFuture extends Future<void> {
   constructor(loop: EventLoop, whenMs: number) {
     super(loop, "sleep()");
     this.#timer = loop.callAt(whenMs, wakeSleeper, this as Future<void>);
-    loop["ranking"]?.noteTimer(this.#timer, this as Future<unknown>);
+    loop[core].ranking?.noteTimer(this.#timer, this as Future<unknown>);
   }
 
   stop(): void {
@@ -284,7 +301,7 @@ class SleepOperation<T> extends Operation<T> {
     if (typeof future === "number") {
       const loop = getRunningLoop();
       const whenMs = loop.time() + future;
-      future = this.#future = loop["overridden"]
+      future = this.#future = loop[core].overridden
         ? new ObservedSleepFuture(loop, whenMs)
         : new SleepFuture(loop, whenMs);
     } else if (future.done()) {
@@ -384,7 +401,7 @@ const GO_ON: IteratorReturnResult<void> = { done: true, value: undefined };
 
 class Checkpoint extends AttemptOperation<void> {
   protected attempt(): IteratorReturnResult<void> | undefined {
-    return getRunningLoop()["isTimeToYield"]() ? undefined : GO_ON;
+    return getRunningLoop()[core].isTimeToYield() ? undefined : GO_ON;
   }
 
   protected *wait(): Coroutine<void> {

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { addWaiter, inWords } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import {
@@ -14,10 +15,11 @@ import {
   levels,
   suspended,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { inspect } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future, Suspension } from "./future.ts";
-import type { Runnable } from "./handle.ts";
+import type { Runnable } from "./runnable.ts";
 import type { Strand } from "./strand_tree.ts";
 
 /** Steps a generator. */
@@ -55,7 +57,7 @@ export function suspend(
   lastYielded: { future: Future<unknown> | null },
 ): void {
   if (target === undefined) {
-    stepper.loop["schedule"](stepper);
+    stepper.loop[core].schedule(stepper);
     if (levels.open > 0) holdLevel(stepper);
     return;
   }
@@ -67,7 +69,7 @@ export function suspend(
   ) {
     lastYielded.future = null;
     stepper.waitingOn = target;
-    target["addWaiter"](stepper);
+    target[addWaiter](stepper);
     if (stepper.due !== null || levels.open > 0) suspended(stepper, target);
     return;
   }
@@ -76,7 +78,7 @@ export function suspend(
     holdError(stepper, complaint(stepper, target, lastYielded.future));
   }
   lastYielded.future = null;
-  stepper.loop["schedule"](stepper);
+  stepper.loop[core].schedule(stepper);
 }
 
 /** What is wrong with a value that a generator yielded. */
@@ -90,9 +92,7 @@ function complaint(
   }
   if (future !== null && future === target) {
     return new MisuseError(
-      `Cannot wait for ${
-        future["describe"]()
-      }: it belongs to another event loop`,
+      `Cannot wait for ${future[inWords]()}: it belongs to another event loop`,
     );
   }
   return new MisuseError(

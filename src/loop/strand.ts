@@ -10,10 +10,11 @@
  *
  * @module
  */
-import { ownerOfContinuation } from "../host/runtime.ts";
+import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import { type Due, type Holder, Request } from "./cancellation.ts";
+import { type Due, Request } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { current, type Owner } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
@@ -29,7 +30,7 @@ export function enterWait(strand: Strand, wait: AnyWait): void {
   const first = strand.waits;
   if (first === null) {
     const task = strand.runner!;
-    if (strand.isOutside()) task.loop["cameInside"]();
+    if (strand.isOutside()) task.loop[core].outside.cameInside();
     strand.waits = wait.previousWait = wait;
     task.calmDown();
     return;
@@ -52,7 +53,7 @@ export function leaveWait(strand: Strand, wait: AnyWait): void {
   else if (wait !== first) first.previousWait = previous;
   wait.nextWait = wait.previousWait = null;
   if (strand.waits === null && strand.isOutside()) {
-    strand.runner!.loop["wentOutside"]();
+    strand.runner!.loop[core].outside.wentOutside();
   }
 }
 
@@ -133,8 +134,10 @@ export abstract class InnerStrand implements Strand {
   /** An async function begins here. @ignore */
   enter(): void {
     const { loop } = this.task;
-    if (this.running++ === 0 && this.isOutside()) loop["wentOutside"]();
-    loop["asyncTaskStarted"]();
+    if (this.running++ === 0 && this.isOutside()) {
+      loop[core].outside.wentOutside();
+    }
+    loop[core].outside.asyncTaskStarted();
   }
 
   /** An async function that began here has ended. @ignore */
@@ -143,8 +146,8 @@ export abstract class InnerStrand implements Strand {
     const { loop } = this.task;
     const wasOutside = this.isOutside();
     this.running--;
-    if (wasOutside && !this.isOutside()) loop["cameInside"]();
-    loop["asyncTaskEnded"]();
+    if (wasOutside && !this.isOutside()) loop[core].outside.cameInside();
+    loop[core].outside.asyncTaskEnded();
   }
 
   /** An async function enters a block that it has opened here by itself, or leaves it. @ignore */
@@ -153,8 +156,8 @@ export abstract class InnerStrand implements Strand {
     const wasOutside = this.isOutside();
     this.openedInside += into ? 1 : -1;
     const isOutside = this.isOutside();
-    if (wasOutside && !isOutside) loop["cameInside"]();
-    if (!wasOutside && isOutside) loop["wentOutside"]();
+    if (wasOutside && !isOutside) loop[core].outside.cameInside();
+    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
   }
 
   /** Takes this out of the tree. Whatever still waits here belongs to the strand around it. @ignore */

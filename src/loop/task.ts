@@ -1,5 +1,18 @@
+import {
+  becomeKnown,
+  describeWait,
+  destroy,
+  drop,
+  inWords,
+  isHandingOn,
+  locals,
+  mayBeAsync,
+  pressureOf,
+  urgencyOfEnd,
+  urgencyOfTask,
+} from "./waiters.ts";
 import { CancelledError, MisuseError } from "../errors.ts";
-import { ownerOfContinuation, runOwned } from "../host/runtime.ts";
+import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
 import { Block, type BlockOptions, findPlace } from "./block.ts";
 import {
   cancellation,
@@ -12,6 +25,7 @@ import {
   takeBack,
   toThrow,
 } from "./cancellation.ts";
+import { core } from "./core.ts";
 import {
   checkOneOf,
   checkOptions,
@@ -24,7 +38,7 @@ import {
 import { current, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, lastYielded, type Suspension } from "./future.ts";
-import type { TimerHandle } from "./handle.ts";
+import type { TimerHandle } from "./timer_handle.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
 import { claim, Operation } from "./operation.ts";
 import { type Stepper, suspend } from "./stepping.ts";
@@ -41,8 +55,8 @@ import {
   DEFAULT_PRIORITY,
   type Priority,
   requirePriority,
-  Urgency,
-} from "./scheduler.ts";
+} from "./priority.ts";
+import { Urgency } from "./priority_inheritance.ts";
 
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.
@@ -183,10 +197,12 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * @ignore
    */
   heldReason: unknown = undefined;
-  private locals: LocalValue | null;
+  /** @ignore */
+  [locals]: LocalValue | null;
   private extras: Extras | null = null;
   /** Null where nothing was said of priorities, on a loop that does not go by them. */
-  private urgency: Urgency | null = null;
+  /** @ignore */
+  [urgencyOfTask]: Urgency | null = null;
   /** Neighbours in the loop's list of unfinished tasks. */
   private nextTask: Task<unknown> | null = null;
   private previousTask: Task<unknown> | null = null;
@@ -209,29 +225,32 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    if (parent === null) this.locals = null;
+    if (parent === null) this[locals] = null;
     else {
-      this.locals = parent.locals;
-      parent.becomeKnown();
+      this[locals] = parent[locals];
+      parent[becomeKnown]();
     }
     if (
-      loop["ranking"] !== null || options.priority !== undefined ||
-      parent !== null && parent.urgency !== null
+      loop[core].ranking !== null || options.priority !== undefined ||
+      parent !== null && parent[urgencyOfTask] !== null
     ) this.rank(options.priority);
-    loop["adoptTask"](this as Task<unknown>);
+    loop[core].tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) this.follow(options.signal);
-    if (loop["inheritsContext"]) this.extra().enter = loop["captureContext"]();
+    if (loop[core].inheritsContext) {
+      this.extra().enter = loop[core].captureContext();
+    }
     if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
-    else loop["schedule"](this);
+    else loop[core].schedule(this);
   }
 
   /** Gives the task a priority: what was asked for, else that of its parent. */
   private rank(priority: Priority | undefined): void {
-    const inherited = this.parentTask?.urgency?.base ?? DEFAULT_PRIORITY;
-    this.urgency = new Urgency(
+    const inherited = this.parentTask?.[urgencyOfTask]?.base ??
+      DEFAULT_PRIORITY;
+    this[urgencyOfTask] = new Urgency(
       checkPriority(priority, "create a task", inherited),
-      this.loop["ranking"],
+      this.loop[core].ranking,
     );
   }
 
@@ -270,7 +289,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * See {@linkcode Priority}.
    */
   get priority(): number {
-    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.base;
+    return this[urgencyOfTask] === null
+      ? DEFAULT_PRIORITY
+      : this[urgencyOfTask].base;
   }
 
   /**
@@ -279,7 +300,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * or for what it holds, if that is higher.
    */
   get effectivePriority(): number {
-    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.effective;
+    return this[urgencyOfTask] === null
+      ? DEFAULT_PRIORITY
+      : this[urgencyOfTask].effective;
   }
 
   /**
@@ -292,8 +315,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   setPriority(priority: Priority): void {
     const base = requirePriority(priority, "set the priority of a task");
-    if (this.urgency === null) this.rank(base);
-    else this.urgency.setBase(base);
+    if (this[urgencyOfTask] === null) this.rank(base);
+    else this[urgencyOfTask].setBase(base);
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */
@@ -383,7 +406,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** Code of the user's may hold this task: it was handed out, or has made a task. */
-  protected becomeKnown(): void {}
+  [becomeKnown](): void {}
 
   /** Whether nothing is left in the task of what it has done so far. */
   protected isUntouched(): boolean {
@@ -524,7 +547,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   override setResult(_value: T): never {
     throw new MisuseError(
-      `Cannot set the result of ${this.describe()}: its body decides it`,
+      `Cannot set the result of ${this[inWords]()}: its body decides it`,
     );
   }
 
@@ -535,7 +558,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    */
   override setException(_error: unknown): never {
     throw new MisuseError(
-      `Cannot set the exception of ${this.describe()}: its body decides it`,
+      `Cannot set the exception of ${this[inWords]()}: its body decides it`,
     );
   }
 
@@ -545,7 +568,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
    * @returns A stack trace, or `undefined`.
    */
   creationStack(): string | undefined {
-    return this.loop["creationStackOf"](this);
+    return this.loop[core].debug.creationStackOf(this);
   }
 
   /**
@@ -573,8 +596,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   /** Waits for the promise of an async function, which has begun. */
   private startPromise(promise: PromiseLike<T>): void {
     this.body = PROMISED;
-    this.loop["asyncTaskStarted"]();
-    if (this.isOutside()) this.loop["wentOutside"]();
+    this.loop[core].outside.asyncTaskStarted();
+    if (this.isOutside()) this.loop[core].outside.wentOutside();
     try {
       if (isNative(promise)) promise.then(bodyFulfilled, bodyRejected);
       else {
@@ -591,10 +614,10 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   /** The promise of the async function is settled, which ends the task. */
   private promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) return; // the loop was closed under it
-    if (this.isOutside()) this.loop["cameInside"]();
-    this.loop["asyncTaskEnded"]();
+    if (this.isOutside()) this.loop[core].outside.cameInside();
+    this.loop[core].outside.asyncTaskEnded();
     // Whoever waits for this is to go on with the priority that it had.
-    const ranking = this.loop["ranking"];
+    const ranking = this.loop[core].ranking;
     if (ranking === null) this.endWith(failed, outcome);
     else {
       ranking.runAs(
@@ -634,8 +657,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   private endWithError(error: unknown): void {
     this.end();
     const cancelled = cancellationIn(error);
-    if (cancelled !== null) this["finishCancelled"](cancelled);
-    else this["fail"](error);
+    if (cancelled !== null) this.finishCancelled(cancelled);
+    else this.fail(error);
   }
 
   /** Lets go of the body and of all that the task needs no more. */
@@ -644,9 +667,9 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     if (this.body !== PROMISED) this.body = null;
     this.waitingOn = null;
     this.parentTask = null;
-    this.locals = null;
-    this.loop["releaseTask"](this as Task<unknown>);
-    if (this.urgency !== null) this.urgency.end();
+    this[locals] = null;
+    this.loop[core].tasks.remove(this as Task<unknown>);
+    if (this[urgencyOfTask] !== null) this[urgencyOfTask].end();
     this.due = null;
     const { extras } = this;
     if (extras !== null) {
@@ -659,10 +682,10 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
-  protected destroy(reason: CancelledError): void {
+  [destroy](reason: CancelledError): void {
     if (this.promised) {
-      if (this.isOutside()) this.loop["cameInside"]();
-      this.loop["asyncTaskEnded"]();
+      if (this.isOutside()) this.loop[core].outside.cameInside();
+      this.loop[core].outside.asyncTaskEnded();
     }
     this.end();
     super.cancel(reason);
@@ -672,7 +695,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
-    extras.warning = this.loop["warnOfStuckTask"](this as Task<unknown>);
+    extras.warning = this.loop[core].warnOfStuckTask(this as Task<unknown>);
   }
 
   /** It has reacted: an async function waits in an operation. @ignore */
@@ -778,8 +801,8 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
     const wasOutside = this.isOutside();
     this.extra().openedInside += into ? 1 : -1;
     const isOutside = this.isOutside();
-    if (wasOutside && !isOutside) loop["cameInside"]();
-    if (!wasOutside && isOutside) loop["wentOutside"]();
+    if (wasOutside && !isOutside) loop[core].outside.cameInside();
+    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
   }
 
   /** @ignore */
@@ -792,7 +815,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   levelCame(): void {}
 
   /** Whether it will begin by calling what may be an async function. */
-  private mayBeAsync(): boolean {
+  [mayBeAsync](): boolean {
     if (typeof this.body !== "function") return false;
     try {
       return !isGeneratorFunction(this.body);
@@ -802,25 +825,25 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** What the task waits for, in words. */
-  private describeWait(): string {
-    if (this.waitingOn !== null) return this.waitingOn["describe"]();
+  [describeWait](): string {
+    if (this.waitingOn !== null) return this.waitingOn[inWords]();
     const waits = this.listWaits().map((wait) => wait.describe());
     if (waits.length > 0) return waits.join(" and ");
     return this.promised ? "a promise outside the loop" : "its turn";
   }
 
   /** How urgent it is that its end is dealt with, where the task does that itself: an `Urgency`. */
-  protected urgencyOfEnd(): object | null {
-    return this.urgency;
+  [urgencyOfEnd](): object | null {
+    return this[urgencyOfTask];
   }
 
   /** What those share who wait for the end of the task. */
-  protected override pressure(): object | null {
-    return this.urgency === null ? null : this.urgency.pressure;
+  override [pressureOf](): object | null {
+    return this[urgencyOfTask] === null ? null : this[urgencyOfTask].pressure;
   }
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */
-  protected override isHandingOn(): boolean {
+  override [isHandingOn](): boolean {
     return this.extras !== null && this.extras.handingOn;
   }
 
@@ -830,7 +853,7 @@ export class Task<T> extends Future<T> implements Stepper, Strand {
   }
 
   /** What to call the task in messages. */
-  protected override describe(): string {
+  override [inWords](): string {
     return `task "${this.name}"`;
   }
 
@@ -899,7 +922,7 @@ function startTask(task: Task<unknown>): void {
     if (thrown !== undefined) {
       // Cancelled before it began: the body never runs.
       if (typeof body !== "function" && body instanceof Operation) {
-        body["drop"]();
+        body[drop]();
       }
       task["endWithError"](thrown.error);
       return;
@@ -1036,7 +1059,7 @@ const takenCoroutines = new WeakSet<WeakKey>();
  */
 export function takeBody(body: TaskBody<unknown>, loop: EventLoop): void {
   if (body instanceof Operation) claim(body);
-  else if (loop?.["debugging"] === true) {
+  else if (loop?.[core].debugging === true) {
     if (takenCoroutines.has(body)) {
       throw new MisuseError(
         "Cannot create a task: another task was made of the same coroutine, call the generator function again",

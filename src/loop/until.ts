@@ -1,10 +1,16 @@
+import { checkWaiter, drop } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { callInTask } from "./body.ts";
+import { core } from "./core.ts";
 import { checkOptions, inspect, isThenable } from "./checks.ts";
 import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future, type Suspension } from "./future.ts";
-import { Operation, type WaitOptions } from "./operation.ts";
+import {
+  Operation,
+  type OperationOptions,
+  type WaitOptions,
+} from "./operation.ts";
 import type { Coroutine } from "./task.ts";
 
 /**
@@ -55,7 +61,34 @@ export function until<T>(
     );
   }
   checkOptions(options, "wait until a promise settles");
-  return new Operation<T>(() => begin(source), { ...options, name: "until()" });
+  return new UntilOperation<T>(source, { ...options, name: "until()" });
+}
+
+/** Waits for a promise, or for the one that a function returns. */
+export class UntilOperation<T> extends Operation<T> {
+  readonly #source: PromiseLike<T> | (() => PromiseLike<T>);
+
+  constructor(
+    source: PromiseLike<T> | (() => PromiseLike<T>),
+    options: OperationOptions,
+  ) {
+    super(undefined, options);
+    this.#source = source;
+  }
+
+  protected override begin(): Iterator<Suspension, T, unknown> {
+    return begin(this.#source);
+  }
+
+  /** Nobody else may listen to the promise, whose failure would end the process then. */
+  override refused(): void {
+    if (typeof this.#source !== "function") neglect(this.#source);
+  }
+}
+
+/** Listens to a promise that nobody waits for after all, as its task is cancelled. */
+export function neglect(promise: PromiseLike<unknown>): void {
+  if (!(promise instanceof Future)) settle(promise, getRunningLoop()).leave();
 }
 
 /** Begins to listen to `source`, or to the promise that it returns. */
@@ -76,7 +109,7 @@ function begin<T>(
 
 function settle<T>(promise: PromiseLike<T>, loop: EventLoop): Settlement<T> {
   // Its then() would be called where nobody knows any more who waits.
-  if (promise instanceof Future) promise["checkWaiter"]();
+  if (promise instanceof Future) promise[checkWaiter]();
   return new Settlement(loop, promise);
 }
 
@@ -88,7 +121,7 @@ function checkPromise<T>(promise: PromiseLike<T>): PromiseLike<T> {
       }`,
     );
   }
-  if (promise instanceof Future) promise["checkWaiter"]();
+  if (promise instanceof Future) promise[checkWaiter]();
   return promise;
 }
 
@@ -135,7 +168,7 @@ export function untilSettled<T>(
   promise: PromiseLike<T>,
   loop: EventLoop,
 ): Operation<T> {
-  if (loop.isClosed()) loop["refuseClosed"]("create a task");
+  if (loop.isClosed()) loop[core].refuseClosed("create a task");
   return new SettledOperation(promise, loop);
 }
 
@@ -151,8 +184,8 @@ class SettledOperation<T> extends Operation<T> {
     return waitForSettlement(this.#settlement);
   }
 
-  protected override drop(): void {
-    super.drop();
+  override [drop](): void {
+    super[drop]();
     this.#settlement.leave();
   }
 }
@@ -161,11 +194,11 @@ const SETTLED = { name: "until()" };
 
 function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
   const { loop, future } = settlement;
-  loop["outsideBegan"]();
+  loop[core].outside.outsideBegan();
   try {
     return yield* future;
   } finally {
-    loop["outsideEnded"]();
+    loop[core].outside.outsideEnded();
     settlement.leave();
   }
 }

@@ -5,8 +5,10 @@
  *
  * @module
  */
+import { addWaiter, becomeKnown, destroy, locals } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
+import { core } from "./core.ts";
 import { isSteppable, isThenable } from "./checks.ts";
 import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -55,7 +57,7 @@ export class WorkRunner extends Task<void> {
       (work.isCoroutine
         ? runCoroutines(self)
         : () => runFunctions(self.runner!)) as TaskBody<void>,
-      loop["ranking"] === null
+      loop[core].ranking === null
         ? { name: work.taskName }
         : { name: work.taskName, priority: work.priority },
     );
@@ -63,7 +65,7 @@ export class WorkRunner extends Task<void> {
     this.work = work;
     this.isCoroutine = work.isCoroutine;
     inherit(this, work.origin);
-    this["addWaiter"](this);
+    this[addWaiter](this);
   }
 
   /** It takes its first step. */
@@ -76,7 +78,7 @@ export class WorkRunner extends Task<void> {
   take(work: Work): void {
     this.work = work;
     this.label = work.taskName;
-    if (this.loop["ranking"] !== null) this.setPriority(work.priority);
+    if (this.loop[core].ranking !== null) this.setPriority(work.priority);
     inherit(this, work.origin);
   }
 
@@ -85,14 +87,14 @@ export class WorkRunner extends Task<void> {
     return this.work === work && this.cancel(reason);
   }
 
-  protected override becomeKnown(): void {
+  override [becomeKnown](): void {
     this.#known = true;
   }
 
   /** It is given up with its loop, which has no turn left to end the work in. */
-  protected override destroy(reason: CancelledError): void {
+  override [destroy](reason: CancelledError): void {
     this.work?.lost(reason);
-    super.destroy(reason);
+    super[destroy](reason);
     this.intercept();
   }
 
@@ -138,8 +140,8 @@ export class WorkRunner extends Task<void> {
   /** Whether other work would find the task as if it were a new one, and the loop has its turns. */
   private mayGoOn(): boolean {
     return !this.#known && this.isUntouched() &&
-      !this.loop["inheritsContext"] &&
-      this.loop["mayStartAtOnce"]();
+      !this.loop[core].inheritsContext &&
+      this.loop[core].mayStartAtOnce();
   }
 }
 
@@ -208,8 +210,8 @@ export function findOrigin(
   const parent = findTask();
   if (parent === null) return null;
   const { locals } = parent as unknown as { locals: LocalValue | null };
-  if (loop["inheritsContext"]) {
-    return { parent, locals, enter: loop["captureContext"]() };
+  if (loop[core].inheritsContext) {
+    return { parent, locals, enter: loop[core].captureContext() };
   }
   return known !== null && known.parent === parent && known.locals === locals
     ? known
@@ -220,7 +222,7 @@ export function findOrigin(
 export function inherit(task: Task<unknown>, origin: Origin | null): void {
   const parent = origin === null || origin.parent.done() ? null : origin.parent;
   task["parentTask"] = parent;
-  task["locals"] = origin === null ? null : origin.locals;
+  task[locals] = origin === null ? null : origin.locals;
   if (origin !== null && origin.enter !== null) {
     task["extra"]().enter = origin.enter;
   }

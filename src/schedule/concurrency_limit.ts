@@ -1,152 +1,77 @@
+/**
+ * Limit of how many functions run at a time.
+ *
+ * @module
+ */
 import {
   checkFunction,
+  checkInteger,
   checkOneOf,
   checkOptions,
   checkSignal,
   checkString,
-  inspect,
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
-import { items, type OperationIterable } from "../loop/each.ts";
+import type { OperationIterable } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import { findOrigin } from "../loop/work_runner.ts";
-import { checkPriority, type Priority } from "../loop/scheduler.ts";
+import { checkPriority } from "../loop/priority.ts";
 import type { Coroutine } from "../loop/task.ts";
-import { checkInteger } from "../loop/checks.ts";
+import { findOrigin } from "../loop/work_runner.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";
 import {
-  type Droppable,
-  type Job,
-  type JobBody,
-  LimitCore,
-  LimitJob,
-  type OverloadStrategy,
-} from "./limit_core.ts";
+  checkWeight,
+  type ConcurrencyLimitOptions,
+  type ConcurrencyLimitStats,
+  type JobOptions,
+  OVERLOAD_STRATEGIES,
+} from "./concurrency_limit_options.ts";
+import { LimitCore } from "./limit_core.ts";
+import { type Job, type JobBody, LimitJob } from "./limit_job.ts";
+import { LimitMap } from "./limit_map.ts";
 import {
-  LimitMap,
   type LimitMapOptions,
   type MapBody,
   type MapPlan,
-  type MapSettings,
-} from "./limit_map.ts";
-
-/** How to make a {@linkcode ConcurrencyLimit}. */
-export interface ConcurrencyLimitOptions {
-  /**
-   * How many jobs may stand in line before `overload` says what becomes of the
-   * next one. Those that run do not count.
-   *
-   * @default {Infinity}
-   */
-  readonly highWaterMark?: number | undefined;
-  /**
-   * What becomes of a job that can neither begin nor stand in line.
-   *
-   * - `"block"`: it waits for a place in line, behind all others that do,
-   *   whatever its priority. Whoever waits for it waits longer. Nobody else is
-   *   held up, so that a plain callback or a loop that waits for nothing can
-   *   still pile up jobs: `onSizeBelow` is what such code waits for.
-   * - `"reject"`: `run` throws an {@linkcode OverloadError}.
-   * - `"drop-oldest"`, `"drop-newest"`: of the jobs in line and the new one,
-   *   those with the lowest priority are looked at, and the one of them that has
-   *   stood there longest, or came last, is rejected with an
-   *   {@linkcode OverloadError}.
-   *
-   * @default {"block"}
-   */
-  readonly overload?: OverloadStrategy | undefined;
-}
-
-/** How to {@linkcode ConcurrencyLimit.run} a job. */
-export interface JobOptions {
-  /** What to call the job, and its task, in messages. */
-  readonly name?: string | undefined;
-  /**
-   * Where it stands in line: the higher first, and first come, first served
-   * among equals.
-   *
-   * @default {"user-visible"}
-   */
-  readonly priority?: Priority | undefined;
-  /** Cancels the job, in line or running, with the signal's reason, when it aborts. */
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * How many slots it takes, at most as many as there are.
-   *
-   * @default {1}
-   */
-  readonly weight?: number | undefined;
-  /**
-   * Whether the job may be put in line from inside a job of the same limit.
-   * Nothing in there may then wait for it.
-   *
-   * @default {false}
-   */
-  readonly detached?: boolean | undefined;
-}
-
-/** What {@linkcode ConcurrencyLimit.stats} counts. */
-export interface ConcurrencyLimitStats {
-  /** How many slots there are. */
-  readonly size: number;
-  /** How many of them are taken. */
-  readonly used: number;
-  /** How many were taken at most. */
-  readonly peak: number;
-  /** How many jobs, and items of maps, have slots. */
-  readonly running: number;
-  /** How many jobs have not begun, those at the door included. */
-  readonly pending: number;
-  /** How many of these have no place in line yet: see `overload: "block"`. */
-  readonly blocked: number;
-  /** How many jobs and items have ended with a result. */
-  readonly done: number;
-  /** How many have failed. */
-  readonly failed: number;
-  /** How many were cancelled, in line or running. */
-  readonly cancelled: number;
-  /** How many jobs were turned away, dropped or cleared. */
-  readonly dropped: number;
-}
+  planMap,
+} from "./map_plan.ts";
 
 const NO_JOB_OPTIONS: JobOptions = Object.freeze({});
 const NO_MAP_OPTIONS: LimitMapOptions = Object.freeze({});
-const STRATEGIES = ["block", "reject", "drop-oldest", "drop-newest"];
 
 /**
- * A pool of slots for functions: no more than so many run at once, and the
- * others stand in line.
+ * Limits how many functions run at a time: at most `size` jobs run, and the
+ * others wait in line.
  *
- * {@linkcode run} takes one function, {@linkcode map} goes through a source and
+ * {@linkcode run} takes one function; {@linkcode map} goes through a source and
  * pulls its next item when there is a slot for it. Both may be used side by
  * side.
  *
- * The line is strictly in order: the higher priority first, then first come,
- * first served. A job that needs more slots than are free keeps everybody behind
- * it waiting until it has them, so that light jobs do not overtake a heavy one
- * for ever. A slot that is given back is passed on at once, in the same turn.
+ * The line is strictly in order: higher priority first, then first come, first
+ * served. A job that needs more slots than are free keeps everything behind it
+ * waiting until it has them, so that light jobs do not overtake a heavy one for
+ * ever. A slot that is given back is passed on at once, in the same turn.
  *
- * A job belongs to a task that has its slots, and that task is made when it has
- * them: to stand in line costs one small object. A task may do several jobs, one
- * after the other, as long as none can tell: one that has asked for
- * `currentTask()`, made tasks, was cancelled, or left a wait behind is the last
- * of its task. Await what you start: what a job leaves running in its task, such
- * as the loser of a `Promise.race`, does not outlive that.
+ * A job runs in a task, which is made when the job has its slots: waiting in
+ * line costs one small object. A task may do several jobs, one after the other,
+ * as long as no job can notice: a job that has asked for `currentTask()`, made
+ * tasks, was cancelled, or left a wait behind is the last of its task. Await
+ * everything you start: work that a job leaves running in its task, such as the
+ * loser of a `Promise.race`, does not outlive the task.
  *
- * A job that waits for another of the same limit would hold a slot while it
- * waits for one: if all do so, nothing ever goes on. So `run` and `map` throw a
- * {@linkcode MisuseError} at once when they are called inside of a slot of the
- * same limit, by the job or a task that it has created. Call the function
+ * A job that waits for another job of the same limit would hold a slot while it
+ * waits for one: if all jobs do so, nothing ever goes on. So `run` and `map`
+ * throw a {@linkcode MisuseError} at once when they are called inside of a slot
+ * of the same limit, by the job or a task that it has created. Call the function
  * itself, use another limit, or say `detached: true` if nothing waits for it.
  *
  * A limit has nothing to close. Jobs in line end with the tasks of the loop: when
- * `run()` cancels what is left at its end, they never begin. For that, a limit
- * that has them keeps a task of its own, called "ConcurrencyLimit". A loop that is
- * closed while there are jobs ends them as it ends tasks: all of them, those that
- * run and those in line, are cancelled then and there.
+ * `run()` cancels the remaining tasks at its end, they never begin. For that, a
+ * limit that has jobs in line keeps a task of its own, called "ConcurrencyLimit".
+ * A loop that is closed while there are jobs ends them as it ends tasks: all of
+ * them, running or in line, are cancelled then and there.
  *
- * Costs some 500 ns for each job, and 200 ns for each item of a map, beside what
- * the function itself costs.
+ * Costs some 500 ns for each job, and 200 ns for each item of a map, beside the
+ * cost of the function itself.
  *
  * @example Ten at once
  * ```ts
@@ -173,10 +98,10 @@ export class ConcurrencyLimit {
    * Makes a limit. It belongs to the loop that it is used on, and to another one
    * when it is idle.
    *
-   * @param size How many slots there are: an integer >= 1, or `Infinity`.
-   * @param options How long the line may be, and what happens then.
+   * @param size Number of slots: an integer >= 1, or `Infinity`.
+   * @param options How long the line may be, and what happens beyond.
    * @throws {TypeError} If an argument is of the wrong type.
-   * @throws {RangeError} If a number is not one it may be.
+   * @throws {RangeError} If a number is out of range.
    */
   constructor(size: number, options: ConcurrencyLimitOptions = {}) {
     const what = "create a limit";
@@ -184,7 +109,7 @@ export class ConcurrencyLimit {
     checkOptions(options, what);
     const { highWaterMark = Infinity, overload = "block" } = options;
     checkInteger(highWaterMark, 0, what, "highWaterMark", "or Infinity");
-    checkOneOf(overload, STRATEGIES, what, "overload");
+    checkOneOf(overload, OVERLOAD_STRATEGIES, what, "overload");
     this.#core = new LimitCore(size, highWaterMark, overload);
   }
 
@@ -203,7 +128,7 @@ export class ConcurrencyLimit {
     return this.#core.pending;
   }
 
-  /** Whether {@linkcode pause} holds. */
+  /** Whether the limit is paused: see {@linkcode pause}. */
   get paused(): boolean {
     return this.#core.paused;
   }
@@ -211,13 +136,13 @@ export class ConcurrencyLimit {
   /**
    * Runs a function when there is a slot for it.
    *
-   * It never runs inside this call: its first step is in the next turn at the
-   * earliest. It inherits the {@linkcode TaskLocal} values of now. What the job
-   * gives is a future; an error that nobody looks at is reported to the loop's
+   * The function never runs inside this call: its first step is in the next turn
+   * at the earliest. It inherits the current {@linkcode TaskLocal} values. The
+   * job is a future; an error that nobody looks at is reported to the loop's
    * exception handler, once. Cancelling the job in line takes it out, cancelling
    * it while it runs cancels its task.
    *
-   * @example The urgent one first, and one that is not needed any more
+   * @example An urgent job first, and a job that is not needed any more
    * ```ts
    * import { ConcurrencyLimit, run, sleep } from "@rota/rota";
    * import { assertEquals } from "@std/assert";
@@ -239,11 +164,11 @@ export class ConcurrencyLimit {
    * assertEquals(log, ["first", "urgent", "second"]);
    * ```
    *
-   * @typeParam T What the function produces.
+   * @typeParam T Result of the function.
    * @param body An async function, a generator function or a plain function,
    * without parameters.
    * @param options Name, priority, weight, a signal that cancels it.
-   * @returns The job: a future of what the function produces.
+   * @returns The job: a future of the function's result.
    * @throws {TypeError} If an argument is of the wrong type.
    * @throws {RangeError} If `weight` is not an integer from 1 to the size of the
    * limit.
@@ -286,33 +211,36 @@ export class ConcurrencyLimit {
     core.bind(loop);
     const origin = core.origin = findOrigin(loop, core.origin);
     const job = new LimitJob<T>(core, loop, body, rank, weight, origin, name);
-    if (signal?.aborted !== true) core.admit(job as unknown as Droppable);
+    if (signal?.aborted !== true) core.admit(job as LimitJob<unknown>);
     if (signal !== undefined) job.follow(signal);
     return job;
   }
 
   /**
-   * Calls a function with each item of a source, so many at a time, and gives
-   * what it produces.
+   * Calls a function with each item of a source, at most `size` at a time, and
+   * returns the results.
    *
-   * An item is pulled when there is a slot for it, and not before: of a source
-   * that makes its items, no more are made than are worked on. (With a size of
-   * `Infinity` there is a slot for each, at once.) Wait for the map
-   * to have an array of the results, or go through it with `for await` or
-   * {@linkcode each}. What runs inherits the {@linkcode TaskLocal} values of who
-   * waits for it or asks for the first result.
+   * An item is pulled when there is a slot for it, and not before: a source that
+   * makes its items makes no more than are worked on. (With a size of `Infinity`
+   * there is a slot for each, at once.) Await the map for an array of the
+   * results, or iterate it with `for await` or {@linkcode each}. The calls
+   * inherit the {@linkcode TaskLocal} values of the task that awaits the map or
+   * asks for the first result.
    *
-   * The first failure ends the map: what runs is cancelled, nothing more is
-   * pulled, the source is closed, and when all has ended the error is thrown. What
-   * others fail with while they are cancelled goes to the loop's exception
-   * handler. Cancelling the wait ends the map in the same way.
+   * The first failure ends the map: items at work are cancelled, no more are
+   * pulled, the source is closed, and when all has ended the error is thrown.
+   * Errors of the cancelled items go to the loop's exception handler.
+   * Cancelling the wait ends the map in the same way. Cancelling it once more
+   * gives up on a source whose `return()` never settles.
    *
-   * A map has one place in line. It goes on with a slot for the next item as long
-   * as nobody else waits for one. A source that gives its items at once is asked
-   * from wherever a slot becomes free, and belongs to no task in particular; any
-   * other has a task of its own, which has a slot while it waits for an item: a
-   * source that itself waits for jobs of the same limit may wait for ever. Items
-   * are handed over as they are, promises included.
+   * A map has one place in line. It keeps a slot for its next item as long as
+   * nobody else waits for one. A plain iterable is asked from wherever a slot
+   * becomes free, and belongs to no task in particular; any other source has a
+   * task of its own, which has a slot while it waits for an item: a source that
+   * itself waits for jobs of the same limit may wait for ever. Items are handed
+   * over as they are, promises included. An iterator that breaks the rules, such
+   * as one whose `next()` does not return an object, fails the map with a
+   * `TypeError`.
    *
    * @example All results, or each as it comes
    * ```ts
@@ -332,13 +260,13 @@ export class ConcurrencyLimit {
    * }, { host: "virtual" });
    * ```
    *
-   * @typeParam T What an item is.
-   * @typeParam R What is made of it.
+   * @typeParam T Type of an item.
+   * @typeParam R Type of a result.
    * @param source Anything that `for await` takes.
    * @param body An async function, a generator function or a plain function. It
-   * is given the item, and how many were pulled before.
+   * is called with the item and its index.
    * @param options Order, priority, buffer, a signal that ends it.
-   * @returns An operation: nothing happens until it is waited for or gone through.
+   * @returns An operation: nothing happens until it is awaited or iterated.
    * @throws {TypeError} If an argument is of the wrong type.
    * @throws {RangeError} If `bufferSize` is not an integer >= 1 or `Infinity`.
    */
@@ -347,18 +275,19 @@ export class ConcurrencyLimit {
     body: MapBody<T, R>,
     options: LimitMapOptions = NO_MAP_OPTIONS,
   ): LimitMap<R> {
-    const { settings, plan } = this.#plan(source, body, options, false);
-    return new LimitMap<R>(this.#core, plan as MapPlan<unknown, R>, settings);
+    const core = this.#core;
+    const plan = planMap(source, body, options, false, core.size);
+    return new LimitMap<R>(core, plan as MapPlan<unknown, R>);
   }
 
   /**
-   * The same as {@linkcode map}, but a failure is a result like any other, as with
-   * `Promise.allSettled`. What the source fails with still ends it.
+   * Does the same as {@linkcode map}, but a failure is a result like any other, as
+   * with `Promise.allSettled`. A failure of the source still ends the map.
    *
-   * @typeParam T What an item is.
-   * @typeParam R What is made of it.
+   * @typeParam T Type of an item.
+   * @typeParam R Type of a result.
    * @param source Anything that `for await` takes.
-   * @param body What is called with each item.
+   * @param body Function that is called with each item.
    * @param options Order, priority, buffer, a signal that ends it.
    * @returns An operation, as with {@linkcode map}.
    * @throws {TypeError} If an argument is of the wrong type.
@@ -369,57 +298,29 @@ export class ConcurrencyLimit {
     body: MapBody<T, R>,
     options: LimitMapOptions = NO_MAP_OPTIONS,
   ): LimitMap<PromiseSettledResult<R>> {
-    const { settings, plan } = this.#plan(source, body, options, true);
+    const core = this.#core;
+    const plan: unknown = planMap(source, body, options, true, core.size);
     return new LimitMap(
-      this.#core,
-      plan as unknown as MapPlan<unknown, PromiseSettledResult<R>>,
-      settings,
+      core,
+      plan as MapPlan<unknown, PromiseSettledResult<R>>,
     );
   }
 
-  #plan<T, R>(
-    source: OperationIterable<T> | AsyncIterable<T> | Iterable<T>,
-    body: MapBody<T, R>,
-    options: LimitMapOptions,
-    settled: boolean,
-  ): { readonly settings: MapSettings; readonly plan: MapPlan<T, R> } {
-    const what = "map over a source";
-    if (!isIterable(source)) {
-      throw new TypeError(
-        `Cannot ${what} as source must be iterable: received ${
-          inspect(source)
-        }`,
-      );
-    }
-    checkFunction(body, what, "body");
-    checkOptions(options, what);
-    const { ordered = true, priority, bufferSize = this.#core.size, signal } =
-      options;
-    checkOneOf(ordered, [true, false], what, "ordered");
-    checkInteger(bufferSize, 1, what, "bufferSize", "or Infinity");
-    checkSignal(signal, what);
-    const rank = checkPriority(priority, what);
-    return {
-      settings: { ordered, bufferSize, signal },
-      plan: { source, body, rank, settled },
-    };
-  }
-
   /**
-   * Changes how many slots there are. With fewer, those that run go on, and
-   * nobody begins until enough of them have ended; a job in line that has become
-   * too heavy runs alone. With more, those in line begin.
+   * Changes how many slots there are. With fewer, running jobs go on, and no job
+   * begins until enough of them have ended; a job in line that has become too
+   * heavy runs alone. With more, jobs in line begin.
    *
-   * @param size How many: an integer >= 1, or `Infinity`.
+   * @param size Number of slots: an integer >= 1, or `Infinity`.
    * @throws {TypeError} If `size` is not a number.
-   * @throws {RangeError} If it is not one it may be.
+   * @throws {RangeError} If `size` is out of range.
    */
   resize(size: number): void {
     checkInteger(size, 1, "resize a limit", "size", "or Infinity");
     this.#core.resize(size);
   }
 
-  /** Lets nobody begin until {@linkcode resume}. Those that run go on. */
+  /** Lets no job and no item begin until {@linkcode resume}. Those that run go on. */
   pause(): void {
     this.#core.pause();
   }
@@ -430,19 +331,19 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Cancels all jobs that have not begun, those at the door included: whoever
-   * waits for one gets a {@linkcode CancelledError}. Maps go on.
+   * Cancels all jobs that have not begun, also those that have no place in line
+   * yet: waiting for one throws a {@linkcode CancelledError}. Maps go on.
    *
-   * @param reason What to say about the cause.
-   * @returns How many jobs it were.
+   * @param reason Reason of the cancellation.
+   * @returns How many jobs there were.
    */
   clear(reason?: unknown): number {
     return this.#core.clear(reason);
   }
 
   /**
-   * Waits until no job and no item runs or stands in line. It is so when the
-   * waiting one goes on.
+   * Waits until no job and no item runs or is in line. That still holds when the
+   * wait returns.
    *
    * @param options A signal that ends the wait.
    * @returns An operation. Waiting for it throws a {@linkcode MisuseError} in a
@@ -464,9 +365,9 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Waits until fewer than `count` jobs have not begun: for who makes jobs, and
-   * does not want them to pile up. It is so when the waiting one goes on; all who
-   * wait are told, in the order in which they began to.
+   * Waits until fewer than `count` jobs have not begun: for code that makes jobs
+   * which should not pile up. That still holds when the wait returns; all waits
+   * return, in the order in which they began.
    *
    * @param count An integer >= 1.
    * @param options A signal that ends the wait.
@@ -487,7 +388,7 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Counts what the limit has in hand, and has had.
+   * Returns the counts of the limit.
    *
    * @returns A frozen snapshot.
    */
@@ -517,7 +418,7 @@ export class ConcurrencyLimit {
   }
 }
 
-/** Waits in a line as long as `holds` is true. */
+/** Waits in a line for as long as `holds` is true. */
 function waitWhile(
   holds: () => boolean,
   lineOf: () => WaitQueue,
@@ -538,27 +439,4 @@ function waitWhile(
       }
     }
   }, { ...options, name });
-}
-
-function isIterable(source: unknown): boolean {
-  const object = source as
-    | Partial<
-      & OperationIterable<unknown>
-      & AsyncIterable<unknown>
-      & Iterable<unknown>
-    >
-    | null
-    | undefined;
-  return typeof object?.[items] === "function" ||
-    typeof object?.[Symbol.asyncIterator] === "function" ||
-    typeof object?.[Symbol.iterator] === "function";
-}
-
-function checkWeight(weight: unknown, size: number, what: string): void {
-  checkInteger(weight, 1, what, "weight");
-  if ((weight as number) > size) {
-    throw new RangeError(
-      `Cannot ${what} as weight must be at most ${size}, the size of the limit: received ${weight}`,
-    );
-  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { drop } from "../loop/waiters.ts";
 import { TimeoutError } from "../errors.ts";
 import { isCancellation } from "../loop/cancellation.ts";
 import { checkNumber, checkWaitOptions } from "../loop/checks.ts";
@@ -354,8 +355,8 @@ class NextOperation<R> extends Operation<R> {
     });
   }
 
-  protected override drop(): void {
-    super.drop();
+  override [drop](): void {
+    super[drop]();
     this.#end();
   }
 }

@@ -6,14 +6,14 @@
  */
 import { MisuseError } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
-import { endsAt } from "../loop/cancellation.ts";
+import { endsAt, requestsBefore } from "../loop/cancellation.ts";
 import {
   checkFunction,
   checkNumber,
   checkOneOf,
   checkWaitOptions,
 } from "../loop/checks.ts";
-import type { TimerHandle } from "../loop/handle.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task.ts";
@@ -258,7 +258,7 @@ export class CancelScope {
 
   *#run<T>(body: BlockBody<this, T>): Coroutine<ScopeOutcome<T>> {
     const block = this.#enter();
-    const requests = block.cancelling();
+    const requests = requestsBefore(block);
     const signal = this.#signal;
     const subscription = signal === undefined
       ? null

@@ -4,15 +4,16 @@
  *
  * @module
  */
+import { checkWaiter, pressureOf } from "../loop/waiters.ts";
 import { MisuseError, TimeoutError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
-import type { TimerHandle } from "../loop/handle.ts";
-import type { Relay } from "../loop/scheduler.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
+import type { Relay } from "../loop/priority_inheritance.ts";
 import type { Coroutine, Task } from "../loop/task.ts";
 import { isAtWork } from "../loop/work_runner.ts";
-import { RingBuffer } from "../structures/queues.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { Waiter, WaitQueue } from "../sync/wait_queue.ts";
 import { relayTo } from "./joint_future.ts";
 import { lenderFor, lending } from "./lending.ts";
@@ -133,7 +134,7 @@ export class Completions<F extends Future<unknown>> {
     // What holds for a task goes on to hold: no job gets in line once more.
     if (task === this.#checked) return;
     if (isAtWork(task)) {
-      for (const future of this.#todo.keys()) future["checkWaiter"]();
+      for (const future of this.#todo.keys()) future[checkWaiter]();
     }
     this.#checked = task;
   }
@@ -148,7 +149,7 @@ class NextWaiter extends Waiter {
     this.#relayed = relayed;
   }
 
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.#relayed().pressure;
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { drop } from "../loop/waiters.ts";
 import {
   MisuseError,
   TaskGroupClosedError,
@@ -16,15 +17,17 @@ import {
   endsAt,
   isCancellation,
   prune,
+  type Request,
+  requestsBefore,
   type RequestsGo,
   take,
 } from "../loop/cancellation.ts";
 import type { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
-import type { Relay } from "../loop/scheduler.ts";
+import type { Relay } from "../loop/priority_inheritance.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine, Task, TaskBody, TaskOptions } from "../loop/task.ts";
-import { LinkedList } from "../structures/queues.ts";
+import { LinkedList } from "../structures/linked_list.ts";
 import type { BlockBody } from "./block_body.ts";
 import { discarding } from "./discarding.ts";
 import { GroupSlots } from "./group_slots.ts";
@@ -98,7 +101,7 @@ export class GroupRun implements ChildOwner {
     const { limit } = settings;
     this.slots = limit === Infinity ? null : new GroupSlots(limit);
     this.#block = task.openBlock();
-    this.#requestsBefore = this.#block.cancelling();
+    this.#requestsBefore = requestsBefore(this.#block);
     // A scope around that is cancelled cancels the children, also behind a shield of the body.
     this.#block.onLevel(() => {
       this.end("scope cancelled", this.#block.level!.reason);
@@ -274,11 +277,12 @@ export class GroupRun implements ChildOwner {
       failure = { error };
     }
     this.#phase = "closing";
+    const isOwn = failure !== null && this.#isOwn(failure.error);
     if (failure !== null) this.end("body threw");
     const interruption = yield* this.#joinChildren();
     this.#phase = "finished";
     subscription?.unsubscribe();
-    const outcome = this.#outcome(failure, interruption);
+    const outcome = this.#outcome(failure, isOwn, interruption);
     if (outcome !== null) throw outcome.error;
     return value as T;
   }
@@ -319,12 +323,9 @@ export class GroupRun implements ChildOwner {
       try {
         yield* this.#childrenEnd;
       } catch (error) {
-        // When the children are being cancelled it is due later, unless it is no
-        // request at all.
-        if (this.#cause === null) {
-          interruption = { error };
-          this.end("wait cancelled");
-        } else if (!isCancellation(error)) interruption ??= { error };
+        // A request that came when the children were being cancelled is due later.
+        if (!this.#childrenEnd.isWoken()) interruption ??= { error };
+        this.end("wait cancelled");
         // No task goes through this, but `[...taskGroup()]`: it would for ever.
         if (error instanceof MisuseError) break;
       }
@@ -340,13 +341,16 @@ export class GroupRun implements ChildOwner {
    * cancellation that the body or the wait for the children has thrown goes on,
    * unless it was the group's own, and one that has come meanwhile is thrown here.
    */
-  #outcome(failure: Thrown | null, interruption: Thrown | null): Thrown | null {
+  #outcome(
+    failure: Thrown | null,
+    isOwn: boolean,
+    interruption: Thrown | null,
+  ): Thrown | null {
     const block = this.#block;
     const { opener } = block;
     const cancelled = failure !== null && isCancellation(failure.error);
-    const thrown = this.#withoutOwn(
-      interruption ?? (cancelled ? failure : null),
-    );
+    const thrown = interruption ?? (cancelled && !isOwn ? failure : null);
+    if (this.#cancelsBody()) block.uncancel();
     const requests = block.cancelling();
     const level = block.outerLevel;
     block.close();
@@ -360,25 +364,22 @@ export class GroupRun implements ChildOwner {
       countAsThrown(opener);
       return thrown;
     }
-    if (level !== null) return { error: level.reason };
-    if (this.#cancelsBody()) {
-      const due = prune(opener, null);
+    if (level !== null || this.#cancelsBody()) {
+      const due = prune(opener, level);
       if (due !== null) return { error: take(opener, due, null) };
+      if (level !== null) return { error: level.reason };
     }
     return this.#cause === "signal"
       ? { error: this.#settings.signal!.reason }
       : null;
   }
 
-  /** Takes the group's own request back; returns what was thrown unless that was it. */
-  #withoutOwn(thrown: Thrown | null): Thrown | null {
-    if (!this.#cancelsBody()) return thrown;
+  /** Whether it is the group's own cancellation, and nobody else's, that has ended the body. */
+  #isOwn(error: unknown): boolean {
+    if (!this.#cancelsBody()) return false;
     const block = this.#block;
-    const requestsLeft = block.uncancel();
-    return thrown !== null &&
-        endsAt(block, thrown.error, requestsLeft, this.#requestsBefore)
-      ? null
-      : thrown;
+    const requestsLeft = block.cancelling() - block.ownRequests;
+    return endsAt(block, error, requestsLeft, this.#requestsBefore);
   }
 
   /** All failures as one error: of the tasks, then of the body; null if nothing failed. */
@@ -408,7 +409,7 @@ export function refuseTask(
 ): never {
   if (isCoroutine(body)) body.return(undefined);
   // An operation that can no longer be waited for must not be missed either.
-  else if (body instanceof Operation) body["drop"]();
+  else if (body instanceof Operation) body[drop]();
   throw new TaskGroupClosedError(
     `Cannot create ${name === undefined ? "a task" : `task "${name}"`} in ${
       describeGroup(settings)
@@ -420,6 +421,7 @@ export function refuseTask(
 class ChildrenEnd extends JointFuture<void> {
   readonly #children: LinkedList<Child>;
   readonly #isEnding: () => boolean;
+  #isWoken = false;
 
   constructor(
     owner: Task<unknown>,
@@ -436,7 +438,17 @@ class ChildrenEnd extends JointFuture<void> {
     for (const { task } of this.#children) yield task;
   }
 
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return this.#isEnding() ? "after" : "here";
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (!this.done()) this.#isWoken = this.#isEnding();
+    return super.cancel(reason);
+  }
+
+  /** Whether the request that has ended the wait is due later. */
+  isWoken(): boolean {
+    return this.#isWoken;
   }
 }

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { PriorityLine, RingBuffer } from "../structures/queues.ts";
+import { PriorityLine } from "../structures/priority_line.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { LimitedTask } from "./limited_task.ts";
 
 /** A line is cleared of the places that were left once there are so many of them. */

@@ -4,7 +4,11 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { isCancellation, type RequestsGo } from "../loop/cancellation.ts";
+import {
+  isCancellation,
+  type Request,
+  type RequestsGo,
+} from "../loop/cancellation.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future } from "../loop/future.ts";
 import type { WaitOptions } from "../loop/operation.ts";
@@ -92,7 +96,7 @@ function* untilEnded(task: Task<unknown>): Coroutine<void> {
 
 /** The end of a task that is being cancelled already: further requests stay due until then. */
 class EndFuture extends Future<void> {
-  override get requestsGo(): RequestsGo {
+  override requestsGo(_request: Request): RequestsGo {
     return "after";
   }
 

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { addWaiter, urgencyOfEnd } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import type { Relay } from "../loop/scheduler.ts";
+import type { Relay } from "../loop/priority_inheritance.ts";
 import { Task, type TaskBody, type TaskOptions } from "../loop/task.ts";
-import type { LinkedList, ListNode } from "../structures/queues.ts";
+import type { LinkedList, ListNode } from "../structures/linked_list.ts";
 import type { GroupSlots } from "./group_slots.ts";
 import type { Lender } from "./lending.ts";
 
@@ -46,7 +47,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   ) {
     super(loop, body, options, queued);
     this.owner = owner;
-    if (!this.done()) this["addWaiter"](this);
+    if (!this.done()) this[addWaiter](this);
   }
 
   get task(): Task<unknown> {
@@ -62,7 +63,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   giveBack(): void {}
 
   /** The end of the task is as urgent as the wait for the group. */
-  protected override urgencyOfEnd(): object | null {
+  override [urgencyOfEnd](): object | null {
     return this.owner.joined();
   }
 

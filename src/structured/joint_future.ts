@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { pressureOf } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { Relay } from "../loop/scheduler.ts";
+import { Relay } from "../loop/priority_inheritance.ts";
 
 /** Returns a priority node that hands on what it is lent to all of `futures`. */
 export function relayTo(
@@ -30,7 +31,7 @@ export abstract class JointFuture<T> extends Future<T> {
     this.#relay?.dependOn(future);
   }
 
-  protected override pressure(): object {
+  override [pressureOf](): object {
     return this.relayed().pressure;
   }
 

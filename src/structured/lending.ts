@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { addWaiter, inWords, takeCancellation } from "../loop/waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { isCancellation, type Request } from "../loop/cancellation.ts";
 import { findTask } from "../loop/current.ts";
@@ -111,7 +112,7 @@ export function thenLending<T, A, B>(
     typeof onRejected !== "function"
   ) return null;
   const wait = new LendingWait(lender, future, onFulfilled, onRejected);
-  future["addWaiter"](wait);
+  future[addWaiter](wait);
   return wait;
 }
 
@@ -137,7 +138,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
       if (!this.isOver()) return;
       this.#slot = this.#lender.reclaim();
       if (this.#slot !== null) {
-        this.#slot["addWaiter"](this);
+        this.#slot[addWaiter](this);
         const level = this.strand!.level;
         if (level !== null) this.interrupt(level);
         return;
@@ -145,7 +146,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
     } else {
       this.#lender.goOn();
       if (this.#slot.cancelled()) {
-        return this.fail(this.#slot["takeCancellation"]());
+        return this.fail(this.#slot[takeCancellation]());
       }
     }
     super.run();
@@ -161,6 +162,6 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
   }
 
   override describe(): string {
-    return this.#slot === null ? super.describe() : this.#slot["describe"]();
+    return this.#slot === null ? super.describe() : this.#slot[inWords]();
   }
 }

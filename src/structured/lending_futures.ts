@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { checkWaiter } from "../loop/waiters.ts";
 import type { Suspension } from "../loop/future.ts";
 import { ChildTask } from "./group_tasks.ts";
 import { JointFuture } from "./joint_future.ts";
@@ -36,12 +37,12 @@ export class LendingTask<T> extends ChildTask<T> {
 /** A future that depends on futures for which a waiting task with a slot may have to lend it. */
 export abstract class LendingFuture<T> extends JointFuture<T> {
   /** A wait that would keep one of them from ever being done keeps this from it. */
-  protected override checkWaiter(): void {
-    for (const future of this.awaited()) future["checkWaiter"]();
+  override [checkWaiter](): void {
+    for (const future of this.awaited()) future[checkWaiter]();
   }
 
   override [Symbol.iterator](): Iterator<Suspension, T, unknown> {
-    this.checkWaiter();
+    this[checkWaiter]();
     const lender = lenderFor(this.awaited());
     return lender === null
       ? super[Symbol.iterator]()
@@ -52,7 +53,7 @@ export abstract class LendingFuture<T> extends JointFuture<T> {
     onFulfilled?: OnFulfilled<T, A>,
     onRejected?: OnRejected<B>,
   ): PromiseLike<A | B> {
-    this.checkWaiter();
+    this[checkWaiter]();
     const lender = lenderFor(this.awaited());
     return thenLending(this, lender, onFulfilled, onRejected) ??
       super.then(onFulfilled, onRejected);

@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { core } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import type { Priority } from "../loop/scheduler.ts";
+import type { Priority } from "../loop/priority.ts";
 import type { Task, TaskBody, TaskOptions } from "../loop/task.ts";
 import { type GroupSlots, Place, type SlotWait } from "./group_slots.ts";
 import type { ChildOwner } from "./group_tasks.ts";
@@ -61,7 +62,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
   ) {
     super(owner, loop, body, options, false);
     // A task that was cancelled needs no slot to end.
-    if (this.cancelling() > 0) loop["schedule"](this);
+    if (this.cancelling() > 0) loop[core].schedule(this);
     else this.#enter();
   }
 
@@ -99,7 +100,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
   /** It has been given a slot. */
   begin(): void {
     this.#slot = "held";
-    this.loop["schedule"](this);
+    this.loop[core].schedule(this);
   }
 
   override setPriority(priority: Priority): void {
@@ -116,7 +117,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
     if (accepted && #slot in this && this.#isInLine()) {
       this.#slot = "left";
       this.#slots.leaveLine();
-      this.loop["schedule"](this);
+      this.loop[core].schedule(this);
     }
     return accepted;
   }

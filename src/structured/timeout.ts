@@ -6,7 +6,7 @@
  */
 import { MisuseError, TimeoutError } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
-import { endsAt } from "../loop/cancellation.ts";
+import { endsAt, requestsBeforeTimeout } from "../loop/cancellation.ts";
 import {
   checkFunction,
   checkNumber,
@@ -169,7 +169,7 @@ export class Timeout {
     this.#signal?.throwIfAborted();
     const block = this.#block = task.openBlock();
     this.#state = "active";
-    this.#requests = block.cancelling();
+    this.#requests = requestsBeforeTimeout(block);
     this.#schedule(this.#whenMs);
     const subscription = this.#subscribe();
     let value: T;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkWaiter } from "../loop/waiters.ts";
 import {
   checkNumber,
   checkOneOf,
@@ -149,7 +150,7 @@ function* waitForAll<F extends Future<unknown>>(
 ): Coroutine<WaitResult<F>> {
   const loop = getRunningLoop();
   for (const future of futures) checkLoop(future, loop, "wait for futures");
-  checkWaiter(futures, returnWhen);
+  checkWaiters(futures, returnWhen);
   const waiter = new EnoughFuture(loop, futures);
   const timer = timeoutMs === null
     ? null
@@ -184,14 +185,14 @@ function* waitForAll<F extends Future<unknown>>(
 }
 
 /** Throws if the task that is about to wait would keep the wait from ever being over. */
-function checkWaiter(
+function checkWaiters(
   futures: ReadonlySet<Future<unknown>>,
   returnWhen: ReturnWhen,
 ): void {
   let refusal: { readonly error: unknown } | null = null;
   for (const future of futures) {
     try {
-      future["checkWaiter"]();
+      future[checkWaiter]();
       if (returnWhen === "first-completed") return; // this one may end it
     } catch (error) {
       refusal ??= { error };

@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { addWaiter, removeWaiter } from "../loop/waiters.ts";
 import type { Future } from "../loop/future.ts";
-import type { Runnable } from "../loop/handle.ts";
-import type { Relay } from "../loop/scheduler.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { Relay } from "../loop/priority_inheritance.ts";
 
 /**
  * A done callback that is taken back in constant time.
@@ -28,7 +29,7 @@ export class Watch implements Runnable {
     this.#future = future;
     this.#callback = callback;
     this.relay = relay;
-    future["addWaiter"](this);
+    future[addWaiter](this);
   }
 
   /** Calls back; the loop does it in the turn after the future is done. */
@@ -38,7 +39,7 @@ export class Watch implements Runnable {
 
   /** Takes the callback back, unless the future is done. */
   end(): void {
-    this.#future["removeWaiter"](this);
+    this.#future[removeWaiter](this);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Produces numbers that look random and are the same for the same seed, on every machine and in every version of Rota.
+ * A generator of numbers that look random and are the same for the same seed, on every machine and in every version of Rota.
  *
  * The generator is sfc32 of the PractRand test suite by Chris Doty-Humphrey (https://pracrand.sourceforge.net): 128
  * bits of state, a period of at least 2^32 and 2^127 on average. Not for secrets: the numbers can be predicted.
@@ -45,7 +45,7 @@ export class SeededRandom {
         `Cannot draw a whole number as bound must be an integer from 1 to 2^32: received ${bound}`,
       );
     }
-    // What is left of 2^32 after the last full multiple of the bound would favour small results: draw again. Fewer than
+    // The rest of 2^32 after the last full multiple of the bound would favour small results: draw again. Fewer than
     // every second draw is refused.
     const limit = 2 ** 32 - 2 ** 32 % bound;
     let drawn = this.#nextUint32();

@@ -1,43 +1,43 @@
+/**
+ * The line of tasks that wait for the same thing, first come, first served. All
+ * primitives of this folder are built on it.
+ *
+ * @module
+ */
+import { listWaiters, pressureOf, urgencyOfTask } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { urgencyOf } from "../loop/ranked.ts";
-import { Pressure, ranked, type Urgency } from "../loop/scheduler.ts";
+import { urgencyOf } from "../loop/priority_ready_queue.ts";
+import {
+  Pressure,
+  priorityLoops,
+  type Urgency,
+} from "../loop/priority_inheritance.ts";
 import type { Task } from "../loop/task.ts";
-import { LinkedList, type ListNode } from "../structures/queues.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /**
- * The right to be inside: what acquiring a lock or a semaphore gives.
+ * Place in a {@linkcode WaitQueue}: a future, for `yield*`. Its result is
+ * the argument of the wake-up, `true` in most cases.
  *
- * `using permit = yield* lock.acquire()` gives it back when the block is left,
- * `scoped(permit, ...)` when its body ends. Giving it back a second time does
- * nothing, so it never frees what somebody else has acquired since.
- */
-export interface Permit extends Disposable {
-  /** Whether it counts now: not any more once it is given back, and not during a {@linkcode Condition.wait}. */
-  readonly held: boolean;
-  /** Gives it back, and wakes whoever is next. The second time it does nothing. */
-  release(): void;
-  /** The same as {@linkcode Permit.release}. */
-  [Symbol.dispose](): void;
-}
-
-/**
- * One who waits in a {@linkcode WaitQueue}: a future that `yield*` waits for.
- * Its result is what the waking one said, `true` in most cases.
+ * A waiter is _pending_ first. Then it is _woken_, or it is _gone_: cancelled,
+ * or its task was taken away by an abort. Either way it stays in line until its
+ * task runs, in the next turn, and calls {@linkcode WaitQueue.leave}.
  */
 export class Waiter<V = undefined> extends Future<boolean>
   implements ListNode<Waiter<V>> {
   list: LinkedList<Waiter<V>> | undefined = undefined;
   nextNode: Waiter<V> | undefined = undefined;
   previousNode: Waiter<V> | undefined = undefined;
-  /** What it waits with: the value of a sender. */
+  /** Payload of the wait, such as the value of a sender. */
   readonly item: V;
   readonly #queue: WaitQueue<V>;
   #refuse: ((reason: unknown) => void) | undefined;
-  /** Whose priority counts for those behind it, as it is about to leave the line. */
-  private holder: Urgency | null = null;
+  #gone = false;
+  /** Task that the waiters behind this one raise, as it is about to leave the line. */
+  #raised: Urgency | null = null;
 
   constructor(
     loop: EventLoop,
@@ -52,72 +52,83 @@ export class Waiter<V = undefined> extends Future<boolean>
     this.#refuse = refuse;
   }
 
-  /** Whether it has been woken. It may have been cancelled since, in the turn before its own. */
+  /** Whether it has been woken. Its task may have been cancelled since, before it runs. */
   get woken(): boolean {
     return this.done() && !this.cancelled();
   }
 
-  /** Whether it has been neither woken nor cancelled, and somebody still waits for it. */
+  /** Whether it was cancelled, or its task taken away by an abort, before it was woken. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Whether it still waits: neither woken nor gone. */
   get pending(): boolean {
-    // An abort takes the waiting one away at once, one turn before it leaves.
-    return !this.done() && this.hasWaiter();
+    return !this.#gone && !this.done();
   }
 
   override cancel(reason?: unknown): boolean {
-    if (this.#refuse !== undefined && !this.done()) {
+    if (this.done()) return false;
+    if (this.#refuse !== undefined) {
       this.#refuse(reason);
       return true;
     }
-    if (this.done()) return false;
-    this.#aboutToLeave();
+    this.#go();
     super.cancel(reason);
-    this.#queue["cancelledCount"]++;
     return true;
   }
 
-  /** Whoever waits is taken away by an abort, and leaves in its next turn. */
+  /** An abort takes the task away at once; the task leaves the line when it runs. */
   protected override waiterLeaves(): void {
-    this.#aboutToLeave();
+    if (!this.done()) this.#go();
+  }
+
+  #go(): void {
+    if (this.#gone) return;
+    this.#raise();
+    this.#gone = true;
+    // It is in no line any more if its loop was closed under it.
+    if (this.list !== undefined) this.#queue.noteGone();
   }
 
   /**
-   * Nobody behind it may get in before it has left: it is in their way like one
-   * who is inside. If it was woken, what it will hold is its own already.
+   * Raises its task to the priority of those behind it: they cannot get in
+   * before it has left. If it was woken, the permit is its own already.
    */
-  #aboutToLeave(): void {
-    if (ranked.loops === 0 || this.holder !== null) return;
-    const [waiting] = this["listWaiters"]();
+  #raise(): void {
+    if (priorityLoops.count === 0 || this.#raised !== null) return;
+    const [waiting] = this[listWaiters]();
     if (waiting !== undefined) {
-      this.holder = this.#queue["lendTo"](urgencyOf(waiting));
+      this.#raised = this.#queue.lendTo(urgencyOf(waiting));
     }
   }
 
-  /** Wakes it. */
+  /** Wakes it: its task runs in the next turn. For the queue. */
   wake(result: boolean): void {
-    this.#aboutToLeave();
+    this.#raise();
     this.setResult(result);
   }
 
-  /** What those share who wait in the queue. */
-  protected override pressure(): object | null {
-    return this.#queue["pressureOfWaiters"]();
+  /** Priority that all waiters of the queue share. */
+  override [pressureOf](): object | null {
+    return this.#queue.pressureOfWaiters();
   }
 
-  /** Nobody waits for it any more. */
-  private close(): void {
-    this.#queue.givenBack(this.holder);
-    this.holder = null;
-    if (this.done()) return;
-    this.#refuse = undefined;
-    this.cancel();
+  /** Ends it, as its task waits no more. For the queue. */
+  close(): void {
+    if (!this.done()) {
+      this.#refuse = undefined;
+      this.cancel();
+    }
+    this.#queue.givenBack(this.#raised);
+    this.#raised = null;
   }
 }
 
 /**
- * Those who wait for the same thing, first come, first served: the one wait
- * queue that locks, semaphores, queues and the rest are built on.
+ * Line of waiters, first come, first served.
  *
- *     const waiter = this.#waiters.enter();
+ *     const waiter = this.#waiters.enter(undefined);
  *     try {
  *       yield* waiter;
  *     } finally {
@@ -125,41 +136,50 @@ export class Waiter<V = undefined> extends Future<boolean>
  *     }
  *
  * As in asyncio, a waiter leaves when its task runs, not when it is woken or
- * cancelled, and those in between count or do not, depending on the question.
- * Nothing here takes longer because many wait: each waiter is passed over once.
+ * cancelled. Until then {@linkcode length} counts the woken, who are in the way
+ * of newcomers, {@linkcode pendingCount} does not. All methods take constant
+ * time, amortized: each waiter is passed over once.
  */
 export class WaitQueue<V = undefined> {
-  /** What is waited for. */
+  /** Name of the wait, such as `"Queue.get()"`, for deadlock reports. */
   readonly label: string;
   readonly #waiters = new LinkedList<Waiter<V>>();
-  /** The first who may be pending: all before it are not. */
+  /** First waiter that may be pending: none before it is. */
   #next: Waiter<V> | undefined = undefined;
-  /** How many have been cancelled and have not left. */
-  private cancelledCount = 0;
+  /** Waiters in line that were cancelled or aborted. */
+  #goneCount = 0;
+  /** Waiters in line that were woken. */
+  #wokenCount = 0;
   #loop: EventLoop | null = null;
-  /** Whether somebody holds what is waited for here, and is raised to those who wait. */
+  /** Whether tasks hold the thing that is waited for, and are raised to the priority of the waiters. */
   readonly #isHeld: boolean;
   #pressure: Pressure | null = null;
 
   /**
-   * @param label What is waited for, such as `"Queue.get()"`, for deadlock reports.
-   * @param held `"held"` if tasks hold what is waited for, and say so by `taken`.
+   * @param label Name of the wait, such as `"Queue.get()"`, for deadlock reports.
+   * @param held `"held"` if tasks hold the thing, and say so by `taken`.
    */
   constructor(label: string, held?: "held") {
     this.label = label;
     this.#isHeld = held !== undefined;
   }
 
-  /** How many wait, the woken ones included who have not had their turn, and the cancelled ones not. */
+  /** Waiters in line, those included that are woken and have not run; not those that are gone. */
   get length(): number {
-    return this.#waiters.length - this.cancelledCount;
+    const length = this.#waiters.length - this.#goneCount;
+    return length > 0 && this.#isAbandoned() ? 0 : length;
+  }
+
+  /** Waiters in line that are neither woken nor gone. */
+  get pendingCount(): number {
+    return this.length === 0 ? 0 : this.length - this.#wokenCount;
   }
 
   /**
-   * Comes in as the last.
+   * Adds a waiter at the end of the line.
    *
-   * @param item What it waits with.
-   * @param refuse Makes a waiter that cannot be cancelled: this is told instead.
+   * @param item Payload of the wait.
+   * @param refuse Makes a waiter that cannot be cancelled: this is called instead, with the reason.
    */
   enter(item: V, refuse?: (reason: unknown) => void): Waiter<V> {
     const waiter = new Waiter(this.open(), this.label, this, item, refuse);
@@ -167,83 +187,104 @@ export class WaitQueue<V = undefined> {
     return waiter;
   }
 
-  /** The loop that a waiter has to belong to who comes in now. */
+  /** Returns the loop to which the next waiter has to belong. */
   open(): EventLoop {
     const loop = getRunningLoop();
     if (this.#loop !== loop) this.#moveTo(loop);
     return loop;
   }
 
-  /** Takes in a waiter that was made for this queue, as the last. */
+  /** Adds a waiter that was made for this queue. */
   append(waiter: Waiter<V>): void {
     this.#waiters.append(waiter);
     if (this.#next === undefined) this.#next = waiter;
   }
 
-  /** Goes out, woken or not. */
+  /** Removes a waiter, woken or not, from wherever it stands. */
   leave(waiter: Waiter<V>): void {
-    waiter["close"]();
+    waiter.close();
     if (this.#next === waiter) this.#next = waiter.nextNode;
-    if (this.#waiters.remove(waiter) && waiter.cancelled()) {
-      this.cancelledCount--;
-    }
+    if (!this.#waiters.remove(waiter)) return;
+    if (waiter.gone) this.#goneCount--;
+    else this.#wokenCount--;
   }
 
-  /** The first who has been neither woken nor cancelled. */
+  /** Returns the first pending waiter. */
   peek(): Waiter<V> | undefined {
     let next = this.#next;
     while (next !== undefined && !next.pending) next = next.nextNode;
-    return this.#next = next;
+    this.#next = next;
+    return next !== undefined && this.#isAbandoned() ? undefined : next;
   }
 
-  /** Wakes the first who has been neither woken nor cancelled, and returns it. */
+  /** Wakes the first pending waiter, and returns it. */
   wakeNext(result: boolean = true): Waiter<V> | undefined {
     const waiter = this.peek();
-    waiter?.wake(result);
+    if (waiter !== undefined) this.#wake(waiter, result);
     return waiter;
   }
 
   /**
-   * Wakes the very first, unless it has been woken or cancelled. In that case it
-   * will look for itself, when it runs, whether the next is to be woken.
+   * Wakes the very first waiter, unless it is woken or gone. In that case it
+   * decides itself, when it runs, whether the next is to be woken.
    */
   wakeHead(): void {
     const head = this.#waiters.first;
-    if (head !== undefined && !head.done()) head.wake(true);
+    if (head !== undefined && head.pending && !this.#isAbandoned()) {
+      this.#wake(head, true);
+    }
   }
 
-  /** Wakes all who have been neither woken nor cancelled. */
+  /** Wakes all pending waiters, in order. */
   wakeAll(result: boolean = true): void {
     while (this.wakeNext(result) !== undefined);
   }
 
+  #wake(waiter: Waiter<V>, result: boolean): void {
+    this.#wokenCount++;
+    waiter.wake(result);
+  }
+
+  /** Counts a waiter that is about to leave without being woken. For waiters. */
+  noteGone(): void {
+    this.#goneCount++;
+  }
+
   /**
-   * The running task takes what is waited for here. On a loop that goes by
-   * priority it is raised to those who wait, until it is `givenBack`.
+   * The running task takes the thing that is waited for here. On a loop that
+   * goes by priority it is raised to the priority of the waiters, until it is
+   * `givenBack`.
    */
   taken(): Urgency | null {
-    return ranked.loops === 0 ? null : this.takenBy(findTask());
+    return priorityLoops.count === 0 ? null : this.takenBy(findTask());
   }
 
-  /** The same for another task; null is nobody. */
+  /** The same for another task; for `null` it does nothing. */
   takenBy(task: Task<unknown> | null): Urgency | null {
-    if (ranked.loops === 0 || task === null) return null;
-    return this.lendTo(task["urgency"]);
+    if (priorityLoops.count === 0 || task === null) return null;
+    return this.lendTo(task[urgencyOfTask]);
   }
 
-  /** `holder`, which `taken` gave, holds it no more. */
+  /** Ends the raise of `holder`, which `taken` returned. */
   givenBack(holder: Urgency | null): void {
     if (holder !== null) this.#pressure!.takeFrom(holder);
   }
 
-  private lendTo(holder: Urgency | null): Urgency | null {
+  /** Raises `holder` to the priority of the waiters. For waiters. */
+  lendTo(holder: Urgency | null): Urgency | null {
     if (!this.#isHeld || holder === null) return null;
     (this.#pressure ??= new Pressure()).grantTo(holder);
     return holder;
   }
 
-  private pressureOfWaiters(): Pressure | null {
+  /** Returns the priority that all waiters share; null if nobody can be raised to it. For waiters. */
+  pressureOfWaiters(): Pressure | null {
     return this.#isHeld ? this.#pressure ??= new Pressure() : null;
+  }
+
+  /** Whether the loop was closed under the waiters, so that they never leave. */
+  #isAbandoned(): boolean {
+    return this.#loop !== null && this.#loop.isClosed();
   }
 
   #moveTo(loop: EventLoop): void {
@@ -253,10 +294,10 @@ export class WaitQueue<V = undefined> {
           `Cannot wait for ${this.label}: it is in use on another event loop`,
         );
       }
-      // They waited on a loop that was closed under them.
       this.#waiters.clear();
       this.#next = undefined;
-      this.cancelledCount = 0;
+      this.#goneCount = 0;
+      this.#wokenCount = 0;
     }
     this.#loop = loop;
   }

@@ -1,4 +1,4 @@
-import { monotonicMs } from "../../src/host/runtime.ts";
+import { monotonicMs } from "../../src/host/clock.ts";
 import type { Host, HostClient } from "../../mod.ts";
 
 /**

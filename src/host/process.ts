@@ -1,0 +1,32 @@
+/**
+ * The process: its permissions, environment, standard error and end.
+ *
+ * @module
+ */
+
+/** Whether native libraries may be opened. Asks the runtime, never the user. */
+export function ffiGranted(): boolean {
+  return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
+}
+
+/** Whether environment variable `variable` may be read. Never asks the user. */
+function envGranted(variable: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable }).state ===
+    "granted";
+}
+
+/** Reads an environment variable, if that is allowed without asking. */
+export function readEnvironment(name: string): string | undefined {
+  return envGranted(name) ? Deno.env.get(name) : undefined;
+}
+
+/** Writes `text` to standard error: the last resort for errors that nobody handles. */
+export function writeError(text: string): void {
+  // deno-lint-ignore no-console
+  console.error(text);
+}
+
+/** Ends the process at once with `code`. */
+export function exitProcess(code: number): never {
+  Deno.exit(code);
+}

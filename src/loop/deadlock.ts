@@ -1,0 +1,92 @@
+/**
+ * Deadlocks: every task of a loop waits, and nothing is left that could wake one.
+ *
+ * @module
+ */
+import { describeWait } from "./waiters.ts";
+import { type BlockedTask, DeadlockError } from "../errors.ts";
+import { core } from "./core.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { DeadlockPolicy } from "./loop_options.ts";
+
+/** How long all tasks must have been parked before a deadlock is reported on a host with a real clock. */
+export const DEADLOCK_MS = 1_000;
+
+/** Notices a deadlock of one loop, and reports it or ends the run. */
+export class DeadlockWatch {
+  private readonly loop: EventLoop;
+  /** What the loop was asked to do; undefined leaves it to host and debug mode. */
+  private readonly wanted: DeadlockPolicy | undefined;
+  /** Whether this run has been told of a deadlock already. */
+  private reported = false;
+
+  constructor(loop: EventLoop, wanted: DeadlockPolicy | undefined) {
+    this.loop = loop;
+    this.wanted = wanted;
+  }
+
+  /** A new run may be told of a deadlock again. */
+  reset(): void {
+    this.reported = false;
+  }
+
+  /** Whether the loop, about to wait without a deadline, may be in a deadlock that counts. */
+  isNeeded(): boolean {
+    const { virtual, tasks, outside, descriptors, signals } = this.loop[core];
+    return !virtual && !this.reported && tasks.size > 0 &&
+      !outside.isPending && descriptors.size === 0 && signals.size === 0 &&
+      this.policy() !== "ignore";
+  }
+
+  /** All tasks have been parked for {@linkcode DEADLOCK_MS}. */
+  expired(): void {
+    if (this.loop[core].readyCount() > 0 || !this.isNeeded()) return;
+    this.tell(this.policy());
+  }
+
+  /** A virtual host has nothing to move its clock to. */
+  starved(): void {
+    const { tasks } = this.loop[core];
+    if (this.loop[core].runsForever() || tasks.size === 0) return;
+    const policy = this.policy();
+    if (policy === "error" || (policy === "report" && !this.reported)) {
+      this.tell(policy);
+    }
+  }
+
+  private policy(): DeadlockPolicy {
+    if (this.wanted !== undefined) return this.wanted;
+    if (this.loop[core].virtual) return "error";
+    return this.loop[core].debugging ? "report" : "ignore";
+  }
+
+  private tell(policy: DeadlockPolicy): void {
+    this.reported = true;
+    const error = this.describe();
+    if (policy === "error") this.loop[core].failRun(error);
+    else {
+      this.loop.callExceptionHandler({
+        message: error.message,
+        exception: error,
+      });
+    }
+  }
+
+  private describe(): DeadlockError {
+    const { debug, tasks: unfinished } = this.loop[core];
+    const tasks: BlockedTask[] = unfinished.toArray().map((task) => ({
+      name: task.name,
+      waitsFor: task[describeWait](),
+      ...debug.creationOf(task),
+    }));
+    const list = tasks.map(({ name, waitsFor }) =>
+      `\n  task "${name}" waits for ${waitsFor}`
+    );
+    return new DeadlockError(
+      `Every task waits, and nothing is left that could wake one:${
+        list.join("")
+      }`,
+      tasks,
+    );
+  }
+}

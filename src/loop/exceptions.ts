@@ -1,0 +1,133 @@
+/**
+ * Errors that no caller, group or supervisor gets: the exception handler of a
+ * loop, and the report on standard error that it makes by default.
+ *
+ * @module
+ */
+import { writeError } from "../host/process.ts";
+import { inspect } from "./checks.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { Future } from "./future.ts";
+import type { Handle } from "./handle.ts";
+import type { Task } from "./task.ts";
+
+/**
+ * What a loop tells its exception handler: a message, and whatever is known.
+ *
+ * The keys are asyncio's, in camel case.
+ */
+export interface ExceptionContext {
+  /** What happened. */
+  readonly message: string;
+  /** What was thrown, if something was. */
+  readonly exception?: unknown;
+  /** The future concerned, if it still exists. */
+  readonly future?: Future<unknown>;
+  /** The task concerned, if it still exists. */
+  readonly task?: Task<unknown>;
+  /** The callback concerned. */
+  readonly handle?: Handle;
+  /** The name of the task or operation concerned, also when that is gone. */
+  readonly name?: string;
+  /** How long a slow callback took, in milliseconds. */
+  readonly durationMs?: number;
+  /** Where the object concerned was made; only in debug mode. */
+  readonly creationStack?: string;
+}
+
+/**
+ * What {@linkcode EventLoop.setExceptionHandler} takes: it is told of every
+ * error that no caller, group or supervisor gets.
+ */
+export type ExceptionHandler = (
+  loop: EventLoop,
+  context: ExceptionContext,
+) => void;
+
+/** Throws if a context is none. */
+export function checkContext(context: ExceptionContext): void {
+  if (typeof context?.message !== "string") {
+    throw new TypeError(
+      `Cannot call the exception handler as context must be an object with a message: received ${
+        inspect(context)
+      }`,
+    );
+  }
+}
+
+/** Calls the exception handler of one loop, whatever that does. */
+export class ExceptionReporter {
+  /** Handler that the program has set; null for the default. */
+  handler: ExceptionHandler | null = null;
+  readonly #loop: EventLoop;
+
+  constructor(loop: EventLoop) {
+    this.#loop = loop;
+  }
+
+  /** Tells the handler of an error. An error in the handler is reported as well. */
+  report(context: ExceptionContext): void {
+    checkContext(context);
+    if (this.handler === null) {
+      this.#handleByDefault(context);
+      return;
+    }
+    try {
+      this.handler(this.#loop, context);
+    } catch (error) {
+      this.#handleByDefault(context);
+      this.#handleByDefault({
+        message: "Unhandled error in exception handler",
+        exception: error,
+      });
+    }
+  }
+
+  /** The default handler may be that of a subclass, and throw as well. */
+  #handleByDefault(context: ExceptionContext): void {
+    try {
+      this.#loop.defaultExceptionHandler(context);
+    } catch (error) {
+      reportToConsole(context);
+      reportToConsole({
+        message: "Unhandled error in default exception handler",
+        exception: error,
+      });
+    }
+  }
+}
+
+/** Writes a context to standard error: the message, the error, and where things were made. */
+export function reportToConsole(context: ExceptionContext): void {
+  const lines = [`rota: ${context.message}`];
+  if ("exception" in context) lines.push(indent(stackOf(context.exception)));
+  if (context.creationStack !== undefined) {
+    lines.push("  created at:", indent(context.creationStack));
+  }
+  writeError(lines.join("\n"));
+}
+
+/** What is thrown may be anything, and must not break the one who reports it. */
+function stackOf(error: unknown, around: readonly unknown[] = []): string {
+  if (around.includes(error)) return "itself";
+  try {
+    return describe(error, [...around, error]);
+  } catch {
+    return Object.prototype.toString.call(error);
+  }
+}
+
+function describe(error: unknown, seen: readonly unknown[]): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = error.stack ?? `${error.name}: ${error.message}`;
+  const cause = error.cause === undefined
+    ? ""
+    : `\ncaused by: ${stackOf(error.cause, seen)}`;
+  if (!(error instanceof AggregateError)) return text + cause;
+  return text + cause +
+    error.errors.map((inner) => `\none of: ${stackOf(inner, seen)}`).join("");
+}
+
+function indent(text: string): string {
+  return text.split("\n").map((line) => `  ${line}`).join("\n");
+}

@@ -1,0 +1,676 @@
+/**
+ * The kernel of a loop: one turn after another, and the wait in between.
+ *
+ * A turn, as `docs/design.md` promises it, in the order of this file:
+ *
+ * 1. **Look**, if it is due or nothing is ready: read the clock; if the loop has
+ *    had the thread for a millisecond, let the runtime's own I/O through first
+ *    (the gate, `io_gate.ts`).
+ * 2. Queue the callbacks of ready descriptors.
+ * 3. Queue the timers whose deadline has come. If still nothing is ready,
+ *    **park** (`parking.ts`): the host waits, and wakes the loop.
+ * 4. **Run** what was ready when the turn began, first come first served; what
+ *    that adds runs in the next turn.
+ * 5. Stop, if that was asked for; else begin the next turn a few microtasks later.
+ *
+ * Two unions say where a kernel is. `RunState`: stopped, running, stopping or
+ * closed. `WaitState` (`parking.ts`): awake, parking or parked. Whoever queues
+ * something while it is not awake wakes it.
+ *
+ * @module
+ */
+import { isInterrupted } from "./strand.ts";
+import { LoopClosedError, MisuseError } from "../errors.ts";
+import { detached, microtask } from "../host/microtask.ts";
+import { prepareOwners } from "../host/async_context.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import type { LoopCore, RunMode } from "./core.ts";
+import { current, runningLoops } from "./current.ts";
+import { DeadlockWatch } from "./deadlock.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { describeHandle, Handle } from "./handle.ts";
+import {
+  GATE_MS,
+  HANDLES_PER_LOOK_MAX,
+  IoGate,
+  LOOK_MS,
+  SOON_MS,
+  TURNS_PER_LOOK,
+  TURNS_PER_LOOK_SOON,
+} from "./io_gate.ts";
+import type { SettledOptions } from "./loop_options.ts";
+import { LoopTimers, type TimerListener } from "./loop_timers.ts";
+import { type OutsideListener, OutsideWork } from "./outside_work.ts";
+import { AWAKE, PARKED, Parking, type Sleeper } from "./parking.ts";
+import { LoopParts } from "./parts.ts";
+import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
+import { isImminent, Precision } from "./precision.ts";
+import type { PriorityHandle } from "./priority_handle.ts";
+import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
+import type { ReadyQueue, Runnable } from "./runnable.ts";
+import { runRunnable, TASK_RUN } from "./run_runnable.ts";
+import { stepTask, type Task } from "./task.ts";
+import { destroyTasks } from "./task_list.ts";
+import { TICK_RUN, type TickTimer } from "./tick_timer.ts";
+import type { TimerHandle } from "./timer_handle.ts";
+import { debugChanged } from "./unstarted_operations.ts";
+
+/** Microtask hops after a turn that resumed a promise; see `docs/design.md`. */
+const HOPS_AFTER_RESUMPTION = 4;
+/**
+ * How many operations async functions may start between two turns. Beyond that
+ * they take their first step in the next turn, so that a function that finds
+ * everything ready for ever does not keep the loop from its timers. High enough
+ * that it costs nothing, low enough that 2,048 such operations, which go into
+ * the 16 turns between two looks, take less than a millisecond.
+ */
+const STARTS_AT_ONCE_MAX = 128;
+/** On a virtual host a checkpoint yields by count. */
+const CHECKPOINTS_VIRTUAL = 128;
+/** No run is under way. */
+const STOPPED = 0;
+/** Turns run, one after the other. */
+const RUNNING = 1;
+/** The run ends after this turn; if none is under way, the next one after one turn. */
+const STOPPING = 2;
+const CLOSED = 3;
+type RunState =
+  | typeof STOPPED
+  | typeof RUNNING
+  | typeof STOPPING
+  | typeof CLOSED;
+
+/** Run that is under way. */
+interface Run {
+  readonly mode: RunMode;
+  /** Error that ends it. */
+  failure: Error | null;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Kernel of one event loop. */
+export class Kernel extends LoopParts
+  implements LoopCore, OutsideListener, Sleeper, TimerListener {
+  readonly outside: OutsideWork = new OutsideWork(this);
+  readonly #deadlock: DeadlockWatch;
+  readonly #ignoresOutside: boolean;
+
+  // Where it is.
+  #state: RunState = STOPPED;
+  #run: Run | null = null;
+
+  // Ready queue and timers.
+  readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
+  readonly timers: LoopTimers;
+
+  // Looking.
+  readonly #gate: IoGate;
+  /** Null on a thrifty loop. */
+  readonly #precision: Precision | null;
+  #turnsToLook = 0;
+  #handlesToLook = 0;
+  #polledAtTurn = 0;
+  #polledAtMs = 0;
+  #turnsSinceYield = 0;
+  #handlesSinceYield = 0;
+
+  // Running, and the wait in between.
+  readonly #parking: Parking;
+  /** Turns so far. */
+  turns = 0;
+  readonly #handlesPerTurnMax: number;
+  /** Handles of this turn that have not had their chunk yet. */
+  #batch = 0;
+  /** Handles that a scheduler has run since it last asked for a look. */
+  #handlesUnseen = 0;
+  /** Timer that has not run all its ticks, and goes on before all others. */
+  #unfinished: TimerHandle | null = null;
+  promiseResumed = false;
+  #hops = 0;
+  /** Operations that async functions have started since the last turn. */
+  #startedAtOnce = 0;
+  #checkpoints = 0;
+  /** Whether a promise reaction was resumed since the loop was last parked. */
+  #promisesTouched = false;
+
+  constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
+    super(loop, settled, overridden, (runnable) => this.#ready.push(runnable));
+    this.#ignoresOutside = settled.ignoresOutside;
+    this.#handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
+    this.#gate = new IoGate(this.host);
+    this.#precision = settled.precise ? new Precision() : null;
+    this.#deadlock = new DeadlockWatch(loop, settled.deadlock);
+    this.timers = new LoopTimers(loop, this);
+    this.#parking = new Parking(
+      this,
+      this.host,
+      this.timers,
+      this.#gate,
+      this.#precision,
+      this.#deadlock,
+    );
+  }
+
+  /** Takes the host and the scheduler, once the loop can be used. */
+  open(): void {
+    if (this.debugging) debugChanged(true);
+    this.host.open(this.#parking);
+    this.ranking?.open();
+  }
+
+  // -- The ready queue --
+
+  /** Queues a runnable; a parked loop wakes up. */
+  enqueue(runnable: Runnable): void {
+    this.#ready.push(runnable);
+    if (this.#parking.state !== AWAKE) this.#unpark();
+  }
+
+  /** Queues a callback with a priority of its own. */
+  enqueueByPriority(handle: PriorityHandle): void {
+    if (this.ranking === null || this.overridden) this.schedule(handle);
+    else {
+      this.ranking.pushHandle(handle);
+      if (this.#parking.state !== AWAKE) this.#unpark();
+    }
+  }
+
+  schedule(runnable: Runnable): void {
+    if (this.overridden) {
+      this.ranking?.noteWake(runnable);
+      if (this.#state !== CLOSED) this.loop.callSoon(this.resume, runnable);
+      return;
+    }
+    this.#ready.push(runnable);
+    if (this.#parking.state !== AWAKE) this.#unpark();
+  }
+
+  readonly resume = (runnable: Runnable): void => {
+    try {
+      runnable.run();
+    } catch (error) {
+      this.runnableFailed(runnable, error);
+    }
+  };
+
+  readyCount(): number {
+    return this.#ready.length;
+  }
+
+  // -- Begin and end of a run --
+
+  isRunning(): boolean {
+    return this.#run !== null;
+  }
+
+  isClosed(): boolean {
+    return this.#state === CLOSED;
+  }
+
+  /** Returns its state in a word, for inspection. */
+  stateName(): "stopped" | "running" | "closed" {
+    return this.#state === CLOSED
+      ? "closed"
+      : this.#run === null
+      ? "stopped"
+      : "running";
+  }
+
+  runsForever(): boolean {
+    return this.#run?.mode === "forever";
+  }
+
+  /** Throws if the loop is closed or running already. */
+  checkMayRun(): void {
+    if (this.#state === CLOSED) this.refuseClosed("run the event loop");
+    if (this.#run !== null) {
+      throw new MisuseError("Cannot run the event loop: it is running already");
+    }
+  }
+
+  refuseClosed(what: string): never {
+    throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
+  }
+
+  drive(mode: RunMode, isAsync = false): Promise<void> {
+    try {
+      this.checkMayRun();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#run = { mode, failure: null, resolve, reject };
+    if (this.#state === STOPPED) this.#state = RUNNING;
+    this.#deadlock.reset();
+    runningLoops.add(this.loop);
+    this.updateKeepAlive();
+    const begin = () => {
+      this.#gate.noteYield();
+      this.#turnsToLook = 0;
+      this.#turn();
+    };
+    // Turns belong to nobody's async context, least of all to that of the caller.
+    const preparation = prepareOwners(isAsync);
+    if (preparation === null) detached(begin);
+    else preparation.then(() => detached(begin));
+    return promise;
+  }
+
+  /** Ends the run after this turn; if none is under way, the next one after one turn. */
+  stop(): void {
+    if (this.#state === CLOSED) return;
+    this.#state = STOPPING;
+    if (this.#parking.state !== AWAKE) this.#unpark();
+  }
+
+  failRun(error: Error): void {
+    if (this.#run !== null) this.#run.failure = error;
+    this.#state = STOPPING;
+    this.#parking.fail();
+  }
+
+  /** Tells the host whether the run keeps the process alive by itself. */
+  updateKeepAlive(): void {
+    if (this.#run === null) return;
+    this.host.keepAlive(
+      this.#run.mode === "forever" || this.signals.size > 0 ||
+        this.outside.waits > 0,
+    );
+  }
+
+  /** Ends and reports everything that the loop still holds; it must not be running. */
+  close(): void {
+    this.signals.clear();
+    this.descriptors.clear();
+    this.#ready.clear();
+    this.timers.clear();
+    destroyTasks(this.loop);
+    this.#state = CLOSED;
+    this.#ready.clear();
+    this.strays.close();
+    this.failures.reportAll();
+    this.unstarted.reportAll();
+    this.failures.reportAll(); // what the exception handler has let fail
+    this.ranking?.close();
+    if (this.debugging) debugChanged(false);
+  }
+
+  // -- The turn --
+
+  /** Begins the next turn, after some more microtasks if promises were resumed. */
+  readonly hop = (): void => {
+    if (this.#hops > 0) {
+      this.#hops--;
+      microtask(this.hop);
+    } else this.#turn();
+  };
+
+  /** Runs a turn, or waits if there is nothing to run. */
+  #turn(): void {
+    if (
+      --this.#turnsToLook <= 0 || this.#handlesToLook <= 0 ||
+      this.#ready.length === 0 || this.virtual
+    ) {
+      if (!this.#look()) return;
+    }
+    this.turns++;
+    this.#batch = Math.min(this.#ready.length, this.#handlesPerTurnMax);
+    this.#runBatch();
+  }
+
+  /** Steps 1 to 3; false if the loop is parked or the gate is open. */
+  #look(): boolean {
+    // Nothing is ready, but a full look is not due: what a descriptor brings now
+    // spares reading the clock, which costs as much as half a look.
+    const early = this.#turnsToLook > 0 && this.#handlesToLook > 0 &&
+      this.descriptors.size > 0;
+    if (early && this.#poll()) return true;
+    const nowMs = this.host.now();
+    if (this.#gateIsDue(nowMs)) {
+      this.#openGate(this.hop);
+      return false;
+    }
+    if (!early && this.#isPollDue(nowMs)) this.#poll();
+    this.#queueDueTimers(nowMs);
+    this.#turnsToLook = this.#gate.turnsPerLook(
+      this.timers.firstMs() - nowMs,
+    );
+    if (this.#ready.length > 0 || this.#state === STOPPING) return true;
+    this.#parking.checkDeadlock(nowMs);
+    if (this.#ready.length > 0 || this.#isStopping()) return true;
+    if (
+      this.#precision !== null && this.#precision.approach(
+        this.timers.firstMs() - nowMs,
+        this.#passed,
+        this.#spin,
+      )
+    ) return false;
+    if (this.failures.arePending) this.failures.ageFully(); // it may be a long wait
+    this.#parking.park();
+    return false;
+  }
+
+  /** Asks anew, for the compiler, as what was called meanwhile may have changed it. */
+  #isStopping(): boolean {
+    return this.#state === STOPPING;
+  }
+
+  /** Step 1: whether the gate has to open; also sets how much runs until the next look. */
+  #gateIsDue(nowMs: number): boolean {
+    const due = this.#gate.isDue(
+      nowMs,
+      this.#turnsSinceYield,
+      this.#handlesSinceYield,
+      this.#handlesToLook,
+    );
+    this.#handlesToLook = this.#gate.handlesPerLook;
+    return due;
+  }
+
+  /**
+   * Whether this look is to ask for descriptors, which costs as much as several
+   * turns: not if it only finds that turns are quick still, and no timer is due.
+   */
+  #isPollDue(nowMs: number): boolean {
+    return this.descriptors.size > 0 &&
+      (this.#ready.length === 0 || this.virtual ||
+        nowMs - this.#polledAtMs > LOOK_MS ||
+        this.turns - this.#polledAtTurn >= TURNS_PER_LOOK ||
+        this.timers.firstMs() <= nowMs);
+  }
+
+  /** Step 2: queues the callbacks of ready descriptors; true if anything is ready then. */
+  #poll(): boolean {
+    this.#polledAtTurn = this.turns;
+    this.#polledAtMs = this.#gate.lookedAtMs;
+    this.descriptors.poll();
+    return this.#ready.length > 0;
+  }
+
+  /** Step 3: queues the timers whose deadline has come. */
+  #queueDueTimers(nowMs: number): void {
+    const { timers } = this;
+    if (timers.size === 0) return;
+    for (
+      let timer = timers.popDue(nowMs);
+      timer !== undefined;
+      timer = timers.popDue(nowMs)
+    ) this.#ready.push(timer);
+  }
+
+  /** Step 4: runs what is left of the batch, unless the gate has to open first. */
+  readonly #runBatch = (): void => {
+    current.loop = this.loop;
+    for (;;) {
+      const chunk = Math.min(this.#batch, Math.max(this.#handlesToLook, 1));
+      this.#batch -= chunk;
+      this.#handlesToLook -= chunk;
+      this.#handlesSinceYield += chunk;
+      if (this.ranking !== null) this.#runRanked(this.ranking, chunk);
+      else if (this.debugging) this.#runTimed(chunk);
+      else this.#runFifo(chunk);
+      if (this.#batch <= 0) break;
+      // The gate may open between two handles of a long turn. Their order stays
+      // the same. Not so on a virtual host, whose turns depend on no clock.
+      if (this.virtual) this.#handlesToLook = HANDLES_PER_LOOK_MAX;
+      else if (this.#gateIsDue(this.host.now())) {
+        current.loop = current.stepper = null;
+        this.#openGate(this.#runBatch);
+        return;
+      }
+    }
+    current.loop = current.stepper = null;
+    this.#endTurn();
+  };
+
+  /** Runs so many handles from the head of the queue. */
+  #runFifo(count: number): void {
+    const ready = this.#ready;
+    // Time after the last handle, if that was a tick, which had to read it.
+    let readMs = NaN;
+    for (; count > 0; count--) {
+      const runnable = ready.shift()!;
+      try {
+        // Not as a method: an error that a step throws would keep the receiver.
+        if (runnable.run === TASK_RUN) {
+          readMs = NaN;
+          stepTask(runnable as Task<unknown>);
+        } else if (runnable.run === POSTED_RUN) {
+          readMs = NaN;
+          runPosted(runnable as PostedTask<unknown>);
+        } else if (runnable.run === TICK_RUN) {
+          readMs = (runnable as TickTimer<unknown>).runAt(readMs);
+          if (this.#unfinished !== null) {
+            this.#batch += count;
+            (ready as RingBuffer<Runnable>).unshift(this.#unfinished);
+            this.#unfinished = null;
+            return;
+          }
+        } else {
+          readMs = NaN;
+          runnable.run();
+        }
+      } catch (error) {
+        readMs = NaN;
+        this.runnableFailed(runnable, error);
+      }
+    }
+  }
+
+  /** Runs so many handles in debug mode. */
+  #runTimed(count: number): void {
+    for (; count > 0; count--) {
+      const runnable = this.#ready.shift()!;
+      try {
+        this.debug.runTimed(runnable);
+      } catch (error) {
+        this.runnableFailed(runnable, error);
+      }
+    }
+  }
+
+  /** Runs so many handles in the order of a scheduler, fewer if some are withdrawn meanwhile. */
+  #runRanked(ranking: PriorityReadyQueue, count: number): void {
+    for (let left = count; left > 0; left--) {
+      let runnable: Runnable | undefined;
+      try {
+        runnable = ranking.shift();
+      } catch (error) {
+        this.failRun(error as Error);
+        return;
+      }
+      if (runnable === undefined) break;
+      try {
+        if (this.debugging) this.debug.runTimed(runnable);
+        else runRunnable(runnable);
+      } catch (error) {
+        this.runnableFailed(runnable, error);
+      }
+    }
+    // What falls due is not to wait for more than so many.
+    const handlesPerTurnMax = this.#handlesPerTurnMax;
+    this.#handlesUnseen += count;
+    if (
+      this.#handlesUnseen + Math.min(ranking.length, handlesPerTurnMax) >
+        handlesPerTurnMax
+    ) {
+      this.#handlesUnseen = 0;
+      this.#turnsToLook = 0;
+    }
+  }
+
+  tickBudget(): number {
+    return this.debugging || this.virtual
+      ? Infinity
+      : Math.max(this.#handlesToLook, 1);
+  }
+
+  tickedFor(ticks: number, unfinished: TimerHandle | null): void {
+    this.#handlesSinceYield += ticks;
+    this.#handlesToLook -= ticks;
+    this.#unfinished = unfinished;
+    unfinished?.fallDue();
+  }
+
+  runnableFailed(runnable: Runnable, error: unknown): void {
+    current.task = null;
+    const handle = runnable instanceof Handle ? runnable : undefined;
+    this.loop.callExceptionHandler({
+      message: `Exception in ${
+        handle === undefined ? "the event loop" : describeHandle(handle)
+      }`,
+      exception: error,
+      ...(handle && { handle }),
+      ...this.debug.creationOf(runnable),
+    });
+  }
+
+  /** Step 5: stops, or has the next turn begin. */
+  #endTurn(): void {
+    this.#turnsSinceYield++;
+    this.#startedAtOnce = 0;
+    if (this.failures.arePending) this.failures.passTurn();
+    if (this.debugging) this.unstarted.passTurn();
+    if (this.#state === STOPPING) {
+      this.#leave();
+      return;
+    }
+    if (this.promiseResumed) {
+      this.promiseResumed = false;
+      this.#promisesTouched = true;
+      this.#hops = HOPS_AFTER_RESUMPTION - 1;
+    }
+    microtask(this.hop);
+  }
+
+  /** Ends the run. */
+  #leave(): void {
+    const run = this.#run!;
+    this.#run = null;
+    this.#state = STOPPED;
+    runningLoops.delete(this.loop);
+    this.#parking.rest();
+    if (run.failure === null) run.resolve();
+    else run.reject(run.failure);
+    if (this.failures.arePending) detached(this.#ageIfStopped);
+  }
+
+  /** A loop that stays stopped does not hold on to what has failed. */
+  readonly #ageIfStopped = (): void => {
+    if (this.#run === null) this.failures.ageFully();
+  };
+
+  // -- The gate --
+
+  /** Lets the runtime's own I/O through, and goes on after that. */
+  #openGate(then: () => void): void {
+    this.#gate.open(() => {
+      this.#yielded();
+      then();
+    });
+  }
+
+  /** The runtime has had the thread. */
+  #yielded(): void {
+    this.#gate.noteYield();
+    this.#restart();
+  }
+
+  /** Counts anew what runs until the loop yields. */
+  #restart(): void {
+    this.#turnsToLook = Math.min(this.#turnsToLook, 2);
+    this.#turnsSinceYield = 0;
+    this.#handlesSinceYield = 0;
+    this.#hops = 0;
+  }
+
+  // -- The wait --
+
+  /** Ends the wait of the host, as somebody outside has queued something. */
+  #unpark(): void {
+    this.#turnsToLook = Math.min(this.#turnsToLook, 2);
+    this.#parking.unpark();
+  }
+
+  /** Has the host wait anew, if it waits. */
+  parkAnewIfParked(): void {
+    if (this.#parking.state !== AWAKE) this.#parking.parkAnew();
+  }
+
+  woken(): void {
+    this.#promisesTouched = false;
+    this.#restart();
+    this.#turn();
+  }
+
+  checkMayStart(what: string): void {
+    if (this.#state === CLOSED) this.refuseClosed(what);
+  }
+
+  timerStarted(whenMs: number): void {
+    if (this.#parking.state !== AWAKE) this.#parking.timerStarted(whenMs);
+    else if (whenMs < this.#gate.lookedAtMs + SOON_MS) {
+      this.#turnsToLook = Math.min(this.#turnsToLook, TURNS_PER_LOOK_SOON);
+    }
+  }
+
+  timersChanged(): void {
+    if (this.#parking.state !== AWAKE) this.#parking.timersChanged();
+  }
+
+  hasOutsideWaits(): boolean {
+    return !this.#ignoresOutside && this.outside.isPending;
+  }
+
+  hasPromiseWork(): boolean {
+    return this.#promisesTouched || this.outside.asyncTasks > 0 ||
+      this.outside.waits > 0 || this.strays.size > 0;
+  }
+
+  /**
+   * Waits for a deadline on the thread. It asks for what is due all the time, and
+   * not for the time alone: so the processor has all of that at hand when it is.
+   */
+  readonly #spin = (): void => {
+    let leftMs: number;
+    do {
+      const nowMs = this.host.now();
+      this.#queueDueTimers(nowMs);
+      leftMs = this.timers.firstMs() - nowMs;
+    } while (
+      this.#ready.length === 0 && this.#state !== STOPPING && isImminent(leftMs)
+    );
+    this.#turn();
+  };
+
+  readonly #passed = (): void => {
+    this.#yielded();
+    this.#turn();
+  };
+
+  // -- What waits outside, and async functions --
+
+  outsideWaitsChanged(): void {
+    this.updateKeepAlive();
+  }
+
+  /** A virtual host that stood still for the sake of something outside decides anew. */
+  outsideWorkEnded(): void {
+    if (this.#parking.state === PARKED) this.#parking.parkAnew();
+  }
+
+  promisesWereTouched(): void {
+    this.#promisesTouched = true;
+  }
+
+  mayStartAtOnce(): boolean {
+    return ++this.#startedAtOnce <= STARTS_AT_ONCE_MAX;
+  }
+
+  isTimeToYield(): boolean {
+    if (isInterrupted()) return true;
+    if (this.virtual) return ++this.#checkpoints % CHECKPOINTS_VIRTUAL === 0;
+    return this.host.now() - this.#gate.lookedAtMs >= GATE_MS;
+  }
+}

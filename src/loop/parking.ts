@@ -1,0 +1,183 @@
+/**
+ * Waiting: a loop that has nothing to run is parked. The host waits on its
+ * behalf for the first deadline, a descriptor, or somebody who queues something.
+ *
+ * @module
+ */
+import type { Host, HostClient } from "../host/host.ts";
+import { detached, microtask } from "../host/microtask.ts";
+import { DEADLOCK_MS, type DeadlockWatch } from "./deadlock.ts";
+import type { IoGate } from "./io_gate.ts";
+import type { LoopTimers } from "./loop_timers.ts";
+import type { Precision } from "./precision.ts";
+
+/** A turn runs, or the next one is on its way. */
+export const AWAKE = 0;
+/** The host is being asked to wait right now, and might answer at once. */
+export const PARKING = 1;
+/** The host waits on behalf of the loop; whoever queues something ends that. */
+export const PARKED = 2;
+/** Where a loop is while it has nothing to run. */
+export type WaitState = typeof AWAKE | typeof PARKING | typeof PARKED;
+
+/** Kernel, as far as it is told how the wait ends. */
+export interface Sleeper {
+  /** Begins the next turn; to be called in a microtask. */
+  readonly hop: () => void;
+  /** The host has waited, and the runtime has had the thread: a turn is to begin now. */
+  woken(): void;
+  /** Whether something outside of the loop may still wake one of its tasks. */
+  hasOutsideWaits(): boolean;
+  /** Whether promise reactions may be under way that go on with a task. */
+  hasPromiseWork(): boolean;
+}
+
+/** Wait of one loop. */
+export class Parking implements HostClient {
+  /** Whether the loop is parked or about to be. */
+  state: WaitState = AWAKE;
+  readonly #sleeper: Sleeper;
+  readonly #host: Host;
+  readonly #timers: LoopTimers;
+  readonly #gate: IoGate;
+  readonly #precision: Precision | null;
+  readonly #deadlock: DeadlockWatch;
+  /** Deadline until which the host was asked to wait. */
+  #untilMs = Infinity;
+  /** Whether it was asked to keep the process alive. */
+  #holding = false;
+  /** Whether the host is going to be asked anew. */
+  #parksAnew = false;
+  /** When the wait counts as a deadlock; Infinity if it does not. */
+  #deadlockAtMs = Infinity;
+
+  constructor(
+    sleeper: Sleeper,
+    host: Host,
+    timers: LoopTimers,
+    gate: IoGate,
+    precision: Precision | null,
+    deadlock: DeadlockWatch,
+  ) {
+    this.#sleeper = sleeper;
+    this.#host = host;
+    this.#timers = timers;
+    this.#gate = gate;
+    this.#precision = precision;
+    this.#deadlock = deadlock;
+  }
+
+  /** Has the host wait for the first deadline, or until somebody wakes the loop. */
+  park(): void {
+    let untilMs = this.#timers.firstMs();
+    let { hold } = this.#timers;
+    if (untilMs === Infinity && this.#deadlock.isNeeded()) {
+      if (this.#deadlockAtMs === Infinity) {
+        this.#deadlockAtMs = this.#host.now() + DEADLOCK_MS;
+      }
+      untilMs = this.#deadlockAtMs;
+      hold = true;
+    } else this.#deadlockAtMs = Infinity;
+    this.#untilMs = untilMs;
+    this.#holding = hold;
+    this.state = PARKING;
+    this.#host.park(
+      this.#precision === null ? untilMs : untilMs - this.#precision.aheadMs,
+      hold,
+    );
+    if (this.state === PARKING) this.state = PARKED;
+  }
+
+  /** Ends the wait of the host, as somebody outside has queued something. */
+  unpark(): void {
+    this.state = AWAKE;
+    this.#deadlockAtMs = Infinity;
+    this.#host.unpark();
+    if (!this.#host.virtual) this.#gate.noteWakeUp();
+    detached(this.#sleeper.hop);
+  }
+
+  /** Ends the wait so that the run can fail. */
+  fail(): void {
+    if (this.state === AWAKE) return;
+    this.state = AWAKE;
+    microtask(this.#sleeper.hop);
+  }
+
+  /** The run has ended. */
+  rest(): void {
+    this.#deadlockAtMs = Infinity;
+    this.#host.rest();
+  }
+
+  /** Tells the watch if the loop has been in a deadlock for long enough. */
+  checkDeadlock(nowMs: number): void {
+    if (nowMs < this.#deadlockAtMs) return;
+    this.#deadlockAtMs = Infinity;
+    this.#deadlock.expired();
+  }
+
+  /** A timer was started while the host waits. */
+  timerStarted(whenMs: number): void {
+    if (
+      whenMs < this.#untilMs || !this.#holding ||
+      this.#deadlockAtMs !== Infinity
+    ) this.parkAnew();
+  }
+
+  /** Has the host wait anew if the timers now ask for something else. */
+  timersChanged(): void {
+    const untilMs = this.#timers.firstMs();
+    const hold = untilMs !== Infinity && this.#timers.hold;
+    if (untilMs !== this.#untilMs || hold !== this.#holding) this.parkAnew();
+  }
+
+  /**
+   * Has the host wait anew, as what the loop waits for was changed from outside.
+   * The host is told a little later, as what it then does belongs to nobody's
+   * async context.
+   */
+  parkAnew(): void {
+    if (this.#parksAnew) return;
+    this.#parksAnew = true;
+    detached(this.#parkIfParked);
+  }
+
+  readonly #parkIfParked = (): void => {
+    this.#parksAnew = false;
+    if (this.state !== AWAKE) this.park();
+  };
+
+  // What the host calls.
+
+  /** The host has ended its wait. */
+  wake(): void {
+    const { state } = this;
+    if (state === AWAKE) return;
+    this.state = AWAKE;
+    const precision = this.#precision;
+    const askedMs = precision === null
+      ? Infinity
+      : this.#untilMs - precision.aheadMs;
+    if (state === PARKING) {
+      microtask(this.#sleeper.hop);
+      return;
+    }
+    this.#gate.noteYield();
+    const lateMs = this.#gate.yieldedAtMs - askedMs;
+    if (precision !== null && lateMs >= 0) precision.learn(lateMs);
+    this.#sleeper.woken();
+  }
+
+  starved(): void {
+    this.#deadlock.starved();
+  }
+
+  hasOutsideWaits(): boolean {
+    return this.#sleeper.hasOutsideWaits();
+  }
+
+  hasPromiseWork(): boolean {
+    return this.#sleeper.hasPromiseWork();
+  }
+}

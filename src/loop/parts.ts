@@ -1,0 +1,85 @@
+/**
+ * Parts of a loop that have a file of their own, as its kernel and the rest of
+ * the library find them.
+ *
+ * @module
+ */
+import type { Host } from "../host/host.ts";
+import { captureContext } from "../host/async_context.ts";
+import { DebugMode } from "./debug_mode.ts";
+import { Descriptors } from "./descriptors.ts";
+import type { EventLoop } from "./event_loop.ts";
+import type { SettledOptions } from "./loop_options.ts";
+import { PriorityReadyQueue } from "./priority_ready_queue.ts";
+import type { Runnable } from "./runnable.ts";
+import { SignalHandlers } from "./signal_handlers.ts";
+import { StrayWaits } from "./stray_waits.ts";
+import { warnOfStuckTask } from "./stuck_task.ts";
+import type { Task } from "./task.ts";
+import { TaskList } from "./task_list.ts";
+import type { TimerHandle } from "./timer_handle.ts";
+import { UnseenFailures } from "./unseen_failures.ts";
+import { debugChanged, UnstartedOperations } from "./unstarted_operations.ts";
+
+/** Parts of one event loop, and what it was made with. */
+export abstract class LoopParts {
+  readonly loop: EventLoop;
+  readonly host: Host;
+  readonly virtual: boolean;
+  readonly overridden: boolean;
+  readonly inheritsContext: boolean;
+  readonly ranking: PriorityReadyQueue | null;
+  readonly descriptors: Descriptors;
+  readonly signals: SignalHandlers = new SignalHandlers();
+  readonly tasks: TaskList = new TaskList();
+  readonly failures: UnseenFailures;
+  readonly unstarted: UnstartedOperations;
+  readonly strays: StrayWaits = new StrayWaits();
+  readonly debug: DebugMode;
+  instrumented: boolean;
+  debugging: boolean;
+  readonly #cancelWarnMs: number;
+
+  /** Ready descriptors' callbacks go to `queue`. */
+  constructor(
+    loop: EventLoop,
+    settled: SettledOptions,
+    overridden: boolean,
+    queue: (runnable: Runnable) => void,
+  ) {
+    this.loop = loop;
+    this.host = settled.host;
+    this.virtual = settled.host.virtual;
+    this.overridden = overridden;
+    this.inheritsContext = settled.inheritsContext;
+    this.debugging = settled.debug;
+    this.instrumented = settled.debug || settled.inheritsContext;
+    this.failures = new UnseenFailures(loop);
+    this.unstarted = new UnstartedOperations(loop);
+    this.debug = new DebugMode(loop, settled.slowCallbackMs);
+    this.ranking = settled.scheduler === undefined
+      ? null
+      : new PriorityReadyQueue(loop, settled.scheduler);
+    this.descriptors = new Descriptors(this.host, queue);
+    this.#cancelWarnMs = settled.cancelWarnMs;
+  }
+
+  captureContext(): <R>(fn: () => R) => R {
+    return captureContext();
+  }
+
+  warnOfStuckTask(task: Task<unknown>): TimerHandle {
+    return warnOfStuckTask(this.loop, task, this.#cancelWarnMs);
+  }
+
+  abstract isClosed(): boolean;
+
+  /** Enters or leaves debug mode. */
+  setDebugging(debugging: boolean): void {
+    if (debugging !== this.debugging && !this.isClosed()) {
+      debugChanged(debugging);
+    }
+    this.debugging = debugging;
+    this.instrumented = debugging || this.inheritsContext;
+  }
+}

@@ -1,0 +1,432 @@
+/**
+ * Functions that are posted to a loop with a priority, in the manner of the
+ * web's `scheduler.postTask`.
+ *
+ * @module
+ */
+import { addWaiter, inWords, pressureOf } from "./waiters.ts";
+import { InvalidStateError, MisuseError } from "../errors.ts";
+import { runOwned } from "../host/async_context.ts";
+import { checkNumber } from "./checks.ts";
+import { core } from "./core.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { Future } from "./future.ts";
+import { type Priority, requirePriority } from "./priority.ts";
+import { Urgency } from "./priority_inheritance.ts";
+import type { ReadyPlace } from "./ready_place.ts";
+import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
+import type { Coroutine, Task } from "./task.ts";
+import type { TimerHandle } from "./timer_handle.ts";
+
+/** How to post a function: see {@linkcode EventLoop.postTask}. */
+export interface PostTaskOptions {
+  /**
+   * How urgent it is. Counts on a loop with a {@linkcode PriorityScheduler}.
+   *
+   * @default {that of the code that posts it, else "user-visible"}
+   */
+  readonly priority?: Priority | undefined;
+  /** Cancels it, with the signal's reason, when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * How long to wait before it is ready to run, in milliseconds.
+   *
+   * @default {0}
+   */
+  readonly delayMs?: number | undefined;
+}
+
+/** What may be posted: a function that computes, an async function or a generator function. */
+export type PostedFunction<T> = () => Coroutine<T> | PromiseLike<T> | T;
+
+/** Fields that most posted tasks never need. */
+class Extras {
+  /** Its priority, once that may change. */
+  urgency: Urgency | null = null;
+  /** What waits for the moment at which it is ready; null if nothing does. */
+  timer: TimerHandle | null = null;
+  subscription: Subscription | null = null;
+  /** What runs an async or generator function. */
+  task: Task<unknown> | null = null;
+  /** Enters the async context of whoever posted it. */
+  enter: (<R>(fn: () => R) => R) | null = null;
+}
+
+/** Stands for the function while it runs. */
+const RUNNING = Symbol("running");
+
+/** Stands for the function once it has been withdrawn by itself. */
+class Withdrawal {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    this.reason = reason;
+  }
+}
+
+/**
+ * Runs what was posted, or its first step.
+ *
+ * A function that calls no method of the loop meanwhile: an error keeps the
+ * receivers of the frames on the stack where it was made, and what is kept by
+ * its own error is never collected, nor its failure reported.
+ */
+export let runPosted: (posted: PostedTask<unknown>) => void;
+
+/** Returns where a posted task is in the ready queue of a loop that goes by priority, if it is. */
+export let placeOf: (posted: PostedTask<unknown>) => ReadyPlace | null;
+
+/** Sets where it is. */
+export let setPlace: (
+  posted: PostedTask<unknown>,
+  place: ReadyPlace | null,
+) => void;
+
+/** Returns the priority of a posted task as one that may change, made on first use. */
+export let urgencyOfPosted: (posted: PostedTask<unknown>) => Urgency;
+
+/** Returns the same if it was made, else null. */
+export let knownUrgencyOf: (posted: PostedTask<unknown>) => Urgency | null;
+
+/**
+ * A function that a loop will run, and the future of what it returns.
+ *
+ * {@linkcode EventLoop.postTask} makes one. Until the function begins it can be
+ * withdrawn, moved in time, and made more or less urgent; an async or generator
+ * function can be cancelled and made more urgent after that too. Whoever waits
+ * learns of each end there is.
+ *
+ * @typeParam T What the function produces.
+ */
+export class PostedTask<T> extends Future<T> {
+  // What is posted by the thousand has to be small: until it has ended, what
+  // became of the function is in the field for its result.
+  private level: number;
+  private item: ReadyPlace | null;
+  private extras: Extras | null;
+
+  /** @ignore */
+  constructor(
+    loop: EventLoop,
+    fn: PostedFunction<T>,
+    priority: number,
+    options: PostTaskOptions,
+  ) {
+    super(loop, "a posted function");
+    this["value"] = fn;
+    this.level = priority;
+    this.item = null;
+    this.extras = null;
+    if (loop[core].inheritsContext) {
+      this.#extra().enter = loop[core].captureContext();
+    }
+    const { signal, delayMs } = options;
+    if (signal !== undefined) this.#follow(signal);
+    if (this.done()) return; // the signal had aborted
+    if (delayMs !== undefined && delayMs > 0) {
+      this.#startTimer(loop.time() + delayMs);
+    } else loop[core].schedule(this);
+  }
+
+  /** What to run; undefined once it has begun, or never will. */
+  private get fn(): PostedFunction<T> | undefined {
+    const value = this["value"];
+    return !this.done() && typeof value === "function"
+      ? value as PostedFunction<T>
+      : undefined;
+  }
+
+  #extra(): Extras {
+    return this.extras ??= new Extras();
+  }
+
+  #follow(signal: AbortSignal): void {
+    const subscription = subscribe(
+      signal,
+      () => this.cancel(cancellationBy(signal)),
+    );
+    if (this.done()) return;
+    this.#extra().subscription = subscription;
+    this.loop[core].strays.subscriptions.add(subscription);
+  }
+
+  #startTimer(whenMs: number): void {
+    const timer = this.loop.callAt(whenMs, () => {
+      this.#extra().timer = null;
+      this.loop[core].schedule(this);
+    });
+    this.#extra().timer = timer;
+    this.loop[core].ranking?.noteTimer(timer, this as Future<unknown>);
+  }
+
+  /** Its priority as one that may change, made on first use. */
+  private urgent(): Urgency {
+    const extras = this.#extra();
+    if (extras.urgency === null) {
+      extras.urgency = new Urgency(this.level, this.loop[core].ranking);
+      if (this.item !== null) {
+        this.item.urgency = extras.urgency;
+        extras.urgency.entered(this.item);
+      }
+    }
+    return extras.urgency;
+  }
+
+  /** How urgent it is; not what it may be raised to by those who wait for it. */
+  get priority(): number {
+    return this.level;
+  }
+
+  /**
+   * Makes it more or less urgent, also while it is queued. Takes effect at once:
+   * it goes behind what is ready with that priority. Does nothing after its end.
+   *
+   * @param priority How urgent it is.
+   * @throws {TypeError} If `priority` is no priority.
+   */
+  setPriority(priority: Priority): void {
+    const level = requirePriority(
+      priority,
+      "set the priority of a posted task",
+    );
+    if (this.done()) return;
+    const urgency = this.urgent();
+    this.level = level;
+    urgency.setBase(level);
+    this.extras!.task?.setPriority(level);
+  }
+
+  /**
+   * Puts it off, or brings it forward, to a moment on the clock of
+   * {@linkcode EventLoop.time}. What was queued leaves its place, and gets
+   * another one, behind what is ready with its priority, when the moment has come.
+   *
+   * @param whenMs The moment. One that has passed means as soon as possible.
+   * @throws {TypeError} If `whenMs` is not a number.
+   * @throws {RangeError} If `whenMs` is `NaN`.
+   * @throws {InvalidStateError} If the function has begun, or was withdrawn.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  reschedule(whenMs: number): void {
+    const what = "reschedule a posted task";
+    checkNumber(whenMs, what, "whenMs");
+    if (this.fn === undefined) {
+      throw new InvalidStateError(
+        `Cannot ${what}: it ${
+          this.cancelled() ? "was cancelled" : "has begun"
+        }`,
+      );
+    }
+    if (this.loop.isClosed()) this.loop[core].refuseClosed(what);
+    const timer = this.extras?.timer;
+    if (timer) timer.reschedule(whenMs);
+    else {
+      this.#leaveQueue();
+      this.#startTimer(whenMs);
+    }
+  }
+
+  /** On a loop without a scheduler it finds in its turn that there is nothing to run. */
+  #leaveQueue(): void {
+    this.loop[core].ranking?.withdrawPosted(this as PostedTask<unknown>);
+  }
+
+  /**
+   * Withdraws it: the function does not begin any more, and whoever waits gets a
+   * {@linkcode CancelledError}. An async or generator function that has begun is
+   * cancelled like a {@linkcode Task}, and this ends when it does. A plain
+   * function that does this to itself runs on; what it returns is dropped, what
+   * it throws is not.
+   *
+   * @param reason What to say about the cause.
+   * @returns Whether it had not ended.
+   */
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    const task = this.extras?.task;
+    if (task) return task.cancel(reason);
+    if (this.fn === undefined) {
+      this["value"] = new Withdrawal(reason);
+      return true;
+    }
+    this.#leaveQueue();
+    this.#end();
+    return super.cancel(reason);
+  }
+
+  /**
+   * Not for posted tasks: the result is what the function returns.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setResult(_value: T): never {
+    throw new MisuseError(
+      "Cannot set the result of postTask(): its function decides it",
+    );
+  }
+
+  /**
+   * Not for posted tasks: one fails with what its function throws.
+   *
+   * @throws {MisuseError} Always.
+   */
+  override setException(_error: unknown): never {
+    throw new MisuseError(
+      "Cannot set the exception of postTask(): its function decides it",
+    );
+  }
+
+  /** Its turn has come: to begin, or to end like the task that it became. @ignore */
+  run(): void {
+    runPosted(this as PostedTask<unknown>);
+  }
+
+  /** Gives the function if it is to begin now. */
+  private begin(): PostedFunction<T> | undefined {
+    const { fn, extras } = this;
+    // It was withdrawn, or put off, when it was queued already.
+    if (fn === undefined || extras !== null && extras.timer !== null) {
+      return undefined;
+    }
+    this["value"] = RUNNING;
+    return fn;
+  }
+
+  /** The function has become a task, whose first step is over. */
+  private become(task: Task<T>): void {
+    const withdrawn = this.#withdrawal();
+    if (withdrawn !== null) task.cancel(withdrawn.reason);
+    if (task.done()) {
+      this.endLike(task);
+      return;
+    }
+    // Said in its first step.
+    if (task.priority !== this.level) task.setPriority(this.level);
+    this.#extra().task = task as Task<unknown>;
+    // Whoever waits for this waits for the task.
+    task[addWaiter](this);
+  }
+
+  /** The task of async functions that were called by the function. @ignore */
+  get runner(): Task<unknown> | null {
+    return this.extras?.task ?? null;
+  }
+
+  #withdrawal(): Withdrawal | null {
+    const value = this["value"];
+    return value instanceof Withdrawal ? value : null;
+  }
+
+  /** The function has returned. */
+  private endWithValue(value: T): void {
+    const withdrawn = this.#withdrawal();
+    this.#end();
+    if (withdrawn !== null) super.cancel(withdrawn.reason);
+    else super.setResult(value);
+  }
+
+  /** The function has thrown. */
+  private endWithError(error: unknown): void {
+    this.#end();
+    this.fail(error);
+  }
+
+  /** The task that it became has ended. */
+  private endLike(task: Task<T>): void {
+    this.#end();
+    const cancelled = task.cancelled();
+    let result: T;
+    try {
+      result = task.result();
+    } catch (error) {
+      if (cancelled) super.cancel(error);
+      else this.fail(error);
+      return;
+    }
+    super.setResult(result);
+  }
+
+  #end(): void {
+    const { extras } = this;
+    if (extras === null) return;
+    this.extras = null;
+    extras.timer?.cancel();
+    if (extras.subscription !== null) {
+      extras.subscription.unsubscribe();
+      this.loop[core].strays.subscriptions.delete(extras.subscription);
+    }
+    extras.urgency?.end();
+  }
+
+  /** What to call this in messages. */
+  override [inWords](): string {
+    const name = this.fn?.name;
+    return name ? `posted function "${name}"` : "a posted function";
+  }
+
+  /** What those share who wait for this. */
+  override [pressureOf](): object {
+    return this.urgent().pressure;
+  }
+
+  /**
+   * Names the class in messages and inspections.
+   *
+   * @returns `"PostedTask"`.
+   */
+  override get [Symbol.toStringTag](): string {
+    return "PostedTask";
+  }
+
+  static {
+    runPosted = (posted) => {
+      const { runner, loop } = posted;
+      if (runner !== null) {
+        if (!posted.done()) posted.endLike(runner);
+        return;
+      }
+      const fn = posted.begin();
+      if (fn === undefined) return;
+      const enter = posted.extras?.enter;
+      try {
+        let body = fn;
+        if (Object.getPrototypeOf(fn) === Function.prototype) {
+          // It may call an async function, whose continuations have to find the task.
+          const product = enter
+            ? enter(() => runOwned(posted, fn))
+            : runOwned(posted, fn);
+          if (!isWaited(product)) {
+            posted.endWithValue(product);
+            return;
+          }
+          body = () => product as PromiseLike<unknown>;
+        }
+        const options = { priority: posted.priority, eager: true };
+        posted.become(
+          enter
+            ? enter(() => loop.createTask(body, options))
+            : loop.createTask(body, options),
+        );
+      } catch (error) { // of a plain function, or of a task factory
+        if (posted.done()) throw error;
+        posted.endWithError(error);
+      }
+    };
+    placeOf = (posted) => posted.item;
+    setPlace = (posted, place) => {
+      posted.item = place;
+    };
+    urgencyOfPosted = (posted) => posted.urgent();
+    knownUrgencyOf = (posted) => posted.extras?.urgency ?? null;
+  }
+}
+
+/** The `run` of all of them, by which the kernel recognizes one. */
+export const POSTED_RUN = PostedTask.prototype.run;
+
+/** Whether a function that looked like any other has given something to wait for. */
+function isWaited(product: unknown): boolean {
+  return typeof product === "object" && product !== null &&
+    (typeof (product as { then?: unknown }).then === "function" ||
+      typeof (product as { throw?: unknown }).throw === "function");
+}

@@ -1,0 +1,46 @@
+import { inspect } from "./checks.ts";
+
+/**
+ * How urgent a task or callback is: one of the web's three words, or a number,
+ * higher first.
+ *
+ * `"user-blocking"` stands for 10, `"user-visible"` for 0, `"background"` for
+ * -10. Whatever says nothing is `"user-visible"`.
+ */
+export type Priority =
+  | "user-blocking"
+  | "user-visible"
+  | "background"
+  | number;
+
+/** What has no priority of its own. */
+export const DEFAULT_PRIORITY = 0;
+
+const NUMBERS: ReadonlyMap<unknown, number> = new Map([
+  ["user-blocking", 10],
+  ["user-visible", DEFAULT_PRIORITY],
+  ["background", -10],
+]);
+
+/** The same as `requirePriority`, but `undefined` gives `otherwise`. */
+export function checkPriority(
+  priority: unknown,
+  what: string,
+  otherwise: number = DEFAULT_PRIORITY,
+): number {
+  return priority === undefined ? otherwise : requirePriority(priority, what);
+}
+
+/**
+ * The number a priority stands for. Throws unless it is a number other than
+ * `NaN`, or one of the words.
+ */
+export function requirePriority(priority: unknown, what: string): number {
+  if (typeof priority === "number" && !Number.isNaN(priority)) return priority;
+  const number = NUMBERS.get(priority);
+  if (number !== undefined) return number;
+  throw new TypeError(
+    `Cannot ${what} as priority must be "user-blocking", "user-visible", "background" ` +
+      `or a number: received ${inspect(priority)}`,
+  );
+}

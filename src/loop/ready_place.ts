@@ -1,0 +1,38 @@
+import type { Urgency } from "./priority_inheritance.ts";
+import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
+import type { Runnable } from "./runnable.ts";
+import type { ReadyItem } from "./scheduler.ts";
+
+// Sequences of items that are not to be run.
+/** It was queued anew or withdrawn. The strategy may have it still, and give it once. */
+export const GONE = -1;
+/** The strategy has given it, and must not do so again. */
+export const GIVEN = -2;
+
+/** Place of a runnable in the ready queue of a loop that goes by priority. */
+export class ReadyPlace implements ReadyItem {
+  readonly priority: number;
+  sequence: number;
+  readonly queue: PriorityReadyQueue;
+  readonly runnable: Runnable;
+  /** Whose change of priority moves it. */
+  urgency: Urgency | null;
+
+  constructor(
+    queue: PriorityReadyQueue,
+    priority: number,
+    sequence: number,
+    runnable: Runnable,
+    urgency: Urgency | null,
+  ) {
+    this.queue = queue;
+    this.priority = priority;
+    this.sequence = sequence;
+    this.runnable = runnable;
+    this.urgency = urgency;
+  }
+
+  get alive(): boolean {
+    return this.sequence >= 0;
+  }
+}

@@ -1,0 +1,26 @@
+import type { TimerNode } from "../structures/timer_queue.ts";
+import type { Relay } from "./priority_inheritance.ts";
+
+/** Entry of the ready queue: a callback's handle, or a task or wait to go on with. */
+export interface Runnable {
+  /** Its turn has come. What it throws goes to the loop's exception handler. */
+  run(): void;
+  /** Priority node under which this is queued on loops that go by priority; without it, see `PriorityReadyQueue`. */
+  readonly relay?: () => Relay;
+}
+
+/** Entry of a loop's timers: a callback's handle, or a task's sleep. */
+export interface Timer extends TimerNode, Runnable {
+  /** Whether the process is to live for this timer: not for one that never runs. */
+  holdsProcess(): boolean;
+  /** The moment has come: `run` is called when its turn has come. */
+  fallDue(): void;
+}
+
+/** Ready queue of a loop: a ring, or a queue that goes by priority. */
+export interface ReadyQueue {
+  readonly length: number;
+  push(runnable: Runnable): void;
+  shift(): Runnable | undefined;
+  clear(): void;
+}

@@ -1,0 +1,242 @@
+/**
+ * Several programs on one loop, one after the other, and the clean-up at the
+ * end: tasks that are left are cancelled and run on until they have ended.
+ *
+ * @module
+ */
+import { describeWait, destroy } from "./waiters.ts";
+import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
+import {
+  checkFunction,
+  checkNotNegative,
+  checkOneOf,
+  checkOptions,
+  checkString,
+  inspect,
+} from "./checks.ts";
+import { core } from "./core.ts";
+import { EventLoop } from "./event_loop.ts";
+import { Interrupt } from "./interrupt.ts";
+import type { EventLoopOptions } from "./loop_options.ts";
+import { newEventLoop } from "./policy.ts";
+import type { Task, TaskBody } from "./task.ts";
+
+/** How to {@linkcode run}: the options of the loop, and those of the run. */
+export interface RunOptions extends EventLoopOptions {
+  /** Makes the loop, from the other options. Without one the policy in force does. */
+  readonly loopFactory?: ((options: EventLoopOptions) => EventLoop) | undefined;
+  /** What to call the main task in messages. */
+  readonly name?: string | undefined;
+  /**
+   * How long tasks that were cancelled at the end may take to clean up. Those
+   * that take longer are reported and given up.
+   *
+   * @default {Infinity}
+   */
+  readonly cancelGraceMs?: number | undefined;
+  /**
+   * Whether SIGINT (Ctrl-C) cancels the main task, once; the second ends the
+   * process. A handler that the program sets for SIGINT takes precedence.
+   *
+   * @default {true, but false on the virtual host}
+   */
+  readonly handleInterrupt?: boolean | undefined;
+}
+
+/**
+ * Runs several programs one after the other on the same loop: `asyncio.Runner`.
+ *
+ * @example Two runs, one loop
+ * ```ts
+ * import { Runner, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using runner = new Runner({ host: "virtual" });
+ * await runner.run(() => sleep(5));
+ * await runner.run(() => sleep(5));
+ * assertEquals(runner.getLoop().time(), 10);
+ * ```
+ */
+export class Runner implements AsyncDisposable {
+  readonly #options: RunOptions;
+  #loop: EventLoop | null = null;
+  #closed = false;
+  #closing: Promise<void> | null = null;
+  #interrupts: boolean;
+
+  /**
+   * Makes a runner. The loop is made when it is first needed.
+   *
+   * @param options The same as for {@linkcode run}.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `cancelGraceMs` is negative or `NaN`.
+   */
+  constructor(options: RunOptions = {}) {
+    const what = "create a runner";
+    checkOptions(options, what);
+    const {
+      loopFactory,
+      cancelGraceMs = Infinity,
+      handleInterrupt = options.host !== "virtual",
+    } = options;
+    if (loopFactory !== undefined) {
+      checkFunction(loopFactory, what, "loopFactory");
+    }
+    checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
+    checkOneOf(handleInterrupt, [true, false], what, "handleInterrupt");
+    if (options.name !== undefined) checkString(options.name, what, "name");
+    this.#options = options;
+    this.#interrupts = handleInterrupt;
+  }
+
+  /**
+   * Gives the loop, made now if this is the first use.
+   *
+   * @returns The loop.
+   * @throws {MisuseError} If the runner is closed, or `loopFactory` gives
+   * something else than a loop that is not running.
+   */
+  getLoop(): EventLoop {
+    if (this.#closed) {
+      throw new MisuseError("Cannot get the loop of a runner: it is closed");
+    }
+    if (this.#loop !== null) return this.#loop;
+    const { loopFactory = newEventLoop } = this.#options;
+    const loop = loopFactory(this.#options);
+    if (!(loop instanceof EventLoop)) {
+      throw new TypeError(
+        `Cannot run a program as loopFactory must return an EventLoop: received ${
+          inspect(loop)
+        }`,
+      );
+    }
+    if (loop.isRunning()) {
+      throw new MisuseError(
+        "Cannot run a program: loopFactory gave a loop that is running already",
+      );
+    }
+    return this.#loop = loop;
+  }
+
+  /**
+   * Runs `main` until it has ended. Tasks that it leaves behind stay, and run on
+   * in the next run.
+   *
+   * @typeParam T What `main` produces.
+   * @param main What {@linkcode run} takes.
+   * @returns A promise for what `main` produces.
+   * @throws {MisuseError} If the runner is closed, or its loop is running.
+   * @throws {InterruptedError} If SIGINT ended `main`.
+   */
+  async run<T>(main: TaskBody<T>): Promise<T> {
+    const loop = this.getLoop();
+    if (loop.isRunning()) {
+      throw new MisuseError(
+        "Cannot run a program: the runner's event loop is running already",
+      );
+    }
+    const { name } = this.#options;
+    const task = loop.createTask<T>(main, { name });
+    const interrupt = this.#interrupts
+      ? new Interrupt(loop, task as Task<unknown>)
+      : null;
+    try {
+      return await loop.runUntilComplete<T>(task);
+    } catch (error) {
+      if (interrupt?.ended(error) === true) {
+        throw new InterruptedError("SIGINT");
+      }
+      throw error;
+    } finally {
+      interrupt?.release();
+    }
+  }
+
+  /**
+   * Cancels the tasks that are left, lets them clean up, and closes the loop.
+   * Calling it again does nothing.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   * @throws {MisuseError} If a program is running.
+   * @throws {DeadlockError} If the clean-up of a task waits for ever; see
+   * `deadlock`. The loop is closed all the same.
+   */
+  close(): Promise<void> {
+    if (this.#closing !== null) return this.#closing;
+    if (this.#loop?.isRunning() === true) {
+      return Promise.reject(
+        new MisuseError("Cannot close a runner: its event loop is running"),
+      );
+    }
+    this.#closed = true;
+    return this.#closing = this.#cleanUp();
+  }
+
+  async #cleanUp(): Promise<void> {
+    const loop = this.#loop;
+    if (loop === null) return;
+    try {
+      if (!loop.isClosed()) {
+        await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
+      }
+    } finally {
+      await loop.close();
+    }
+  }
+
+  /**
+   * The same as {@linkcode close}.
+   *
+   * @returns A promise that resolves once nothing is open any more.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Cancels all tasks of a stopped loop and runs it until they have ended or the grace is over. */
+async function cancelLeftovers(
+  loop: EventLoop,
+  graceMs: number,
+): Promise<void> {
+  const tasks = loop[core].tasks.toArray();
+  if (tasks.length === 0) return;
+  let left = tasks.length;
+  const ended = (task: Task<unknown>) => {
+    if (!task.cancelled()) {
+      const error = task.exception();
+      if (error !== undefined) {
+        loop.callExceptionHandler({
+          message:
+            `Task "${task.name}" failed while it was cancelled at the end of the run`,
+          exception: error,
+          task,
+          name: task.name,
+        });
+      }
+    }
+    if (--left === 0) loop.stop();
+  };
+  for (const task of tasks) {
+    task.addDoneCallback(ended as (future: unknown) => unknown);
+    task.cancel();
+  }
+  const giveUp = graceMs === Infinity ? null : loop.callLater(graceMs, () => {
+    for (const task of loop[core].tasks.toArray()) {
+      loop.callExceptionHandler({
+        message:
+          `Task "${task.name}" was given up: ${graceMs} ms after it was cancelled it ` +
+          `still waits for ${task[describeWait]()}`,
+        task,
+        name: task.name,
+      });
+      task[destroy](new CancelledError("given up at the end of the run"));
+    }
+    loop.stop();
+  });
+  try {
+    await loop[core].drive("until-complete");
+  } finally {
+    giveUp?.cancel();
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The contract between a future and whoever waits for it, and the keys under which
+ * futures, tasks and operations serve the other files of the library. Programs see
+ * none of them: they wait with `yield*` and `await`.
+ *
+ * *What a future asks of a waiter:* to be a {@linkcode Runnable}, and to be added
+ * once. *What it promises:* a waiter is queued exactly once, in the turn after the
+ * one in which the future is done (at once if it is done already), in the order in
+ * which waiters were added; a waiter that was removed before is never queued. When
+ * the waiter runs, the future is done, and `result()` returns or throws the outcome;
+ * to ask for it counts as having seen an error. Adding and removing are O(1).
+ *
+ * @module
+ */
+import type { Runnable } from "./runnable.ts";
+
+/** Adds a waiter. */
+export const addWaiter: unique symbol = Symbol("addWaiter");
+/** Removes a waiter: O(1). It runs no more on behalf of the future. */
+export const removeWaiter: unique symbol = Symbol("removeWaiter");
+/** Lists the waiters, in order. */
+export const listWaiters: unique symbol = Symbol("listWaiters");
+/** Throws if whoever is about to wait would keep the future from ever being done. */
+export const checkWaiter: unique symbol = Symbol("checkWaiter");
+/** Returns what the waiters share, a `Pressure`, if the future depends on tasks: they lend them their priority. */
+export const pressureOf: unique symbol = Symbol("pressureOf");
+/** Says in words what is waited for, for messages: "Queue.get()". */
+export const inWords: unique symbol = Symbol("inWords");
+/** Takes the error of a cancelled future: the stored one for the first who asks, then new ones. */
+export const takeCancellation: unique symbol = Symbol("takeCancellation");
+/** Returns the error of a failed future, which does not count as having seen it. */
+export const peekError: unique symbol = Symbol("peekError");
+/** Whether the future failed and nobody has seen the error yet. */
+export const isUnseen: unique symbol = Symbol("isUnseen");
+/** Whether a cancellation that the future hands on to others is on its way through them. */
+export const isHandingOn: unique symbol = Symbol("isHandingOn");
+
+/** The members by which a future serves its waiters. */
+export interface Awaited {
+  [addWaiter](waiter: Runnable): void;
+  [removeWaiter](waiter: Runnable): void;
+  [listWaiters](): readonly Runnable[];
+  [checkWaiter](): void;
+  [pressureOf](): object | null;
+  [inWords](): string;
+  [takeCancellation](): unknown;
+  [peekError](): unknown;
+  [isUnseen](): boolean;
+  [isHandingOn](): boolean;
+}
+
+// -- Tasks --
+
+/** Values of {@linkcode TaskLocal} that a task has. */
+export const locals: unique symbol = Symbol("locals");
+/** Urgency of a task, on loops that go by priority; null elsewhere. */
+export const urgencyOfTask: unique symbol = Symbol("urgencyOfTask");
+/** Urgency with which the end of a task is dealt with, where the task does that itself. */
+export const urgencyOfEnd: unique symbol = Symbol("urgencyOfEnd");
+/** Notes that user code may hold a reference to the task: it was handed out, or has made a task. */
+export const becomeKnown: unique symbol = Symbol("becomeKnown");
+/** Says in words what the task waits for. */
+export const describeWait: unique symbol = Symbol("describeWait");
+/** Whether the first step may call an async function. */
+export const mayBeAsync: unique symbol = Symbol("mayBeAsync");
+/** Ends a task that its loop gives up: whoever waits outside is told. */
+export const destroy: unique symbol = Symbol("destroy");
+
+// -- Operations --
+
+/** Ends an operation that was not started, as its task was cancelled before it began. */
+export const drop: unique symbol = Symbol("drop");

@@ -1,0 +1,353 @@
+/**
+ * Semaphores: a number of tasks at a time.
+ *
+ * @module
+ */
+import { takeCancellation } from "../loop/waiters.ts";
+import { checkInteger } from "../loop/checks.ts";
+import { findTask } from "../loop/current.ts";
+import type { Suspension } from "../loop/future.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
+import type { Operation, WaitOptions } from "../loop/operation.ts";
+import type { Urgency } from "../loop/priority_inheritance.ts";
+import type { Coroutine, Task } from "../loop/task.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
+import type { Permit } from "./permit.ts";
+import { Waiter, WaitQueue } from "./wait_queue.ts";
+
+class SemaphorePermit implements Permit {
+  readonly #semaphore: Semaphore;
+  /** Task that is raised to the priority of the waiters meanwhile; null if none is. */
+  readonly urgency: Urgency | null;
+  #held = true;
+
+  constructor(semaphore: Semaphore, urgency: Urgency | null) {
+    this.#semaphore = semaphore;
+    this.urgency = urgency;
+  }
+
+  get held(): boolean {
+    return this.#held;
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    internals.putBack(this.#semaphore, this);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** A permit of a bounded semaphore, which lists all that are held. */
+class BoundedPermit extends SemaphorePermit implements ListNode<BoundedPermit> {
+  list: LinkedList<BoundedPermit> | undefined = undefined;
+  nextNode: BoundedPermit | undefined = undefined;
+  previousNode: BoundedPermit | undefined = undefined;
+  /** The task that acquired it. */
+  readonly task: Task<unknown> | null = findTask();
+}
+
+/** The private side of a semaphore: for its permits, its waits, and bounded ones. */
+interface SemaphoreInternals {
+  /** Makes it list the permits that are held, in the order in which they were acquired. */
+  listPermits(semaphore: Semaphore): LinkedList<BoundedPermit>;
+  /** Adds a waiter at the end of the line. */
+  enter(semaphore: Semaphore): PermitWaiter;
+  /** Removes a woken waiter, and returns the permit that was set aside for it. */
+  leave(semaphore: Semaphore, waiter: PermitWaiter): Permit;
+  /** Removes a waiter; a permit that was set aside for it is for others. */
+  giveUp(semaphore: Semaphore, waiter: PermitWaiter): void;
+  /** Takes in a permit that is released. */
+  putBack(semaphore: Semaphore, permit: SemaphorePermit): void;
+}
+
+/** Set by {@linkcode Semaphore} when it is loaded. */
+let internals: SemaphoreInternals;
+
+/**
+ * A semaphore: lets a number of tasks at a time inside.
+ *
+ * Like asyncio's `Semaphore`: a counter that {@linkcode acquire} lowers and
+ * {@linkcode release} raises, in the order in which tasks asked. Release
+ * permits by disposing of them: doing that twice does no harm, while each
+ * `release()` adds one to the counter, whoever calls it. Use one way or the
+ * other, or a {@linkcode BoundedSemaphore}. All methods take constant time,
+ * whatever waits.
+ *
+ * @example At most two at once
+ * ```ts
+ * import { getRunningLoop, run, Semaphore, sleep } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let inside = 0;
+ * let insideMax = 0;
+ * await run(async () => {
+ *   const loop = getRunningLoop();
+ *   const semaphore = new Semaphore(2);
+ *   const visits = Array.from({ length: 6 }, () =>
+ *     loop.createTask(function* () {
+ *       using _permit = yield* semaphore.acquire();
+ *       insideMax = Math.max(insideMax, ++inside);
+ *       yield* sleep(10);
+ *       inside--;
+ *     }));
+ *   for (const visit of visits) await visit;
+ *   assertEquals(loop.time(), 30);
+ * }, { host: "virtual" });
+ * assertEquals(insideMax, 2);
+ * ```
+ */
+export class Semaphore {
+  readonly #waiters = new WaitQueue("Semaphore.acquire()", "held");
+  #value: number;
+  /** Permits that are held, in the order in which they were acquired; null if nobody asks. */
+  #permits: LinkedList<BoundedPermit> | null = null;
+
+  static {
+    internals = {
+      listPermits: (semaphore) => semaphore.#permits ??= new LinkedList(),
+      enter: (semaphore) => semaphore.#enter(),
+      leave: (semaphore, waiter) => semaphore.#leave(waiter),
+      giveUp: (semaphore, waiter) => semaphore.#giveUp(waiter),
+      putBack: (semaphore, permit) => semaphore.#putBack(permit),
+    };
+  }
+
+  /**
+   * Makes a semaphore.
+   *
+   * @param value How many permits there are to begin with.
+   * @throws {TypeError} If `value` is not a number.
+   * @throws {RangeError} If it is not an integer >= 0.
+   */
+  constructor(value: number = 1) {
+    checkInteger(value, 0, "create a semaphore", "value");
+    this.#value = value + 0; // which makes -0 a 0
+  }
+
+  /** How many permits are available. Those set aside for woken waiters are not. */
+  get value(): number {
+    return this.#value;
+  }
+
+  /**
+   * Tells whether {@linkcode acquire} would wait.
+   *
+   * @returns Whether no permit is available, or tasks are in line.
+   */
+  locked(): boolean {
+    return this.#value === 0 || this.#waiters.length > 0;
+  }
+
+  /**
+   * Acquires a permit; waits while none is available or other tasks are in line.
+   *
+   * Cancelling the wait acquires nothing; a permit that was set aside for this
+   * waiter goes to the next. From a plain callback, use {@linkcode tryAcquire}.
+   * An async function that may leave the wait behind, as in a `Promise.race`,
+   * should end it by a signal: else the permit is acquired and nobody releases
+   * it.
+   *
+   * @param options A signal that ends the wait.
+   * @returns An operation whose result is the permit. It does nothing until it
+   * is awaited.
+   * @throws {TypeError} If `signal` is not an `AbortSignal`.
+   */
+  acquire(options?: WaitOptions): Operation<Permit> {
+    return new AcquirePermit(this, options);
+  }
+
+  /**
+   * Acquires a permit if that is possible at once. It overtakes neither tasks
+   * that are in line, nor those that are woken and have not run. May be called
+   * from a plain callback.
+   *
+   * @returns The permit, or `null`.
+   */
+  tryAcquire(): Permit | null {
+    if (this.locked()) return null;
+    this.#value--;
+    return this.#makePermit();
+  }
+
+  #makePermit(): Permit {
+    const urgency = this.#waiters.taken();
+    if (this.#permits === null) return new SemaphorePermit(this, urgency);
+    const permit = new BoundedPermit(this, urgency);
+    this.#permits.append(permit);
+    return permit;
+  }
+
+  /** Adds a permit, and wakes the first in line, if any. */
+  release(): void {
+    this.#add();
+  }
+
+  #add(): void {
+    this.#value++;
+    this.#wakeNext();
+  }
+
+  #putBack(permit: SemaphorePermit): void {
+    if (permit instanceof BoundedPermit) this.#permits?.remove(permit);
+    this.#waiters.givenBack(permit.urgency);
+    this.#add();
+  }
+
+  /** Sets a permit aside for the first in line, which owns it before it runs. */
+  #wakeNext(): boolean {
+    if (this.#waiters.peek() === undefined) return false;
+    this.#value--;
+    this.#waiters.wakeNext();
+    return true;
+  }
+
+  #enter(): PermitWaiter {
+    const waiter = new PermitWaiter(this, this.#waiters);
+    this.#waiters.append(waiter);
+    return waiter;
+  }
+
+  #leave(waiter: PermitWaiter): Permit {
+    this.#leaveLine(waiter);
+    return this.#makePermit();
+  }
+
+  #giveUp(waiter: PermitWaiter): void {
+    if (waiter.woken) this.#value++;
+    this.#leaveLine(waiter);
+  }
+
+  #leaveLine(waiter: PermitWaiter): void {
+    this.#waiters.leave(waiter);
+    // Newcomers may have had to wait, just because this one was in line.
+    while (this.#value > 0 && this.#wakeNext());
+  }
+}
+
+/**
+ * Waiter for a permit. It is the iterator of the wait as well, where a generator
+ * would be a second object: very many may wait for long.
+ */
+class PermitWaiter extends Waiter {
+  readonly #semaphore: Semaphore;
+
+  constructor(semaphore: Semaphore, queue: WaitQueue) {
+    super(queue.open(), queue.label, queue, undefined, undefined);
+    this.#semaphore = semaphore;
+  }
+
+  // As a future it yields and returns booleans, as an iterator of the wait a permit.
+
+  protected override next(): IteratorResult<Suspension, never> {
+    if (!this.done()) return super.next() as IteratorResult<Suspension, never>;
+    if (this.cancelled()) this.throw(this[takeCancellation]());
+    const value = internals.leave(this.#semaphore, this);
+    return { done: true, value: value as never };
+  }
+
+  protected override throw(error: unknown): never {
+    internals.giveUp(this.#semaphore, this);
+    throw error;
+  }
+
+  protected override return(
+    value: boolean,
+  ): IteratorResult<Suspension, boolean> {
+    internals.giveUp(this.#semaphore, this);
+    return { done: true, value };
+  }
+}
+
+/**
+ * A semaphore that never has more permits than it began with.
+ *
+ * A `release()` too many, which is always a mistake, throws at its caller: as
+ * soon as no permit is held, also if permits are on their way to woken waiters.
+ * (CPython's throws later, at a task that releases what it has acquired.)
+ *
+ * `release()` and disposing of permits may be mixed here, as each `release()`
+ * spends a permit: disposing of that one later does nothing. The semaphore keeps
+ * a list of the permits that are held.
+ *
+ * @example One release too many
+ * ```ts
+ * import { BoundedSemaphore } from "@rota/rota";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const semaphore = new BoundedSemaphore(2);
+ * const permit = semaphore.tryAcquire();
+ * semaphore.release(); // spends the permit
+ * permit?.release(); // does nothing
+ * assertThrows(() => semaphore.release(), RangeError);
+ * assertEquals(semaphore.value, 2);
+ * ```
+ */
+export class BoundedSemaphore extends Semaphore {
+  readonly #valueMax: number;
+  readonly #permits: LinkedList<BoundedPermit>;
+
+  /**
+   * Makes a semaphore.
+   *
+   * @param value How many permits there are, to begin with and at most.
+   * @throws {TypeError} If `value` is not a number.
+   * @throws {RangeError} If it is not an integer >= 0.
+   */
+  constructor(value: number = 1) {
+    super(value);
+    this.#valueMax = value;
+    this.#permits = internals.listPermits(this);
+  }
+
+  /**
+   * Releases a permit, and wakes the first in line, if any.
+   *
+   * It is the last one that the current task acquired and still holds. If the
+   * task holds none, as it releases for another task, it is the one that is held
+   * longest. Takes time in proportion to the permits that are held.
+   *
+   * @throws {RangeError} If no permit is held.
+   */
+  override release(): void {
+    const task = findTask();
+    let spent = this.#permits.first;
+    for (let at = this.#permits.last; at !== undefined; at = at.previousNode) {
+      if (at.task !== task) continue;
+      spent = at;
+      break;
+    }
+    if (spent === undefined) {
+      throw new RangeError(
+        this.value === this.#valueMax
+          ? `Cannot release a bounded semaphore: all ${this.#valueMax} permits are there already`
+          : "Cannot release a bounded semaphore: its permits are there or on their way to others",
+      );
+    }
+    spent.release();
+  }
+}
+
+class AcquirePermit extends AttemptOperation<Permit> {
+  readonly #semaphore: Semaphore;
+
+  constructor(semaphore: Semaphore, options: WaitOptions | undefined) {
+    super(ACQUIRE, options);
+    this.#semaphore = semaphore;
+  }
+
+  protected attempt(): IteratorReturnResult<Permit> | undefined {
+    const permit = this.#semaphore.tryAcquire();
+    return permit === null ? undefined : { done: true, value: permit };
+  }
+
+  protected wait(): Coroutine<Permit> {
+    // The waiter is the iterator itself; only `yield*` goes through it.
+    return internals.enter(this.#semaphore) as unknown as Coroutine<Permit>;
+  }
+}
+
+const ACQUIRE = { name: "Semaphore.acquire()" };
