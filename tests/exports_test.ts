@@ -72,6 +72,7 @@ const VALUES: readonly string[] = [
   "asCompleted",
   "cancelScope",
   "checkpoint",
+  "createTask",
   "currentBlock",
   "currentEffectiveDeadline",
   "currentTask",

@@ -244,3 +244,25 @@ Deno.test("gather(), wait() and asCompleted() refuse a task instead of a list", 
     await task;
   }, VIRTUAL);
 });
+
+Deno.test("A group that is iterated by mistake cancels its tasks, and a failure of one is reported", async () => {
+  const reports: string[] = [];
+  await run(async () => {
+    const loop = getRunningLoop();
+    loop.setExceptionHandler((_loop, { message }) =>
+      void reports.push(message)
+    );
+    const group = taskGroup((group) => {
+      group.spawn(async () => {
+        await Promise.resolve(forEver()).catch(() => {});
+        throw new Error("clean-up failed");
+      }, { name: "worker", eager: true });
+      group.spawn(forEver, { name: "never begun" });
+    });
+    assertThrows(() => [...(group as Any)], MisuseError, "Cannot go through");
+    await sleep(5);
+  }, VIRTUAL);
+  assertEquals(reports, [
+    'Task "worker" failed, and its group is over',
+  ]);
+});

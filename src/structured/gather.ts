@@ -43,8 +43,8 @@ export type Gathered<E extends readonly Waitable<unknown>[]> = {
 };
 
 /**
- * The results of {@linkcode gather} with `returnExceptions`: an error stands where
- * there is no result.
+ * The results of {@linkcode gather} with `returnExceptions`: an error where there
+ * is no result.
  *
  * @typeParam E The entries, an array or a tuple.
  */

@@ -76,7 +76,7 @@ export function shield<W extends Waitable<unknown>>(
   return outer;
 }
 
-/** A future of what another one gives, which it does not cancel. */
+/** A future with the outcome of another one, which it does not cancel. */
 class ShieldingFuture<T> extends LendingFuture<T> {
   readonly #inner: Future<T>;
 
