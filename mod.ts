@@ -128,12 +128,8 @@ export {
   type PrioritySchedulerOptions,
 } from "./src/loop/priority_scheduler.ts";
 export type { ReadyItem, Scheduler } from "./src/loop/scheduler.ts";
-export {
-  type Coroutine,
-  Task,
-  type TaskBody,
-  type TaskOptions,
-} from "./src/loop/task.ts";
+export { type Coroutine, type TaskBody } from "./src/loop/task_body.ts";
+export { Task, type TaskOptions } from "./src/loop/task.ts";
 
 export { Barrier } from "./src/sync/barrier.ts";
 export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";

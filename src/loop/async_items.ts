@@ -10,7 +10,7 @@ import { inspect } from "./checks.ts";
 import { getRunningLoop } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { isCancellation } from "./cancellation.ts";
-import type { Coroutine } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
 
 /** The iteration of one source, from its first item to its end. */
 export class AsyncItems<T> {

@@ -8,7 +8,7 @@ import {
 } from "./operation.ts";
 import { Outcome } from "./promise_wait.ts";
 import { findStrand } from "./strand.ts";
-import type { Coroutine } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
 
 /**
  * An operation that is often over at once: it tries, and only if that fails

@@ -20,7 +20,8 @@ import type { Suspension } from "./future.ts";
 import type { Stepper } from "./stepping.ts";
 import { findStrand, InnerStrand, placeOf } from "./strand.ts";
 import { type Strand, strandsInside } from "./strand_tree.ts";
-import type { Coroutine, Task } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
+import type { Task } from "./task.ts";
 
 /** How to open a {@linkcode Block}. */
 export interface BlockOptions {

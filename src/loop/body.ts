@@ -18,7 +18,8 @@ import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
 import { current } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
 import { Call, findStrand, InnerStrand } from "./strand.ts";
-import type { Coroutine, Task } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
+import type { Task } from "./task.ts";
 
 /**
  * Calls `body` in a strand of the current task; the result is what to `yield*`

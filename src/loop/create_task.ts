@@ -1,6 +1,7 @@
 import { getRunningLoop } from "./current.ts";
 import { NO_OPTIONS } from "./loop_options.ts";
-import type { Task, TaskBody, TaskOptions } from "./task.ts";
+import type { Task, TaskOptions } from "./task.ts";
+import type { TaskBody } from "./task_body.ts";
 
 /**
  * Makes a task on the running loop and queues its first step, which runs in the

@@ -2,7 +2,7 @@ import { AsyncItems } from "./async_items.ts";
 import { runBody } from "./body.ts";
 import { checkFunction, inspect, isThenable } from "./checks.ts";
 import { Operation } from "./operation.ts";
-import type { Coroutine } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
 import { until } from "./until.ts";
 
 /**

@@ -1,6 +1,7 @@
 import { checkLoop } from "./check_loop.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { Task, type TaskBody, type TaskOptions } from "./task.ts";
+import { Task, type TaskOptions } from "./task.ts";
+import type { TaskBody } from "./task_body.ts";
 
 /**
  * A {@linkcode TaskFactory} whose tasks run their first step inside

@@ -49,7 +49,8 @@ import {
   requirePriority,
 } from "./priority.ts";
 import { PriorityHandle } from "./priority_handle.ts";
-import { checkBody, Task, type TaskBody, type TaskOptions } from "./task.ts";
+import { checkBody, type TaskBody } from "./task_body.ts";
+import { Task, type TaskOptions } from "./task.ts";
 import type { TimerHandle } from "./timer_handle.ts";
 
 /**

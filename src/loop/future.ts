@@ -2,6 +2,7 @@ import {
   addWaiter,
   type Awaited,
   checkWaiter,
+  failureRecord,
   inWords,
   isHandingOn,
   isUnseen,
@@ -87,7 +88,7 @@ export class Future<T>
   declare readonly loop: EventLoop;
   declare private state: number;
   /** The result, the error, or the reason of the cancellation. */
-  declare private value: unknown;
+  declare protected value: unknown;
   /**
    * What to queue when this future is done, in order; most often one thing. After
    * that, what is to be reported of it if nobody looks at the error.
@@ -208,11 +209,11 @@ export class Future<T>
   // Nobody waits for what is done, so that few futures pay for a field of this.
 
   /** What is to be reported of a future that has failed, once it is watched. */
-  private get failureRecord(): FailureRecord | null {
+  get [failureRecord](): FailureRecord | null {
     return this.waiters as unknown as FailureRecord | null;
   }
 
-  private set failureRecord(record: FailureRecord | null) {
+  set [failureRecord](record: FailureRecord | null) {
     this.waiters = record as unknown as null;
   }
 
@@ -220,9 +221,9 @@ export class Future<T>
   private seen(): unknown {
     if (this.state === UNSEEN) {
       this.state = REJECTED;
-      const record = this.failureRecord;
+      const record = this[failureRecord];
       if (record !== null) {
-        this.failureRecord = null;
+        this[failureRecord] = null;
         this.loop[core].failures.remove(record);
       }
     }

@@ -6,10 +6,10 @@
  *
  * @module
  */
+import "../errors.ts";
 import "./core.ts";
 import "./checks.ts";
 import "./waiters.ts";
-import "../errors.ts";
 import "./strand_tree.ts";
 import "./cancellation.ts";
 import "../host/async_context.ts";
@@ -70,6 +70,10 @@ import "./loop_timers.ts";
 import "./outside_work.ts";
 import "./parking.ts";
 import "./posted_task.ts";
+import "./task_body.ts";
+import "./task_step.ts";
+import "./task_extras.ts";
+import "./task_strand.ts";
 import "./task.ts";
 import "./run_runnable.ts";
 import "./debug_mode.ts";

@@ -17,7 +17,8 @@ import {
 import type { EventLoop } from "./event_loop.ts";
 import { checkPriority } from "./priority.ts";
 import { checkScheduler, type Scheduler } from "./scheduler.ts";
-import type { Task, TaskBody, TaskOptions } from "./task.ts";
+import type { Task, TaskOptions } from "./task.ts";
+import type { TaskBody } from "./task_body.ts";
 
 /** What to do when every task waits and nothing is there to wake one. */
 export type DeadlockPolicy = "ignore" | "report" | "error";

@@ -12,7 +12,7 @@
  *
  * @example A timer, a future and a task on a virtual clock
  * ```ts
- * import { createTask, getRunningLoop, run, sleep } from "@rota/rota";
+ * import { createTask, getRunningLoop, run, sleep } from "@rota/rota/loop";
  * import { assertEquals } from "@std/assert";
  *
  * const log: string[] = [];
@@ -36,6 +36,27 @@
  */
 import "./load_order.ts";
 
+export {
+  type BlockedTask,
+  BrokenBarrierError,
+  CancelledError,
+  ChannelClosedError,
+  DeadlockError,
+  DescriptorsUnsupportedError,
+  InterruptedError,
+  InvalidStateError,
+  LoopClosedError,
+  MisuseError,
+  OsError,
+  OverloadError,
+  QueueEmptyError,
+  QueueFullError,
+  QueueShutDownError,
+  RateLimitError,
+  TaskGroupClosedError,
+  TaskGroupError,
+  TimeoutError,
+} from "../errors.ts";
 export { AttemptOperation } from "./attempt_operation.ts";
 export {
   Operation,
@@ -90,10 +111,6 @@ export {
   type PrioritySchedulerOptions,
 } from "./priority_scheduler.ts";
 export type { ReadyItem, Scheduler } from "./scheduler.ts";
-export {
-  type Coroutine,
-  Task,
-  type TaskBody,
-  type TaskOptions,
-} from "./task.ts";
+export { type Coroutine, type TaskBody } from "./task_body.ts";
+export { Task, type TaskOptions } from "./task.ts";
 export { isCancellation } from "./cancellation.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { EventLoop } from "./event_loop.ts";
 import { inWords } from "./waiters.ts";
 import type { Block } from "./block.ts";
 import {
@@ -35,7 +36,7 @@ export interface Startable<T> {
 
 /** An async function that waits for an operation. */
 export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
-  declare readonly loop: Stepper["loop"];
+  declare readonly loop: EventLoop;
   waitingOn: Future<unknown> | null = null;
   block: Block | null = null;
   readonly #label: string;

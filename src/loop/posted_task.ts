@@ -15,7 +15,8 @@ import { type Priority, requirePriority } from "./priority.ts";
 import { Urgency } from "./priority_inheritance.ts";
 import type { ReadyPlace } from "./ready_place.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
-import type { Coroutine, Task } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
+import type { Task } from "./task.ts";
 import type { TimerHandle } from "./timer_handle.ts";
 
 /** How to post a function: see {@linkcode EventLoop.postTask}. */
@@ -113,7 +114,7 @@ export class PostedTask<T> extends Future<T> {
     options: PostTaskOptions,
   ) {
     super(loop, "a posted function");
-    this["value"] = fn;
+    this.value = fn;
     this.level = priority;
     this.item = null;
     this.extras = null;
@@ -130,7 +131,7 @@ export class PostedTask<T> extends Future<T> {
 
   /** What to run; undefined once it has begun, or never will. */
   private get fn(): PostedFunction<T> | undefined {
-    const value = this["value"];
+    const value = this.value;
     return !this.done() && typeof value === "function"
       ? value as PostedFunction<T>
       : undefined;
@@ -246,7 +247,7 @@ export class PostedTask<T> extends Future<T> {
     const task = this.extras?.task;
     if (task) return task.cancel(reason);
     if (this.fn === undefined) {
-      this["value"] = new Withdrawal(reason);
+      this.value = new Withdrawal(reason);
       return true;
     }
     this.#leaveQueue();
@@ -288,7 +289,7 @@ export class PostedTask<T> extends Future<T> {
     if (fn === undefined || extras !== null && extras.timer !== null) {
       return undefined;
     }
-    this["value"] = RUNNING;
+    this.value = RUNNING;
     return fn;
   }
 
@@ -313,7 +314,7 @@ export class PostedTask<T> extends Future<T> {
   }
 
   #withdrawal(): Withdrawal | null {
-    const value = this["value"];
+    const value = this.value;
     return value instanceof Withdrawal ? value : null;
   }
 

@@ -339,9 +339,9 @@ export function urgencyOf(runnable: Runnable): Urgency | null {
   if (runnable instanceof Task) return runnable[urgencyOfTask];
   if (runnable instanceof PostedTask) return urgencyOfPosted(runnable);
   const task = runnable instanceof Wait
-    ? runnable["task"]
+    ? runnable.task
     : runnable instanceof YieldOperation
-    ? runnable["task"]
+    ? runnable.task
     : null;
   return task === null ? null : task[urgencyOfTask];
 }

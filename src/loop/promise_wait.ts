@@ -138,7 +138,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   }
 
   /** The task that waits. */
-  protected get task(): Task<unknown> | null {
+  get task(): Task<unknown> | null {
     return this.strand === null ? null : this.strand.runner;
   }
 

@@ -1,5 +1,5 @@
 import { Runner, type RunOptions } from "./runner.ts";
-import { checkBody, type TaskBody } from "./task.ts";
+import { checkBody, type TaskBody } from "./task_body.ts";
 
 /**
  * Runs `main` on a fresh loop, cleans up, and gives the result.

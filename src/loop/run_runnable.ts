@@ -1,6 +1,7 @@
 import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
 import type { Runnable } from "./runnable.ts";
-import { stepTask, Task } from "./task.ts";
+import { stepTask } from "./task_step.ts";
+import { Task } from "./task.ts";
 
 /** The `run` of tasks that do not override it. */
 export const TASK_RUN = Task.prototype.run;

@@ -19,7 +19,8 @@ import { EventLoop } from "./event_loop.ts";
 import { Interrupt } from "./interrupt.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
 import { newEventLoop } from "./policy.ts";
-import type { Task, TaskBody } from "./task.ts";
+import type { Task } from "./task.ts";
+import type { TaskBody } from "./task_body.ts";
 
 /** How to {@linkcode run}: the options of the loop, and those of the run. */
 export interface RunOptions extends EventLoopOptions {

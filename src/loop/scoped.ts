@@ -3,7 +3,7 @@ import { cancellationIn, isCancellation } from "./cancellation.ts";
 import { checkFunction, inspect } from "./checks.ts";
 import { current, getRunningLoop } from "./current.ts";
 import { Operation, type OperationOptions } from "./operation.ts";
-import type { Coroutine } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
 import { reportLost } from "./until.ts";
 
 /**

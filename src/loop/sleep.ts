@@ -13,7 +13,8 @@ import { FULFILLED, Outcome } from "./promise_wait.ts";
 import { quit } from "./stepping.ts";
 import { findStrand } from "./strand.ts";
 import { type Strand, takeDueYield } from "./strand_tree.ts";
-import type { Coroutine, Task } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
+import type { Task } from "./task.ts";
 
 /** How to {@linkcode sleep}. */
 export interface SleepOptions<T> extends WaitOptions {
@@ -147,7 +148,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   }
 
   /** The task that waits; null if nobody waits by `await`. */
-  private get task(): Task<unknown> | null {
+  get task(): Task<unknown> | null {
     return this.#strand === null ? null : this.#strand.runner;
   }
 

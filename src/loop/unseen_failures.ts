@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { inWords, isUnseen, peekError } from "./waiters.ts";
+import { failureRecord, inWords, isUnseen, peekError } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { Registry } from "../host/finalization.ts";
 import { core } from "./core.ts";
@@ -147,7 +147,7 @@ const failedFutures = new Registry<FailureRecord>((record) => {
 /** Has `future` reported when it is collected unseen. The loop keeps the record meanwhile. */
 function watchFailure(future: Future<unknown>): FailureRecord {
   const record = new FailureRecord(future);
-  future["failureRecord"] = record;
+  future[failureRecord] = record;
   failedFutures.register(future, record);
   return record;
 }

@@ -11,7 +11,7 @@ import {
   type OperationOptions,
   type WaitOptions,
 } from "./operation.ts";
-import type { Coroutine } from "./task.ts";
+import type { Coroutine } from "./task_body.ts";
 
 /**
  * Waits for a promise, which is not of the loop.

@@ -32,6 +32,8 @@ export const takeCancellation: unique symbol = Symbol("takeCancellation");
 export const peekError: unique symbol = Symbol("peekError");
 /** Whether the future failed and nobody has seen the error yet. */
 export const isUnseen: unique symbol = Symbol("isUnseen");
+/** Key of the record of a failure that nobody has seen, once it is watched. */
+export const failureRecord: unique symbol = Symbol("failureRecord");
 /** Whether a cancellation that the future hands on to others is on its way through them. */
 export const isHandingOn: unique symbol = Symbol("isHandingOn");
 
@@ -59,6 +61,12 @@ export const urgencyOfTask: unique symbol = Symbol("urgencyOfTask");
 export const urgencyOfEnd: unique symbol = Symbol("urgencyOfEnd");
 /** Notes that user code may hold a reference to the task: it was handed out, or has made a task. */
 export const becomeKnown: unique symbol = Symbol("becomeKnown");
+/** The task behind in the list of the loop's unfinished tasks. */
+export const nextTask: unique symbol = Symbol("nextTask");
+/** The task before it. */
+export const previousTask: unique symbol = Symbol("previousTask");
+/** Has a task take over what its creator hands down. */
+export const inheritFrom: unique symbol = Symbol("inheritFrom");
 /** Says in words what the task waits for. */
 export const describeWait: unique symbol = Symbol("describeWait");
 /** Whether the first step may call an async function. */

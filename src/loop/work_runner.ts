@@ -5,7 +5,14 @@
  *
  * @module
  */
-import { addWaiter, becomeKnown, destroy, locals } from "./waiters.ts";
+import { intercept } from "./task_step.ts";
+import {
+  addWaiter,
+  becomeKnown,
+  destroy,
+  inheritFrom,
+  type locals,
+} from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
@@ -13,7 +20,8 @@ import { isSteppable, isThenable } from "./checks.ts";
 import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Operation } from "./operation.ts";
-import { type Coroutine, Task, type TaskBody } from "./task.ts";
+import type { Coroutine, TaskBody } from "./task_body.ts";
+import { Task } from "./task.ts";
 
 /** What has become of a piece of work. */
 export type WorkOutcome = "done" | "failed" | "cancelled";
@@ -95,11 +103,11 @@ export class WorkRunner extends Task<void> {
   override [destroy](reason: CancelledError): void {
     this.work?.lost(reason);
     super[destroy](reason);
-    this.intercept();
+    this[intercept]();
   }
 
   /** It was cancelled before its first step, or given up. */
-  protected override intercept(): boolean {
+  override [intercept](): boolean {
     if (!this.done()) return false;
     const { work } = this;
     if (work === null) return true;
@@ -218,12 +226,12 @@ export function findOrigin(
     : { parent, locals, enter: null };
 }
 
-/** Gives a task that has not begun what it inherits; null stands for no creator. */
+/** Has a task that has not begun inherit; null stands for no creator. */
 export function inherit(task: Task<unknown>, origin: Origin | null): void {
-  const parent = origin === null || origin.parent.done() ? null : origin.parent;
-  task["parentTask"] = parent;
-  task[locals] = origin === null ? null : origin.locals;
-  if (origin !== null && origin.enter !== null) {
-    task["extra"]().enter = origin.enter;
+  if (origin === null) {
+    task[inheritFrom](null, null, null);
+    return;
   }
+  const parent = origin.parent.done() ? null : origin.parent;
+  task[inheritFrom](parent, origin.locals, origin.enter);
 }

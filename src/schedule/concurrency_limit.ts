@@ -15,7 +15,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import type { OperationIterable } from "../loop/each.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { checkPriority } from "../loop/priority.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { findOrigin } from "../loop/work_runner.ts";
 import type { WaitQueue } from "../sync/wait_queue.ts";
 import {

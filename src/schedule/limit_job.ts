@@ -21,7 +21,7 @@ import {
   subscribe,
   type Subscription,
 } from "../loop/signal_hub.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import type { Origin, WorkOutcome, WorkRunner } from "../loop/work_runner.ts";
 import { Claim } from "./claim.ts";
 import type { LimitCore, LimitedWork } from "./limit_core.ts";

@@ -10,7 +10,7 @@ import {
   type OperationIterable,
 } from "../loop/each.ts";
 import { Operation } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import type { LimitCore } from "./limit_core.ts";
 import { MapIteration } from "./map_iteration.ts";
 import type { MapPlan } from "./map_plan.ts";

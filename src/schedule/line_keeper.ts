@@ -7,7 +7,8 @@ import { destroy } from "../loop/waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import { type Coroutine, Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { Task } from "../loop/task.ts";
 import { inherit } from "../loop/work_runner.ts";
 
 /** A limit, as its keeper sees it. */

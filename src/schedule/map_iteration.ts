@@ -6,7 +6,7 @@
 import { getRunningLoop } from "../loop/current.ts";
 import { Operation } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import type { LimitCore } from "./limit_core.ts";
 import type { MapPlan } from "./map_plan.ts";
 import { ResultStream } from "./map_results.ts";

@@ -13,7 +13,7 @@ import {
 } from "../loop/checks.ts";
 import type { WaitOptions } from "../loop/operation.ts";
 import { checkPriority, type Priority } from "../loop/priority.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { isSource, type MapSource } from "./map_source.ts";
 
 /** Options of {@linkcode ConcurrencyLimit.map}. */

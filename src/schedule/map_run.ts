@@ -9,7 +9,7 @@ import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import {
   findOrigin,
   type Origin,

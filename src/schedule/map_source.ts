@@ -16,7 +16,7 @@ import {
   type OperationIterable,
 } from "../loop/each.ts";
 import { Operation } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 
 /** Anything that `for await` takes, and the sources of the library. */
 export type MapSource<T> =

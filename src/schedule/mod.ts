@@ -10,7 +10,8 @@
  *
  * @example Look into a queue every 100 ms, and do at most two jobs at a time
  * ```ts
- * import { ConcurrencyLimit, every, run, sleep } from "@rota/rota";
+ * import { run, sleep } from "@rota/rota/loop";
+ * import { ConcurrencyLimit, every } from "@rota/rota/schedule";
  * import { assertEquals } from "@std/assert";
  *
  * const inbox = ["a", "b", "c"];
@@ -29,6 +30,7 @@
  *
  * @module
  */
+import "./load_order.ts";
 
 // -- Periodic work --
 

@@ -15,7 +15,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { type Waiter, WaitQueue } from "../sync/wait_queue.ts";
 import { FixedWindow } from "./fixed_window.ts";
 import type { RateRule } from "./rate_rule.ts";

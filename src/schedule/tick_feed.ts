@@ -8,7 +8,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { ItemSource } from "../loop/each.ts";
 import { Operation } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import type { PeriodicTask } from "./periodic_task.ts";
 import type { Tick } from "./tick.ts";
 

@@ -16,7 +16,7 @@ import {
 import type { Future, Suspension } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Strand } from "../loop/strand_tree.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { Completions } from "./completions.ts";
 import {
   checkWaitables,

@@ -6,7 +6,8 @@
  */
 import { MisuseError } from "../errors.ts";
 import { findTask } from "../loop/current.ts";
-import type { Coroutine, Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import type { Task } from "../loop/task.ts";
 
 /**
  * The function that a block runs: a generator function or an async function.

@@ -16,7 +16,7 @@ import {
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe } from "../loop/signal_hub.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { type BlockBody, taskFor } from "./block_body.ts";
 
 /** Options of {@linkcode moveOnAfter}, {@linkcode failAfter} and the like. */

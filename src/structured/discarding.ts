@@ -8,7 +8,7 @@ import { isGeneratorFunction } from "../loop/checks.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
-import { type Coroutine, takeBody, type TaskBody } from "../loop/task.ts";
+import { type Coroutine, takeBody, type TaskBody } from "../loop/task_body.ts";
 import { isCoroutine } from "./waitable.ts";
 
 /** Returns the same body with `undefined` as its result. */

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { intercept } from "../loop/task_step.ts";
 import { addWaiter, urgencyOfEnd } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
-import { Task, type TaskBody, type TaskOptions } from "../loop/task.ts";
+import { Task, type TaskOptions } from "../loop/task.ts";
+import type { TaskBody } from "../loop/task_body.ts";
 import type { LinkedList, ListNode } from "../structures/linked_list.ts";
 import type { GroupSlots } from "./group_slots.ts";
 import type { Lender } from "./lending.ts";
@@ -67,7 +69,7 @@ export class ChildTask<T> extends Task<T> implements Child {
     return this.owner.joined();
   }
 
-  protected override intercept(): boolean {
+  override [intercept](): boolean {
     if (!this.done()) return false;
     this.owner.childDone(this);
     return true;

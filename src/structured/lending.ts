@@ -10,7 +10,8 @@ import { isCancellation, type Request } from "../loop/cancellation.ts";
 import { findTask } from "../loop/current.ts";
 import type { Future, Suspension } from "../loop/future.ts";
 import { PromiseWait } from "../loop/promise_wait.ts";
-import type { Coroutine, Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import type { Task } from "../loop/task.ts";
 import { ChildTask } from "./group_tasks.ts";
 
 /** A task that has a slot to lend. */

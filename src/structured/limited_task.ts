@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { intercept } from "../loop/task_step.ts";
 import { core } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { Priority } from "../loop/priority.ts";
-import type { Task, TaskBody, TaskOptions } from "../loop/task.ts";
+import type { Task, TaskOptions } from "../loop/task.ts";
+import type { TaskBody } from "../loop/task_body.ts";
 import { type GroupSlots, Place, type SlotWait } from "./group_slots.ts";
 import type { ChildOwner } from "./group_tasks.ts";
 import type { Lender } from "./lending.ts";
@@ -122,7 +124,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
     return accepted;
   }
 
-  protected override intercept(): boolean {
+  override [intercept](): boolean {
     if (
       (this.#slot === "none" || this.#slot === "left") && !this.done() &&
       this.cancelling() === 0
@@ -131,7 +133,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
       this.#enter();
       return true;
     }
-    return super.intercept();
+    return super[intercept]();
   }
 
   override giveBack(): void {

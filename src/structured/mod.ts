@@ -12,7 +12,8 @@
  *
  * @example Three pages at once, within a second
  * ```ts
- * import { failAfter, run, sleep, taskGroup } from "@rota/rota";
+ * import { run, sleep } from "@rota/rota/loop";
+ * import { failAfter, taskGroup } from "@rota/rota/structured";
  * import { assertEquals } from "@std/assert";
  *
  * const pages: string[] = [];
@@ -33,6 +34,8 @@
  *
  * @module
  */
+import "./load_order.ts";
+
 export {
   AsCompleted,
   asCompleted,

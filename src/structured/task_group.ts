@@ -14,13 +14,8 @@ import {
 } from "../loop/checks.ts";
 import { checkTaskOptions, NO_OPTIONS } from "../loop/loop_options.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import {
-  checkBody,
-  type Coroutine,
-  type Task,
-  type TaskBody,
-  type TaskOptions,
-} from "../loop/task.ts";
+import { checkBody, type Coroutine, type TaskBody } from "../loop/task_body.ts";
+import type { Task, TaskOptions } from "../loop/task.ts";
 import { type BlockBody, taskFor } from "./block_body.ts";
 import {
   describeGroup,

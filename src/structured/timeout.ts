@@ -17,7 +17,7 @@ import type { Suspension } from "../loop/future.ts";
 import type { Handle } from "../loop/handle.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { type BlockBody, taskFor } from "./block_body.ts";
 
 /** Makes what is waited for inside of a block. */

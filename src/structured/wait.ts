@@ -14,7 +14,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { JointFuture } from "./joint_future.ts";
 import { lenderFor, lending } from "./lending.ts";
 import { release, Watch } from "./watch.ts";

@@ -9,7 +9,7 @@ import { checkNumber, checkWaitOptions } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { Future, type Suspension } from "../loop/future.ts";
 import { claim, Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { until } from "../loop/until.ts";
 import { runInTimeout, timeoutAfter } from "./timeout.ts";
 import { release } from "./watch.ts";

@@ -10,7 +10,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
-import type { Coroutine, TaskBody } from "../loop/task.ts";
+import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import { untilSettled } from "../loop/until.ts";
 
 /**

@@ -6,7 +6,7 @@
 import { BrokenBarrierError } from "../errors.ts";
 import { checkInteger, checkWaitOptions } from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { Condition } from "./condition.ts";
 
 /** Filling: waits for more. Draining: all have come. Resetting: they are sent away. */

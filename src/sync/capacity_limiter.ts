@@ -9,7 +9,8 @@ import { findTask } from "../loop/current.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
-import { type Coroutine, Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { Task } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";
 

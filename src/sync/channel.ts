@@ -10,7 +10,7 @@ import { findTask, getRunningLoop } from "../loop/current.ts";
 import { items, type OperationIterable } from "../loop/each.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { NextOperation } from "./iteration.ts";
 import { WaitQueue } from "./wait_queue.ts";

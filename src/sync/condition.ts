@@ -13,7 +13,7 @@ import {
 } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { Lock, lockInternals, type LockPermit } from "./lock.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";

@@ -5,7 +5,7 @@
  */
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
 /**

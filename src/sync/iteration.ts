@@ -4,7 +4,7 @@
  * @module
  */
 import { Operation } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 
 /**
  * Step of an iteration: takes an item, and ends if `isEnd` says so of the

@@ -19,7 +19,9 @@
  *
  * @example Two workers, one of each style, share a queue and a lock
  * ```ts
- * import { Lock, Queue, run, sleep, taskGroup } from "@rota/rota";
+ * import { run, sleep } from "@rota/rota/loop";
+ * import { taskGroup } from "@rota/rota/structured";
+ * import { Lock, Queue } from "@rota/rota/sync";
  * import { assertEquals } from "@std/assert";
  *
  * const log: string[] = [];
@@ -46,6 +48,8 @@
  *
  * @module
  */
+import "./load_order.ts";
+
 export { Barrier } from "./barrier.ts";
 export {
   CapacityLimiter,

@@ -17,7 +17,7 @@ import {
 import { items, type OperationIterable } from "../loop/each.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
-import type { Coroutine } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
 import {
   compareNaturally,
   FifoStore,

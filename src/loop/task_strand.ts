@@ -1,0 +1,247 @@
+/**
+ * A task as a strand and as a stepper: its waits, its blocks, and the requests for
+ * its cancellation. {@linkcode Task} adds the life of a task.
+ *
+ * @module
+ */
+import { Block } from "./block.ts";
+import { cancellation, type Due, hold, Request } from "./cancellation.ts";
+import { core } from "./core.ts";
+import type { EventLoop } from "./event_loop.ts";
+import { Future } from "./future.ts";
+import type { Stepper } from "./stepping.ts";
+import {
+  type AnyWait,
+  type DueYields,
+  listWaits,
+  type Strand,
+} from "./strand_tree.ts";
+import type { TaskBody } from "./task_body.ts";
+import { Extras } from "./task_extras.ts";
+import { PROMISED, taskBody, taskContext } from "./task_step.ts";
+import type { Task } from "./task.ts";
+import { isHandingOn } from "./waiters.ts";
+
+const NO_WAITS: readonly AnyWait[] = [];
+
+/** The part of {@linkcode Task} that its waits, blocks and cancellation see. @ignore */
+export abstract class TaskStrand<T> extends Future<T>
+  implements Stepper, Strand {
+  /** How many `sleep(0)` of its async function are in the ready queue. @ignore */
+  declare yields: number;
+  /** The first of the waits of its async function; its `previousWait` is the last. @ignore */
+  declare waits: AnyWait | null;
+  /** The future that its generator waits for. @ignore */
+  declare waitingOn: Future<unknown> | null;
+  /** The requests that are thrown next. @ignore */
+  declare due: Due | null;
+  /**
+   * The reason of the last request that was not thrown at once, also after the
+   * end: `gather` asks for it, as CPython does.
+   *
+   * @ignore
+   */
+  declare heldReason: unknown;
+  /** How many requests for its cancellation are outstanding. */
+  declare protected requests: number;
+  declare protected extras: Extras | null;
+  /** @ignore */
+  declare [taskBody]: TaskBody<unknown> | typeof PROMISED | null;
+
+  constructor(loop: EventLoop, label: string) {
+    super(loop, label);
+    this.yields = 0;
+    this.waits = null;
+    this.waitingOn = null;
+    this.due = null;
+    this.heldReason = undefined;
+    this.requests = 0;
+    this.extras = null;
+    this[taskBody] = null;
+  }
+
+  /** The task of async functions that were called by the body. @ignore */
+  abstract get runner(): Task<unknown>;
+
+  /** @ignore */
+  abstract run(): void;
+
+  /** Returns the state that few tasks need, made on first use. */
+  protected extra(): Extras {
+    return this.extras ??= new Extras();
+  }
+
+  /** The block of the task as a whole, made on first use. @ignore */
+  rootBlock(): Block {
+    const extras = this.extra();
+    if (extras.root === null) {
+      const task = this.runner;
+      extras.root = new Block(task, null, this, {}, null);
+      if (this.requests > 0) {
+        extras.root.abort(cancellation(extras.lastReason));
+      }
+    }
+    return extras.root;
+  }
+
+  /** The root of the blocks of the task; null if it never had one. @ignore */
+  get blockTree(): Block | null {
+    return this.extras === null ? null : this.extras.root;
+  }
+
+  /** @ignore */
+  get block(): Block | null {
+    return this.extras === null ? null : this.extras.block;
+  }
+
+  /** @ignore */
+  set block(block: Block | null) {
+    if (this.extras !== null || block !== null) this.extra().block = block;
+  }
+
+  /** @ignore */
+  get innermostBlock(): Block | null {
+    return this.extras === null ? null : this.extras.block;
+  }
+
+  /** @ignore */
+  get [taskContext](): (<R>(fn: () => R) => R) | null {
+    return this.extras === null ? null : this.extras.enter;
+  }
+
+  /** @ignore */
+  get innermostStrand(): Strand {
+    return this.block ?? this;
+  }
+
+  /** As in CPython. @ignore */
+  get replacesFailures(): boolean {
+    return true;
+  }
+
+  /** A request was taken: it counts from now on. @ignore */
+  noteRequest(request: Request): void {
+    this.requests++;
+    this.extra().noteRequest(request);
+  }
+
+  /** A block with so many outstanding requests is closed, or has taken one back. @ignore */
+  forgetRequestsOfBlock(count: number): void {
+    if (this.extras !== null) this.extras.requestsOfBlocks -= count;
+  }
+
+  /** The requests that concern a block: all but those of blocks beside it and inside. @ignore */
+  requestsAt(block: Block): number {
+    const { extras } = this;
+    if (this.requests === 0 || extras === null) return this.requests;
+    let requests = this.requests - extras.requestsOfBlocks;
+    for (let at: Block | null = block; at !== null; at = at.outer) {
+      requests += at.ownRequests;
+    }
+    return Math.max(requests, 0);
+  }
+
+  /** Whether it is an async function, which has begun. @ignore */
+  get promised(): boolean {
+    return this[taskBody] === PROMISED;
+  }
+
+  /** The newest request to the task as a whole that has not been thrown. @ignore */
+  dueRequest(): Request | null {
+    return this.extras === null ? null : this.extras.dueRequest();
+  }
+
+  /** Has the loop report the task if it does not react to its cancellation. @ignore */
+  warnIfStuck(): void {
+    const extras = this.extra();
+    if (extras.warning !== null) return;
+    extras.warning = this.loop[core].warnOfStuckTask(this.runner);
+  }
+
+  /** It has reacted: an async function waits in an operation. @ignore */
+  calmDown(): void {
+    if (this.extras !== null) this.extras.dropWarning();
+  }
+
+  /**
+   * Makes a request due again that was thrown, without counting it once more: it
+   * arrives at the next wait of `stepper`.
+   *
+   * @ignore
+   */
+  rearm(stepper: Stepper, reason: unknown): void {
+    const request = new Request(null, reason, false);
+    this.extra().requests.push(request);
+    hold(stepper, request);
+  }
+
+  /** @ignore */
+  get inner(): Iterable<Strand> | null {
+    return null; // those inside are in the tree of blocks
+  }
+
+  /** @ignore */
+  get level(): Request | null {
+    return null;
+  }
+
+  /** @ignore */
+  get place(): Block | null {
+    return this.block;
+  }
+
+  /** @ignore */
+  get dueYields(): DueYields | null {
+    return this.extras === null ? null : this.extras.dueYields;
+  }
+
+  /** @ignore */
+  set dueYields(due: DueYields | null) {
+    this.extra().dueYields = due;
+  }
+
+  /** @ignore */
+  isOutside(): boolean {
+    return this.promised && this.waits === null &&
+      (this.extras === null || this.extras.openedInside === 0);
+  }
+
+  /** @ignore */
+  listWaits(): readonly AnyWait[] {
+    return this.waits === null ? NO_WAITS : listWaits(this.waits);
+  }
+
+  /** @ignore */
+  interruptYields(request: Request): void {
+    this.dueYields = { left: this.yields, request };
+  }
+
+  /** @ignore */
+  step(into: boolean): void {
+    const { loop } = this;
+    const wasOutside = this.isOutside();
+    this.extra().openedInside += into ? 1 : -1;
+    const isOutside = this.isOutside();
+    if (wasOutside && !isOutside) loop[core].outside.cameInside();
+    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
+  }
+
+  /** Whether a cancellation that the task hands on to others is on its way through them. */
+  override [isHandingOn](): boolean {
+    return this.extras !== null && this.extras.handingOn;
+  }
+
+  /** @ignore */
+  setHandingOn(isOn: boolean): void {
+    if (this.extras !== null) this.extras.handingOn = isOn;
+  }
+
+  /** @ignore */
+  inheritLevel(): void {}
+
+  /** @ignore */
+  abort(): void {}
+
+  /** @ignore */
+  levelCame(): void {}
+}
