@@ -15,6 +15,7 @@ import {
   ConcurrencyLimit,
   Condition,
   each,
+  every,
   failAfter,
   Flag,
   Future,
@@ -131,6 +132,9 @@ const OPERATIONS: Readonly<Record<string, () => Any>> = {
     limit.run(() => sleep(5));
     return limit.onIdle();
   },
+  "ConcurrencyLimit.map()": () =>
+    new ConcurrencyLimit(1).map([1, 2], () => forEver()),
+  "every()": () => every(10, () => {}),
   "asCompleted()": () =>
     asCompleted([new Future(getRunningLoop())]).next().value,
   "wait()": () => wait([new Future(getRunningLoop())]),
