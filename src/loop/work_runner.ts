@@ -11,7 +11,7 @@ import {
   becomeKnown,
   destroy,
   inheritFrom,
-  type locals,
+  locals as localsOf,
 } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
@@ -217,7 +217,7 @@ export function findOrigin(
 ): Origin | null {
   const parent = findTask();
   if (parent === null) return null;
-  const { locals } = parent as unknown as { locals: LocalValue | null };
+  const locals = parent[localsOf];
   if (loop[core].inheritsContext) {
     return { parent, locals, enter: loop[core].captureContext() };
   }
