@@ -1570,6 +1570,12 @@ const CASES: readonly Case[] = [
       },
     ];
   }),
+  ...LIMITS.slice(3).map(([what, , , limit]): Case => ({
+    what,
+    names: "shield",
+    values: NOT_BOOLEANS,
+    call: (value) => limit(5, work, { shield: value }),
+  })),
   {
     what: "gather()",
     names: "returnExceptions",

@@ -11,7 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
-  type CancelledError,
+  CancelledError,
   CancelScope,
   cancelScope,
   type Coroutine,
@@ -23,6 +23,7 @@ import {
   MisuseError,
   moveOnAfter,
   moveOnAt,
+  type Operation,
   Queue,
   run,
   type ScopeOutcome,
@@ -520,4 +521,116 @@ Deno.test("Scopes side by side in an async function do not touch each other", as
     }, "beside"]);
     assertEquals(errors, 3);
   }, VIRTUAL);
+});
+
+/** Runs a body in a scope with a time limit of so many milliseconds. */
+const LIMITS = {
+  "moveOnAfter()": (ms, body, shield) => moveOnAfter(ms, body, { shield }),
+  "moveOnAt()": (ms, body, shield) =>
+    moveOnAt(getRunningLoop().time() + ms, body, { shield }),
+  "failAfter()": (ms, body, shield) => failAfter(ms, body, { shield }),
+  "failAt()": (ms, body, shield) =>
+    failAt(getRunningLoop().time() + ms, body, { shield }),
+} satisfies Record<
+  string,
+  (
+    ms: number,
+    body: (scope: CancelScope) => Coroutine<void> | Promise<void>,
+    shield: boolean,
+  ) => Operation<unknown>
+>;
+
+/** Sleeps `ms`, in either style. */
+const SLEEPERS: Record<
+  string,
+  (ms: number) => (scope: CancelScope) => Coroutine<void> | Promise<void>
+> = {
+  "a generator": (ms) =>
+    function* () {
+      yield* sleep(ms);
+    },
+  "an async function": (ms) => async () => await sleep(ms),
+};
+
+for (const [name, limit] of Object.entries(LIMITS)) {
+  for (const [style, sleeper] of Object.entries(SLEEPERS)) {
+    Deno.test(`${name} with shield keeps the cancellation of a scope around out of ${style}, until its time is over`, async () => {
+      await run(async () => {
+        const loop = getRunningLoop();
+        const tookMs = async (ms: number, shield: boolean) => {
+          const startMs = loop.time();
+          await cancelScope(async (scope) => {
+            scope.cancel();
+            await Promise.resolve(limit(50, sleeper(ms), shield)).catch(
+              (error) => assert(!(error instanceof TimeoutError)),
+            );
+          });
+          return loop.time() - startMs;
+        };
+        assertEquals(await tookMs(20, false), 0);
+        assertEquals(await tookMs(20, true), 20);
+        // The limit holds all the same. What the scopes make of it is theirs.
+        const startMs = loop.time();
+        await cancelScope(async (scope) => {
+          scope.cancel();
+          await limit(50, sleeper(1_000), true);
+        }).then(null, () => {});
+        assertEquals(loop.time() - startMs, 50);
+      }, VIRTUAL);
+    });
+
+    Deno.test(`The scope of ${name} has the shield that was asked for around ${style}`, async () => {
+      await run(async () => {
+        for (const shield of [true, false]) {
+          let seen: boolean | undefined;
+          await limit(50, (scope) => {
+            seen = scope.shield;
+            return sleeper(1)(scope);
+          }, shield);
+          assertEquals(seen, shield);
+        }
+      }, VIRTUAL);
+    });
+  }
+}
+
+Deno.test("A shield of a time limit protects its body, not from task.cancel()", async () => {
+  await run(async () => {
+    const task = getRunningLoop().createTask(() =>
+      moveOnAfter(50, () => sleep(20), { shield: true })
+    );
+    await sleep(5);
+    task.cancel("really");
+    await assertRejects(async () => await task, CancelledError, "really");
+  }, VIRTUAL);
+});
+
+Deno.test("moveOnAfter() and the like refuse a shield that is no boolean", () => {
+  const body = () => sleep(1);
+  for (
+    const limit of [
+      (options: never) => moveOnAfter(1, body, options),
+      (options: never) => moveOnAt(1, body, options),
+      (options: never) => failAfter(1, body, options),
+      (options: never) => failAt(1, body, options),
+    ]
+  ) {
+    for (const shield of [1, null, "yes"]) {
+      assertThrows(
+        () => limit({ shield } as never),
+        TypeError,
+        "shield must be one of true, false",
+      );
+    }
+    assertThrows(
+      () => limit(true as never),
+      TypeError,
+      "options must be an object",
+    );
+    assertThrows(
+      () => limit({ signal: 1 } as never),
+      TypeError,
+      "signal must be an AbortSignal",
+    );
+  }
 });

@@ -162,6 +162,7 @@ const TYPES: readonly string[] = [
   "RunOptions",
   "Schedule",
   "Scheduler",
+  "ScopeOptions",
   "ScopeOutcome",
   "SleepOptions",
   "StartOptions",

@@ -6,7 +6,13 @@
  * @module
  */
 import { intercept } from "./task_step.ts";
-import { addWaiter, becomeKnown, destroy, inheritFrom } from "./waiters.ts";
+import {
+  addWaiter,
+  becomeKnown,
+  destroy,
+  inheritFrom,
+  locals as localsOf,
+} from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
@@ -211,7 +217,7 @@ export function findOrigin(
 ): Origin | null {
   const parent = findTask();
   if (parent === null) return null;
-  const { locals } = parent as unknown as { locals: LocalValue | null };
+  const locals = parent[localsOf];
   if (loop[core].inheritsContext) {
     return { parent, locals, enter: loop[core].captureContext() };
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { cancellationIn } from "../loop/cancellation.ts";
-import type { CancelledError } from "../errors.ts";
+import { type CancelledError, MisuseError } from "../errors.ts";
 import { isGeneratorFunction } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -195,6 +195,8 @@ export class MapRun<T, R> implements FedMap<T> {
       } catch (error) {
         interruption ??= { error };
         this.interrupt();
+        // No task goes through this, but `[...limit.map()]`: it would for ever.
+        if (error instanceof MisuseError) break;
       } finally {
         shield?.close();
       }

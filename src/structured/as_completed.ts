@@ -275,7 +275,7 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
         try {
           return await source();
         } catch (error) {
-          // Of those that are not in time each is told; all else ends the iteration.
+          // Each wait that is not in time throws; any other error ends the iteration.
           if (!(error instanceof TimeoutError)) source.close!();
           throw error;
         }

@@ -132,7 +132,7 @@ export class Completions<F extends Future<unknown>> {
   /** Throws if the current task keeps one of those that are left from ever being done. */
   #checkWaiter(): void {
     const task = findTask();
-    // What holds for a task goes on to hold: no job gets in line once more.
+    // The answer stays the same for a task: no job gets in line once more.
     if (task === this.#checked) return;
     if (isAtWork(task)) {
       for (const future of this.#todo.keys()) future[checkWaiter]();

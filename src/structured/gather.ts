@@ -5,7 +5,7 @@
  */
 import { CancelledError } from "../errors.ts";
 import { cancellation } from "../loop/cancellation.ts";
-import { checkOneOf, checkOptions } from "../loop/checks.ts";
+import { checkOneOf, checkWaitOptions } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
@@ -43,8 +43,8 @@ export type Gathered<E extends readonly Waitable<unknown>[]> = {
 };
 
 /**
- * The results of {@linkcode gather} with `returnExceptions`: an error stands where
- * there is no result.
+ * The results of {@linkcode gather} with `returnExceptions`: an error where there
+ * is no result.
  *
  * @typeParam E The entries, an array or a tuple.
  */
@@ -134,7 +134,7 @@ export function gather(
   options: GatherOptions = {},
 ): Future<unknown[]> {
   const what = "gather";
-  checkOptions(options, what);
+  checkWaitOptions(options as object, what); // a signal among them would be ignored, but not a wrong one
   const { returnExceptions = false } = options;
   checkOneOf(returnExceptions, [true, false], what, "returnExceptions");
   const given = loopOf(options, what);

@@ -195,8 +195,9 @@ export class GroupRun implements ChildOwner {
     }
     if (!ended.failed()) return;
     const error = ended.exception();
-    if (this.task.done()) this.#reportLate(ended, error);
-    else {
+    if (this.task.done() || this.#phase === "finished") {
+      this.#reportLate(ended, error);
+    } else {
       this.#errors.push(error);
       this.end("task failed");
     }
@@ -205,8 +206,11 @@ export class GroupRun implements ChildOwner {
   #reportLate(ended: Task<unknown>, exception: unknown): void {
     const { name } = ended;
     this.task.loop.callExceptionHandler({
-      message:
-        `Task "${name}" failed, and the task that owns its group has ended`,
+      message: `Task "${name}" failed, and ${
+        this.task.done()
+          ? "the task that owns its group has ended"
+          : "its group is over"
+      }`,
       exception,
       task: ended,
       name,
@@ -323,6 +327,8 @@ export class GroupRun implements ChildOwner {
         // A request that came when the children were being cancelled is due later.
         if (!this.#childrenEnd.isWoken()) interruption ??= { error };
         this.end("wait cancelled");
+        // No task goes through this, but `[...taskGroup()]`: it would for ever.
+        if (error instanceof MisuseError) break;
       }
     }
     this.#childrenEnd = null;

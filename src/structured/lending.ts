@@ -154,7 +154,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
   }
 
   override interrupt(request: Request): void {
-    // The constructor may be told of a cancellation that is there already.
+    // A cancellation that is there already comes while the constructor runs.
     if (#slot in this && this.#slot?.cancel(request.reason)) {
       if (!request.isLevel) request.state = "thrown";
       return;

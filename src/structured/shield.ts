@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkOptions } from "../loop/checks.ts";
+import { checkWaitOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import { LendingFuture } from "./lending_futures.ts";
 import { relayOutcome, Watch } from "./watch.ts";
@@ -54,7 +54,7 @@ export function shield<W extends Waitable<unknown>>(
   options: LoopOptions = {},
 ): Future<Waited<W>> {
   const what = "shield";
-  checkOptions(options, what);
+  checkWaitOptions(options as object, what); // a signal among them would be ignored, but not a wrong one
   checkWaitable(waitable, what, "waitable");
   const loop = loopOf(options, what);
   if (loop !== undefined) checkLoop(waitable, loop, what);
@@ -76,7 +76,7 @@ export function shield<W extends Waitable<unknown>>(
   return outer;
 }
 
-/** A future of what another one gives, which it does not cancel. */
+/** A future with the outcome of another one, which it does not cancel. */
 class ShieldingFuture<T> extends LendingFuture<T> {
   readonly #inner: Future<T>;
 
