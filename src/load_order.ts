@@ -62,6 +62,7 @@ import "./loop/loop_options.ts";
 import "./loop/create_task.ts";
 import "./loop/descriptors.ts";
 import "./loop/exceptions.ts";
+import "./loop/loop_run.ts";
 import "./structures/ring_buffer.ts";
 import "./loop/deadlock.ts";
 import "./loop/io_gate.ts";

@@ -899,7 +899,7 @@ const CASES: readonly Case[] = [
   {
     what: "Task",
     names: "options",
-    values: [undefined, ...NOT_OPTIONS],
+    values: NOT_OPTIONS,
     call: (value, { loop }) => new Task(loop, work, value),
   },
   {

@@ -13,22 +13,21 @@
  *    that adds runs in the next turn.
  * 5. Stop, if that was asked for; else begin the next turn a few microtasks later.
  *
- * Two unions say where a kernel is. `RunState`: stopped, running, stopping or
- * closed. `WaitState` (`parking.ts`): awake, parking or parked. Whoever queues
+ * Two unions say where a kernel is. `RunState` (`loop_run.ts`): stopped, running,
+ * stopping or closed. `WaitState` (`parking.ts`): awake, parking or parked. Whoever queues
  * something while it is not awake wakes it.
  *
  * @module
  */
+import { CLOSED, STOPPING } from "./loop_run.ts";
 import { isInterrupted } from "./strand.ts";
-import { LoopClosedError, MisuseError } from "../errors.ts";
 import { detached, microtask } from "../host/microtask.ts";
 import { prepareOwners } from "../host/async_context.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { LoopCore, RunMode } from "./core.ts";
-import { current, runningLoops } from "./current.ts";
+import { current } from "./current.ts";
 import { DeadlockWatch } from "./deadlock.ts";
 import type { EventLoop } from "./event_loop.ts";
-import { describeHandle, Handle } from "./handle.ts";
 import {
   GATE_MS,
   HANDLES_PER_LOOK_MAX,
@@ -68,28 +67,6 @@ const HOPS_AFTER_RESUMPTION = 4;
 const STARTS_AT_ONCE_MAX = 128;
 /** On a virtual host a checkpoint yields by count. */
 const CHECKPOINTS_VIRTUAL = 128;
-/** No run is under way. */
-const STOPPED = 0;
-/** Turns run, one after the other. */
-const RUNNING = 1;
-/** The run ends after this turn; if none is under way, the next one after one turn. */
-const STOPPING = 2;
-const CLOSED = 3;
-type RunState =
-  | typeof STOPPED
-  | typeof RUNNING
-  | typeof STOPPING
-  | typeof CLOSED;
-
-/** Run that is under way. */
-interface Run {
-  readonly mode: RunMode;
-  /** Error that ends it. */
-  failure: Error | null;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** Kernel of one event loop. */
 export class Kernel extends LoopParts
   implements LoopCore, OutsideListener, Sleeper, TimerListener {
@@ -98,8 +75,6 @@ export class Kernel extends LoopParts
   readonly #ignoresOutside: boolean;
 
   // Where it is.
-  #state: RunState = STOPPED;
-  #run: Run | null = null;
 
   // Ready queue and timers.
   readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
@@ -180,7 +155,7 @@ export class Kernel extends LoopParts
   schedule(runnable: Runnable): void {
     if (this.overridden) {
       this.ranking?.noteWake(runnable);
-      if (this.#state !== CLOSED) this.loop.callSoon(this.resume, runnable);
+      if (this.run.state !== CLOSED) this.loop.callSoon(this.resume, runnable);
       return;
     }
     this.#ready.push(runnable);
@@ -201,50 +176,14 @@ export class Kernel extends LoopParts
 
   // -- Begin and end of a run --
 
-  isRunning(): boolean {
-    return this.#run !== null;
-  }
-
-  isClosed(): boolean {
-    return this.#state === CLOSED;
-  }
-
-  /** Returns its state in a word, for inspection. */
-  stateName(): "stopped" | "running" | "closed" {
-    return this.#state === CLOSED
-      ? "closed"
-      : this.#run === null
-      ? "stopped"
-      : "running";
-  }
-
-  runsForever(): boolean {
-    return this.#run?.mode === "forever";
-  }
-
-  /** Throws if the loop is closed or running already. */
-  checkMayRun(): void {
-    if (this.#state === CLOSED) this.refuseClosed("run the event loop");
-    if (this.#run !== null) {
-      throw new MisuseError("Cannot run the event loop: it is running already");
-    }
-  }
-
-  refuseClosed(what: string): never {
-    throw new LoopClosedError(`Cannot ${what}: the event loop is closed`);
-  }
-
   drive(mode: RunMode, isAsync = false): Promise<void> {
     try {
       this.checkMayRun();
     } catch (error) {
       return Promise.reject(error);
     }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#run = { mode, failure: null, resolve, reject };
-    if (this.#state === STOPPED) this.#state = RUNNING;
+    const ended = this.run.begin(mode);
     this.#deadlock.reset();
-    runningLoops.add(this.loop);
     this.updateKeepAlive();
     const begin = () => {
       this.#gate.noteYield();
@@ -255,27 +194,25 @@ export class Kernel extends LoopParts
     const preparation = prepareOwners(isAsync);
     if (preparation === null) detached(begin);
     else preparation.then(() => detached(begin));
-    return promise;
+    return ended;
   }
 
   /** Ends the run after this turn; if none is under way, the next one after one turn. */
   stop(): void {
-    if (this.#state === CLOSED) return;
-    this.#state = STOPPING;
+    if (!this.run.requestStop()) return;
     if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
   failRun(error: Error): void {
-    if (this.#run !== null) this.#run.failure = error;
-    this.#state = STOPPING;
+    this.run.fail(error);
     this.#parking.fail();
   }
 
   /** Tells the host whether the run keeps the process alive by itself. */
   updateKeepAlive(): void {
-    if (this.#run === null) return;
+    if (!this.run.isRunning()) return;
     this.host.keepAlive(
-      this.#run.mode === "forever" || this.signals.size > 0 ||
+      this.run.isForever() || this.signals.size > 0 ||
         this.outside.waits > 0,
     );
   }
@@ -287,7 +224,7 @@ export class Kernel extends LoopParts
     this.#ready.clear();
     this.timers.clear();
     destroyTasks(this.loop);
-    this.#state = CLOSED;
+    this.run.close();
     this.#ready.clear();
     this.strays.close();
     this.failures.reportAll();
@@ -337,7 +274,7 @@ export class Kernel extends LoopParts
     this.#turnsToLook = this.#gate.turnsPerLook(
       this.timers.firstMs() - nowMs,
     );
-    if (this.#ready.length > 0 || this.#state === STOPPING) return true;
+    if (this.#ready.length > 0 || this.run.state === STOPPING) return true;
     this.#parking.checkDeadlock(nowMs);
     if (this.#ready.length > 0 || this.#isStopping()) return true;
     if (
@@ -354,7 +291,7 @@ export class Kernel extends LoopParts
 
   /** Asks anew, for the compiler, as what was called meanwhile may have changed it. */
   #isStopping(): boolean {
-    return this.#state === STOPPING;
+    return this.run.state === STOPPING;
   }
 
   /** Step 1: whether the gate has to open; also sets how much runs until the next look. */
@@ -514,26 +451,13 @@ export class Kernel extends LoopParts
     unfinished?.fallDue();
   }
 
-  runnableFailed(runnable: Runnable, error: unknown): void {
-    current.task = null;
-    const handle = runnable instanceof Handle ? runnable : undefined;
-    this.loop.callExceptionHandler({
-      message: `Exception in ${
-        handle === undefined ? "the event loop" : describeHandle(handle)
-      }`,
-      exception: error,
-      ...(handle && { handle }),
-      ...this.debug.creationOf(runnable),
-    });
-  }
-
   /** Step 5: stops, or has the next turn begin. */
   #endTurn(): void {
     this.#turnsSinceYield++;
     this.#startedAtOnce = 0;
     if (this.failures.arePending) this.failures.passTurn();
     if (this.debugging) this.unstarted.passTurn();
-    if (this.#state === STOPPING) {
+    if (this.run.state === STOPPING) {
       this.#leave();
       return;
     }
@@ -547,19 +471,15 @@ export class Kernel extends LoopParts
 
   /** Ends the run. */
   #leave(): void {
-    const run = this.#run!;
-    this.#run = null;
-    this.#state = STOPPED;
-    runningLoops.delete(this.loop);
+    const tell = this.run.end();
     this.#parking.rest();
-    if (run.failure === null) run.resolve();
-    else run.reject(run.failure);
+    tell();
     if (this.failures.arePending) detached(this.#ageIfStopped);
   }
 
   /** A loop that stays stopped does not hold on to what has failed. */
   readonly #ageIfStopped = (): void => {
-    if (this.#run === null) this.failures.ageFully();
+    if (!this.run.isRunning()) this.failures.ageFully();
   };
 
   // -- The gate --
@@ -605,10 +525,6 @@ export class Kernel extends LoopParts
     this.#turn();
   }
 
-  checkMayStart(what: string): void {
-    if (this.#state === CLOSED) this.refuseClosed(what);
-  }
-
   timerStarted(whenMs: number): void {
     if (this.#parking.state !== AWAKE) this.#parking.timerStarted(whenMs);
     else if (whenMs < this.#gate.lookedAtMs + SOON_MS) {
@@ -640,7 +556,8 @@ export class Kernel extends LoopParts
       this.#queueDueTimers(nowMs);
       leftMs = this.timers.firstMs() - nowMs;
     } while (
-      this.#ready.length === 0 && this.#state !== STOPPING && isImminent(leftMs)
+      this.#ready.length === 0 && this.run.state !== STOPPING &&
+      isImminent(leftMs)
     );
     this.#turn();
   };

@@ -61,6 +61,7 @@ import "./loop_options.ts";
 import "./create_task.ts";
 import "./descriptors.ts";
 import "./exceptions.ts";
+import "./loop_run.ts";
 import "../structures/ring_buffer.ts";
 import "./deadlock.ts";
 import "./io_gate.ts";

@@ -6,6 +6,9 @@
  */
 import type { Host } from "../host/host.ts";
 import { captureContext } from "../host/async_context.ts";
+import { current } from "./current.ts";
+import { describeHandle, Handle } from "./handle.ts";
+import { CLOSED, LoopRun } from "./loop_run.ts";
 import { DebugMode } from "./debug_mode.ts";
 import { Descriptors } from "./descriptors.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -36,6 +39,8 @@ export abstract class LoopParts {
   readonly unstarted: UnstartedOperations;
   readonly strays: StrayWaits = new StrayWaits();
   readonly debug: DebugMode;
+  /** Where it is: stopped, running, stopping or closed. */
+  readonly run: LoopRun;
   instrumented: boolean;
   debugging: boolean;
   readonly #cancelWarnMs: number;
@@ -48,6 +53,7 @@ export abstract class LoopParts {
     queue: (runnable: Runnable) => void,
   ) {
     this.loop = loop;
+    this.run = new LoopRun(loop);
     this.host = settled.host;
     this.virtual = settled.host.virtual;
     this.overridden = overridden;
@@ -72,7 +78,49 @@ export abstract class LoopParts {
     return warnOfStuckTask(this.loop, task, this.#cancelWarnMs);
   }
 
-  abstract isClosed(): boolean;
+  isRunning(): boolean {
+    return this.run.isRunning();
+  }
+
+  isClosed(): boolean {
+    return this.run.state === CLOSED;
+  }
+
+  /** Returns its state in a word, for inspection. */
+  stateName(): "stopped" | "running" | "closed" {
+    return this.run.name();
+  }
+
+  runsForever(): boolean {
+    return this.run.isForever();
+  }
+
+  /** Throws if the loop is closed or running already. */
+  checkMayRun(): void {
+    this.run.checkMayBegin();
+  }
+
+  /** Throws if the loop is closed. */
+  checkMayStart(what: string): void {
+    if (this.isClosed()) this.refuseClosed(what);
+  }
+
+  refuseClosed(what: string): never {
+    this.run.refuseClosed(what);
+  }
+
+  runnableFailed(runnable: Runnable, error: unknown): void {
+    current.task = null;
+    const handle = runnable instanceof Handle ? runnable : undefined;
+    this.loop.callExceptionHandler({
+      message: `Exception in ${
+        handle === undefined ? "the event loop" : describeHandle(handle)
+      }`,
+      exception: error,
+      ...(handle && { handle }),
+      ...this.debug.creationOf(runnable),
+    });
+  }
 
   /** Enters or leaves debug mode. */
   setDebugging(debugging: boolean): void {

@@ -25,6 +25,7 @@ import "../loop/strand.ts";
 import "../loop/promise_wait.ts";
 import "../loop/priority_inheritance.ts";
 import "../loop/future.ts";
+import "../loop/loop_run.ts";
 import "../structures/ring_buffer.ts";
 import "../loop/deadlock.ts";
 import "../host/macrotask.ts";

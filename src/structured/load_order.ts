@@ -81,6 +81,7 @@ import "./watch.ts";
 import "./completions.ts";
 import "../loop/descriptors.ts";
 import "../loop/exceptions.ts";
+import "../loop/loop_run.ts";
 import "../loop/deadlock.ts";
 import "../loop/io_gate.ts";
 import "../loop/tick_timer.ts";
