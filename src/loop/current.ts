@@ -10,6 +10,7 @@ import { ownerOfContinuation } from "../host/async_context.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./stepping.ts";
+import type { Strand } from "./strand_tree.ts";
 
 /** Set while a turn runs handles; `loop` and `task` are null between turns. */
 export const current: {
@@ -45,6 +46,8 @@ export interface Owner {
   readonly loop: EventLoop;
   /** The task that the function runs in; null if there is none yet. */
   readonly runner: Task<unknown> | null;
+  /** The strand that it runs in; null if there is none yet, and when its task has ended. */
+  readonly strandNow: Strand | null;
 }
 
 /** The loop that the running code belongs to, or null. */

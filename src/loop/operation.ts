@@ -193,16 +193,9 @@ export class Operation<T>
   [Symbol.iterator](): Iterator<Suspension, T, unknown> {
     this.start();
     if (levels.open > 0 && !this.entersCancelled) {
-      this.#refuseIfLevelCancelled();
+      refuseIfLevelCancelled(this);
     }
     return this.iterate();
-  }
-
-  #refuseIfLevelCancelled(): void {
-    const level = levelOf(current.stepper);
-    if (level === null) return;
-    this.refused();
-    throw level.reason;
   }
 
   /** Whether it starts although a cancellation is due. @ignore */
@@ -275,6 +268,14 @@ export class Operation<T>
   get [Symbol.toStringTag](): string {
     return "Operation";
   }
+}
+
+// No private method: it would cost each operation a brand.
+function refuseIfLevelCancelled(operation: Operation<unknown>): void {
+  const level = levelOf(current.stepper);
+  if (level === null) return;
+  operation.refused();
+  throw level.reason;
 }
 
 /**

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Strand } from "./strand_tree.ts";
 import { addWaiter, inWords, pressureOf } from "./waiters.ts";
 import { InvalidStateError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
@@ -306,6 +307,11 @@ export class PostedTask<T> extends Future<T> {
     this.#extra().task = task as Task<unknown>;
     // Whoever waits for this waits for the task.
     task[addWaiter](this);
+  }
+
+  /** The strand of functions that it has called, once it has become a task. @ignore */
+  get strandNow(): Strand | null {
+    return this.runner?.strandNow ?? null;
   }
 
   /** The task of async functions that were called by the function. @ignore */

@@ -105,6 +105,16 @@ export abstract class InnerStrand implements Strand {
     return this.task.loop;
   }
 
+  /** This, or the strand around it that is still open; null once the task has ended. @ignore */
+  get strandNow(): Strand | null {
+    const { task } = this;
+    if (task.done()) return null;
+    // deno-lint-ignore no-this-alias
+    let strand: InnerStrand = this;
+    while (strand.isClosed) strand = strand.around!;
+    return strand.isRoot ? task.innermostStrand : strand;
+  }
+
   /** Whether nothing runs here any more. @ignore */
   get closed(): boolean {
     return this.isClosed;
@@ -223,13 +233,7 @@ export function findStrand(): Strand | null {
     return current.task === null ? null : current.stepper!.innermostStrand;
   }
   const owner = ownerOfContinuation() as Owner | undefined;
-  if (owner === undefined) return null;
-  const task = owner.runner;
-  if (task === null || task.done()) return null;
-  if (!(owner instanceof InnerStrand)) return task.block ?? task;
-  let strand: InnerStrand = owner;
-  while (strand.closed) strand = strand.around!;
-  return strand.isRoot ? task.block ?? task : strand;
+  return owner === undefined ? null : owner.strandNow;
 }
 
 /** Whether the next wait of the running code has to throw. */

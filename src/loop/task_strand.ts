@@ -66,6 +66,13 @@ export abstract class TaskStrand<T> extends Future<T>
   /** @ignore */
   abstract run(): void;
 
+  /** Where the async function of the task runs now; null once it has ended. @ignore */
+  get strandNow(): Strand | null {
+    if (this.done()) return null;
+    const { extras } = this;
+    return extras === null || extras.block === null ? this : extras.block;
+  }
+
   /** Returns the state that few tasks need, made on first use. */
   protected extra(): Extras {
     return this.extras ??= new Extras();
