@@ -1,8 +1,8 @@
 /**
- * A barrier: nobody goes on before all have come, round after round.
+ * A barrier: tasks wait for one another, round by round.
  *
- * wait() gives the place in the order of arrival, so that one of them can be
- * told to do what has to be done once.
+ * wait() returns the place in the order of arrival, so that one task can do
+ * what has to be done once in a round.
  */
 
 import { Barrier, type Coroutine, gather, run, sleep } from "@rota/rota";

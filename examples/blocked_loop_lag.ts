@@ -1,9 +1,9 @@
 /**
- * A callback that blocks the thread holds up everything else: how to see it.
+ * A callback that blocks the thread delays everything else: how to see it.
  *
- * A task that wants to wake every 10 ms measures how late it is. While nobody
- * blocks the loop that is next to nothing; a computation of 80 ms shows up as a
- * lag of about that.
+ * A task that wakes every 10 ms measures how late it is. Without a blocking
+ * callback that is next to nothing; a computation of 80 ms shows as a lag of
+ * about 80 ms.
  */
 
 import { getRunningLoop, run, sleep } from "@rota/rota";

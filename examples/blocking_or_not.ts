@@ -1,8 +1,8 @@
 /**
  * Blocking against non-blocking: three jobs of 50 ms each.
  *
- * Jobs that keep the thread run one after the other, and nothing else runs
- * meanwhile. Jobs that wait on the loop overlap, and leave the thread to others.
+ * Jobs that block the thread run one after the other, and nothing else runs
+ * meanwhile. Jobs that wait on the loop overlap.
  */
 
 import { type Coroutine, getRunningLoop, run, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
- * callSoon and callLater: who runs when.
+ * callSoon and callLater: the order of callbacks.
  *
- * What is called soon runs in the next turn, in the order of the calls, and
- * never inside the call itself. What is called later runs by its deadline,
+ * A callback of callSoon runs in the next turn, in the order of the calls, and
+ * never inside the call itself. A callback of callLater runs by its deadline,
  * whatever the order of the calls was.
  */
 

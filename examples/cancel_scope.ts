@@ -1,8 +1,8 @@
 /**
- * Cancel scopes: a part of a task that is given up, while the task goes on.
+ * Cancel scopes: a part of a task is cancelled, while the task goes on.
  *
- * Once a scope is cancelled, every wait in it throws, until it is left. Clean-up
- * that has to wait is done in a scope with `shield`.
+ * Once a scope is cancelled, every wait in it throws, until it is left.
+ * Clean-up that has to wait is done in a scope with `shield`.
  */
 
 import { cancelScope, failAfter, moveOnAfter, run, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
- * A channel, on which sender and receiver meet, until it is closed.
+ * A channel: values from task to task, until it is closed.
  *
  * With capacity 0 send() waits for its receiver; with more, that many values
- * are held. Closing with a reason hands that on to those who receive.
+ * are buffered. The reason of close() is thrown at the receivers.
  */
 
 import { Channel, getRunningLoop, run, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
  * A condition: waiting, with a lock, for a change that another task makes.
  *
- * waitFor() gives the lock back while it waits, and has it again when the
- * predicate is looked at, so nothing can change in between.
+ * waitFor() releases the lock while it waits, and holds it again when it calls
+ * the predicate, so nothing can change in between.
  */
 
 import { Condition, getRunningLoop, run, sleep } from "@rota/rota";

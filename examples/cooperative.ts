@@ -1,9 +1,10 @@
 /**
- * Cooperative multitasking: long computations that let others through.
+ * Cooperative multitasking: long computations that yield to others.
  *
- * yieldNow() always takes a turn. checkpoint() only takes one if the computation
- * has kept the others waiting, and costs next to nothing else. With priorities,
- * what is urgent gets through at once, however many computations there are.
+ * yieldNow() always takes a turn. checkpoint() takes one only if the
+ * computation has kept others waiting, and costs next to nothing otherwise.
+ * With priorities, urgent work runs at once, however many computations there
+ * are.
  */
 
 import {

@@ -2,9 +2,9 @@
  * Cron with a time zone, through the nights in which the clocks change.
  *
  * `every` takes a `Cron` of the package croner as it is. On a virtual host that
- * begins at a date, days pass in no time: so a schedule can be tried out before
- * it has to work. In spring there is no 02:30, and the job runs at 03:00; in
- * autumn there are two, and it runs at the first.
+ * begins at a date, days pass in no time, so a schedule can be tested. In
+ * spring there is no 02:30, and the job runs at 03:00; in autumn there are two,
+ * and it runs at the first.
  */
 
 import { every, getRunningLoop, run, VirtualHost } from "@rota/rota";

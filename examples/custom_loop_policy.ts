@@ -1,5 +1,5 @@
 /**
- * A loop of one's own, injected by a policy into code that knows nothing of it.
+ * A loop of your own, made by a policy for code that knows nothing of it.
  *
  * A subclass that overrides callSoon or callAt sees all scheduling, that of
  * tasks included. A program that calls run() itself can do without a policy:

@@ -1,10 +1,10 @@
 /**
- * An event queue that is fed by hand: plain code puts events in, a task of the
- * loop takes them out and calls the handlers.
+ * An event queue fed by plain code: it puts events in, and a task of the loop
+ * takes them out and calls the handlers.
  *
- * Whoever feeds it needs no task and never waits: putNowait() works from any
- * callback. The events are handled one after the other, in their order, also
- * when a handler waits.
+ * The code that feeds it needs no task and never waits: putNowait() works from
+ * any callback. The events are handled one after the other, in their order,
+ * also when a handler waits.
  */
 
 import { type Coroutine, each, Queue, run, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
- * A flag, asyncio's Event: something is so, and all who waited for it go on.
+ * A flag, like asyncio's Event: wait() returns once some task has called set().
  *
- * Who waits for a flag that is set goes on at once. Taking it back makes those
- * who come later wait for the next time.
+ * Waiting for a flag that is set returns at once. After clear(), later waiters
+ * wait for the next set().
  */
 
 import { Flag, getRunningLoop, run, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
- * Several results at once, and work that is not to be given up.
+ * Several results at once, and work that outlives its waiter.
  *
  * gather() starts everything it is given, of either style, and waits for all of
- * it. shield() waits for a task without taking it along when the wait is over.
+ * it. shield(task): cancelling the waiter leaves the task running.
  */
 
 import {

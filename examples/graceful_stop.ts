@@ -1,9 +1,9 @@
 /**
- * A signal handler that stops a service without breaking off what it does.
+ * A signal handler that stops a service without interrupting its work.
  *
- * On SIGTERM the workers are told to take no further job. The one they are at is
- * finished, then the loop stops. Here the program sends the signal to itself,
- * which needs --allow-run.
+ * After SIGTERM the workers take no further job. They finish the current one,
+ * then the loop stops. Here the program sends the signal to itself, which needs
+ * --allow-run.
  */
 
 import { type Coroutine, newEventLoop, sleep } from "@rota/rota";

@@ -1,8 +1,8 @@
 /**
  * Limited I/O: forty requests to a server on this machine, four at a time.
  *
- * A request is made when there is a slot for it. The first that fails ends the
- * others: their fetch is aborted by the signal of the task it runs in.
+ * A request is made when there is a slot for it. The first failure ends the
+ * others: the signal of their task aborts their fetch.
  */
 
 import { ConcurrencyLimit, currentTask, run, until } from "@rota/rota";

@@ -1,7 +1,7 @@
 /**
  * A lock: one task at a time, in the order in which they asked.
  *
- * Acquiring it gives a permit, and `using` gives that back at the end of the
+ * Acquiring it returns a permit, and `using` releases that at the end of the
  * block, whatever happens there. Without the lock every task below would read
  * the same balance, and all but one deposit would be lost.
  */

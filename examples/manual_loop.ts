@@ -1,9 +1,9 @@
 /**
- * The life of a loop in one's own hands: made, run several times, closed.
+ * The life of a loop, step by step: made, run several times, closed.
  *
- * Most programs use run(), which does all of this. By hand it is of use where a
- * loop lives longer than one program, as in a test suite or a prompt. A loop
- * that is not running merely queues; `await using` would close it as well.
+ * Most programs use run(), which does all of this. Doing it yourself is useful
+ * where a loop lives longer than one program, as in a test suite or a prompt. A
+ * loop that is not running merely queues; `await using` would close it as well.
  */
 
 import {

@@ -1,5 +1,5 @@
 /**
- * Something every 20 ms, without drift.
+ * Work every 20 ms, without drift.
  *
  * Sleeping for 20 ms each time would add the lateness of every wake-up and the
  * time of the work to the period. Sleeping until a multiple of the period does

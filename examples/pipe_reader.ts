@@ -1,9 +1,8 @@
 /**
  * A reader on a descriptor: the loop says when there is something to read.
  *
- * A pipe stands in for whatever has a descriptor. Readiness is a hint, so the
- * reader takes what is there and expects that it may be nothing. Needs
- * --allow-ffi.
+ * A pipe stands in for anything that has a descriptor. Readiness is a hint: the
+ * reader has to expect that there is nothing to read. Needs --allow-ffi.
  */
 
 import { newEventLoop, Pipe } from "@rota/rota";

@@ -1,6 +1,6 @@
 /**
- * Priorities: a set of tasks that the most urgent leads, one that is withdrawn,
- * one that is put off, one that becomes urgent, and one that is waited for.
+ * Priorities: the most urgent task runs first; one is cancelled, one is moved,
+ * one becomes urgent, and one is raised by its waiter.
  *
  * Nothing starves: one handle in 32 is the oldest there is, whatever its
  * priority.

@@ -1,8 +1,8 @@
 /**
- * Queue, PriorityQueue and LifoQueue: the same but for what comes out next.
+ * Queue, PriorityQueue and LifoQueue: the same but for the order.
  *
- * join() waits until every item is done, as consumers say by taskDone(). After
- * shutdown() what is there can still be taken, and then iterations end.
+ * join() waits until consumers have called taskDone() for every item. After
+ * shutdown() the remaining items can still be taken, and then iterations end.
  */
 
 import {

@@ -1,8 +1,8 @@
 /**
- * A rate limiter: so many in so much time, whoever asks.
+ * A rate limiter: a number of permits per interval.
  *
- * Who waits is served in order, at the moment at which the permit is there. With
- * `onLimit: "fail"` one is told when to come back instead.
+ * Waiters are served in order, as soon as there is a permit. With `onLimit:
+ * "fail"` an error says when to retry instead.
  */
 
 import {

@@ -1,8 +1,7 @@
 /**
- * `retry` and `deadline` of @std/async in tasks: what they do is not done again
- * in Rota.
+ * `retry` and `deadline` of @std/async in tasks: Rota has none of its own.
  *
- * Both give promises. `until(() => ...)` makes the wait for one a wait of the
+ * Both return promises. `until(() => ...)` makes the wait for one a wait of the
  * task, and calls the function inside of it. The signal of the task, handed on,
  * ends what is under way when the task is cancelled; `isRetriable` keeps retry
  * from beginning anew then.

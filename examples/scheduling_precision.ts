@@ -3,8 +3,8 @@
  *
  * A timer of Rota never fires early, and its delay is not rounded. By default a
  * waiting loop spends nothing, and is woken some 50 to 100 us after the
- * deadline (a millisecond without --allow-ffi). A precise loop gets up a
- * little ahead and polls the rest of the way.
+ * deadline (a millisecond without --allow-ffi). A precise loop wakes a little
+ * earlier and polls until the deadline.
  */
 
 import { type EventLoopOptions, getRunningLoop, run, sleep } from "@rota/rota";

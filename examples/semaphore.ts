@@ -1,8 +1,9 @@
 /**
- * Semaphores: so many at a time, and no more.
+ * Semaphores: at most `n` tasks at a time.
  *
- * Permits are given back by `using`, or by hand: a permit does that once only.
- * A bounded semaphore finds out when release() is called once too often.
+ * `using` releases a permit, or permit.release(); a second release does
+ * nothing. A bounded semaphore throws if its release() is called once too
+ * often.
  */
 
 import { BoundedSemaphore, gather, run, Semaphore, sleep } from "@rota/rota";

@@ -1,5 +1,5 @@
 /**
- * Debug mode names the callbacks and tasks that hold up the loop.
+ * Debug mode reports callbacks and tasks that block the loop.
  *
  * The reports go to the loop's exception handler, which by default writes them
  * to standard error. `ROTA_DEBUG=1` turns debug mode on from outside.

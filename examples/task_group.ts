@@ -2,8 +2,8 @@
  * Tasks that begin and end together.
  *
  * A group is left when all its tasks have ended, and not before. The first
- * failure cancels the others, and what failed is thrown as one error. A limit
- * keeps down how many run at once.
+ * failure cancels the others, and all failures are thrown together as one
+ * error. A limit bounds how many run at once.
  */
 
 import { run, sleep, taskGroup, TaskGroupError } from "@rota/rota";

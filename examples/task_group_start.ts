@@ -1,9 +1,9 @@
 /**
  * A server that is up before its clients start, and a group that ends early.
  *
- * group.start() waits until the task says that it has started, and gives what
- * that hands over. group.cancel() ends the group without an error, for a group
- * of which one answer, or the end of the clients, is enough.
+ * group.start() waits until the task calls started(), and returns the argument
+ * of that call. group.cancel() ends the group without an error, for a group of
+ * which one answer, or the end of the clients, is enough.
  */
 
 import { run, sleep, taskGroup } from "@rota/rota";

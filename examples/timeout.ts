@@ -1,9 +1,9 @@
 /**
- * A time limit on a block of a task, which can be moved.
+ * A time limit on a block, which can be moved.
  *
- * When the time is over, the block is cancelled at the point where it waits, and
- * a TimeoutError comes out of it. Here the limit is on each part of a download,
- * not on all of it: each part that arrives puts the deadline off.
+ * When the time is over, the block is cancelled at the point where it waits,
+ * and a TimeoutError comes out of it. Here the limit is on each part of a
+ * download, not on all of it: each part that arrives moves the deadline.
  */
 
 import {

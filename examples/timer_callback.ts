@@ -1,9 +1,9 @@
 /**
- * A timer with a callback: put off, repeated, withdrawn.
+ * A timer with a callback: moved, repeated, cancelled.
  *
- * A watchdog barks unless it is fed in time. Feeding moves the one timer there
- * is, in place, which is cheaper than a new one each time. On the virtual host
- * none of this takes any time.
+ * A watchdog barks unless it is fed in time. Feeding it moves the timer in
+ * place, which is cheaper than a new one each time. On the virtual host this
+ * takes no time.
  */
 
 import { getRunningLoop, run, sleep } from "@rota/rota";

@@ -1,9 +1,9 @@
 /**
  * Three ways to wait for one or several: wait, waitFor and asCompleted.
  *
- * wait() tells which tasks are done and cancels nothing. waitFor() sets a limit
- * and cancels what is not done by then. asCompleted() gives the results in the
- * order in which they come.
+ * wait() returns which tasks are done and cancels nothing. waitFor() has a time
+ * limit and cancels the task that is not done by then. asCompleted() returns
+ * results in the order in which they come.
  */
 
 import {
