@@ -1,4 +1,3 @@
-import { becomeKnown } from "./waiters.ts";
 import { checkLoop } from "./check_loop.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -27,6 +26,6 @@ import type { Task } from "./task.ts";
 export function allTasks(loop: EventLoop): Task<unknown>[] {
   checkLoop(loop, "list the tasks of a loop");
   const tasks = loop[core].tasks.toArray();
-  for (const task of tasks) task[becomeKnown]();
+  for (const task of tasks) task.becomeKnown();
   return tasks;
 }

@@ -1,4 +1,3 @@
-import { core } from "./core.ts";
 import { checkWaitOptions } from "./checks.ts";
 import type { Suspension } from "./future.ts";
 import {
@@ -101,23 +100,23 @@ export abstract class AttemptOperation<T> extends Operation<T> {
       strand === null || typeof onFulfilled !== "function" ||
       typeof onRejected !== "function" ||
       this.options.signal !== undefined || strand.due !== null ||
-      strand.level !== null || !strand.runner!.loop[core].mayStartAtOnce()
+      strand.level !== null || !strand.runner!.kernel.mayStartAtOnce()
     ) return super.then(onFulfilled, onRejected);
-    const { loop } = strand.runner!;
+    const { kernel } = strand.runner!;
     this.start();
     let result: IteratorReturnResult<T> | undefined;
     try {
       result = this.attempt();
     } catch (error) {
       const outcome = new Outcome<A | B>();
-      outcome.follow(loop, onRejected, error);
+      outcome.follow(kernel, onRejected, error);
       return outcome;
     }
     if (result === undefined) {
       return this.waitIn(strand, onFulfilled, onRejected);
     }
     const outcome = new Outcome<A | B>();
-    outcome.follow(loop, onFulfilled, result.value);
+    outcome.follow(kernel, onFulfilled, result.value);
     return outcome;
   }
 

@@ -13,7 +13,6 @@ import {
   type Request,
   type RequestsGo,
 } from "./cancellation.ts";
-import { core } from "./core.ts";
 import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
 import { current } from "./current.ts";
 import { Future, type Suspension } from "./future.ts";
@@ -240,14 +239,14 @@ export class CallFuture<T> extends StrandFuture<T> {
     let turnsLeft = TURNS_TO_WAIT_AGAIN;
     const run = () => {
       if (this.done() || !this.strand.isOutside()) return;
-      if (--turnsLeft > 0) this.loop[core].schedule({ run });
+      if (--turnsLeft > 0) this.kernel.schedule({ run });
       else if (request.state !== "taken back") {
         if (!request.isLevel) request.state = "thrown";
         this.giveUp(request.reason);
       }
     };
-    this.loop[core].schedule({ run });
-    this.loop[core].promiseResumed = true;
+    this.kernel.schedule({ run });
+    this.kernel.promiseResumed = true;
   }
 
   /** Ends the wait, whatever the function does: its next operation throws as well. */

@@ -41,15 +41,9 @@
  *
  * @module
  */
-import {
-  isHandingOn,
-  peekError,
-  removeWaiter,
-  takeCancellation,
-} from "./waiters.ts";
+import { isHandingOn, peekError, takeCancellation } from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import { core } from "./core.ts";
 import type { Future } from "./future.ts";
 import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
@@ -485,9 +479,9 @@ export function handTo(stepper: Stepper, request: Request): void {
     }
     if (awaited[isHandingOn]()) {
       // The last in a ring of tasks that wait for each other: nobody wakes it.
-      awaited[removeWaiter](stepper);
+      awaited.removeWaiter(stepper);
       stepper.waitingOn = null;
-      stepper.loop[core].schedule(stepper);
+      stepper.kernel.schedule(stepper);
     }
   }
   hold(stepper, request);

@@ -15,6 +15,7 @@
  * @module
  */
 import type { DebugMode } from "./debug_mode.ts";
+import type { EventLoop } from "./event_loop.ts";
 import type { Descriptors } from "./descriptors.ts";
 import type { OutsideWork } from "./outside_work.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
@@ -106,6 +107,8 @@ export type RunMode = "forever" | "until-complete";
 
 /** All that an event loop does for the library alone. */
 export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
+  /** The loop itself. */
+  readonly loop: EventLoop;
   readonly timers: TimerCore;
   /** Tasks that have not ended. */
   readonly tasks: TaskList;

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { becomeKnown, locals } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/async_context.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -89,7 +88,7 @@ export function findLoop(): EventLoop | null {
  */
 export function currentTask(): Task<unknown> | null {
   const task = findTask();
-  if (task !== null) task[becomeKnown]();
+  if (task !== null) task.becomeKnown();
   return task;
 }
 
@@ -184,7 +183,7 @@ export class TaskLocal<T> {
    * tasks the initial value.
    */
   get(): T {
-    for (let at = findTask()?.[locals] ?? null; at !== null; at = at.next) {
+    for (let at = findTask()?.localValues ?? null; at !== null; at = at.next) {
       if (at.local === this) return at.value as T;
     }
     return this.#initial;
@@ -221,10 +220,10 @@ export class TaskLocal<T> {
       );
     }
     const before = this.get();
-    task[locals] = {
+    task.localValues = {
       local: this as TaskLocal<unknown>,
       value,
-      next: without(task[locals], this),
+      next: without(task.localValues, this),
     };
     let undone = false;
     return {

@@ -3,9 +3,7 @@
  *
  * @module
  */
-import { removeWaiter } from "./waiters.ts";
 import { holdError, isCancellation } from "./cancellation.ts";
-import { core } from "./core.ts";
 import { current } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { listen, SignalListener } from "./signal_hub.ts";
@@ -144,7 +142,7 @@ function throwInto(stepper: Stepper, target: Suspension, error: unknown): void {
   if (stepper.due !== null) return; // a cancellation is on its way
   holdError(stepper, error);
   if (target === undefined) return; // it is in the ready queue already
-  target[removeWaiter](stepper);
+  target.removeWaiter(stepper);
   stepper.waitingOn = null;
-  stepper.loop[core].schedule(stepper);
+  stepper.kernel.schedule(stepper);
 }

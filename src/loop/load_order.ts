@@ -7,7 +7,6 @@
  * @module
  */
 import "../errors.ts";
-import "./core.ts";
 import "./checks.ts";
 import "./waiters.ts";
 import "./strand_tree.ts";
@@ -19,6 +18,7 @@ import "./signal_hub.ts";
 import "./stepping.ts";
 import "./guarded.ts";
 import "../host/finalization.ts";
+import "./core.ts";
 import "./creation_stack.ts";
 import "./unstarted_operations.ts";
 import "../host/microtask.ts";

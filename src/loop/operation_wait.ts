@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { EventLoop } from "./event_loop.ts";
 import { inWords } from "./waiters.ts";
 import type { Block } from "./block.ts";
 import {
@@ -17,7 +16,6 @@ import {
   take,
   toThrow,
 } from "./cancellation.ts";
-import { core } from "./core.ts";
 import { current } from "./current.ts";
 import { type Future, lastYielded, type Suspension } from "./future.ts";
 import { Wait } from "./promise_wait.ts";
@@ -36,7 +34,6 @@ export interface Startable<T> {
 
 /** An async function that waits for an operation. */
 export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
-  declare readonly loop: EventLoop;
   waitingOn: Future<unknown> | null = null;
   block: Block | null = null;
   readonly #label: string;
@@ -51,7 +48,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     onFulfilled: ((value: T) => A | PromiseLike<A>) | null,
     onRejected: ((reason: unknown) => B | PromiseLike<B>) | null,
   ) {
-    super(strand.runner!.loop, strand, onFulfilled, onRejected);
+    super(strand.runner!.kernel, strand, onFulfilled, onRejected);
     this.#label = label;
   }
 
@@ -80,13 +77,13 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // one thing after the other ready has to let the loop have its turn.
     if (
       this.due !== null && !operation.entersCancelled ||
-      !this.loop[core].mayStartAtOnce()
+      !this.kernel.mayStartAtOnce()
     ) {
-      this.loop[core].schedule(this);
+      this.kernel.schedule(this);
       return;
     }
     const { loop, task, stepper } = current;
-    current.loop = this.loop;
+    current.loop = this.kernel.loop;
     try {
       this.run();
     } finally {
@@ -151,7 +148,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     // After its task nobody listens any more, but a failed clean-up is not
     // swallowed: only the cancellation itself, when it comes back out, is.
     if (this.#abandoned || !this.hasListener()) {
-      this.loop[core].failures.reportUnheard(this.#label, error);
+      this.kernel.failures.reportUnheard(this.#label, error);
     }
     if (!this.#abandoned) this.fail(error);
   }

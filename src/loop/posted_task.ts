@@ -5,7 +5,7 @@
  * @module
  */
 import type { Strand } from "./strand_tree.ts";
-import { addWaiter, inWords, pressureOf } from "./waiters.ts";
+import { inWords, pressureOf } from "./waiters.ts";
 import { InvalidStateError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { checkNumber } from "./checks.ts";
@@ -149,23 +149,23 @@ export class PostedTask<T> extends Future<T> {
     );
     if (this.done()) return;
     this.#extra().subscription = subscription;
-    this.loop[core].strays.subscriptions.add(subscription);
+    this.kernel.strays.subscriptions.add(subscription);
   }
 
   #startTimer(whenMs: number): void {
     const timer = this.loop.callAt(whenMs, () => {
       this.#extra().timer = null;
-      this.loop[core].schedule(this);
+      this.kernel.schedule(this);
     });
     this.#extra().timer = timer;
-    this.loop[core].ranking?.noteTimer(timer, this as Future<unknown>);
+    this.kernel.ranking?.noteTimer(timer, this as Future<unknown>);
   }
 
   /** Its priority as one that may change, made on first use. */
   private urgent(): Urgency {
     const extras = this.#extra();
     if (extras.urgency === null) {
-      extras.urgency = new Urgency(this.level, this.loop[core].ranking);
+      extras.urgency = new Urgency(this.level, this.kernel.ranking);
       if (this.item !== null) {
         this.item.urgency = extras.urgency;
         extras.urgency.entered(this.item);
@@ -219,7 +219,7 @@ export class PostedTask<T> extends Future<T> {
         }`,
       );
     }
-    if (this.loop.isClosed()) this.loop[core].refuseClosed(what);
+    if (this.loop.isClosed()) this.kernel.refuseClosed(what);
     const timer = this.extras?.timer;
     if (timer) timer.reschedule(whenMs);
     else {
@@ -230,7 +230,7 @@ export class PostedTask<T> extends Future<T> {
 
   /** On a loop without a scheduler it finds in its turn that there is nothing to run. */
   #leaveQueue(): void {
-    this.loop[core].ranking?.withdrawPosted(this as PostedTask<unknown>);
+    this.kernel.ranking?.withdrawPosted(this as PostedTask<unknown>);
   }
 
   /**
@@ -306,7 +306,7 @@ export class PostedTask<T> extends Future<T> {
     if (task.priority !== this.level) task.setPriority(this.level);
     this.#extra().task = task as Task<unknown>;
     // Whoever waits for this waits for the task.
-    task[addWaiter](this);
+    task.addWaiter(this);
   }
 
   /** The strand of functions that it has called, once it has become a task. @ignore */
@@ -360,7 +360,7 @@ export class PostedTask<T> extends Future<T> {
     extras.timer?.cancel();
     if (extras.subscription !== null) {
       extras.subscription.unsubscribe();
-      this.loop[core].strays.subscriptions.delete(extras.subscription);
+      this.kernel.strays.subscriptions.delete(extras.subscription);
     }
     extras.urgency?.end();
   }

@@ -4,12 +4,7 @@
  *
  * @module
  */
-import {
-  listWaiters,
-  pressureOf,
-  urgencyOfEnd,
-  urgencyOfTask,
-} from "./waiters.ts";
+import { listWaiters, pressureOf, urgencyOfEnd } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { inspect } from "./checks.ts";
 import { core } from "./core.ts";
@@ -328,7 +323,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     if (current.loop !== null && !inside) return DEFAULT_PRIORITY;
     const task = findTask();
     if (task !== null && task.loop === this.#loop) {
-      return task[urgencyOfTask]?.effective ?? DEFAULT_PRIORITY;
+      return task.urgency?.effective ?? DEFAULT_PRIORITY;
     }
     return inside ? this.#running : DEFAULT_PRIORITY;
   }
@@ -336,14 +331,14 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
 
 /** Returns the priority of a task or wait as one that may change; null for callbacks. */
 export function urgencyOf(runnable: Runnable): Urgency | null {
-  if (runnable instanceof Task) return runnable[urgencyOfTask];
+  if (runnable instanceof Task) return runnable.urgency;
   if (runnable instanceof PostedTask) return urgencyOfPosted(runnable);
   const task = runnable instanceof Wait
     ? runnable.task
     : runnable instanceof YieldOperation
     ? runnable.task
     : null;
-  return task === null ? null : task[urgencyOfTask];
+  return task === null ? null : task.urgency;
 }
 
 /** Returns that of a future that becomes ready: a task, or a sleep that is over, which has that of the sleeper. */
@@ -351,7 +346,7 @@ function urgencyOfFuture(future: Future<unknown>): Urgency | null {
   if (future instanceof Task) {
     return future.done()
       ? future[urgencyOfEnd]() as Urgency | null
-      : future[urgencyOfTask];
+      : future.urgency;
   }
   if (future instanceof PostedTask) return knownUrgencyOf(future);
   const [sleeper] = future[listWaiters]();

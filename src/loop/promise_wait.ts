@@ -4,13 +4,7 @@
  *
  * @module
  */
-import {
-  inWords,
-  isHandingOn,
-  isUnseen,
-  peekError,
-  removeWaiter,
-} from "./waiters.ts";
+import { inWords, isHandingOn, isUnseen, peekError } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import {
   type Due,
@@ -23,8 +17,7 @@ import {
   type Request,
   take,
 } from "./cancellation.ts";
-import { core } from "./core.ts";
-import type { EventLoop } from "./event_loop.ts";
+import type { LoopCore } from "./core.ts";
 import type { Future } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import { enterWait, findStrand, leaveWait } from "./strand.ts";
@@ -59,14 +52,14 @@ export class Outcome<R> implements PromiseLike<R> {
   }
 
   /** Calls what was given to `then`; what comes of it is the outcome. */
-  follow<V>(loop: EventLoop, callback: (value: V) => unknown, value: V): void {
-    loop[core].promiseResumed = true;
+  follow<V>(kernel: LoopCore, callback: (value: V) => unknown, value: V): void {
+    kernel.promiseResumed = true;
     let result: unknown;
     try {
       result = callback(value);
     } catch (error) {
       if (this.derived === null) {
-        loop.callExceptionHandler({
+        kernel.loop.callExceptionHandler({
           message: "A callback given to then() threw",
           exception: error,
         });
@@ -106,7 +99,7 @@ export class Outcome<R> implements PromiseLike<R> {
  */
 export abstract class Wait<T, A, B> extends Outcome<A | B>
   implements Runnable, Holder {
-  declare protected readonly loop: EventLoop;
+  declare readonly kernel: LoopCore;
   /** The strand that waits; null if nobody's cancellation concerns this wait. */
   declare strand: Strand | null;
   /** Neighbours in the list of the strand; written by that list only. */
@@ -117,13 +110,13 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   declare private readonly onRejected: OnRejected<B>;
 
   constructor(
-    loop: EventLoop,
+    kernel: LoopCore,
     strand: Strand | null,
     onFulfilled: OnFulfilled<T, A>,
     onRejected: OnRejected<B>,
   ) {
     super();
-    this.loop = loop;
+    this.kernel = kernel;
     this.strand = strand;
     this.nextWait = null;
     this.previousWait = null;
@@ -132,9 +125,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
     this.onRejected = onRejected;
     if (strand !== null) {
       enterWait(strand, this as Wait<unknown, unknown, unknown>);
-    } else {loop[core].strays.enterStray(
-        this as Wait<unknown, unknown, unknown>,
-      );}
+    } else kernel.strays.enterStray(this as Wait<unknown, unknown, unknown>);
   }
 
   /** The task that waits. */
@@ -166,9 +157,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   protected leave(): void {
     const { strand } = this;
     if (strand === null) {
-      this.loop[core].strays.leaveStray(
-        this as Wait<unknown, unknown, unknown>,
-      );
+      this.kernel.strays.leaveStray(this as Wait<unknown, unknown, unknown>);
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
@@ -188,12 +177,12 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   }
 
   private resume<V>(callback: (value: V) => unknown, value: V): void {
-    const { loop, task } = this;
-    if (task === null || !loop[core].debugging) {
-      this.follow(loop, callback, value);
+    const { kernel, task } = this;
+    if (task === null || !kernel.debugging) {
+      this.follow(kernel, callback, value);
     } else {
-      const resume = () => this.follow(loop, callback, value);
-      loop[core].debug.resumeTimed(task, resume);
+      const resume = () => this.follow(kernel, callback, value);
+      kernel.debug.resumeTimed(task, resume);
     }
   }
 }
@@ -210,7 +199,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     // `await` passes both callbacks. With only one, somebody listens, and must not
     // take the future along when the task is cancelled.
     const waits = onFulfilled !== null && onRejected !== null;
-    super(future.loop, waits ? findStrand() : null, onFulfilled, onRejected);
+    super(future.kernel, waits ? findStrand() : null, onFulfilled, onRejected);
     this.future = future;
     const { strand } = this;
     if (strand !== null && (strand.due !== null || strand.level !== null)) {
@@ -231,7 +220,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
 
   /** Whether the task that waits is one of another loop. */
   isForeign(): boolean {
-    return this.task !== null && this.task.loop !== this.loop;
+    return this.task !== null && this.task.kernel !== this.kernel;
   }
 
   run(): void {
@@ -281,8 +270,8 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     hold(this, request);
     if (this.waitsForItself() || !this.future[isHandingOn]()) return;
     // The last in a ring of tasks that wait for each other: nobody wakes it.
-    this.future[removeWaiter](this);
-    this.loop[core].schedule(this);
+    this.future.removeWaiter(this);
+    this.kernel.schedule(this);
   }
 
   /** Whether a task waits for its own end. */

@@ -143,7 +143,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     this.#strand = strand;
     this.#onFulfilled = onFulfilled;
     this.#onRejected = onRejected;
-    strand.runner!.loop[core].schedule(this);
+    strand.runner!.kernel.schedule(this);
     return new YieldOutcome<A | B>(this);
   }
 
@@ -163,13 +163,13 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   // No #private method: it would cost each of these objects a brand.
   private runTimed(strand: Strand, request: Request | null): void {
     const task = strand.runner!;
-    const { loop } = task;
-    loop[core].debug.resumeTimed(task, () => {
+    const { kernel } = task;
+    kernel.debug.resumeTimed(task, () => {
       if (request === null) {
-        this.outcome().follow(loop, this.#onFulfilled!, this.#value);
+        this.outcome().follow(kernel, this.#onFulfilled!, this.#value);
       } else {
         const error = cancellation(request.reason);
-        this.outcome().follow(loop, this.#onRejected!, error);
+        this.outcome().follow(kernel, this.#onRejected!, error);
       }
     });
   }
@@ -177,24 +177,23 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   /** The next turn is there. @ignore */
   run(): void {
     const strand = this.#strand!;
-    const { loop } = strand.runner!;
-    const kernel = loop[core];
+    const { kernel } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeDueYield(strand);
     if (kernel.debugging) {
       this.runTimed(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
-      this.outcome().follow(loop, this.#onRejected!, error);
+      this.outcome().follow(kernel, this.#onRejected!, error);
     } else if (this.#outcome !== null) {
-      this.#outcome.follow(loop, this.#onFulfilled!, this.#value);
+      this.#outcome.follow(kernel, this.#onFulfilled!, this.#value);
     } else {
       kernel.promiseResumed = true;
       let result: unknown;
       try {
         result = this.#onFulfilled!(this.#value);
       } catch (error) {
-        this.outcome().follow(loop, rethrow, error);
+        this.outcome().follow(kernel, rethrow, error);
         return;
       }
       // The callback that `await` passes returns nothing, and nobody asks for it.
@@ -260,7 +259,7 @@ class SleepFuture extends Future<void> implements Timer {
   }
 
   stop(): void {
-    this.loop[core].timers.dropTimer(this);
+    this.kernel.timers.dropTimer(this);
   }
 }
 

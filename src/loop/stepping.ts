@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { addWaiter, inWords } from "./waiters.ts";
+import { inWords } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import {
@@ -15,16 +15,15 @@ import {
   levels,
   suspended,
 } from "./cancellation.ts";
-import { core } from "./core.ts";
+import type { LoopCore } from "./core.ts";
 import { inspect } from "./checks.ts";
-import type { EventLoop } from "./event_loop.ts";
 import type { Future, Suspension } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import type { Strand } from "./strand_tree.ts";
 
 /** Steps a generator. */
 export interface Stepper extends Runnable, Holder {
-  readonly loop: EventLoop;
+  readonly kernel: LoopCore;
   /** The future that the generator waits for; still there when its turn has come. */
   waitingOn: Future<unknown> | null;
   /** The innermost block that the generator has opened and not closed. */
@@ -57,19 +56,19 @@ export function suspend(
   lastYielded: { future: Future<unknown> | null },
 ): void {
   if (target === undefined) {
-    stepper.loop[core].schedule(stepper);
+    stepper.kernel.schedule(stepper);
     if (levels.open > 0) holdLevel(stepper);
     return;
   }
   // A future of this loop, yielded by its own iterator, that is not the stepper itself.
   if (
     lastYielded.future === target && target as unknown !== null &&
-    target.loop === stepper.loop &&
+    target.kernel === stepper.kernel &&
     target !== stepper as unknown
   ) {
     lastYielded.future = null;
     stepper.waitingOn = target;
-    target[addWaiter](stepper);
+    target.addWaiter(stepper);
     if (stepper.due !== null || levels.open > 0) suspended(stepper, target);
     return;
   }
@@ -78,7 +77,7 @@ export function suspend(
     holdError(stepper, complaint(stepper, target, lastYielded.future));
   }
   lastYielded.future = null;
-  stepper.loop[core].schedule(stepper);
+  stepper.kernel.schedule(stepper);
 }
 
 /** What is wrong with a value that a generator yielded. */

@@ -14,7 +14,6 @@ import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
 import { type Due, Request } from "./cancellation.ts";
-import { core } from "./core.ts";
 import { current, type Owner } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
@@ -30,7 +29,7 @@ export function enterWait(strand: Strand, wait: AnyWait): void {
   const first = strand.waits;
   if (first === null) {
     const task = strand.runner!;
-    if (strand.isOutside()) task.loop[core].outside.cameInside();
+    if (strand.isOutside()) task.kernel.outside.cameInside();
     strand.waits = wait.previousWait = wait;
     task.calmDown();
     return;
@@ -53,7 +52,7 @@ export function leaveWait(strand: Strand, wait: AnyWait): void {
   else if (wait !== first) first.previousWait = previous;
   wait.nextWait = wait.previousWait = null;
   if (strand.waits === null && strand.isOutside()) {
-    strand.runner!.loop[core].outside.wentOutside();
+    strand.runner!.kernel.outside.wentOutside();
   }
 }
 
@@ -143,31 +142,31 @@ export abstract class InnerStrand implements Strand {
 
   /** An async function begins here. @ignore */
   enter(): void {
-    const { loop } = this.task;
+    const { kernel } = this.task;
     if (this.running++ === 0 && this.isOutside()) {
-      loop[core].outside.wentOutside();
+      kernel.outside.wentOutside();
     }
-    loop[core].outside.asyncTaskStarted();
+    kernel.outside.asyncTaskStarted();
   }
 
   /** An async function that began here has ended. @ignore */
   exit(): void {
     if (this.running === 0) return; // after the end of the task
-    const { loop } = this.task;
+    const { kernel } = this.task;
     const wasOutside = this.isOutside();
     this.running--;
-    if (wasOutside && !this.isOutside()) loop[core].outside.cameInside();
-    loop[core].outside.asyncTaskEnded();
+    if (wasOutside && !this.isOutside()) kernel.outside.cameInside();
+    kernel.outside.asyncTaskEnded();
   }
 
   /** An async function enters a block that it has opened here by itself, or leaves it. @ignore */
   step(into: boolean): void {
-    const { loop } = this.task;
+    const { kernel } = this.task;
     const wasOutside = this.isOutside();
     this.openedInside += into ? 1 : -1;
     const isOutside = this.isOutside();
-    if (wasOutside && !isOutside) loop[core].outside.cameInside();
-    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
+    if (wasOutside && !isOutside) kernel.outside.cameInside();
+    if (!wasOutside && isOutside) kernel.outside.wentOutside();
   }
 
   /** Takes this out of the tree. Whatever still waits here belongs to the strand around it. @ignore */

@@ -1,31 +1,18 @@
 import { TaskStrand } from "./task_strand.ts";
 import { checkBody, takeBody, type TaskBody } from "./task_body.ts";
 import {
-  endWithError,
   endWithPromise,
-  endWithValue,
-  intercept,
   PROMISED,
-  promiseSettled,
-  startPromise,
   type SteppedTask,
   stepTask,
-  taskBody,
-  taskCoroutine,
 } from "./task_step.ts";
 import {
-  becomeKnown,
   describeWait,
   destroy,
-  inheritFrom,
   inWords,
-  locals,
   mayBeAsync,
-  nextTask,
   pressureOf,
-  previousTask,
   urgencyOfEnd,
-  urgencyOfTask,
 } from "./waiters.ts";
 import { CancelledError, MisuseError } from "../errors.ts";
 import { Block, type BlockOptions, findPlace } from "./block.ts";
@@ -98,16 +85,16 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   /** A number that no other task of this process has. */
   readonly id: number = ++idLast;
   /** @ignore */
-  [taskCoroutine]: Iterator<Suspension, unknown, unknown> | null = null;
+  coroutine: Iterator<Suspension, unknown, unknown> | null = null;
   private parentTask: Task<unknown> | null;
   /** @ignore */
-  [locals]: LocalValue | null;
-  /** Null where nothing was said of priorities, on a loop that does not go by them. */
+  localValues: LocalValue | null;
+  /** Null where nothing was said of priorities, on a loop that does not go by them. @ignore */
+  urgency: Urgency | null = null;
+  /** Neighbours in the loop's list of unfinished tasks. @ignore */
+  nextTask: Task<unknown> | null = null;
   /** @ignore */
-  [urgencyOfTask]: Urgency | null = null;
-  /** Neighbours in the loop's list of unfinished tasks. */
-  [nextTask]: Task<unknown> | null = null;
-  [previousTask]: Task<unknown> | null = null;
+  previousTask: Task<unknown> | null = null;
 
   /**
    * Tasks are made by {@linkcode EventLoop.createTask}.
@@ -125,17 +112,17 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     if (typeof body !== "function") takeBody(body, loop);
     super(loop, options.name ?? "");
     const kernel = loop[core];
-    this[taskBody] = body;
+    this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    if (parent === null) this[locals] = null;
+    if (parent === null) this.localValues = null;
     else {
-      this[locals] = parent[locals];
-      parent[becomeKnown]();
+      this.localValues = parent.localValues;
+      parent.becomeKnown();
     }
     if (
       kernel.ranking !== null || options.priority !== undefined ||
-      parent !== null && parent[urgencyOfTask] !== null
+      parent !== null && parent.urgency !== null
     ) this.rank(options.priority);
     kernel.tasks.add(this as Task<unknown>);
     if (options.signal !== undefined) {
@@ -151,11 +138,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /** Gives the task a priority: what was asked for, else that of its parent. */
   private rank(priority: Priority | undefined): void {
-    const inherited = this.parentTask?.[urgencyOfTask]?.base ??
+    const inherited = this.parentTask?.urgency?.base ??
       DEFAULT_PRIORITY;
-    this[urgencyOfTask] = new Urgency(
+    this.urgency = new Urgency(
       checkPriority(priority, "create a task", inherited),
-      this.loop[core].ranking,
+      this.kernel.ranking,
     );
   }
 
@@ -187,9 +174,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * See {@linkcode Priority}.
    */
   get priority(): number {
-    return this[urgencyOfTask] === null
-      ? DEFAULT_PRIORITY
-      : this[urgencyOfTask].base;
+    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.base;
   }
 
   /**
@@ -198,9 +183,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * or for what it holds, if that is higher.
    */
   get effectivePriority(): number {
-    return this[urgencyOfTask] === null
-      ? DEFAULT_PRIORITY
-      : this[urgencyOfTask].effective;
+    return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.effective;
   }
 
   /**
@@ -213,8 +196,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    */
   setPriority(priority: Priority): void {
     const base = requirePriority(priority, "set the priority of a task");
-    if (this[urgencyOfTask] === null) this.rank(base);
-    else this[urgencyOfTask].setBase(base);
+    if (this.urgency === null) this.rank(base);
+    else this.urgency.setBase(base);
   }
 
   /** The task that created this one; `null` if none did, and once this one has ended. */
@@ -252,7 +235,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
       ? current.stepper!
       : this;
     // An async function, which has no stepper, opens it in the strand it runs in.
-    const openedIn = opener === this as Stepper && this[taskCoroutine] === null
+    const openedIn = opener === this as Stepper && this.coroutine === null
       ? findTask() === task ? findStrand()! : this.innermostStrand
       : null;
     const strand = openedIn ?? opener.innermostStrand;
@@ -260,8 +243,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return new Block(task, around, opener, options, openedIn);
   }
 
-  /** Code of the user's may hold this task: it was handed out, or has made a task. */
-  [becomeKnown](): void {}
+  /** Code of the user's may hold this task: it was handed out, or has made a task. @ignore */
+  becomeKnown(): void {}
 
   /** Whether nothing is left in the task of what it has done so far. */
   protected isUntouched(): boolean {
@@ -287,13 +270,13 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /** Takes over what its creator hands down; null stands for no creator. @ignore */
-  [inheritFrom](
+  inheritFrom(
     parent: Task<unknown> | null,
     values: LocalValue | null,
     enter: (<R>(fn: () => R) => R) | null,
   ): void {
     this.parentTask = parent;
-    this[locals] = values;
+    this.localValues = values;
     if (enter !== null) this.extra().enter = enter;
   }
 
@@ -395,7 +378,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * @returns A stack trace, or `undefined`.
    */
   creationStack(): string | undefined {
-    return this.loop[core].debug.creationStackOf(this);
+    return this.kernel.debug.creationStackOf(this);
   }
 
   /**
@@ -410,29 +393,31 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   /**
    * Called when the task's turn has come while it has no generator: before its
    * first step and after its end. True if it is not to start now.
+   *
+   * @ignore
    */
-  [intercept](): boolean {
+  intercept(): boolean {
     return false;
   }
 
   /** Waits for the promise of an async function, which has begun. @ignore */
-  [startPromise](promise: PromiseLike<unknown>): void {
-    this[taskBody] = PROMISED;
-    this.loop[core].outside.asyncTaskStarted();
-    if (this.isOutside()) this.loop[core].outside.wentOutside();
+  startPromise(promise: PromiseLike<unknown>): void {
+    this.body = PROMISED;
+    this.kernel.outside.asyncTaskStarted();
+    if (this.isOutside()) this.kernel.outside.wentOutside();
     endWithPromise(this as Task<unknown>, promise);
   }
 
   /** The promise of the async function is settled, which ends the task. @ignore */
-  [promiseSettled](failed: boolean, outcome: unknown): void {
+  promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) {
       if (failed) this.failedTooLate(outcome);
       return;
     }
-    if (this.isOutside()) this.loop[core].outside.cameInside();
-    this.loop[core].outside.asyncTaskEnded();
+    if (this.isOutside()) this.kernel.outside.cameInside();
+    this.kernel.outside.asyncTaskEnded();
     // Whoever waits for this is to go on with the priority that it had.
-    const ranking = this.loop[core].ranking;
+    const ranking = this.kernel.ranking;
     if (ranking === null) this.endWith(failed, outcome);
     else {
       ranking.runAs(
@@ -455,12 +440,12 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /** The body has thrown or returned. */
   private endWith(failed: boolean, outcome: unknown): void {
-    if (failed) this[endWithError](outcome);
-    else this[endWithValue](outcome);
+    if (failed) this.endWithError(outcome);
+    else this.endWithValue(outcome);
   }
 
   /** The body has returned. @ignore */
-  [endWithValue](value: unknown): void {
+  endWithValue(value: unknown): void {
     const request = this.dueRequest();
     this.end();
     // Cancelled too late to be thrown, but not too late to count.
@@ -469,7 +454,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /** The body has thrown. @ignore */
-  [endWithError](error: unknown): void {
+  endWithError(error: unknown): void {
     this.end();
     const cancelled = cancellationIn(error);
     if (cancelled !== null) this.finishCancelled(cancelled);
@@ -478,13 +463,13 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /** Lets go of the body and of all that the task needs no more. */
   private end(): void {
-    this[taskCoroutine] = null;
-    if (this[taskBody] !== PROMISED) this[taskBody] = null;
+    this.coroutine = null;
+    if (this.body !== PROMISED) this.body = null;
     this.waitingOn = null;
     this.parentTask = null;
-    this[locals] = null;
-    this.loop[core].tasks.remove(this as Task<unknown>);
-    if (this[urgencyOfTask] !== null) this[urgencyOfTask].end();
+    this.localValues = null;
+    this.kernel.tasks.remove(this as Task<unknown>);
+    if (this.urgency !== null) this.urgency.end();
     this.due = null;
     const { extras } = this;
     if (extras !== null) {
@@ -497,8 +482,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   /** The loop closes while the task is unfinished: whoever waits outside is told. */
   [destroy](reason: CancelledError): void {
     if (this.promised) {
-      if (this.isOutside()) this.loop[core].outside.cameInside();
-      this.loop[core].outside.asyncTaskEnded();
+      if (this.isOutside()) this.kernel.outside.cameInside();
+      this.kernel.outside.asyncTaskEnded();
     }
     this.end();
     super.cancel(reason);
@@ -540,9 +525,9 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /** Whether it will begin by calling what may be an async function. */
   [mayBeAsync](): boolean {
-    if (typeof this[taskBody] !== "function") return false;
+    if (typeof this.body !== "function") return false;
     try {
-      return !isGeneratorFunction(this[taskBody]);
+      return !isGeneratorFunction(this.body);
     } catch {
       return true; // a proxy, of which the first step will tell
     }
@@ -558,12 +543,12 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /** How urgent it is that its end is dealt with, where the task does that itself: an `Urgency`. */
   [urgencyOfEnd](): object | null {
-    return this[urgencyOfTask];
+    return this.urgency;
   }
 
   /** What those share who wait for the end of the task. */
   override [pressureOf](): object | null {
-    return this[urgencyOfTask] === null ? null : this[urgencyOfTask].pressure;
+    return this.urgency === null ? null : this.urgency.pressure;
   }
 
   /** What to call the task in messages. */

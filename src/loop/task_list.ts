@@ -1,4 +1,4 @@
-import { describeWait, destroy, nextTask, previousTask } from "./waiters.ts";
+import { describeWait, destroy } from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
@@ -16,29 +16,29 @@ export class TaskList {
 
   /** Appends a task that is in no list. */
   add(task: Task<unknown>): void {
-    task[previousTask] = this.last;
+    task.previousTask = this.last;
     if (this.last === null) this.first = task;
-    else this.last[nextTask] = task;
+    else this.last.nextTask = task;
     this.last = task;
     this.size++;
   }
 
   /** Takes out a task that is in this list. */
   remove(task: Task<unknown>): void {
-    const next = task[nextTask];
-    const previous = task[previousTask];
+    const next = task.nextTask;
+    const previous = task.previousTask;
     if (previous === null) this.first = next;
-    else previous[nextTask] = next;
+    else previous.nextTask = next;
     if (next === null) this.last = previous;
-    else next[previousTask] = previous;
-    task[nextTask] = task[previousTask] = null;
+    else next.previousTask = previous;
+    task.nextTask = task.previousTask = null;
     this.size--;
   }
 
   /** Copies the list, in the order in which the tasks were added. */
   toArray(): Task<unknown>[] {
     const tasks: Task<unknown>[] = [];
-    for (let task = this.first; task !== null; task = task[nextTask]) {
+    for (let task = this.first; task !== null; task = task.nextTask) {
       tasks.push(task);
     }
     return tasks;

@@ -6,7 +6,6 @@
  */
 import { Block } from "./block.ts";
 import { cancellation, type Due, hold, Request } from "./cancellation.ts";
-import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import type { Stepper } from "./stepping.ts";
@@ -18,7 +17,7 @@ import {
 } from "./strand_tree.ts";
 import type { TaskBody } from "./task_body.ts";
 import { Extras } from "./task_extras.ts";
-import { PROMISED, taskBody, taskContext } from "./task_step.ts";
+import { PROMISED } from "./task_step.ts";
 import type { Task } from "./task.ts";
 import { isHandingOn } from "./waiters.ts";
 
@@ -46,7 +45,7 @@ export abstract class TaskStrand<T> extends Future<T>
   declare protected requests: number;
   declare protected extras: Extras | null;
   /** @ignore */
-  declare [taskBody]: TaskBody<unknown> | typeof PROMISED | null;
+  declare body: TaskBody<unknown> | typeof PROMISED | null;
 
   constructor(loop: EventLoop, label: string) {
     super(loop, label);
@@ -57,7 +56,7 @@ export abstract class TaskStrand<T> extends Future<T>
     this.heldReason = undefined;
     this.requests = 0;
     this.extras = null;
-    this[taskBody] = null;
+    this.body = null;
   }
 
   /** The task of async functions that were called by the body. @ignore */
@@ -112,7 +111,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /** @ignore */
-  get [taskContext](): (<R>(fn: () => R) => R) | null {
+  get enterContext(): (<R>(fn: () => R) => R) | null {
     return this.extras === null ? null : this.extras.enter;
   }
 
@@ -150,7 +149,7 @@ export abstract class TaskStrand<T> extends Future<T>
 
   /** Whether it is an async function, which has begun. @ignore */
   get promised(): boolean {
-    return this[taskBody] === PROMISED;
+    return this.body === PROMISED;
   }
 
   /** The newest request to the task as a whole that has not been thrown. @ignore */
@@ -162,7 +161,7 @@ export abstract class TaskStrand<T> extends Future<T>
   warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
-    extras.warning = this.loop[core].warnOfStuckTask(this.runner);
+    extras.warning = this.kernel.warnOfStuckTask(this.runner);
   }
 
   /** It has reacted: an async function waits in an operation. @ignore */
@@ -225,12 +224,12 @@ export abstract class TaskStrand<T> extends Future<T>
 
   /** @ignore */
   step(into: boolean): void {
-    const { loop } = this;
+    const { kernel } = this;
     const wasOutside = this.isOutside();
     this.extra().openedInside += into ? 1 : -1;
     const isOutside = this.isOutside();
-    if (wasOutside && !isOutside) loop[core].outside.cameInside();
-    if (!wasOutside && isOutside) loop[core].outside.wentOutside();
+    if (wasOutside && !isOutside) kernel.outside.cameInside();
+    if (!wasOutside && isOutside) kernel.outside.wentOutside();
   }
 
   /** Whether a cancellation that the task hands on to others is on its way through them. */

@@ -14,10 +14,6 @@
  */
 import type { Runnable } from "./runnable.ts";
 
-/** Adds a waiter. */
-export const addWaiter: unique symbol = Symbol("addWaiter");
-/** Removes a waiter: O(1). It runs no more on behalf of the future. */
-export const removeWaiter: unique symbol = Symbol("removeWaiter");
 /** Lists the waiters, in order. */
 export const listWaiters: unique symbol = Symbol("listWaiters");
 /** Throws if whoever is about to wait would keep the future from ever being done. */
@@ -39,8 +35,10 @@ export const isHandingOn: unique symbol = Symbol("isHandingOn");
 
 /** The members by which a future serves its waiters. */
 export interface Awaited {
-  [addWaiter](waiter: Runnable): void;
-  [removeWaiter](waiter: Runnable): void;
+  /** Adds a waiter. It has a name, and no symbol, as it is on the hot path. */
+  addWaiter(waiter: Runnable): void;
+  /** Removes a waiter: O(1). It runs no more on behalf of the future. */
+  removeWaiter(waiter: Runnable): void;
   [listWaiters](): readonly Runnable[];
   [checkWaiter](): void;
   [pressureOf](): object | null;
@@ -53,20 +51,8 @@ export interface Awaited {
 
 // -- Tasks --
 
-/** Values of {@linkcode TaskLocal} that a task has. */
-export const locals: unique symbol = Symbol("locals");
-/** Urgency of a task, on loops that go by priority; null elsewhere. */
-export const urgencyOfTask: unique symbol = Symbol("urgencyOfTask");
 /** Urgency with which the end of a task is dealt with, where the task does that itself. */
 export const urgencyOfEnd: unique symbol = Symbol("urgencyOfEnd");
-/** Notes that user code may hold a reference to the task: it was handed out, or has made a task. */
-export const becomeKnown: unique symbol = Symbol("becomeKnown");
-/** The task behind in the list of the loop's unfinished tasks. */
-export const nextTask: unique symbol = Symbol("nextTask");
-/** The task before it. */
-export const previousTask: unique symbol = Symbol("previousTask");
-/** Has a task take over what its creator hands down. */
-export const inheritFrom: unique symbol = Symbol("inheritFrom");
 /** Says in words what the task waits for. */
 export const describeWait: unique symbol = Symbol("describeWait");
 /** Whether the first step may call an async function. */

@@ -5,14 +5,7 @@
  *
  * @module
  */
-import { intercept } from "./task_step.ts";
-import {
-  addWaiter,
-  becomeKnown,
-  destroy,
-  inheritFrom,
-  locals as localsOf,
-} from "./waiters.ts";
+import { destroy } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
@@ -73,7 +66,7 @@ export class WorkRunner extends Task<void> {
     this.work = work;
     this.isCoroutine = work.isCoroutine;
     inherit(this, work.origin);
-    this[addWaiter](this);
+    this.addWaiter(this);
   }
 
   /** It takes its first step. */
@@ -95,7 +88,7 @@ export class WorkRunner extends Task<void> {
     return this.work === work && this.cancel(reason);
   }
 
-  override [becomeKnown](): void {
+  override becomeKnown(): void {
     this.#known = true;
   }
 
@@ -103,11 +96,11 @@ export class WorkRunner extends Task<void> {
   override [destroy](reason: CancelledError): void {
     this.work?.lost(reason);
     super[destroy](reason);
-    this[intercept]();
+    this.intercept();
   }
 
   /** It was cancelled before its first step, or given up. */
-  override [intercept](): boolean {
+  override intercept(): boolean {
     if (!this.done()) return false;
     const { work } = this;
     if (work === null) return true;
@@ -217,7 +210,7 @@ export function findOrigin(
 ): Origin | null {
   const parent = findTask();
   if (parent === null) return null;
-  const locals = parent[localsOf];
+  const locals = parent.localValues;
   if (loop[core].inheritsContext) {
     return { parent, locals, enter: loop[core].captureContext() };
   }
@@ -229,9 +222,9 @@ export function findOrigin(
 /** Has a task that has not begun inherit; null stands for no creator. */
 export function inherit(task: Task<unknown>, origin: Origin | null): void {
   if (origin === null) {
-    task[inheritFrom](null, null, null);
+    task.inheritFrom(null, null, null);
     return;
   }
   const parent = origin.parent.done() ? null : origin.parent;
-  task[inheritFrom](parent, origin.locals, origin.enter);
+  task.inheritFrom(parent, origin.locals, origin.enter);
 }

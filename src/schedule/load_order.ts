@@ -8,9 +8,9 @@
  */
 import "../errors.ts";
 import "../loop/checks.ts";
-import "../loop/waiters.ts";
 import "../host/async_context.ts";
 import "../loop/current.ts";
+import "../loop/waiters.ts";
 import "../loop/core.ts";
 import "../host/host.ts";
 import "../loop/handle.ts";

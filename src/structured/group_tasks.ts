@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { intercept } from "../loop/task_step.ts";
-import { addWaiter, urgencyOfEnd } from "../loop/waiters.ts";
+import { urgencyOfEnd } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
 import { Task, type TaskOptions } from "../loop/task.ts";
@@ -49,7 +48,7 @@ export class ChildTask<T> extends Task<T> implements Child {
   ) {
     super(loop, body, options, queued);
     this.owner = owner;
-    if (!this.done()) this[addWaiter](this);
+    if (!this.done()) this.addWaiter(this);
   }
 
   get task(): Task<unknown> {
@@ -69,7 +68,7 @@ export class ChildTask<T> extends Task<T> implements Child {
     return this.owner.joined();
   }
 
-  override [intercept](): boolean {
+  override intercept(): boolean {
     if (!this.done()) return false;
     this.owner.childDone(this);
     return true;

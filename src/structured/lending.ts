@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { addWaiter, inWords, takeCancellation } from "../loop/waiters.ts";
+import { inWords, takeCancellation } from "../loop/waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { isCancellation, type Request } from "../loop/cancellation.ts";
 import { findTask } from "../loop/current.ts";
@@ -113,7 +113,7 @@ export function thenLending<T, A, B>(
     typeof onRejected !== "function"
   ) return null;
   const wait = new LendingWait(lender, future, onFulfilled, onRejected);
-  future[addWaiter](wait);
+  future.addWaiter(wait);
   return wait;
 }
 
@@ -139,7 +139,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
       if (!this.isOver()) return;
       this.#slot = this.#lender.reclaim();
       if (this.#slot !== null) {
-        this.#slot[addWaiter](this);
+        this.#slot.addWaiter(this);
         const level = this.strand!.level;
         if (level !== null) this.interrupt(level);
         return;

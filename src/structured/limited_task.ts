@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { intercept } from "../loop/task_step.ts";
 import { core } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
@@ -102,7 +101,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
   /** It has been given a slot. */
   begin(): void {
     this.#slot = "held";
-    this.loop[core].schedule(this);
+    this.kernel.schedule(this);
   }
 
   override setPriority(priority: Priority): void {
@@ -119,12 +118,12 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
     if (accepted && #slot in this && this.#isInLine()) {
       this.#slot = "left";
       this.#slots.leaveLine();
-      this.loop[core].schedule(this);
+      this.kernel.schedule(this);
     }
     return accepted;
   }
 
-  override [intercept](): boolean {
+  override intercept(): boolean {
     if (
       (this.#slot === "none" || this.#slot === "left") && !this.done() &&
       this.cancelling() === 0
@@ -133,7 +132,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
       this.#enter();
       return true;
     }
-    return super[intercept]();
+    return super.intercept();
   }
 
   override giveBack(): void {

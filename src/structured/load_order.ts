@@ -8,13 +8,13 @@
  */
 import "../loop/waiters.ts";
 import "../errors.ts";
-import "../loop/core.ts";
 import "../loop/strand_tree.ts";
 import "../loop/cancellation.ts";
 import "../loop/checks.ts";
 import "../host/async_context.ts";
 import "../loop/current.ts";
 import "../host/microtask.ts";
+import "../loop/core.ts";
 import "../loop/handle.ts";
 import "../loop/done_callback.ts";
 import "../loop/strand.ts";
@@ -34,10 +34,10 @@ import "../loop/operation_wait.ts";
 import "../loop/operation.ts";
 import "../loop/until.ts";
 import "../loop/each.ts";
-import "../loop/task_body.ts";
-import "../loop/task_step.ts";
 import "../loop/block.ts";
 import "../loop/task_extras.ts";
+import "../loop/task_body.ts";
+import "../loop/task_step.ts";
 import "../loop/task_strand.ts";
 import "../host/process.ts";
 import "../host/clock.ts";

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { addWaiter, removeWaiter } from "../loop/waiters.ts";
 import type { Future } from "../loop/future.ts";
 import type { Runnable } from "../loop/runnable.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
@@ -29,7 +28,7 @@ export class Watch implements Runnable {
     this.#future = future;
     this.#callback = callback;
     this.relay = relay;
-    future[addWaiter](this);
+    future.addWaiter(this);
   }
 
   /** Calls back; the loop does it in the turn after the future is done. */
@@ -39,7 +38,7 @@ export class Watch implements Runnable {
 
   /** Takes the callback back, unless the future is done. */
   end(): void {
-    this.#future[removeWaiter](this);
+    this.#future.removeWaiter(this);
   }
 }
 

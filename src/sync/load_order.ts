@@ -9,7 +9,6 @@
 import "../errors.ts";
 import "../loop/checks.ts";
 import "../loop/waiters.ts";
-import "../loop/core.ts";
 import "../loop/strand_tree.ts";
 import "../loop/cancellation.ts";
 import "../host/async_context.ts";
@@ -19,6 +18,7 @@ import "../loop/signal_hub.ts";
 import "../loop/stepping.ts";
 import "../loop/guarded.ts";
 import "../host/finalization.ts";
+import "../loop/core.ts";
 import "../loop/creation_stack.ts";
 import "../loop/unstarted_operations.ts";
 import "../host/microtask.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { listWaiters, pressureOf, urgencyOfTask } from "../loop/waiters.ts";
+import { listWaiters, pressureOf } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -262,7 +262,7 @@ export class WaitQueue<V = undefined> {
   /** The same for another task; for `null` it does nothing. */
   takenBy(task: Task<unknown> | null): Urgency | null {
     if (priorityLoops.count === 0 || task === null) return null;
-    return this.lendTo(task[urgencyOfTask]);
+    return this.lendTo(task.urgency);
   }
 
   /** Ends the raise of `holder`, which `taken` returned. */
