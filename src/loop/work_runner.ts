@@ -209,13 +209,15 @@ export function findOrigin(
 ): Origin | null {
   const parent = findTask();
   if (parent === null) return null;
-  const { locals } = parent as unknown as { locals: LocalValue | null };
+  const inherited = parent[locals];
   if (loop[core].inheritsContext) {
-    return { parent, locals, enter: loop[core].captureContext() };
+    const enter = loop[core].captureContext();
+    return { parent, locals: inherited, enter };
   }
-  return known !== null && known.parent === parent && known.locals === locals
+  return known !== null && known.parent === parent &&
+      known.locals === inherited
     ? known
-    : { parent, locals, enter: null };
+    : { parent, locals: inherited, enter: null };
 }
 
 /** Gives a task that has not begun what it inherits; null stands for no creator. */
