@@ -138,6 +138,8 @@ export class Request {
   /** Whether every wait inside throws, instead of one. */
   readonly isLevel: boolean;
   state: "due" | "thrown" | "taken back" = "due";
+  /** The error with which it has aborted the signals of its place; null if there were none. */
+  abortedWith: CancelledError | null = null;
 
   constructor(block: Block | null, reason: unknown, isLevel: boolean) {
     this.block = block;
@@ -268,7 +270,27 @@ function move(
   for (const request of moved.reverse()) hold(to, request);
 }
 
-/** A holder has ended by a cancellation of its own accord: somebody has told it, such as a `fetch` with the signal. */
+/**
+ * A strand has ended by a cancellation. If that is the error with which a due request has
+ * aborted a signal, as a `fetch` throws it, the request was thrown, and those due beside it
+ * with it. An earlier cancellation that comes out only now has used none of them up.
+ *
+ * @param to The stepper that waits for the strand; null if it waits no longer.
+ */
+export function endedByCancellation(
+  strand: Holder,
+  error: unknown,
+  to: Holder | null,
+): void {
+  const thrown = cancellationIn(error);
+  for (let at = strand.due; at !== null; at = at.next) {
+    if (at.request?.abortedWith === thrown) return countAsThrown(strand);
+  }
+  // A request that was thrown in a branch beside this strand may be what ended it.
+  if (to !== null) passBack(strand, to);
+}
+
+/** All that is due at a holder goes on with a cancellation that is thrown there. */
 export function countAsThrown(holder: Holder): void {
   for (let at = holder.due; at !== null; at = at.next) {
     if (at.request !== null) at.request.state = "thrown";
@@ -438,7 +460,10 @@ function submit(delivery: Delivery): void {
 function carryOut({ task, request }: Delivery): void {
   const { block } = request;
   const tree = task.blockTree;
-  if (tree !== null) abortInside(block ?? tree, cancellation(request.reason));
+  if (tree !== null) {
+    request.abortedWith = cancellation(request.reason);
+    abortInside(block ?? tree, request.abortedWith);
+  }
   if (block === null) {
     interruptStrand(task, request);
     if (tree !== null) interruptInside(tree, request);
