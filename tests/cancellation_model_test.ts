@@ -79,6 +79,24 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
     body: [{ do: "each", source: "generator", body: [] }],
     acts: [act("main", 0)],
   },
+  "a cancellation on its way out of a body as another one comes, and then a disposal":
+    {
+      body: [{
+        do: "scoped",
+        disposal: "async",
+        ms: 1,
+        fails: false,
+        body: [{
+          do: "finally",
+          body: [{ do: "sleep", ms: 5 }],
+          cleanup: [{
+            do: "foreign",
+            promise: { after: 2, unit: "ms", answers: "nothing" },
+          }],
+        }],
+      }],
+      acts: [act("main", 0), act("main", 1)],
+    },
   "two scopes that are cancelled together": {
     body: [{
       do: "scope",

@@ -98,6 +98,8 @@ export class Place {
   /** When its scope was cancelled. */
   levelMs: number | null = null;
   open = true;
+  /** When it was entered; null before, and for a task. */
+  entry: Entry | null = null;
   end: End | null = null;
   controller: AbortController | null = null;
   /** Whether the program has aborted the signal that it was given. */
@@ -143,10 +145,12 @@ export interface Wait {
 /**
  * How the rules apply: `"suspends"` always takes a turn, `"ready"` may find
  * everything there; `"hands on"` cancels others instead; `"answers"` suspends, and
- * may be cancelled by what it waits for; `"outside"` is no operation.
+ * may be cancelled by what it waits for; `"calls"` waits for a function of the same
+ * task, whose own waits throw; `"outside"` is no operation.
  */
 export type WaitKind =
   | "suspends"
+  | "calls"
   | "ready"
   | "hands on"
   | "answers"
@@ -171,6 +175,8 @@ export class Judge {
   readonly #now: () => number;
   /** Whether something was found ready that a generator may take, and an async function may not. */
   #loose = false;
+  /** The cancellations that a wait has thrown. */
+  readonly #thrown = new WeakSet<Error>();
   /** The moments of requests, and who did something at which moment. */
   readonly #requestedMs = new Set<number>();
   readonly #movedMs = new Map<number, Set<TaskRecord>>();
@@ -396,9 +402,12 @@ export class Judge {
   }
 
   /** A wait has thrown a cancellation. */
-  threw(wait: Wait): void {
+  threw(wait: Wait, error: unknown): void {
     const { place, kind } = wait;
     this.#poll(place);
+    // A wait of the function has thrown it before: here it only comes out.
+    if (kind === "calls" && this.#thrown.has(error as Error)) return;
+    this.#thrown.add(error as Error);
     if (kind === "outside") {
       this.#back(place.task);
       // It was told by a signal. Whether its next wait throws as well is left open.
@@ -486,22 +495,36 @@ export class Judge {
     group.joined = group.children.some(({ task }) => !task!.done());
     if (!group.joined) return;
     group.task.joining.add(group);
-    // It waits now: what is open is thrown here.
+    // It waits now: what is open is thrown here. But what came at this very moment may
+    // have been thrown at the waits of branches beside this one, before this wait began.
     if (this.isDue(group.outer!)) {
-      this.#abortChildren(group, openAt(group.outer!).length === 0);
+      const sure = openAt(group.outer!).filter(({ atMs }) =>
+        !group.task.branches || atMs < group.endMs
+      );
+      this.#abortChildren(group, sure.length === 0);
     }
   }
 
   /** A block is about to be entered. */
-  entered(block: Place): Entry {
+  entered(block: Place): void {
     const around = block.outer!;
     this.#poll(around);
     const before = [...requestsAt(around)].filter(mayCome);
-    return { requests: this.requests, before };
+    block.entry = { requests: this.requests, before };
+  }
+
+  /**
+   * The body of a block begins. An async function calls the operation a microtask before
+   * it starts: a request that comes in between to a task with several branches may be
+   * thrown in another branch, and then this block is entered after it.
+   */
+  bodyBegan(block: Place): void {
+    if (block.outer !== null && block.task.branches) this.entered(block);
   }
 
   /** A block was left: judges what came of it. */
-  left(block: Place, entry: Entry, outcome: End): void {
+  left(block: Place, outcome: End): void {
+    const entry = block.entry!;
     this.#poll(block);
     block.open = false;
     block.task.joining.delete(block);
@@ -699,7 +722,7 @@ export class Judge {
 }
 
 /** What there was when a block was entered. */
-export interface Entry {
+interface Entry {
   readonly requests: number;
   /** What had not been thrown yet. */
   readonly before: readonly Request[];

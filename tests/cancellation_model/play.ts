@@ -18,6 +18,7 @@ import {
   type Future,
   gather,
   Lock,
+  MisuseError,
   moveOnAfter,
   newEventLoop,
   type Operation,
@@ -201,6 +202,9 @@ class Player {
       if (isFailure(exception)) return;
       // So are operations that are begun when their task has ended.
       if (message.includes('"await ')) return;
+      // A function that `until` has given up may go on when its loop runs no more,
+      // and its next operation then says so: that is nobody's but the handler's.
+      if (this.#over && isNoLoop(exception)) return;
       judge.say(`the exception handler was told "${message}": ${exception}`);
     });
     const hangs = Symbol();
@@ -394,6 +398,7 @@ class Player {
   }
 
   *#recorded(context: Context, body: Body): Script {
+    this.#judge.bodyBegan(context.place);
     let end: End;
     try {
       end = { value: yield* this.#all(context, body), failed: false };
@@ -426,7 +431,7 @@ class Player {
       this.#judge.passed(wait);
       return value;
     } catch (error) {
-      if (isCancellation(error)) this.#judge.threw(wait);
+      if (isCancellation(error)) this.#judge.threw(wait, error);
       else this.#judge.passed(wait);
       throw error;
     }
@@ -563,7 +568,7 @@ class Player {
       yield* this.#wait(
         context,
         "until()",
-        "suspends",
+        "calls",
         () => until(() => asAsync(() => this.#all(inside, body))),
       );
     } finally {
@@ -650,14 +655,14 @@ class Player {
     make: () => Operation<unknown>,
   ): Script {
     this.#places.set(place.name, place);
-    const entry = this.#judge.entered(place);
+    this.#judge.entered(place);
     let end: End;
     try {
       end = { value: yield make(), failed: false };
     } catch (error) {
       end = { error, failed: true };
     }
-    this.#judge.left(place, entry, end);
+    this.#judge.left(place, end);
     this.#ends.set(place.name, this.#describeEnd(end));
     if (end.failed) throw end.error;
     return end.value;
@@ -990,6 +995,12 @@ class Player {
       : (end.error as Error).name;
     return `${what} at ${this.#loop.time().toFixed(2)}`;
   }
+}
+
+/** Whether an error says that an operation was awaited where no loop runs. */
+function isNoLoop(error: unknown): boolean {
+  return error instanceof MisuseError &&
+    error.message.startsWith("Cannot get the running loop");
 }
 
 /** Whether an error is what a program fails with, and not a cancellation or a mistake. */
