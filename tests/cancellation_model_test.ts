@@ -97,6 +97,27 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
       }],
       acts: [act("main", 0), act("main", 1)],
     },
+  "a child of a group that is entered in a cancelled scope, whose body takes its time":
+    {
+      body: [{
+        do: "moveOnAfter",
+        name: "moveOnAfter2",
+        ms: 0,
+        signal: false,
+        body: [
+          {
+            ...group([[{ do: "sleep", ms: 8 }]]),
+            body: [{
+              do: "scope",
+              name: "scope3",
+              shield: true,
+              signal: false,
+              body: [{ do: "sleep", ms: 20 }],
+            }],
+          } as Body[number],
+        ],
+      }],
+    },
   "two scopes that are cancelled together": {
     body: [{
       do: "scope",

@@ -20,8 +20,8 @@
  *    stepper, at its next step; a wait, when its turn comes; a strand (a line of
  *    async code), at the next operation it awaits. When a holder ends without
  *    having thrown the request, it passes on to whoever waits for that holder:
- *    from a wait to its strand, from a strand to the stepper that waits for it,
- *    from the outermost strand to the end of the task.
+ *    from a wait to its strand or the other waits there, from a strand to the stepper
+ *    that waits for it, from the outermost strand to the end of the task.
  * 3. *At the next wait, and never later.* Generators follow CPython: a wait that
  *    finds everything ready does not throw. In async functions every operation
  *    throws. Level requests are thrown by every operation, in both styles.
@@ -171,9 +171,12 @@ export interface Holder {
   due: Due | null;
 }
 
-/** Adds a request to what a holder is to throw. */
-export function hold(holder: Holder, request: Request): void {
-  holder.due = new Due(request, undefined, holder.due);
+/** Adds a request to what a holder is to throw, unless it is there already. */
+export function hold(holder: Holder, request: Request): Due {
+  for (let at = holder.due; at !== null; at = at.next) {
+    if (at.request === request) return at;
+  }
+  return holder.due = new Due(request, undefined, holder.due);
 }
 
 /** Has a stepper throw an error that is no request: of a signal, or a complaint. */
@@ -249,6 +252,19 @@ export function passOn(from: Holder, to: Holder): void {
  */
 export function passBack(from: Holder, to: Holder): void {
   move(from, to, (request) => request.state === "due");
+}
+
+/**
+ * The same from a wait to its strand. Branches of the strand that have begun to wait
+ * since the request came, and so do not know of it, throw it now.
+ */
+export function passBackToStrand(wait: Holder, strand: Strand): void {
+  passBack(wait, strand);
+  if (strand.waits === null) return;
+  const due: Request[] = [];
+  for (let at = strand.due; at !== null; at = at.next) due.push(at.request!);
+  strand.due = null;
+  for (const request of due.reverse()) interruptInside(strand, request);
 }
 
 function move(
@@ -503,8 +519,7 @@ export function handTo(stepper: Stepper, request: Request): void {
     }
     if (awaited.cancel(request.reason)) {
       if (goes === "after") {
-        hold(stepper, request);
-        stepper.due!.hasWoken = true;
+        hold(stepper, request).hasWoken = true;
       } else if (!request.isLevel) request.state = "thrown";
       return;
     }

@@ -17,7 +17,7 @@ import {
   hold,
   type Holder,
   isFailure,
-  passBack,
+  passBackToStrand,
   passOn,
   prune,
   type Request,
@@ -172,7 +172,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
-    if (this.due !== null) passBack(this, strand);
+    if (this.due !== null) passBackToStrand(this, strand);
   }
 
   protected succeed(value: T): void {

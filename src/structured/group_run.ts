@@ -161,6 +161,16 @@ export class GroupRun implements ChildOwner {
     if (child.task.done()) this.childDone(child);
     // It may have cancelled the group in an eager first step, before it was in the list.
     else if (this.#cause !== null) child.task.cancel();
+    else this.#cancelInScope(child);
+  }
+
+  /**
+   * A group that is entered in a cancelled scope takes tasks until its body waits, but
+   * they do not wait for the end of a body that is in a shield.
+   */
+  #cancelInScope(child: Child): void {
+    const level = this.#block.outerLevel;
+    if (level !== null) child.task.cancel(level.reason);
   }
 
   #refuse(body: TaskBody<unknown>, name: string | undefined): never {
