@@ -109,6 +109,10 @@ export class Place {
   cancelled: "no" | "perhaps" | "yes" = "no";
   /** Whether its body was cancelled by the group itself. */
   bodyCancelled = false;
+  /** The same, perhaps: its body had just ended, which the group may not have known yet. */
+  bodyCancelledPerhaps = false;
+  /** Whether its body is an async function; known once that has begun. */
+  isAsync = false;
   levelSeen = false;
   /** Whether children were there when the body had ended. */
   joined = false;
@@ -138,6 +142,8 @@ export interface Wait {
   /** Why it must throw; null if it need not. */
   readonly due: string | null;
   readonly kind: WaitKind;
+  /** Whether it is one of an async function, which throws also where all is ready. */
+  readonly strict: boolean;
   /** Whether its task had ended before. */
   readonly stray: boolean;
 }
@@ -245,11 +251,15 @@ export class Judge {
 
   /** The program has called `cancel()` of a group, or aborted its signal. */
   groupCancelled(group: Place): void {
+    const now = this.#now();
+    // The group learns some microtasks later that an async function has ended.
+    if (group.end !== null && group.isAsync && group.endMs === now) {
+      group.bodyCancelledPerhaps = true;
+    }
     if (group.cancelled === "yes") return;
     const sure = group.cancelled === "no";
     group.cancelled = "yes";
     group.bodyCancelled = true;
-    const now = this.#now();
     this.request(group, now, true, !sure);
     for (const child of group.children) {
       if (!child.task?.done()) this.request(child.root, now, true, !sure);
@@ -350,7 +360,7 @@ export class Judge {
       }
     }
     const stray = task.task?.done() === true;
-    return { what, place, startMs: this.#now(), due, kind, stray };
+    return { what, place, startMs: this.#now(), due, kind, strict, stray };
   }
 
   /** A wait has ended, other than by a cancellation. */
@@ -374,6 +384,9 @@ export class Judge {
       for (const request of openAt(place)) request.state = "vague";
       return;
     }
+    // A generator takes what is ready, also if the request came when an async function
+    // around it was at a foreign promise.
+    if (kind === "ready" && !wait.strict && wait.startMs === now) return;
     this.late(what, place, wait.startMs);
   }
 
@@ -434,11 +447,12 @@ export class Judge {
       });
       return;
     }
+    if (levelAt(place) !== null) return; // of the scope, which uses nothing up
     const again = [...requestsAt(place)].find((request) => request.again);
     if (again !== undefined) again.again = false;
-    else if (
-      !excused && levelAt(place) === null && !place.task.branches
-    ) this.say(`${what} in ${describe(place)} was cancelled for nothing`);
+    else if (!excused && !place.task.branches) {
+      this.say(`${what} in ${describe(place)} was cancelled for nothing`);
+    }
   }
 
   /** A failure was thrown in place of a cancellation, which then has to come once more. */
@@ -518,7 +532,8 @@ export class Judge {
    * it starts: a request that comes in between to a task with several branches may be
    * thrown in another branch, and then this block is entered after it.
    */
-  bodyBegan(block: Place): void {
+  bodyBegan(block: Place, isAsync: boolean): void {
+    block.isAsync = isAsync;
     if (block.outer !== null && block.task.branches) this.entered(block);
   }
 
@@ -646,7 +661,7 @@ export class Judge {
       return;
     }
     if (end.failed) {
-      if (!group.bodyCancelled) {
+      if (!group.bodyCancelled && !group.bodyCancelledPerhaps) {
         this.say(`${name} took a cancellation that is not its own`);
       }
       if (outside.certain || outside.level !== null) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import {
   allTasks,
   CancelScope,
@@ -353,9 +354,11 @@ class Player {
       place.aborted = !place.scope.cancelCalled;
       this.#judge.scopeCancelled(place);
     } else {
-      if (place.timeout?.expired()) return;
+      // A timeout whose time is over hears no signal. That of waitFor() is not to be
+      // seen: at its very moment it may be either.
+      if (place.timeout?.expired() || now > place.deadlineMs) return;
       place.aborted = true;
-      this.#judge.request(place, now, true);
+      this.#judge.request(place, now, true, now === place.deadlineMs);
     }
     place.controller.abort(new Boom(`signal of ${place.name}`));
   }
@@ -398,7 +401,7 @@ class Player {
   }
 
   *#recorded(context: Context, body: Body): Script {
-    this.#judge.bodyBegan(context.place);
+    this.#judge.bodyBegan(context.place, context.isAsync);
     let end: End;
     try {
       end = { value: yield* this.#all(context, body), failed: false };
@@ -538,7 +541,7 @@ class Player {
     const signal = answers === "nothing" ? null : currentTask()?.signal;
     const settled = Promise.withResolvers<unknown>();
     if (unit === "ms") this.#loop.callLater(after, settled.resolve, undefined);
-    else if (unit === "macrotask") setTimeout(settled.resolve, 0);
+    else if (unit === "macrotask") setImmediate(settled.resolve, undefined);
     else {
       let chain = Promise.resolve();
       for (let hop = 0; hop < after; hop++) chain = chain.then(() => {});

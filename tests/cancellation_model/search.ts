@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { type Outcome, play, type Style } from "./play.ts";
 import { hasAnswer, print, smaller, type Tree, treeOf } from "./tree.ts";
 
@@ -43,7 +44,9 @@ async function playAlone(
 ): Promise<readonly string[]> {
   unhandled = [];
   const outcome = await play(tree, style);
-  if (hasAnswer(tree.body)) await new Promise((resolve) => setTimeout(resolve));
+  if (hasAnswer(tree.body)) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   outcomes.push(outcome);
   const { violations } = outcome;
   return unhandled.length === 0
