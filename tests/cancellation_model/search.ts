@@ -4,8 +4,11 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { type Outcome, play, type Style } from "./play.ts";
-import { hasAnswer, print, smaller, type Tree, treeOf } from "./tree.ts";
+import { type Outcome, play } from "./play.ts";
+import { smaller } from "./smaller.ts";
+import type { Style } from "./style.ts";
+import { hasAnswer, print, type Tree } from "./tree.ts";
+import { treeOf } from "./writer.ts";
 
 const STYLES: readonly Style[] = ["generators", "async functions", "mixed"];
 
