@@ -41,7 +41,7 @@ export function* iteration(
       : each(reader(program, context), body);
   } catch (error) {
     if (isCancellation(error)) {
-      program.judge.delivered("each", context.place, true);
+      program.judge.cameOut("each", context.place, error);
     }
     throw error;
   }
@@ -146,7 +146,7 @@ export function* resource(
       );
     }
     if (isCancellation(error)) {
-      program.judge.delivered("scoped", context.place, true);
+      program.judge.cameOut("scoped", context.place, error);
     }
     if (error instanceof SuppressedError) {
       program.judge.replaced(context.place);

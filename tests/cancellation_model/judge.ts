@@ -154,7 +154,11 @@ export class Judge {
 
   /** `uncancel()` has answered 0: what was not thrown yet is dropped. */
   uncancelled(task: TaskRecord): void {
-    for (const request of task.root.requests) request.state = "void";
+    for (const request of task.root.requests) {
+      // One that was thrown in a branch beside this one as well still comes out there.
+      if (task.branches && request.state === "done") request.again = true;
+      else request.state = "void";
+    }
   }
 
   /** Finds the deadlines that have passed, here and where a cancellation may come from. */
@@ -247,7 +251,11 @@ export class Judge {
     this.moved(place.task);
     if (place.task.task?.done()) {
       // What begins after the end is nobody's.
-      if (kind !== "outside" && !wait.stray && now > place.task.doneMs) {
+      // An async function calls an operation a microtask before that starts, so that
+      // its task may end in between.
+      const { doneMs } = place.task;
+      const stray = wait.stray || (wait.strict && wait.startMs === doneMs);
+      if (kind !== "outside" && !stray && now > doneMs) {
         this.say(`${what} went on after the end of ${place.task.name}`);
       }
       return;
@@ -279,8 +287,10 @@ export class Judge {
     }
     for (const request of openAt(place)) {
       if (request.atMs >= now) continue;
-      // Begun beside the branch that was told.
-      if (place.task.branches && startMs === request.atMs) continue;
+      // Begun beside the branch that was told, or that is told at this very moment.
+      if (
+        place.task.branches && (startMs === request.atMs || startMs === now)
+      ) continue;
       this.say(
         `${what} in ${
           describe(place)
@@ -294,8 +304,7 @@ export class Judge {
   threw(wait: Wait, error: unknown): void {
     const { place, kind } = wait;
     this.poll(place);
-    // A wait of the function has thrown it before: here it only comes out.
-    if (kind === "calls" && this.#thrown.has(error as Error)) return;
+    if (kind === "calls" && this.#isKnown(error)) return;
     this.#thrown.add(error as Error);
     if (kind === "outside") {
       this.#back(place.task);
@@ -305,6 +314,21 @@ export class Judge {
     }
     if (place.task.task?.done()) return; // let go of
     this.delivered(wait.what, place, kind === "hands on" || kind === "answers");
+  }
+
+  /**
+   * A cancellation has come out of an iteration or a resource. One that a wait inside
+   * has thrown uses nothing up here.
+   */
+  cameOut(what: string, place: Place, error: unknown): void {
+    if (!this.#isKnown(error)) this.delivered(what, place, true);
+  }
+
+  /** Whether a wait has thrown this cancellation before, so that it only comes out. */
+  #isKnown(error: unknown): boolean {
+    return error instanceof SuppressedError
+      ? this.#isKnown(error.error) && this.#isKnown(error.suppressed)
+      : this.#thrown.has(error as Error);
   }
 
   /** A cancellation has come to a place: all that was asked for there is dealt with. */
