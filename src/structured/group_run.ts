@@ -308,7 +308,9 @@ export class GroupRun implements ChildOwner {
     const interruption = yield* this.#join();
     if (lender === null) return interruption;
     const late = yield* returning(lender);
-    return interruption ?? late;
+    if (interruption !== null || late === null) return interruption;
+    // The group's own request may have ended the wait for the slot.
+    return this.#isOwn(late.error) ? null : late;
   }
 
   /**
