@@ -79,6 +79,45 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
     body: [{ do: "each", source: "generator", body: [] }],
     acts: [act("main", 0)],
   },
+  "a cancellation on its way out of a body as another one comes, and then a disposal":
+    {
+      body: [{
+        do: "scoped",
+        disposal: "async",
+        ms: 1,
+        fails: false,
+        body: [{
+          do: "finally",
+          body: [{ do: "sleep", ms: 5 }],
+          cleanup: [{
+            do: "foreign",
+            promise: { after: 2, unit: "ms", answers: "nothing" },
+          }],
+        }],
+      }],
+      acts: [act("main", 0), act("main", 1)],
+    },
+  "a child of a group that is entered in a cancelled scope, whose body takes its time":
+    {
+      body: [{
+        do: "moveOnAfter",
+        name: "moveOnAfter2",
+        ms: 0,
+        signal: false,
+        body: [
+          {
+            ...group([[{ do: "sleep", ms: 8 }]]),
+            body: [{
+              do: "scope",
+              name: "scope3",
+              shield: true,
+              signal: false,
+              body: [{ do: "sleep", ms: 20 }],
+            }],
+          } as Body[number],
+        ],
+      }],
+    },
   "two scopes that are cancelled together": {
     body: [{
       do: "scope",

@@ -8,9 +8,9 @@ import { MisuseError } from "../errors.ts";
 import { runBody } from "./body.ts";
 import {
   applyLevels,
+  type CancelRequest,
   endLevel,
   type Holder,
-  type Request,
   requestCancel,
   requestLevel,
   takeBack,
@@ -64,13 +64,13 @@ export class Block extends InnerStrand {
   /** Whether an async function opened it by itself. @ignore */
   readonly isOpenedByAsyncFunction: boolean;
   /** The level request of this block itself. @ignore */
-  ownLevel: Request | null = null;
+  ownLevel: CancelRequest | null = null;
   /** The block that its opener had open before. */
   readonly #before: Block | null;
   /** The strand in which an async function opened it by itself. */
   readonly #openedIn: Strand | null;
   /** The outstanding requests that this block has made. */
-  #requests: Request[] = [];
+  #requests: CancelRequest[] = [];
   #shield: boolean;
   #controller: AbortController | null = null;
   #abortedBy: CancelledError | null = null;
@@ -135,7 +135,7 @@ export class Block extends InnerStrand {
   }
 
   /** The level request of a block further out that applies to this one. @ignore */
-  get outerLevel(): Request | null {
+  get outerLevel(): CancelRequest | null {
     return this.#shield || this.around === null ? null : this.around.level;
   }
 
@@ -172,7 +172,7 @@ export class Block extends InnerStrand {
   }
 
   /** A once request of this block was taken. @ignore */
-  noteRequest(request: Request): void {
+  noteRequest(request: CancelRequest): void {
     this.#requests.push(request);
   }
 

@@ -6,11 +6,11 @@
  */
 import { runOwned } from "../host/async_context.ts";
 import {
-  countAsThrown,
+  type CancelRequest,
+  endedByCancellation,
   type Holder,
   isCancellation,
   passOn,
-  type Request,
   type RequestsGo,
 } from "./cancellation.ts";
 import { isGeneratorFunction, isSteppable, isThenable } from "./checks.ts";
@@ -148,11 +148,11 @@ export class StrandFuture<T> extends Future<T> {
     this.#ends = ends;
     strand.enter();
     const fulfilled = (value: T) => {
-      this.#end(false);
+      this.#end(null);
       if (!this.done()) this.setResult(value);
     };
     const rejected = (error: unknown) => {
-      this.#end(isCancellation(error));
+      this.#end(isCancellation(error) ? error : null);
       if (!this.done()) this.setException(error);
       else this.lost(error);
     };
@@ -166,13 +166,16 @@ export class StrandFuture<T> extends Future<T> {
   /** It has failed when nobody waited for it any more. */
   protected lost(_error: unknown): void {}
 
-  #end(cancelled: boolean): void {
+  /** The function has ended, by `cancellation` if that is not null. */
+  #end(cancellation: unknown): void {
     const strand = this.#strand;
     if (strand.task.done()) return;
     strand.exit();
     strand.task.calmDown();
-    if (cancelled) countAsThrown(strand);
-    else if (!this.done()) passOn(strand, this.#stepper);
+    const waiter = this.done() ? null : this.#stepper;
+    if (cancellation !== null) {
+      endedByCancellation(strand, cancellation, waiter);
+    } else if (waiter !== null) passOn(strand, waiter);
     if (this.#ends) strand.close();
   }
 
@@ -181,7 +184,7 @@ export class StrandFuture<T> extends Future<T> {
     return this.#strand;
   }
 
-  override requestsGo(_request: Request): RequestsGo {
+  override requestsGo(_request: CancelRequest): RequestsGo {
     return "inside";
   }
 
@@ -201,7 +204,7 @@ const TURNS_TO_WAIT_AGAIN = 2;
 export class CallFuture<T> extends StrandFuture<T> {
   #givenUp = false;
   readonly #onLost: (error: unknown) => void;
-  /** Whether it is seen through to its end. */
+  /** Whether a cancelled scope, in which every wait throws, does not end the wait for it. */
   readonly #isCleanUp: boolean;
 
   constructor(
@@ -230,12 +233,13 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.#onLost(error);
   }
 
-  override requestsGo(_request: Request): RequestsGo {
+  override requestsGo(_request: CancelRequest): RequestsGo {
     return this.#givenUp ? "here" : "inside";
   }
 
-  override askToEnd(request: Request): void {
-    if (this.#isCleanUp || !this.strand.isOutside()) return;
+  override askToEnd(request: CancelRequest): void {
+    if (this.#isCleanUp && request.isLevel) return;
+    if (!this.strand.isOutside()) return;
     let turnsLeft = TURNS_TO_WAIT_AGAIN;
     const run = () => {
       if (this.done() || !this.strand.isOutside()) return;

@@ -20,8 +20,8 @@
  *    stepper, at its next step; a wait, when its turn comes; a strand (a line of
  *    async code), at the next operation it awaits. When a holder ends without
  *    having thrown the request, it passes on to whoever waits for that holder:
- *    from a wait to its strand, from a strand to the stepper that waits for it,
- *    from the outermost strand to the end of the task.
+ *    from a wait to its strand or the other waits there, from a strand to the stepper
+ *    that waits for it, from the outermost strand to the end of the task.
  * 3. *At the next wait, and never later.* Generators follow CPython: a wait that
  *    finds everything ready does not throw. In async functions every operation
  *    throws. Level requests are thrown by every operation, in both styles.
@@ -124,7 +124,7 @@ export function cancellation(reason: unknown): CancelledError {
 // -- Requests --
 
 /** A request for cancellation that was taken. */
-export class Request {
+export class CancelRequest {
   /** The block that is to give up; null for the task as a whole. */
   readonly block: Block | null;
   /** Given to `cancel(reason)`. */
@@ -132,6 +132,8 @@ export class Request {
   /** Whether every wait inside throws, instead of one. */
   readonly isLevel: boolean;
   state: "due" | "thrown" | "taken back" = "due";
+  /** The error with which it has aborted the signals of its place; null if there were none. */
+  abortedWith: CancelledError | null = null;
 
   constructor(block: Block | null, reason: unknown, isLevel: boolean) {
     this.block = block;
@@ -143,14 +145,14 @@ export class Request {
 /** One error that a holder is to throw: a request's, or an error of its own such as that of a signal. */
 export class Due {
   /** Null if `error` is thrown as it is. */
-  readonly request: Request | null;
+  readonly request: CancelRequest | null;
   readonly error: unknown;
   /** The one before, of several. */
   readonly next: Due | null;
   /** Whether it has ended a wait that a request comes after. */
   hasWoken = false;
 
-  constructor(request: Request | null, error: unknown, next: Due | null) {
+  constructor(request: CancelRequest | null, error: unknown, next: Due | null) {
     this.request = request;
     this.error = error;
     this.next = next;
@@ -163,9 +165,12 @@ export interface Holder {
   due: Due | null;
 }
 
-/** Adds a request to what a holder is to throw. */
-export function hold(holder: Holder, request: Request): void {
-  holder.due = new Due(request, undefined, holder.due);
+/** Adds a request to what a holder is to throw, unless it is there already. */
+export function hold(holder: Holder, request: CancelRequest): Due {
+  for (let at = holder.due; at !== null; at = at.next) {
+    if (at.request === request) return at;
+  }
+  return holder.due = new Due(request, undefined, holder.due);
 }
 
 /** Has a stepper throw an error that is no request: of a signal, or a complaint. */
@@ -174,14 +179,14 @@ export function holdError(stepper: Stepper, error: unknown): void {
 }
 
 /** Whether a due error still applies at a place whose level request is `level`. */
-function applies({ request }: Due, level: Request | null): boolean {
+function applies({ request }: Due, level: CancelRequest | null): boolean {
   if (request === null) return true;
   if (request.state === "taken back") return false;
   return !request.isLevel || level !== null;
 }
 
 /** Drops what was taken back, or was of a scope that is left; returns what is left. */
-export function prune(holder: Holder, level: Request | null): Due | null {
+export function prune(holder: Holder, level: CancelRequest | null): Due | null {
   const kept: Due[] = [];
   let all = true;
   for (let at = holder.due; at !== null; at = at.next) {
@@ -243,15 +248,28 @@ export function passBack(from: Holder, to: Holder): void {
   move(from, to, (request) => request.state === "due");
 }
 
+/**
+ * The same from a wait to its strand. Branches of the strand that have begun to wait
+ * since the request came, and so do not know of it, throw it now.
+ */
+export function passBackToStrand(wait: Holder, strand: Strand): void {
+  passBack(wait, strand);
+  if (strand.waits === null) return;
+  const due: CancelRequest[] = [];
+  for (let at = strand.due; at !== null; at = at.next) due.push(at.request!);
+  strand.due = null;
+  for (const request of due.reverse()) interruptInside(strand, request);
+}
+
 function move(
   from: Holder,
   to: Holder,
-  isWanted: (request: Request) => boolean,
+  isWanted: (request: CancelRequest) => boolean,
 ): void {
   const { due } = from;
   if (due === null) return;
   from.due = null;
-  const moved: Request[] = [];
+  const moved: CancelRequest[] = [];
   for (let at: Due | null = due; at !== null; at = at.next) {
     const { request } = at;
     // A level request is found by each wait anew.
@@ -262,7 +280,27 @@ function move(
   for (const request of moved.reverse()) hold(to, request);
 }
 
-/** A holder has ended by a cancellation of its own accord: somebody has told it, such as a `fetch` with the signal. */
+/**
+ * A strand has ended by a cancellation. If that is the error with which a due request has
+ * aborted a signal, as a `fetch` throws it, the request was thrown, and those due beside it
+ * with it. An earlier cancellation that comes out only now has used none of them up.
+ *
+ * @param to The stepper that waits for the strand; null if it waits no longer.
+ */
+export function endedByCancellation(
+  strand: Holder,
+  error: unknown,
+  to: Holder | null,
+): void {
+  const thrown = cancellationIn(error);
+  for (let at = strand.due; at !== null; at = at.next) {
+    if (at.request?.abortedWith === thrown) return countAsThrown(strand);
+  }
+  // A request that was thrown in a branch beside this strand may be what ended it.
+  if (to !== null) passBack(strand, to);
+}
+
+/** All that is due at a holder goes on with a cancellation that is thrown there. */
 export function countAsThrown(holder: Holder): void {
   for (let at = holder.due; at !== null; at = at.next) {
     if (at.request !== null) at.request.state = "thrown";
@@ -294,12 +332,12 @@ export type RequestsGo = "here" | "inside" | "after";
 export const levels: { open: number } = { open: 0 };
 
 /** The level request that applies where a stepper is; null if none does. */
-export function levelOf(stepper: Stepper | null): Request | null {
+export function levelOf(stepper: Stepper | null): CancelRequest | null {
   return stepper === null ? null : levelAt(stepper.innermostBlock);
 }
 
 /** The level request that applies at a place in a task; null if none does. */
-export function levelAt(block: Block | null): Request | null {
+export function levelAt(block: Block | null): CancelRequest | null {
   return block === null ? null : block.level;
 }
 
@@ -376,7 +414,7 @@ export function requestCancel(
   reason: unknown,
 ): boolean {
   if (task.done() || task[isHandingOn]()) return false;
-  const request = new Request(block, reason, false);
+  const request = new CancelRequest(block, reason, false);
   task.noteRequest(request);
   submit({ task, request });
   return true;
@@ -385,7 +423,7 @@ export function requestCancel(
 /** A request on its way to a task. */
 interface Delivery {
   readonly task: Task<unknown>;
-  readonly request: Request;
+  readonly request: CancelRequest;
 }
 
 // Cancelling a task cancels the task that it waits for, and so on. To walk
@@ -432,7 +470,10 @@ function submit(delivery: Delivery): void {
 function carryOut({ task, request }: Delivery): void {
   const { block } = request;
   const tree = task.blockTree;
-  if (tree !== null) abortInside(block ?? tree, cancellation(request.reason));
+  if (tree !== null) {
+    request.abortedWith = cancellation(request.reason);
+    abortInside(block ?? tree, request.abortedWith);
+  }
   if (block === null) {
     interruptStrand(task, request);
     if (tree !== null) interruptInside(tree, request);
@@ -448,12 +489,12 @@ function abortInside(block: Strand, error: CancelledError): void {
   for (const strand of strandsInside(block)) strand.abort(error);
 }
 
-function interruptInside(root: Strand, request: Request): void {
+function interruptInside(root: Strand, request: CancelRequest): void {
   for (const strand of strandsInside(root)) interruptStrand(strand, request);
 }
 
 /** Throws a request into the waits of one strand; if it waits for nothing of the loop, into its next operation. */
-function interruptStrand(strand: Strand, request: Request): void {
+function interruptStrand(strand: Strand, request: CancelRequest): void {
   if (strand.yields > 0) strand.interruptYields(request);
   for (const wait of strand.listWaits()) wait.interrupt(request);
   if (!strand.isOutside() || strand.yields > 0) return;
@@ -462,7 +503,7 @@ function interruptStrand(strand: Strand, request: Request): void {
 }
 
 /** Throws a request into the wait of a stepper, or else at its next step. */
-export function handTo(stepper: Stepper, request: Request): void {
+export function handTo(stepper: Stepper, request: CancelRequest): void {
   const awaited = stepper.waitingOn;
   if (awaited !== null) {
     const goes = awaited.requestsGo(request);
@@ -472,8 +513,7 @@ export function handTo(stepper: Stepper, request: Request): void {
     }
     if (awaited.cancel(request.reason)) {
       if (goes === "after") {
-        hold(stepper, request);
-        stepper.due!.hasWoken = true;
+        hold(stepper, request).hasWoken = true;
       } else if (!request.isLevel) request.state = "thrown";
       return;
     }
@@ -493,14 +533,14 @@ export function handTo(stepper: Stepper, request: Request): void {
 export function requestLevel(block: Block, reason: unknown): boolean {
   if (block.task.done()) return false;
   if (block.ownLevel !== null) return true;
-  block.ownLevel = new Request(block, cancellation(reason), true);
+  block.ownLevel = new CancelRequest(block, cancellation(reason), true);
   levels.open++;
   applyLevels(block);
   return true;
 }
 
 /** A scope that was cancelled is left. */
-export function endLevel(level: Request): void {
+export function endLevel(level: CancelRequest): void {
   level.state = "taken back";
   levels.open--;
 }
@@ -537,7 +577,7 @@ function handLevelTo(stepper: Stepper, changed: ReadonlySet<Strand>): void {
 // -- Taking back --
 
 /** Takes back every request in `requests` that has not been thrown. */
-export function takeBack(requests: readonly Request[]): void {
+export function takeBack(requests: readonly CancelRequest[]): void {
   for (const request of requests) {
     if (request.state === "due") request.state = "taken back";
   }

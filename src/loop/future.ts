@@ -20,9 +20,9 @@ import type { Runnable } from "./runnable.ts";
 import type { FailureRecord } from "./unseen_failures.ts";
 import {
   cancellation,
+  type CancelRequest,
   levelOf,
   levels,
-  type Request,
   type RequestsGo,
 } from "./cancellation.ts";
 import { current } from "./current.ts";
@@ -405,12 +405,12 @@ export class Future<T>
   }
 
   /** Where a request for cancellation goes that comes to a wait for this. @ignore */
-  requestsGo(_request: Request): RequestsGo {
+  requestsGo(_request: CancelRequest): RequestsGo {
     return "here";
   }
 
   /** A request has come to a wait for this, and goes inside. @ignore */
-  askToEnd(_request: Request): void {}
+  askToEnd(_request: CancelRequest): void {}
 
   /** Whether a cancellation that this hands on to others is on its way through them. */
   [isHandingOn](): boolean {

@@ -7,12 +7,12 @@
 import { inWords } from "./waiters.ts";
 import type { Block } from "./block.ts";
 import {
+  CancelRequest,
   handTo,
   hold,
   levelAt,
   passOn,
   prune,
-  Request,
   take,
   toThrow,
 } from "./cancellation.ts";
@@ -153,7 +153,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
     if (!this.#abandoned) this.fail(error);
   }
 
-  interrupt(request: Request): void {
+  interrupt(request: CancelRequest): void {
     // A shield that the operation has put up keeps a scope's cancellation out.
     if (request.isLevel && levelAt(this.innermostBlock) === null) return;
     handTo(this, request);
@@ -161,7 +161,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
 
   abandon(): void {
     this.#abandoned = true;
-    handTo(this, new Request(null, undefined, false));
+    handTo(this, new CancelRequest(null, undefined, false));
   }
 
   [inWords](): string {

@@ -7,14 +7,14 @@
 import { inWords, isHandingOn, isUnseen, peekError } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import {
+  type CancelRequest,
   type Due,
   hold,
   type Holder,
   isFailure,
-  passBack,
+  passBackToStrand,
   passOn,
   prune,
-  type Request,
   take,
 } from "./cancellation.ts";
 import type { LoopCore } from "./core.ts";
@@ -136,7 +136,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   abstract run(): void;
 
   /** Throws a request into this wait, now or when its turn comes. */
-  abstract interrupt(request: Request): void;
+  abstract interrupt(request: CancelRequest): void;
 
   /** Ends the wait without telling the function: its task has ended. */
   abstract abandon(): void;
@@ -161,7 +161,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
       return;
     }
     leaveWait(strand, this as Wait<unknown, unknown, unknown>);
-    if (this.due !== null) passBack(this, strand);
+    if (this.due !== null) passBackToStrand(this, strand);
   }
 
   protected succeed(value: T): void {
@@ -262,7 +262,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     return this.due !== null || this.future.done();
   }
 
-  interrupt(request: Request): void {
+  interrupt(request: CancelRequest): void {
     if (this.future.cancel(request.reason)) {
       if (!request.isLevel) request.state = "thrown";
       return;

@@ -1,6 +1,6 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { AttemptOperation } from "./attempt_operation.ts";
-import { cancellation, type Request } from "./cancellation.ts";
+import { cancellation, type CancelRequest } from "./cancellation.ts";
 import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
 import { core } from "./core.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
@@ -161,7 +161,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   }
 
   // No #private method: it would cost each of these objects a brand.
-  private runTimed(strand: Strand, request: Request | null): void {
+  private runTimed(strand: Strand, request: CancelRequest | null): void {
     const task = strand.runner!;
     const { kernel } = task;
     kernel.debug.resumeTimed(task, () => {

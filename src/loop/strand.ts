@@ -13,7 +13,7 @@
 import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import { type Due, Request } from "./cancellation.ts";
+import { CancelRequest, type Due } from "./cancellation.ts";
 import { current, type Owner } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
@@ -73,7 +73,7 @@ export abstract class InnerStrand implements Strand {
   waits: AnyWait | null = null;
   yields = 0;
   dueYields: DueYields | null = null;
-  level: Request | null = null;
+  level: CancelRequest | null = null;
   inner: Set<InnerStrand> | null = null;
   /** How many async functions run here; more than one if a block is run twice. */
   private running = 0;
@@ -136,7 +136,7 @@ export abstract class InnerStrand implements Strand {
   }
 
   /** @ignore */
-  interruptYields(request: Request): void {
+  interruptYields(request: CancelRequest): void {
     this.dueYields = { left: this.yields, request };
   }
 
@@ -202,7 +202,7 @@ export abstract class InnerStrand implements Strand {
       // The wait for a block just leaves. A wait inside of one is told, so that it
       // cleans up: the block is still there.
       if (this.place === null) wait.abandon();
-      else wait.interrupt(new Request(null, undefined, false));
+      else wait.interrupt(new CancelRequest(null, undefined, false));
     }
   }
 }

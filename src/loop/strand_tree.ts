@@ -6,7 +6,7 @@
  */
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import type { Holder, Request } from "./cancellation.ts";
+import type { CancelRequest, Holder } from "./cancellation.ts";
 import type { Task } from "./task.ts";
 import type { Wait } from "./promise_wait.ts";
 
@@ -20,7 +20,7 @@ export interface Strand extends Holder {
   /** The strands right inside. */
   readonly inner: Iterable<Strand> | null;
   /** The level request that applies here. */
-  readonly level: Request | null;
+  readonly level: CancelRequest | null;
   /** The innermost open block around code that runs here; null if there is none. */
   readonly place: Block | null;
   /** The first of the waits that were started here; its `previousWait` is the last. */
@@ -34,7 +34,7 @@ export interface Strand extends Holder {
   /** The waits as a list of its own, as that changes when one is told something. */
   listWaits(): readonly AnyWait[];
   /** Has the `sleep(0)` that are in the ready queue throw. */
-  interruptYields(request: Request): void;
+  interruptYields(request: CancelRequest): void;
   /** Takes over the level request of the strand around it. */
   inheritLevel(): void;
   /** Aborts the signal. */
@@ -48,11 +48,11 @@ export interface Strand extends Holder {
 /** The `sleep(0)` of a strand that a request came to: so many at the head of the queue. */
 export interface DueYields {
   left: number;
-  readonly request: Request;
+  readonly request: CancelRequest;
 }
 
 /** The request that a `sleep(0)` whose turn has come has to throw; null if there is none. */
-export function takeDueYield(strand: Strand): Request | null {
+export function takeDueYield(strand: Strand): CancelRequest | null {
   const due = strand.dueYields;
   if (due === null) return null;
   if (--due.left <= 0) strand.dueYields = null;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Block } from "./block.ts";
-import type { Request } from "./cancellation.ts";
+import type { CancelRequest } from "./cancellation.ts";
 import { takeBack } from "./cancellation.ts";
 import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
 import type { DueYields } from "./strand_tree.ts";
@@ -33,7 +33,7 @@ export class Extras {
   /** The innermost block that the task's own generator has open. */
   block: Block | null = null;
   /** The requests that were made and may not have been thrown yet. */
-  requests: Request[] = [];
+  requests: CancelRequest[] = [];
   /** Given to the last call of `cancel`, for a signal that is asked for later. */
   lastReason: unknown = undefined;
   /** How many of the requests that count were made by open blocks. */
@@ -58,7 +58,7 @@ export class Extras {
   }
 
   /** A request was taken: it counts from now on. */
-  noteRequest(request: Request): void {
+  noteRequest(request: CancelRequest): void {
     this.lastReason = request.reason;
     this.requests = this.requests.filter(isDue);
     this.requests.push(request);
@@ -76,7 +76,7 @@ export class Extras {
   }
 
   /** The newest request to the task as a whole that has not been thrown. */
-  dueRequest(): Request | null {
+  dueRequest(): CancelRequest | null {
     return this.requests.findLast(isDueAtTask) ?? null;
   }
 
@@ -94,10 +94,10 @@ export class Extras {
   }
 }
 
-function isDue(request: Request): boolean {
+function isDue(request: CancelRequest): boolean {
   return request.state === "due";
 }
 
-function isDueAtTask(request: Request): boolean {
+function isDueAtTask(request: CancelRequest): boolean {
   return request.state === "due" && request.block === null;
 }

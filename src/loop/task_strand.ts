@@ -5,7 +5,7 @@
  * @module
  */
 import { Block } from "./block.ts";
-import { cancellation, type Due, hold, Request } from "./cancellation.ts";
+import { cancellation, CancelRequest, type Due, hold } from "./cancellation.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import type { Stepper } from "./stepping.ts";
@@ -126,7 +126,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /** A request was taken: it counts from now on. @ignore */
-  noteRequest(request: Request): void {
+  noteRequest(request: CancelRequest): void {
     this.requests++;
     this.extra().noteRequest(request);
   }
@@ -153,7 +153,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /** The newest request to the task as a whole that has not been thrown. @ignore */
-  dueRequest(): Request | null {
+  dueRequest(): CancelRequest | null {
     return this.extras === null ? null : this.extras.dueRequest();
   }
 
@@ -176,7 +176,7 @@ export abstract class TaskStrand<T> extends Future<T>
    * @ignore
    */
   rearm(stepper: Stepper, reason: unknown): void {
-    const request = new Request(null, reason, false);
+    const request = new CancelRequest(null, reason, false);
     this.extra().requests.push(request);
     hold(stepper, request);
   }
@@ -187,7 +187,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /** @ignore */
-  get level(): Request | null {
+  get level(): CancelRequest | null {
     return null;
   }
 
@@ -218,7 +218,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /** @ignore */
-  interruptYields(request: Request): void {
+  interruptYields(request: CancelRequest): void {
     this.dueYields = { left: this.yields, request };
   }
 

@@ -12,12 +12,12 @@ import {
 } from "../errors.ts";
 import type { Block } from "../loop/block.ts";
 import {
+  type CancelRequest,
   countAsThrown,
   dueAgain,
   endsAt,
   isCancellation,
   prune,
-  type Request,
   requestsBefore,
   type RequestsGo,
   take,
@@ -162,6 +162,16 @@ export class GroupRun implements ChildOwner {
     if (child.task.done()) this.childDone(child);
     // It may have cancelled the group in an eager first step, before it was in the list.
     else if (this.#cause !== null) child.task.cancel();
+    else this.#cancelInScope(child);
+  }
+
+  /**
+   * A group that is entered in a cancelled scope takes tasks until its body waits, but
+   * they do not wait for the end of a body that is in a shield.
+   */
+  #cancelInScope(child: Child): void {
+    const level = this.#block.outerLevel;
+    if (level !== null) child.task.cancel(level.reason);
   }
 
   #refuse(body: TaskBody<unknown>, name: string | undefined): never {
@@ -303,7 +313,9 @@ export class GroupRun implements ChildOwner {
     const interruption = yield* this.#join();
     if (lender === null) return interruption;
     const late = yield* returning(lender);
-    return interruption ?? late;
+    if (interruption !== null || late === null) return interruption;
+    // The group's own request may have ended the wait for the slot.
+    return this.#isOwn(late.error) ? null : late;
   }
 
   /**
@@ -439,7 +451,7 @@ class ChildrenEnd extends JointFuture<void> {
     for (const { task } of this.#children) yield task;
   }
 
-  override requestsGo(_request: Request): RequestsGo {
+  override requestsGo(_request: CancelRequest): RequestsGo {
     return this.#isEnding() ? "after" : "here";
   }
 

@@ -5,8 +5,8 @@
  */
 import { MisuseError } from "../errors.ts";
 import {
+  type CancelRequest,
   isCancellation,
-  type Request,
   type RequestsGo,
 } from "../loop/cancellation.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -97,7 +97,7 @@ function* untilEnded(task: Task<unknown>): Coroutine<void> {
 
 /** The end of a task that is being cancelled already: further requests stay due until then. */
 class EndFuture extends Future<void> {
-  override requestsGo(_request: Request): RequestsGo {
+  override requestsGo(_request: CancelRequest): RequestsGo {
     return "after";
   }
 

@@ -16,6 +16,7 @@ import { release } from "./watch.ts";
 import {
   checkLoop,
   checkWaitable,
+  letGo,
   startWaitable,
   type Waitable,
   type Waited,
@@ -61,14 +62,33 @@ export function waitFor<W extends Waitable<unknown>>(
   if (timeoutMs !== null) checkNumber(timeoutMs, what, "timeoutMs");
   const signal = checkWaitOptions(options, what);
   claim(waitable); // if the operation returned here is never awaited, it is reported, not the waitable
-  const begin = () =>
-    timeoutMs !== null && timeoutMs <= 0
+  const begin = () => {
+    if (signal !== undefined && signal.aborted) letGo(waitable);
+    return timeoutMs !== null && timeoutMs <= 0
       ? withoutTime(waitable, signal)
       : withinTime(waitable, timeoutMs, signal);
-  return new Operation(begin as () => Coroutine<Waited<W>>, {
-    name: "waitFor()",
-  });
+  };
+  return new WaitForOperation(
+    begin as () => Coroutine<Waited<W>>,
+    waitable,
+  );
 }
+
+/** Looks after the waitable if it does not begin, as its task is cancelled. */
+class WaitForOperation<T> extends Operation<T> {
+  readonly #waitable: Waitable<unknown>;
+
+  constructor(begin: () => Coroutine<T>, waitable: Waitable<unknown>) {
+    super(begin, WAIT_FOR);
+    this.#waitable = waitable;
+  }
+
+  override refused(): void {
+    letGo(this.#waitable);
+  }
+}
+
+const WAIT_FOR = { name: "waitFor()" };
 
 function withinTime(
   waitable: Waitable<unknown>,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { drop } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { inspect, isSteppable, isThenable } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -11,7 +12,7 @@ import { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
-import { untilSettled } from "../loop/until.ts";
+import { neglect, untilSettled } from "../loop/until.ts";
 
 /**
  * Anything that can be waited for beside other things: a future or task, whatever
@@ -56,6 +57,16 @@ export function startWaitable<T>(
   return on.createTask<T>(untilSettled(waitable as PromiseLike<T>, on), {
     eager: true,
   });
+}
+
+/**
+ * Lets go of a waitable that nobody waits for after all: an operation is not missed, and
+ * a promise that fails does not end the process.
+ */
+export function letGo(waitable: Waitable<unknown>): void {
+  if (waitable instanceof Future || typeof waitable === "function") return;
+  if (waitable instanceof Operation) waitable[drop]();
+  else if (!isCoroutine(waitable)) neglect(waitable as PromiseLike<unknown>);
 }
 
 /** Throws unless `value` can be waited for. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { judge, kindOf, report, shrink } from "./search.ts";
-import { treeOf } from "./tree.ts";
+import { treeOf } from "./writer.ts";
 
 const options = new Map(
   Deno.args.map((arg) => arg.replace(/^--/, "").split("=") as [string, string]),

@@ -3,8 +3,12 @@
  *
  * @module
  */
-import { type Outcome, play, type Style } from "./play.ts";
-import { hasAnswer, print, smaller, type Tree, treeOf } from "./tree.ts";
+import { setImmediate } from "node:timers";
+import { type Outcome, play } from "./play.ts";
+import { smaller } from "./smaller.ts";
+import type { Style } from "./style.ts";
+import { hasAnswer, print, type Tree } from "./tree.ts";
+import { treeOf } from "./writer.ts";
 
 const STYLES: readonly Style[] = ["generators", "async functions", "mixed"];
 
@@ -43,7 +47,9 @@ async function playAlone(
 ): Promise<readonly string[]> {
   unhandled = [];
   const outcome = await play(tree, style);
-  if (hasAnswer(tree.body)) await new Promise((resolve) => setTimeout(resolve));
+  if (hasAnswer(tree.body)) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   outcomes.push(outcome);
   const { violations } = outcome;
   return unhandled.length === 0
