@@ -57,9 +57,9 @@ export interface TimerCore {
   startTimer(timer: Timer): void;
   /** Takes a timer out of the queue, or out of the ready queue; does nothing if it is in neither. */
   dropTimer(timer: Timer): void;
-  /** Gives a timer another deadline, be it pending or not. Throws on a closed loop. */
+  /** Sets another deadline for a timer, be it pending or not. Throws on a closed loop. */
   moveTimer(timer: TimerHandle, whenMs: number): void;
-  /** Takes note that a pending timer began or ceased to keep the process alive. */
+  /** Notes that a pending timer began or ceased to keep the process alive. */
   timerHoldChanged(holds: boolean): void;
   /** Makes a timer for ticks, which is never due until it is moved. */
   createTickTimer<T>(callback: TickCallback<T>, target: T): TimerHandle;

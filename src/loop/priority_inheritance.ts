@@ -231,7 +231,7 @@ export class Relay extends Urgency {
     return Math.max(this.effective, this.floor);
   }
 
-  /** Whoever waits for this waits for `future`, too. */
+  /** Makes the waiters wait for `future`, too. */
   dependOn(future: Future<unknown>): void {
     const pressure = future.done()
       ? null

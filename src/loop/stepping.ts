@@ -80,7 +80,7 @@ export function suspend(
   stepper.kernel.schedule(stepper);
 }
 
-/** What is wrong with a value that a generator yielded. */
+/** Returns the error for a wrong value that a generator yielded. */
 function complaint(
   stepper: Stepper,
   target: unknown,

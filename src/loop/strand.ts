@@ -2,11 +2,12 @@
  * Strands: the lines of async code that run as a task or as a part of one.
  *
  * An async function cannot be stepped, so the loop has to know by other means
- * what it is doing. Each function that the loop calls for a task is a strand: the
- * body of the task, the body of a block inside of it, and whatever `until`, `each`
- * and `scoped` call. Strands nest as the calls do, so those of a task form a tree.
- * A strand knows the waits that were started in it, and is *outside* while it
- * runs and has none: then it waits for a promise that is not of the loop.
+ * what it is doing. Each function that the loop calls for a task is a strand:
+ * the body of the task, the body of a block inside of it, and the functions
+ * that `until`, `each` and `scoped` call. Strands nest as the calls do, so
+ * those of a task form a tree. A strand knows the waits that were started in
+ * it, and is *outside* while it runs and has none: then it waits for a promise
+ * that is not of the loop.
  *
  * @module
  */
@@ -104,7 +105,7 @@ export abstract class InnerStrand implements Strand {
     return this.task.loop;
   }
 
-  /** This, or the strand around it that is still open; null once the task has ended. @ignore */
+  /** The innermost open strand at or around this one; null once the task has ended. @ignore */
   get strandNow(): Strand | null {
     const { task } = this;
     if (task.done()) return null;
@@ -169,7 +170,7 @@ export abstract class InnerStrand implements Strand {
     if (!wasOutside && isOutside) kernel.outside.wentOutside();
   }
 
-  /** Takes this out of the tree. Whatever still waits here belongs to the strand around it. @ignore */
+  /** Takes this out of the tree. Its remaining waits pass to the strand around it. @ignore */
   close(): void {
     const { around } = this;
     if (this.isClosed || around === null) return;
@@ -199,8 +200,8 @@ export abstract class InnerStrand implements Strand {
   abandon(): void {
     while (this.running > 0) this.exit();
     for (const wait of dropWaits(this)) {
-      // The wait for a block just leaves. A wait inside of one is told, so that it
-      // cleans up: the block is still there.
+      // The wait for a block just leaves. A wait inside a block throws, so that
+      // it cleans up: the block is still there.
       if (this.place === null) wait.abandon();
       else wait.interrupt(new CancelRequest(null, undefined, false));
     }

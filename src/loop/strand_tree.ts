@@ -10,7 +10,7 @@ import type { CancelRequest, Holder } from "./cancellation.ts";
 import type { Task } from "./task.ts";
 import type { Wait } from "./promise_wait.ts";
 
-/** One wait of an async function, of whatever type. */
+/** Wait of an async function, of any type. */
 export type AnyWait = Wait<unknown, unknown, unknown>;
 
 /** A line of async code. {@linkcode Task}, {@linkcode Block} and {@linkcode Call} are strands. */
@@ -31,7 +31,7 @@ export interface Strand extends Holder {
   dueYields: DueYields | null;
   /** Whether an async function runs that waits for nothing of the loop. */
   isOutside(): boolean;
-  /** The waits as a list of its own, as that changes when one is told something. */
+  /** Returns the waits in a new list, as interrupting a wait changes the original. */
   listWaits(): readonly AnyWait[];
   /** Has the `sleep(0)` that are in the ready queue throw. */
   interruptYields(request: CancelRequest): void;

@@ -43,7 +43,7 @@ export class TimerHandle extends Handle {
   }
 
   /**
-   * Tells when the callback is due, or was.
+   * Returns the moment at which the callback is due, or was.
    *
    * @returns A moment on the clock of {@linkcode EventLoop.time}, in
    * milliseconds; `Infinity` for a timer that never runs.
@@ -156,8 +156,8 @@ export class TimerHandle extends Handle {
   }
 
   /**
-   * Takes note that the timer's turn has come; false for a stale entry of the
-   * ready queue, as the timer was moved after it fell due.
+   * Notes that the timer's turn has come; false for a stale entry of the ready
+   * queue, as the timer was moved after it fell due.
    */
   protected takeTurn(): boolean {
     if ((this.state & ~UNHELD) !== DUE) return false;
