@@ -1,11 +1,13 @@
 /**
- * Rota: an event loop for Deno that you can hold in your hand.
+ * Rota: asyncio-style tasks, cancellation, exact timers and virtual time for
+ * Deno.
  *
- * What Python has in asyncio: a loop with an exact order, timers that fire
- * within microseconds, descriptors and signals, tasks that are cancelled and
- * clean up. Tasks are generator coroutines, which the loop controls at every
- * step, or plain async functions; both wait for the same operations. Importing
- * it needs no permission.
+ * An event loop runs callbacks, timers and tasks in an exact order. Tasks can
+ * be cancelled where they wait, and clean up. Timers never fire early,
+ * descriptors and signals wake the loop, and in tests time jumps instead of
+ * passing. A task is a generator coroutine, which the loop controls at every
+ * step, or a plain async function; both wait for the same operations. Importing
+ * Rota needs no permission.
  *
  * @example Two tasks, one in each style
  * ```ts

@@ -1,21 +1,22 @@
 /**
- * Every error class that a caller may want to catch, and nothing else.
+ * Error classes of the library.
  *
- * They keep apart what has to be handled apart: cancellation
- * ({@linkcode CancelledError}), an object in the wrong state for what was asked
- * ({@linkcode InvalidStateError}), a call that is wrong wherever it is made
- * ({@linkcode MisuseError}), and the world outside ({@linkcode OsError}). Bad
- * arguments are plain `TypeError`s and `RangeError`s.
+ * There is a class for each kind of error that a program handles in its own
+ * way: cancellation ({@linkcode CancelledError}), an object in the wrong state
+ * for a call ({@linkcode InvalidStateError}), a programming mistake
+ * ({@linkcode MisuseError}), and a failure of the operating system
+ * ({@linkcode OsError}). Bad arguments throw plain `TypeError`s and
+ * `RangeError`s.
  *
  * @module
  */
 
 /**
- * Thrown at the point of waiting of a task that is being cancelled.
+ * Thrown into a task that is being cancelled, at the point where it waits.
  *
- * Clean up in `finally`, then let it go on: a task that ends with it counts as
- * cancelled, not as failed. Catching it and going on is allowed, but whoever
- * asked for the cancellation may be waiting for the task to end.
+ * Clean up in `finally`, and rethrow it if you catch it: a task that ends with
+ * it counts as cancelled, not as failed. Catching it and going on is allowed,
+ * but the code that cancelled the task may be waiting for it to end.
  *
  * @example Cleaning up
  * ```ts
@@ -41,13 +42,13 @@
  * ```
  */
 export class CancelledError extends Error {
-  /** What was given to `cancel(reason)`; `undefined` if nothing was. */
+  /** Argument of `cancel(reason)`; `undefined` if there was none. */
   readonly reason: unknown;
 
   /**
    * Makes the error that cancelling throws.
    *
-   * @param reason What to say about the cause, of any type.
+   * @param reason Cause, of any type.
    */
   constructor(reason?: unknown) {
     super(
@@ -78,9 +79,9 @@ export class InvalidStateError extends Error {
 }
 
 /**
- * Thrown for a call that is wrong by its place or order, whatever its
- * arguments: a second `run` on a running loop, an operation awaited twice,
- * an object of another loop.
+ * Thrown for a call in the wrong place or order, whatever its arguments: a
+ * second `run` on a running loop, an operation that is awaited twice, an object
+ * of another loop.
  */
 export class MisuseError extends Error {
   static {
@@ -88,37 +89,37 @@ export class MisuseError extends Error {
   }
 }
 
-/** Thrown for anything that is asked of a closed loop, or was still waiting when it closed. */
+/** Thrown by calls on a closed loop, and by waits that were pending when the loop closed. */
 export class LoopClosedError extends MisuseError {
   static {
     this.prototype.name = "LoopClosedError";
   }
 }
 
-/** One line of a {@linkcode DeadlockError}: a task and what it waits for. */
+/** Entry of a {@linkcode DeadlockError}: a task and what it waits for. */
 export interface BlockedTask {
   /** The task's name. */
   readonly name: string;
-  /** What it waits for, in words. */
+  /** Description of what the task waits for. */
   readonly waitsFor: string;
   /** Where the task was made; only in debug mode. */
   readonly creationStack?: string;
 }
 
 /**
- * Thrown when every task waits for something that nothing can bring about.
+ * Thrown when every task waits and nothing is left that could wake one.
  *
  * The message names each task and what it waits for.
  */
 export class DeadlockError extends Error {
-  /** The tasks that wait, in the order in which they were made. */
+  /** The waiting tasks, in the order of their creation. */
   readonly tasks: readonly BlockedTask[];
 
   /**
    * Makes the error.
    *
-   * @param message What to say.
-   * @param tasks The tasks that wait.
+   * @param message Text of the message.
+   * @param tasks The waiting tasks.
    */
   constructor(message: string, tasks: readonly BlockedTask[]) {
     super(message);
@@ -167,7 +168,7 @@ export class OsError extends Error {
   /**
    * Makes the error.
    *
-   * @param message What could not be done, to which descriptor.
+   * @param message Text of the message: which call failed, on which descriptor.
    * @param code The symbolic name of the error.
    * @param errno Its number.
    */
@@ -203,7 +204,7 @@ export class QueueShutDownError extends Error {
   }
 }
 
-/** Thrown at those who wait at a barrier that is aborted or reset. */
+/** Thrown by the waits at a barrier that is aborted or reset. */
 export class BrokenBarrierError extends MisuseError {
   static {
     this.prototype.name = "BrokenBarrierError";
@@ -214,7 +215,7 @@ export class BrokenBarrierError extends MisuseError {
  * Thrown by a channel that is closed: by `send` at once, by `receive` when no
  * value is left.
  *
- * @example What could not be sent is not lost
+ * @example A value that could not be sent is not lost
  * ```ts
  * import { Channel, ChannelClosedError, run } from "@rota/rota";
  * import { assertEquals, assertRejects } from "@std/assert";
@@ -229,13 +230,13 @@ export class BrokenBarrierError extends MisuseError {
  * ```
  */
 export class ChannelClosedError extends Error {
-  /** The value that was not sent; not there in the error of a `receive`. */
+  /** The value that was not sent; absent in the error of a `receive`. */
   declare readonly value?: unknown;
 
   /**
    * Makes the error.
    *
-   * @param message What to say.
+   * @param message Text of the message.
    * @param rest The value that was not sent, if there is one.
    */
   constructor(message: string, ...rest: [value: unknown] | []) {
@@ -261,10 +262,11 @@ export class TimeoutError extends Error {
 }
 
 /**
- * Thrown by a task group in which something failed: all failures in one.
+ * Thrown by a task group in which a task or the body failed; holds all
+ * failures.
  *
- * `errors` has those of the children in the order in which the group learnt of
- * them; that of the body comes last.
+ * `errors` has the failures of the tasks in the order in which they ended; the
+ * failure of the body comes last.
  */
 export class TaskGroupError extends AggregateError {
   static {
@@ -272,29 +274,29 @@ export class TaskGroupError extends AggregateError {
   }
 }
 
-/** Thrown when something is asked of a task group that is not open for it: not entered yet, or over. */
+/** Thrown when a task is started in a task group that is not entered yet, or is over. */
 export class TaskGroupClosedError extends MisuseError {
   static {
     this.prototype.name = "TaskGroupClosedError";
   }
 }
 
-/** Thrown at a job for which a limit has no room left in line. */
+/** Thrown for a job that a limit rejects because its queue is full. */
 export class OverloadError extends Error {
   static {
     this.prototype.name = "OverloadError";
   }
 }
 
-/** Thrown by a rate limiter that refuses instead of making wait. */
+/** Thrown by a rate limiter that refuses a call instead of letting it wait. */
 export class RateLimitError extends Error {
-  /** How long to wait before it is worth asking again, in milliseconds. */
+  /** How long to wait before trying again, in milliseconds. */
   readonly retryAfterMs: number;
 
   /**
    * Makes the error.
    *
-   * @param message What to say.
+   * @param message Text of the message.
    * @param retryAfterMs How long to wait.
    */
   constructor(message: string, retryAfterMs: number) {

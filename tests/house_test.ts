@@ -1,6 +1,6 @@
 /**
  * The house rules that a reader relies on: classes do not reach into those of other files, files and functions fit into
- * a head.
+ * a head, comments begin with what they are about.
  *
  * The text is read, not the types: see `support/source_text.ts` for what that knows. No exceptions: a file that breaks a
  * rule is cut, not listed.
@@ -146,6 +146,41 @@ function findLongFunctions(sources: Sources, max: number): string[] {
   return found.sort();
 }
 
+// -- Openings of comments --
+
+/** Openings of sentences in which the noun or the verb of the field is missing. */
+const VAGUE =
+  /^(?:What|Who|Whoever|Whatever|Those|One|It is|Gives|Tells|This)\b/;
+
+const COMMENT = /\/\*\*?([^]*?)\*\/|^[ \t]*(\/\/.*(?:\n[ \t]*\/\/.*)*)/gm;
+const MARKUP = /^[ \t]*(?:\*|\/\/)[ \t]?/gm;
+const EXAMPLE = /^```[^]*?^```$/gm;
+const TAG = /^(?:@(?:param|typeParam) \S+|@throws \{\w+\}|@\w+|\d+\.|[-*])\s+/;
+
+/** The paragraphs of a comment and the texts of its tags, each on one line, without examples of code. */
+function paragraphsOf(comment: string): string[] {
+  const text = comment.replaceAll(MARKUP, "").replaceAll(EXAMPLE, "\n");
+  return text.split(/\n\s*\n|\n(?=@|\d+\. |[-*] )/)
+    .map((paragraph) => paragraph.replaceAll(/\s+/g, " ").trim())
+    .map((paragraph) => paragraph.replace(TAG, ""));
+}
+
+/** Every sentence in a comment that opens with a vague word. */
+function findVagueOpenings(sources: Sources): string[] {
+  const found: string[] = [];
+  for (const [path, source] of sources) {
+    for (const match of source.matchAll(COMMENT)) {
+      const sentences = paragraphsOf(match[1] ?? match[2]!)
+        .flatMap((paragraph) => paragraph.split(/(?<=[.:;!?]) (?=[A-Z])/));
+      for (const sentence of sentences) {
+        if (!VAGUE.test(sentence)) continue;
+        found.push(`${path}:${lineAt(source, match.index)}: ${sentence}`);
+      }
+    }
+  }
+  return found;
+}
+
 // -- The house --
 
 Deno.test("no file of src/ uses private members of the classes of another file", async () => {
@@ -158,6 +193,10 @@ Deno.test(`no file of src/ has more than ${FILE_LINES_MAX} lines of code`, async
 
 Deno.test(`no function in src/ has more than ${FUNCTION_LINES_MAX} lines`, async () => {
   assertEquals(findLongFunctions(await readHouse(), FUNCTION_LINES_MAX), []);
+});
+
+Deno.test("every sentence in the comments of src/ begins with a noun or a verb that says what it is about", async () => {
+  assertEquals(findVagueOpenings(await readHouse()), []);
 });
 
 // -- The finders --
@@ -187,6 +226,45 @@ Deno.test("findBackDoors() finds private members of other files, and only those"
     'src/b.ts:2: ["two"]',
     'src/b.ts:2: ["three"]',
     'src/b.ts:2: ["one"]',
+  ]);
+});
+
+Deno.test("findVagueOpenings() looks at each sentence of comments, and at nothing else", () => {
+  const sources = sourcesOf({
+    "src/a.ts": `/** What is a queue. */
+/**
+ * A queue. One
+ * of many. Whoever
+ * waits goes on: Those in line first.
+ *
+ * \`\`\`ts
+ * // This is code.
+ * \`\`\`
+ *
+ * @param a What to do.
+ * @returns A list
+ * - Gives nothing.
+ */
+// Tells all
+// of it is said. It is so.
+const a = "// What"; // Only whole lines count.
+`,
+    "src/b.ts": `/** Whether one of those is
+ * What the whole is. */
+// A line
+// This line goes on with.
+/** \`one\`: Onerous. Whatever. */`,
+  });
+  assertEquals(findVagueOpenings(sources), [
+    "src/a.ts:1: What is a queue.",
+    "src/a.ts:2: One of many.",
+    "src/a.ts:2: Whoever waits goes on:",
+    "src/a.ts:2: Those in line first.",
+    "src/a.ts:2: What to do.",
+    "src/a.ts:2: Gives nothing.",
+    "src/a.ts:15: Tells all of it is said.",
+    "src/a.ts:15: It is so.",
+    "src/b.ts:5: Whatever.",
   ]);
 });
 

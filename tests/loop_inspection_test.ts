@@ -38,8 +38,13 @@ Deno.test("JSON.stringify() writes a loop's state and counts, also while it runs
 
 Deno.test("A generator function is refused where only a plain function can run", async () => {
   await using loop = newEventLoop({ host: "virtual" });
-  const never = [function* work() {}, async function* work() {}];
-  for (const callback of never) {
+  const received: [callback: () => unknown, words: string][] = [
+    [function* work() {}, "generator function work"],
+    [async function* work() {}, "generator function work"],
+    [(() => function* () {})(), "a generator function"],
+    [(() => async function* () {})(), "a generator function"],
+  ];
+  for (const [callback, words] of received) {
     for (
       const add of [
         () => loop.addSignalHandler("SIGUSR2", callback),
@@ -50,7 +55,7 @@ Deno.test("A generator function is refused where only a plain function can run",
       assertThrows(
         add,
         TypeError,
-        "callback must be a plain function: received generator function work",
+        `callback must be a plain function: received ${words}, use createTask() in one`,
       );
     }
   }

@@ -89,7 +89,7 @@ export interface Host {
   /** Calls `ready` with each descriptor that is ready now. Never blocks. */
   poll(ready: ReadyListener): void;
   /**
-   * Gives all resources back. Idempotent; afterwards only `now` may be called.
+   * Releases all resources. Idempotent; afterwards only `now` may be called.
    * Resolves when no call of the operating system is pending any more.
    */
   close(): Promise<void>;

@@ -8,8 +8,8 @@
  *
  * `errno` belongs to a thread. After a pending ("nonblocking") call it is that
  * of another one and tells nothing; after a synchronous call it must be read
- * before anything else is called. This is why whatever may fail for a reason
- * is called synchronously, and pending calls are used for nothing but waiting.
+ * before anything else is called. So calls whose errno matters are made
+ * synchronously, and pending calls are used for nothing but waiting.
  *
  * @module
  */

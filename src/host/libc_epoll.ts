@@ -58,8 +58,8 @@ export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;
 
 /**
- * `struct epoll_event { uint32_t events; uint64_t data; }` in 32-bit words. It
- * is packed on x86-64, and there only.
+ * `struct epoll_event { uint32_t events; uint64_t data; }` in 32-bit words. The
+ * structure is packed on x86-64, and there only.
  */
 export const EPOLL_EVENT: {
   readonly words: number;

@@ -1,13 +1,16 @@
 /**
- * The outside world of a loop: the contract of a host, the hosts that keep it, and the pipe of the operating system.
+ * Hosts: the interface between a loop and the operating system, the hosts that
+ * implement it, and pipes.
  *
- * A loop owns one host, which knows the time and how to wait. Programs choose one by name, with the option `host` of
- * `EventLoop` and `run`; a host of your own implements {@linkcode Host}.
+ * A loop has one host, which reads the clock and waits for deadlines,
+ * descriptors and signals. Programs choose a host by name, with the option
+ * `host` of `EventLoop` and `run`; a custom host implements {@linkcode Host}.
  *
- * Each thing of the outside world has one file here that names it: clocks, timers, microtasks and macrotasks, signals,
- * the async context, finalization, the process, the platform, the C library.
+ * Each part of the runtime is used by one file here only: clocks, timers,
+ * microtasks and macrotasks, signals, the async context, finalization, the
+ * process, the platform, the C library.
  *
- * @example A host of one's own: the virtual one, which also counts how often the loop waits
+ * @example A custom host that counts how often the loop waits
  * ```ts
  * import { run, sleep } from "@rota/rota";
  * import { VirtualHost } from "@rota/rota/host";

@@ -9,7 +9,7 @@
  *       ▲               │ deadline, descriptor    │
  *       └───────────────┴─────────────────────────┘
  *
- * - A pending call keeps the process alive and cannot be taken back. It is ended by waking one of its descriptors, and it
+ * - A pending call keeps the process alive and cannot be taken back. Waking one of its descriptors ends it, and it
  *   resolves some 50 us later. Hence the three states; and hence a park that needs no descriptors and must not hold the
  *   process uses a timer of the runtime.
  * - The report of a pending call may be out of date when its promise reaction runs: meanwhile a descriptor may have been
@@ -40,7 +40,7 @@ export abstract class NativeHost implements Host {
   readonly #keepAlive = new KeepAlive();
   /** Replaces a pending call that would hold the process. */
   #timer: HostTimer | undefined;
-  /** Tells the parks apart for callbacks that cannot be withdrawn. */
+  /** Number of the latest park, by which a callback that cannot be withdrawn finds out that it is stale. */
   #parkId = 0;
 
   /** The pending call: none, one, or one that was interrupted. */
@@ -79,7 +79,7 @@ export abstract class NativeHost implements Host {
   /** The call has ended by itself, and the loop is about to be woken. */
   protected abstract beforeWake(): void;
 
-  /** Gives back all that {@linkcode openNative} has opened; no call is pending. */
+  /** Releases everything that {@linkcode openNative} has opened; no call is pending. */
   protected abstract closeNative(): void;
 
   // -- The contract --

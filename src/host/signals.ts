@@ -84,10 +84,10 @@ const deliveries = new Map<Deno.Signal, Delivery>();
  * Calls `listener` each time the process receives `signal`.
  *
  * Listeners run in the order in which they were added, each as often as it was
- * added. One that is added during a delivery does not take part in it, nor does
- * one that is removed. They run in the async context in which the signal got
- * its first listener. Signals that arrive before the first of them could be
- * delivered count as one. A listener does not keep the process alive.
+ * added. A listener that is added or removed during a delivery takes no part in
+ * it. They run in the async context in which the signal got its first listener.
+ * Signals that arrive before the first of them could be delivered count as one.
+ * A listener does not keep the process alive.
  *
  * @param onError Called with what `listener` throws; must not throw itself.
  * @returns A function that removes the listener; does nothing the second time.

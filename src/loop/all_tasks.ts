@@ -4,9 +4,9 @@ import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
 
 /**
- * Gives the tasks of a loop that have not ended, in the order of their creation.
+ * Returns the unfinished tasks of a loop, in the order of their creation.
  *
- * @example Who is still there
+ * @example The tasks that are left
  * ```ts
  * import { allTasks, getRunningLoop, run, sleep } from "@rota/rota";
  * import { assertEquals } from "@std/assert";

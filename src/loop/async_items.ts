@@ -45,7 +45,7 @@ export class AsyncItems<T> {
     this.#iterator = iterator as AsyncIterator<T>;
   }
 
-  /** Whether there is nothing to close: it is at its end, has failed, or is closed. */
+  /** Whether there is nothing to close: the iterator is at its end, has failed, or is closed. */
   get ended(): boolean {
     return this.#ended;
   }
@@ -53,12 +53,13 @@ export class AsyncItems<T> {
   /**
    * Waits for the next item.
    *
-   * A cancellation is thrown into whatever the iterator waits for in the loop; it
-   * ends the wait at once if the iterator waits for anything else. The iterator is
-   * closed then, and also when the wait ends otherwise before there is an item.
+   * A cancellation is thrown into the operation for which the iterator waits.
+   * While the iterator waits for anything else, the wait for it ends within a
+   * few turns. The iterator is closed then, and also when the wait ends
+   * otherwise before there is an item.
    *
-   * @returns A coroutine that gives the step of the iterator.
-   * @throws {TypeError} If `next()` gives no object.
+   * @returns A coroutine that returns the step of the iterator.
+   * @throws {TypeError} If `next()` returns no object.
    */
   *next(): Coroutine<IteratorResult<T>> {
     this.#ended = true; // unless there is an item
@@ -92,7 +93,7 @@ export class AsyncItems<T> {
   /**
    * Closes the iterator, as leaving a `for await` loop does.
    *
-   * @throws {TypeError} If `return()` gives no object.
+   * @throws {TypeError} If `return()` returns no object.
    */
   *close(): Coroutine<void> {
     const iterator = this.#iterator;
@@ -107,7 +108,7 @@ export class AsyncItems<T> {
     checkStep(yield* call, this.#deed, "return()");
   }
 
-  /** Closes the iterator after an error, which is worth more than one of closing, as in `for await`. */
+  /** Closes the iterator after an error, which hides an error of the closing, as in `for await`. */
   *closeAfterError(): Coroutine<void> {
     try {
       yield* this.close();
@@ -117,8 +118,8 @@ export class AsyncItems<T> {
   }
 
   /**
-   * Closes an iterator that still owes an item. Many put `return()` in line behind
-   * that, for ever if it never comes, so nobody waits for it.
+   * Closes an iterator that still owes an item. Many queue `return()` behind
+   * that item, which may never come, so it is not waited for.
    */
   closeLater(): void {
     const iterator = this.#iterator;
@@ -154,7 +155,7 @@ function isObject(value: unknown): boolean {
 }
 
 /**
- * The chunks of a stream. A stream's own iterator puts `return()` in line behind a
+ * The chunks of a stream. A stream's own iterator queues `return()` behind a
  * chunk that it owes; this one cancels the stream at once.
  */
 class StreamItems<T> implements AsyncIterator<T, undefined> {

@@ -10,13 +10,14 @@ import { findStrand } from "./strand.ts";
 import type { Coroutine } from "./task_body.ts";
 
 /**
- * An operation that is often over at once: it tries, and only if that fails
- * runs a generator that waits. Locks and queues are built on it.
+ * An operation that can often succeed at once: it tries first, and runs a
+ * generator that waits only if the attempt fails. Locks and queues are built on
+ * it.
  *
- * What is over at once makes no iterator but itself, and `await` no wait, so that
- * the uncontended case costs little.
+ * The uncontended case costs little: an operation that succeeds at once is its
+ * own iterator, and `await` makes no wait for it.
  *
- * @example A counter that one may only take from while it is above zero
+ * @example A counter that can only be decremented while it is above zero
  * ```ts
  * import { AttemptOperation, type Coroutine, run, sleep } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
@@ -37,7 +38,7 @@ import type { Coroutine } from "./task_body.ts";
  * assertEquals([taken, count], [0, 0]);
  * ```
  *
- * @typeParam T What waiting for it gives.
+ * @typeParam T Type of the result.
  */
 export abstract class AttemptOperation<T> extends Operation<T> {
   private result: IteratorReturnResult<T> | null = null;
@@ -46,7 +47,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
    * Makes an operation. Nothing is tried yet.
    *
    * @param named An object that has the name and nothing else, shared by all of a kind.
-   * @param options What the caller gave.
+   * @param options Options given by the caller.
    * @throws {TypeError} If `options` is not an object or `signal` not an `AbortSignal`.
    */
   constructor(named: OperationOptions, options: WaitOptions | undefined) {
@@ -57,22 +58,23 @@ export abstract class AttemptOperation<T> extends Operation<T> {
   }
 
   /**
-   * Does it now if that is possible.
+   * Tries to do it now, without waiting.
    *
-   * @returns The result in the form an iterator gives it, or `undefined`.
+   * @returns The result as an iterator returns it, or `undefined` if the
+   * operation has to wait.
    */
   protected abstract attempt(): IteratorReturnResult<T> | undefined;
 
   /**
-   * Waits until it is possible, and does it.
+   * Waits until the operation is possible, and does it.
    *
-   * @returns A coroutine that gives the result.
+   * @returns A coroutine that returns the result.
    */
   protected abstract wait(): Coroutine<T>;
 
   /**
-   * Tries, and gives what is to be gone through: the wait itself, so that this
-   * object need not outlive the attempt, or this object if there is none.
+   * Tries, and returns the iterator to step: the wait itself, so that this
+   * object need not outlive the attempt, or this object if there is no wait.
    *
    * @returns An iterator, for `yield*` only.
    */
@@ -86,9 +88,10 @@ export abstract class AttemptOperation<T> extends Operation<T> {
   /**
    * Starts the operation in an async function: `await operation` calls this.
    *
-   * @param onFulfilled What to call with the result; at once, if it is over at once.
-   * @param onRejected What to call with the error.
-   * @returns What the callback returned.
+   * @param onFulfilled Called with the result; at once, if the attempt
+   * succeeds.
+   * @param onRejected Called with the error.
+   * @returns The value that the callback returned.
    * @throws {MisuseError} If the operation was started before.
    */
   override then<A = T, B = never>(
@@ -120,7 +123,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
     return outcome;
   }
 
-  /** Gives the result, as the iterator of a `yield*` expression. */
+  /** Returns the result, as the iterator of a `yield*` expression. */
   private next(): IteratorResult<Suspension, T> {
     return this.result!;
   }

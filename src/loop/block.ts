@@ -26,16 +26,16 @@ import type { Task } from "./task.ts";
 /** How to open a {@linkcode Block}. */
 export interface BlockOptions {
   /**
-   * What {@linkcode Block.cancel} does. `"once"` is asyncio's way: one error at
-   * one wait, and a request that counts in {@linkcode Task.cancelling}.
-   * `"level"` is trio's: no request, but every wait inside throws from then on
-   * until the block is closed, except under a shielded block.
+   * Effect of {@linkcode Block.cancel}. `"once"`, like asyncio: one wait
+   * throws, and the request counts in {@linkcode Task.cancelling}. `"level"`,
+   * like trio: the request does not count, and every wait inside throws from
+   * then on until the block is closed, except under a shielded block.
    *
    * @default {"once"}
    */
   readonly cancels?: "once" | "level" | undefined;
   /**
-   * The first value of {@linkcode Block.shielded}.
+   * Initial value of {@linkcode Block.shielded}.
    *
    * @default {false}
    */
@@ -47,27 +47,39 @@ export interface BlockOptions {
  * cancel scopes open one around their body.
  *
  * Blocks nest, and branches of an async function that run side by side, as in
- * `Promise.all`, may have one each. Cancelling a block cancels what the task
- * waits for inside of it, and aborts the signals of this block and of those
- * inside. Each block must be closed by its opener, innermost first.
+ * `Promise.all`, may have one each. Cancelling a block cancels the waits inside
+ * it, and aborts the signals of this block and of the blocks inside. The code
+ * that opens a block must close it, innermost first.
  */
 export class Block extends InnerStrand {
-  /** What {@linkcode cancel} does. */
+  /** Effect of {@linkcode cancel}: `"once"` or `"level"`. */
   readonly cancels: "once" | "level";
   /**
-   * When the block is going to be cancelled, on the clock of the loop: for those
-   * who ask how much time is left. The opener writes it.
+   * Deadline of the block on the clock of the loop, for code that asks how much
+   * time is left. The opener sets it.
    */
   deadlineMs: number = Infinity;
-  /** The stepper of the generator that opened this block, and closes it. @ignore */
+  /**
+   * The stepper of the generator that opened this block, and closes it.
+   *
+   * @ignore
+   */
   readonly opener: Stepper;
-  /** Whether an async function opened it by itself. @ignore */
+  /**
+   * Whether an async function opened this block directly.
+   *
+   * @ignore
+   */
   readonly isOpenedByAsyncFunction: boolean;
-  /** The level request of this block itself. @ignore */
+  /**
+   * The level request of this block itself.
+   *
+   * @ignore
+   */
   ownLevel: CancelRequest | null = null;
-  /** The block that its opener had open before. */
+  /** The innermost block of the opener before this one. */
   readonly #before: Block | null;
-  /** The strand in which an async function opened it by itself. */
+  /** The strand in which an async function opened this block directly. */
   readonly #openedIn: Strand | null;
   /** The outstanding requests that this block has made. */
   #requests: CancelRequest[] = [];
@@ -77,7 +89,7 @@ export class Block extends InnerStrand {
   #listener: (() => void) | null = null;
 
   /**
-   * Made by {@linkcode Task.openBlock}.
+   * Blocks are made by {@linkcode Task.openBlock}.
    *
    * @ignore
    */
@@ -118,10 +130,10 @@ export class Block extends InnerStrand {
   }
 
   /**
-   * Whether level cancellations of blocks around this one are kept out. They
-   * apply again once it is closed, or this is set to false.
+   * Whether this block keeps out level cancellations of the blocks around it.
+   * They apply again once the block is closed, or `shielded` is set to false.
    *
-   * @throws {TypeError} If it is set to something else than a boolean.
+   * @throws {TypeError} If the value is not a boolean.
    */
   get shielded(): boolean {
     return this.#shield;
@@ -134,7 +146,11 @@ export class Block extends InnerStrand {
     if (!this.closed) applyLevels(this);
   }
 
-  /** The level request of a block further out that applies to this one. @ignore */
+  /**
+   * The level request of a block further out that applies to this one.
+   *
+   * @ignore
+   */
   get outerLevel(): CancelRequest | null {
     return this.#shield || this.around === null ? null : this.around.level;
   }
@@ -157,12 +173,12 @@ export class Block extends InnerStrand {
   }
 
   /**
-   * Cancels the task for the sake of this block, in the way chosen when it was
-   * opened. With `"once"`, whoever calls it calls {@linkcode uncancel} when the
-   * cancellation has reached the end of the block. Once that is closed, nothing
-   * happens.
+   * Cancels the part of the task inside this block, in the way chosen when it
+   * was opened. With `"once"`, the caller calls {@linkcode uncancel} when the
+   * cancellation has reached the end of the block. Does nothing on a closed
+   * block.
    *
-   * @param reason What to say about the cause.
+   * @param reason Cause, of any type.
    * @returns Whether neither the block nor the task had ended.
    */
   cancel(reason?: unknown): boolean {
@@ -171,7 +187,11 @@ export class Block extends InnerStrand {
     return requestCancel(this.task, this, reason);
   }
 
-  /** A once request of this block was taken. @ignore */
+  /**
+   * A once request of this block was taken.
+   *
+   * @ignore
+   */
   noteRequest(request: CancelRequest): void {
     this.#requests.push(request);
   }
@@ -193,23 +213,28 @@ export class Block extends InnerStrand {
   }
 
   /**
-   * Tells how many requests for cancellation of the task are outstanding, less
-   * those of blocks beside this one in an async function.
+   * Returns how many requests for cancellation of the task are outstanding,
+   * without those of blocks beside this one in an async function.
    *
-   * @returns What {@linkcode Task.cancelling} tells, where there are none.
+   * @returns The number; {@linkcode Task.cancelling} if no block is beside this
+   * one.
    */
   cancelling(): number {
     return this.task.requestsAt(this);
   }
 
-  /** How many of the outstanding requests this block has made itself. @ignore */
+  /**
+   * How many of the outstanding requests this block has made itself.
+   *
+   * @ignore
+   */
   get ownRequests(): number {
     return this.#requests.length;
   }
 
   /**
-   * What every wait inside throws, for a block that was cancelled with
-   * `"level"`: one and the same error.
+   * Error that every wait inside throws, for a block that was cancelled with
+   * `"level"`: the same object each time.
    */
   get cancellation(): CancelledError | null {
     return this.ownLevel === null
@@ -217,12 +242,20 @@ export class Block extends InnerStrand {
       : this.ownLevel.reason as CancelledError;
   }
 
-  /** The holder of the requests that were due when it was opened. @ignore */
+  /**
+   * The holder of the requests that were due when it was opened.
+   *
+   * @ignore
+   */
   get openedBy(): Holder {
     return this.#openedIn ?? this.opener;
   }
 
-  /** Has `listener` called when a level cancellation from further out begins to apply. @ignore */
+  /**
+   * Has `listener` called when a level cancellation from further out begins to apply.
+   *
+   * @ignore
+   */
   onLevel(listener: () => void): void {
     this.#listener = listener;
   }
@@ -233,18 +266,19 @@ export class Block extends InnerStrand {
   }
 
   /**
-   * Calls `body` as the inside of this block, in its task.
+   * Calls `body` inside this block, in its task.
    *
-   * What an async function waits for then belongs to the task, as with
-   * `until(() => body())`. But a cancellation does not end the wait for it: it is
-   * thrown into whatever the function waits for, or else into its next wait, and
-   * the block goes on when the function has ended.
+   * The waits of an async function belong to the task then, as with
+   * `until(() => body())`. Unlike with `until`, a cancellation never ends the
+   * wait for the function: it is thrown into the operation for which the
+   * function waits, or else into its next operation, and the block goes on when
+   * the function has ended.
    *
-   * @typeParam A What the body is called with.
-   * @typeParam T What the body gives.
+   * @typeParam A Type of the argument.
+   * @typeParam T Type of the result.
    * @param body A generator function, an async function or a plain one.
-   * @param argument What to call it with.
-   * @returns What to `yield*` for the result. Do it at once.
+   * @param argument Argument of the call.
+   * @returns An iterable to `yield*`, at once, for the result.
    * @throws {TypeError} If `body` is not a function.
    */
   run<A, T>(
@@ -284,21 +318,29 @@ export class Block extends InnerStrand {
     this.#controller?.abort(error);
   }
 
-  /** The cancellation was dealt with: whatever starts from now on gets a fresh signal. */
+  /** The cancellation was dealt with: code that starts from now on gets a fresh signal. */
   #renew(): void {
     if (this.#abortedBy === null || this.level !== null) return;
     this.#abortedBy = null;
     this.#controller = null;
   }
 
-  /** Renews the signals of this block and of those inside. @ignore */
+  /**
+   * Renews the signals of this block and of those inside.
+   *
+   * @ignore
+   */
   renewInside(): void {
     for (const strand of strandsInside(this)) {
       if (strand instanceof Block) strand.#renew();
     }
   }
 
-  /** The task has ended: lets go of all that runs and waits in its blocks. @ignore */
+  /**
+   * Drops everything that runs and waits in the blocks of a task that has ended.
+   *
+   * @ignore
+   */
   endTask(): void {
     for (const strand of strandsInside(this)) (strand as InnerStrand).abandon();
   }

@@ -1,6 +1,6 @@
 /**
- * The functions that the loop calls for a task: bodies of blocks, and what
- * `until`, `each` and `scoped` are given.
+ * Functions that the loop calls for a task: bodies of blocks, and the functions
+ * passed to `until`, `each` and `scoped`.
  *
  * @module
  */
@@ -21,11 +21,12 @@ import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
 
 /**
- * Calls `body` in a strand of the current task; the result is what to `yield*`
- * for its outcome. An async function is waited for to its very end: a
- * cancellation goes to what it waits for, not to the wait for it.
+ * Calls `body` in a strand of the current task, and returns an iterable to
+ * `yield*` for its outcome. An async function is waited for to its very end: a
+ * cancellation goes to the operation for which it waits, and does not end the
+ * wait for the function.
  *
- * @param strand Where it runs; null for a strand of its own.
+ * @param strand Strand in which it runs; null for a new one.
  */
 export function runBody<A, T>(
   strand: InnerStrand | null,
@@ -47,13 +48,14 @@ export function runBody<A, T>(
     throw error;
   }
   if (isPromise) {
-    // A request that is due by now is for the first operation of the body.
+    // A request that is due already is thrown by the first operation of the
+    // body.
     passOn(stepper, inside);
     const promise = product as PromiseLike<T>;
     return new StrandFuture<T>(inside, promise, BODY_LABEL, ends);
   }
   if (ends) inside.close();
-  // An operation, a future or a generator is waited for as what it is.
+  // Operations, futures and generators are awaited directly.
   return isWaitable(product)
     ? product as Iterable<Suspension, T, unknown>
     : new Finished(product as T);
@@ -73,11 +75,11 @@ function newCall(task: Task<unknown>): Call {
 /**
  * Calls an async function for the current task, in a strand of its own.
  *
- * @param what What it is, in words, for messages.
- * @param onLost Told of a failure that comes when nobody waits any more.
- * @param isCleanUp Whether the cancellation of a scope leaves the wait for it alone.
- * @returns The wait for it; it has to be waited for at once.
- * @throws What `fn` throws.
+ * @param what Name of the function in messages.
+ * @param onLost Called with a failure that comes after the wait has ended.
+ * @param isCleanUp Whether the cancellation of a scope does not end the wait.
+ * @returns The wait for the function, to be awaited at once.
+ * @throws Any error that `fn` throws.
  */
 export function callInTask<T>(
   fn: () => PromiseLike<T> | T,
@@ -98,14 +100,14 @@ export function callInTask<T>(
   return new CallFuture<T>(call, product, what, onLost, isCleanUp);
 }
 
-/** Whether `value` can be gone through by `yield*`, and is meant to be. */
+/** Whether `value` is meant to be awaited with `yield*`. */
 function isWaitable(value: unknown): boolean {
   return typeof value === "object" && value !== null &&
     typeof (value as Coroutine<unknown>)[Symbol.iterator] === "function" &&
     (isSteppable(value) || isThenable(value));
 }
 
-/** A body that was over at once. */
+/** The result of a body that returned a plain value. */
 class Finished<T> implements Iterable<Suspension, T, unknown> {
   readonly #value: T;
 
@@ -126,14 +128,14 @@ class Finished<T> implements Iterable<Suspension, T, unknown> {
 /**
  * The outcome of an async function that runs as a strand of a task.
  *
- * A request does not end the wait for it: the strand throws it, or holds it until
- * its next operation. What it has not thrown at its end passes on to the stepper
- * that waits here.
+ * A request does not end this wait: the strand throws it, or holds it until its
+ * next operation. Requests that it has not thrown at its end pass to the
+ * stepper that waits here.
  */
 export class StrandFuture<T> extends Future<T> {
   readonly #strand: InnerStrand;
   readonly #stepper: Holder;
-  /** What to close at the end: a strand that was made for this function only. */
+  /** Whether to close the strand at the end, as it was made for this function only. */
   readonly #ends: boolean;
 
   constructor(
@@ -163,7 +165,7 @@ export class StrandFuture<T> extends Future<T> {
     }
   }
 
-  /** It has failed when nobody waited for it any more. */
+  /** Called when the function fails after the wait for it has ended. */
   protected lost(_error: unknown): void {}
 
   /** The function has ended, by `cancellation` if that is not null. */
@@ -193,18 +195,19 @@ export class StrandFuture<T> extends Future<T> {
   }
 }
 
-/** How many turns a function that was called has to get from one wait in the loop to the next. */
+/** Turns that a called function has to get from one operation of the loop to the next. */
 const TURNS_TO_WAIT_AGAIN = 2;
 
 /**
  * The outcome of an async function that was called for a task, such as
- * `iterator.next()`. A request goes to whatever it waits for in the loop. If it
- * waits for nothing of the loop, also after some turns, the wait for it ends.
+ * `iterator.next()`. A request is thrown into the operation for which it waits.
+ * If the function waits in no operation, and is in none two turns later either,
+ * the wait for it ends and the function goes on alone.
  */
 export class CallFuture<T> extends StrandFuture<T> {
   #givenUp = false;
   readonly #onLost: (error: unknown) => void;
-  /** Whether a cancelled scope, in which every wait throws, does not end the wait for it. */
+  /** Whether the wait goes on in a cancelled scope, although every operation inside throws there. */
   readonly #isCleanUp: boolean;
 
   constructor(
@@ -224,7 +227,7 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.#isCleanUp = isCleanUp;
   }
 
-  /** Whether the wait was given up while the function went on. */
+  /** Whether the wait ended while the function went on. */
   get givenUp(): boolean {
     return this.#givenUp;
   }

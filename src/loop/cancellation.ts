@@ -1,7 +1,7 @@
 /**
  * Cancellation: where a request lives, which request applies at a wait, and how
  * it gets there. Tasks, blocks, waits, timeouts, groups and scopes call this
- * file and decide nothing of it themselves.
+ * file and decide nothing themselves.
  *
  * A *request* asks a task, or a block of a task, to give up. `task.cancel()`, a
  * deadline, the failure of a sibling and Ctrl-C make one each. There are two
@@ -16,12 +16,10 @@
  *    ways: it is thrown at a wait of its place; the task ends (as cancelled if
  *    the body returned, with the body's own error if it threw); or it is taken
  *    back, by `uncancel()` or by the block that made it.
- * 2. *A due request has holders.* A holder is whatever throws it next: a
- *    stepper, at its next step; a wait, when its turn comes; a strand (a line of
- *    async code), at the next operation it awaits. When a holder ends without
- *    having thrown the request, it passes on to whoever waits for that holder:
- *    from a wait to its strand or the other waits there, from a strand to the stepper
- *    that waits for it, from the outermost strand to the end of the task.
+ * 2. *A due request has holders.* A holder throws it next: a stepper, at its next step; a wait, when its turn comes; a
+ *    strand (a line of async code), at the next operation it awaits. When a holder ends without having thrown the
+ *    request, it passes to the waiter for that holder: from a wait to its strand or the other waits there, from a
+ *    strand to the stepper that waits for it, from the outermost strand to the end of the task.
  * 3. *At the next wait, and never later.* Generators follow CPython: a wait that
  *    finds everything ready does not throw. In async functions every operation
  *    throws. Level requests are thrown by every operation, in both styles.
@@ -49,17 +47,17 @@ import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./stepping.ts";
 
-// -- What counts as a cancellation --
+// -- Errors that count as a cancellation --
 
 /**
- * Tells whether an error is a cancellation and not a failure.
+ * Returns whether an error is a cancellation and not a failure.
  *
- * Counts: a {@linkcode CancelledError}; an `AbortError` (of the web or of Node)
- * whose `cause` or `reason` is a cancellation, as `fetch` and Node's APIs throw
- * for an aborted `task.signal`; and a `SuppressedError` that is made of nothing
- * but cancellations, as when body and disposal of an `await using` were both
- * cancelled. A task that ends with one counts as cancelled. Use it in a `catch`
- * that has to let cancellations through.
+ * Cancellations are: a {@linkcode CancelledError}; an `AbortError` (of the web
+ * or of Node) whose `cause` or `reason` is a cancellation, as `fetch` and
+ * Node's APIs throw for an aborted `task.signal`; and a `SuppressedError` that
+ * is made of nothing but cancellations, as when body and disposal of an
+ * `await using` were both cancelled. A task that ends with one counts as
+ * cancelled. Use it in a `catch` that has to let cancellations through.
  *
  * @example A retry that does not swallow cancellations
  * ```ts
@@ -84,7 +82,7 @@ import type { Stepper } from "./stepping.ts";
  * assertEquals(tries, 3);
  * ```
  *
- * @param error Anything that was thrown.
+ * @param error The error that was thrown, of any type.
  * @returns Whether it is a cancellation.
  */
 export function isCancellation(error: unknown): boolean {
@@ -123,7 +121,11 @@ export function cancellation(reason: unknown): CancelledError {
 
 // -- Requests --
 
-/** A request for cancellation that was taken. */
+/**
+ * A request for cancellation that was taken.
+ *
+ * @internal
+ */
 export class CancelRequest {
   /** The block that is to give up; null for the task as a whole. */
   readonly block: Block | null;
@@ -142,12 +144,16 @@ export class CancelRequest {
   }
 }
 
-/** One error that a holder is to throw: a request's, or an error of its own such as that of a signal. */
+/**
+ * Error that a holder is to throw: that of a request, or another one, such as that of a signal.
+ *
+ * @internal
+ */
 export class Due {
   /** Null if `error` is thrown as it is. */
   readonly request: CancelRequest | null;
   readonly error: unknown;
-  /** The one before, of several. */
+  /** The previous error, of several. */
   readonly next: Due | null;
   /** Whether it has ended a wait that a request comes after. */
   hasWoken = false;
@@ -159,9 +165,13 @@ export class Due {
   }
 }
 
-/** Whatever throws a due request next. */
+/**
+ * Object that throws a due request next: a stepper, a wait or a strand.
+ *
+ * @internal
+ */
 export interface Holder {
-  /** What it is to throw, the newest first. */
+  /** Errors that it is to throw, the newest first. */
   due: Due | null;
 }
 
@@ -185,7 +195,7 @@ function applies({ request }: Due, level: CancelRequest | null): boolean {
   return !request.isLevel || level !== null;
 }
 
-/** Drops what was taken back, or was of a scope that is left; returns what is left. */
+/** Drops requests that were taken back, and those of scopes that are left; returns the rest. */
 export function prune(holder: Holder, level: CancelRequest | null): Due | null {
   const kept: Due[] = [];
   let all = true;
@@ -205,9 +215,8 @@ export function prune(holder: Holder, level: CancelRequest | null): Due | null {
 /**
  * Takes the error that a holder is to throw now, for all that is due at it.
  *
- * @param awaited What it has waited for: a cancellation that is there already
- * goes first, with its own reason. Any other failure of it stays unseen, for
- * somebody else to look at.
+ * @param awaited Future for which the holder has waited. Its own cancellation
+ * goes first, with its reason. Any other failure of it does not count as seen.
  */
 export function take(
   holder: Holder,
@@ -323,12 +332,14 @@ export function dueAgain(task: Task<unknown>, stepper: Stepper): void {
  * Where a request goes that comes to a wait for a future. `"here"`: the wait
  * throws it. `"inside"`: the future is a strand of the same task, which throws or
  * holds it. `"after"`: it stays due until the wait is over.
+ *
+ * @internal
  */
 export type RequestsGo = "here" | "inside" | "after";
 
 // -- Which request applies at a wait --
 
-/** How many scopes of this thread are cancelled and not left: while there is none, nobody looks for one. */
+/** Number of scopes of this thread that are cancelled and not left. While it is 0, no wait looks for one. */
 export const levels: { open: number } = { open: 0 };
 
 /** The level request that applies where a stepper is; null if none does. */
@@ -350,7 +361,7 @@ function throwsNow(stepper: Stepper, due: Due): boolean {
   if (due.request === null || awaited === null || !awaited.done()) return true;
   if (awaited.requestsGo(due.request) !== "here") return false;
   // CPython's tasks let the cancellation replace a failure; async functions get
-  // the failure, as it would reach nobody else.
+  // the failure, as no other code would.
   return stepper.replacesFailures || !isFailure(awaited);
 }
 
@@ -359,7 +370,7 @@ export function isFailure(future: Future<unknown>): boolean {
   return future.failed() && !isCancellation(future[peekError]());
 }
 
-/** What a stepper throws at its next step; undefined if it goes on. */
+/** Returns the error that a stepper throws at its next step; undefined if it goes on. */
 export function toThrow(
   stepper: Stepper,
 ): { readonly error: unknown } | undefined {
@@ -402,8 +413,8 @@ export function holdLevel(stepper: Stepper): void {
 // -- Delivery --
 
 /**
- * Makes a once request: counts it, aborts the signals of its place, and throws it
- * into whatever waits there.
+ * Makes a once request: counts it, aborts the signals of its place, and throws
+ * it into the waits there.
  *
  * @returns Whether it was taken: not by a task that has ended, nor by one through
  * which the same request is on its way.
@@ -518,7 +529,8 @@ export function handTo(stepper: Stepper, request: CancelRequest): void {
       return;
     }
     if (awaited[isHandingOn]()) {
-      // The last in a ring of tasks that wait for each other: nobody wakes it.
+      // The last in a ring of tasks that wait for each other: no other task
+      // wakes it.
       awaited.removeWaiter(stepper);
       stepper.waitingOn = null;
       stepper.kernel.schedule(stepper);
@@ -545,7 +557,7 @@ export function endLevel(level: CancelRequest): void {
   levels.open--;
 }
 
-/** The levels around a block, or its shield, have changed: whatever waits inside learns of it. */
+/** Passes a change of the levels around a block, or of its shield, to the waits inside. */
 export function applyLevels(block: Block): void {
   const changed = new Set<Strand>();
   for (const strand of strandsInside(block)) {
@@ -586,8 +598,8 @@ export function takeBack(requests: readonly CancelRequest[]): void {
 // -- Leaving a block --
 
 /**
- * How many once requests that concern a block were thrown before it was opened,
- * and are none of its business: all but those that are due where it is opened.
+ * Number of once requests that were thrown before a block was opened, and do
+ * not concern it: all but those that are due where it is opened.
  */
 export function requestsBefore(block: Block): number {
   let due = 0;
@@ -607,10 +619,10 @@ export function requestsBeforeTimeout(block: Block): number {
 }
 
 /**
- * Whether a cancellation that has come out of a block's body ends at the block:
- * it does unless a request from further out applies there.
+ * Whether a cancellation that a block's body has thrown ends at the block: it
+ * does unless a request from further out applies there.
  *
- * @param error What the body threw.
+ * @param error Error that the body threw.
  * @param block The block, which has made a request.
  * @param requestsLeft The once requests that are outstanding without its own.
  * @param before Given by {@linkcode requestsBefore} when it was opened.

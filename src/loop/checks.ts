@@ -1,4 +1,4 @@
-/** Throws unless `value` is a function; `what` is what cannot be done without. */
+/** Throws unless `value` is a function; `what` names the refused action in the message. */
 export function checkFunction(
   value: unknown,
   what: string,
@@ -27,9 +27,10 @@ export function checkPlainFunction(
 ): void {
   checkFunction(value, what, name);
   if (GENERATOR_KIND.test(Object.prototype.toString.call(value))) {
+    const named = (value as { name: string }).name;
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a plain function: received generator ${
-        inspect(value)
+      `Cannot ${what} as ${name} must be a plain function: received ${
+        named === "" ? "a generator function" : `generator function ${named}`
       }, use createTask() in one`,
     );
   }
@@ -111,7 +112,7 @@ export function checkSignal(value: unknown, what: string): void {
   }
 }
 
-/** The signal among the options of a wait. Throws unless both are what they must be, or missing. */
+/** Returns the signal of the options of a wait. Throws if the options or the signal are wrong; both may be missing. */
 export function checkWaitOptions(
   options: { readonly signal?: AbortSignal | undefined } | undefined,
   what: string,
@@ -144,7 +145,7 @@ export function isSteppable(value: unknown): boolean {
     typeof (value as { throw?: unknown }).throw === "function";
 }
 
-/** A short text that shows what a wrong argument was. */
+/** Returns a short description of a wrong argument. */
 export function inspect(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;

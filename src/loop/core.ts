@@ -57,9 +57,9 @@ export interface TimerCore {
   startTimer(timer: Timer): void;
   /** Takes a timer out of the queue, or out of the ready queue; does nothing if it is in neither. */
   dropTimer(timer: Timer): void;
-  /** Gives a timer another deadline, be it pending or not. Throws on a closed loop. */
+  /** Sets another deadline for a timer, be it pending or not. Throws on a closed loop. */
   moveTimer(timer: TimerHandle, whenMs: number): void;
-  /** Takes note that a pending timer began or ceased to keep the process alive. */
+  /** Notes that a pending timer began or ceased to keep the process alive. */
   timerHoldChanged(holds: boolean): void;
   /** Makes a timer for ticks, which is never due until it is moved. */
   createTickTimer<T>(callback: TickCallback<T>, target: T): TimerHandle;
@@ -105,7 +105,11 @@ export interface RunCore {
 /** How long a loop runs: until `stop()`, or until a future is done, which calls `stop()`. */
 export type RunMode = "forever" | "until-complete";
 
-/** All that an event loop does for the library alone. */
+/**
+ * All that an event loop does for the library alone.
+ *
+ * @internal
+ */
 export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   /** The loop itself. */
   readonly loop: EventLoop;

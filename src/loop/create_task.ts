@@ -32,7 +32,7 @@ import type { TaskBody } from "./task_body.ts";
  * assertEquals(log, ["main", "slow"]);
  * ```
  *
- * @typeParam T What the task produces.
+ * @typeParam T Type of the result.
  * @param body A generator function or async function without parameters, a
  * generator that has not started, or an operation.
  * @param options A name, a signal that cancels the task, an eager start.

@@ -1,6 +1,6 @@
 /**
- * What is running right now on this thread, which loops are, and the values that
- * each task has of its own.
+ * The loop, task and stepper that are running on this thread, the loops that
+ * are inside a `run...` call, and task-local values.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { Strand } from "./strand_tree.ts";
 export const current: {
   loop: EventLoop | null;
   task: Task<unknown> | null;
-  /** What steps the running generator; only meaningful inside a generator's step. */
+  /** Stepper of the running generator; only meaningful inside a generator's step. */
   stepper: Stepper | null;
 } = { loop: null, task: null, stepper: null };
 
@@ -40,6 +40,8 @@ export function findTask(): Task<unknown> | null {
 /**
  * The object that async functions belong to: a strand of a task, or a posted
  * function, which becomes a task once it has returned a promise.
+ *
+ * @internal
  */
 export interface Owner {
   readonly loop: EventLoop;
@@ -63,12 +65,12 @@ export function findLoop(): EventLoop | null {
 }
 
 /**
- * Gives the task that the running code belongs to, or `null` outside tasks.
+ * Returns the task that the running code belongs to, or `null` outside tasks.
  *
- * It is asyncio's `current_task()`. In a generator coroutine and in an async
- * function it is the task they run in; in a plain callback of the loop, and in
- * code that no task started, it is `null`. A helper async function that a
- * generator called directly has no task after its first `await`; start it with
+ * Like asyncio's `current_task()`. Generator coroutines and async functions get
+ * the task in which they run; plain callbacks of the loop, and code that no
+ * task started, get `null`. A helper async function that a generator called
+ * directly has no task after its first `await`; start it with
  * `until(() => helper())` to keep it. Costs a few nanoseconds.
  *
  * @example A task that knows its name
@@ -93,10 +95,10 @@ export function currentTask(): Task<unknown> | null {
 }
 
 /**
- * Gives the loop that the running code belongs to.
+ * Returns the loop that the running code belongs to.
  *
- * That is the loop of the running callback, step or task; outside those, the
- * only loop of this thread that is running. Costs a few nanoseconds.
+ * Inside a callback, step or task, it returns their loop; elsewhere, the only
+ * running loop of this thread. Costs a few nanoseconds.
  *
  * @example A helper that needs no loop argument
  * ```ts
@@ -126,7 +128,11 @@ export function getRunningLoop(): EventLoop {
   );
 }
 
-/** One value in the chain that a task shares with those it was inherited from. */
+/**
+ * Link in the chain of values that a task shares with its ancestors.
+ *
+ * @internal
+ */
 export interface LocalValue {
   readonly local: TaskLocal<unknown>;
   readonly value: unknown;
@@ -134,11 +140,12 @@ export interface LocalValue {
 }
 
 /**
- * A value that each task has its own of, handed down to the tasks it creates.
+ * A variable that has a value of its own in each task, inherited by the tasks
+ * that it creates.
  *
- * It is asyncio's `ContextVar`. A task starts with the values its creator had at
- * that moment; what it sets afterwards neither of them sees from the other. It
- * works alike in generator coroutines and async functions, and costs a field of
+ * Like asyncio's `ContextVar`. A task starts with the values that its creator
+ * had at that moment; later changes in either task are not seen by the other.
+ * Works alike in generator coroutines and async functions, and costs a field of
  * each task. Reading takes time in proportion to the values set on the way.
  *
  * @example A request id that the helpers need not be handed
@@ -162,25 +169,25 @@ export interface LocalValue {
  * assertEquals(log, ["r1", "r2", "none"]);
  * ```
  *
- * @typeParam T What the value is.
+ * @typeParam T Type of the value.
  */
 export class TaskLocal<T> {
   readonly #initial: T;
 
   /**
-   * Makes a variable that no task has a value of yet.
+   * Makes a variable that is not set in any task.
    *
-   * @param initial What {@linkcode get} gives where nothing was set.
+   * @param initial Value that {@linkcode get} returns where none was set.
    */
   constructor(initial: T) {
     this.#initial = initial;
   }
 
   /**
-   * Gives the value of the current task.
+   * Returns the value in the current task.
    *
-   * @returns What the task set or inherited, else the initial value; outside
-   * tasks the initial value.
+   * @returns The value that the task has set or inherited, else the initial
+   * value; outside tasks the initial value.
    */
   get(): T {
     for (let at = findTask()?.localValues ?? null; at !== null; at = at.next) {
@@ -208,8 +215,8 @@ export class TaskLocal<T> {
    * ```
    *
    * @param value The value.
-   * @returns Something that sets back what was there before, when disposed of
-   * in the same task.
+   * @returns A disposable that restores the value before, when disposed of in
+   * the same task.
    * @throws {MisuseError} If no task is running.
    */
   set(value: T): Disposable {

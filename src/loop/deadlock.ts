@@ -17,7 +17,7 @@ export class DeadlockWatch {
   private readonly loop: EventLoop;
   /** Policy that the loop was given; undefined leaves it to host and debug mode. */
   private readonly wanted: DeadlockPolicy | undefined;
-  /** Whether this run has been told of a deadlock already. */
+  /** Whether a deadlock of this run has been reported already. */
   private reported = false;
 
   constructor(loop: EventLoop, wanted: DeadlockPolicy | undefined) {
@@ -25,7 +25,7 @@ export class DeadlockWatch {
     this.wanted = wanted;
   }
 
-  /** A new run may be told of a deadlock again. */
+  /** Allows a report in a new run. */
   reset(): void {
     this.reported = false;
   }

@@ -33,7 +33,7 @@ export class DebugMode {
     this.slowMs = slowMs;
   }
 
-  /** Gives a new handle its context and creation stack, as far as they are wanted. */
+  /** Sets the async context and creation stack of a new handle, as far as they are wanted. */
   instrument(handle: Handle, callback?: unknown): void {
     if (this.#loop[core].inheritsContext) {
       wrapCallback(handle, captureContext());
@@ -104,7 +104,7 @@ export class DebugMode {
     });
   }
 
-  /** Reports what has run for long. */
+  /** Reports a callback or step that has run for long. */
   #check(durationMs: number, what: string, subject: Runnable): void {
     if (!(durationMs >= this.slowMs)) return;
     const task = subject instanceof Task ? subject as Task<unknown> : undefined;

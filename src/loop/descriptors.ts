@@ -76,7 +76,7 @@ export class Descriptors {
     return this.#watched.size;
   }
 
-  /** Sets the callback of one direction of a descriptor, in place of what was there. */
+  /** Sets the callback of one direction of a descriptor, in place of the previous one. */
   add(
     descriptor: Descriptor,
     direction: "reader" | "writer",
@@ -89,7 +89,8 @@ export class Descriptors {
     const otherEvent = direction === "reader" ? WRITABLE : READABLE;
     const before = watched[direction];
     if (!this.#host.watch(fd, other === null ? event : event | otherEvent)) {
-      // The number belongs to another file now: what waited for the old one never hears of it.
+      // The number belongs to another file now: the old callbacks would never
+      // run.
       if (other !== null) {
         watched[direction === "reader" ? "writer" : "reader"] = null;
         other.cancel();
@@ -136,7 +137,7 @@ export class Descriptors {
     return true;
   }
 
-  /** Queues the callbacks of what is ready now. */
+  /** Queues the callbacks of the descriptors that are ready now. */
   poll(): void {
     this.#host.poll(this.#ready);
   }

@@ -6,15 +6,15 @@ import type { Coroutine } from "./task_body.ts";
 import { until } from "./until.ts";
 
 /**
- * The key under which a source of items that is part of the library tells
- * {@linkcode each} how to wait for them without a promise in between, so that
- * no item is lost when the wait is cancelled.
+ * Key of the method by which sources of this library let {@linkcode each} wait
+ * for items without a promise in between, so that no item is lost when the wait
+ * is cancelled.
  */
 export const items: unique symbol = Symbol("items");
 
 /** A source of items that {@linkcode each} can wait for by operations. */
 export interface OperationIterable<T> {
-  /** Starts an iteration: each call of the result is the wait for one more item. */
+  /** Starts an iteration: each call of the returned function waits for one more item. */
   [items](): ItemSource<T>;
 }
 
@@ -23,13 +23,13 @@ export interface ItemSource<T> {
   /** Makes the wait for one more item. */
   (): Operation<IteratorResult<T, undefined>>;
   /**
-   * Called when an iteration is left early; gives the wait for its end, if there
-   * is something to wait for.
+   * Called when an iteration is left early; returns an operation that waits for
+   * its end, if there is something to wait for.
    */
   readonly close?: (() => Operation<unknown> | void) | undefined;
 }
 
-/** What {@linkcode each} calls for each item. */
+/** Function that {@linkcode each} calls for each item. */
 export type EachBody<T> = (
   item: T,
   stop: () => void,
@@ -39,10 +39,16 @@ export type EachBody<T> = (
  * Runs `body` with each item of an iterable, one after the other: `for await`
  * for generator coroutines.
  *
- * The next item is asked for when `body` is done with the last one. When it
- * throws, calls `stop`, or the wait is cancelled, the iterator is closed, as
- * leaving a `for await` loop does. If it still owes an item then, nobody waits
- * for it to close.
+ * The next item is requested when `body` has returned, or its promise has
+ * settled. When `body` throws or calls `stop`, or the wait is cancelled, the
+ * iterator is closed, as leaving a `for await` loop does. If it still owes an
+ * item then, `each` does not wait for it to close.
+ *
+ * A cancellation is thrown into the operation for which `body` or the iterator
+ * waits. While an async iterator waits for anything else, such as a foreign
+ * promise, a cancellation ends the wait for it within a few turns. An async
+ * `body` is always waited for to its end: the cancellation is thrown by its
+ * next operation.
  *
  * @example The lines of a stream
  * ```ts
@@ -59,7 +65,7 @@ export type EachBody<T> = (
  * assertEquals(words, ["a", "b"]);
  * ```
  *
- * @typeParam T What the items are.
+ * @typeParam T Type of the items.
  * @param source Anything that `for await` takes.
  * @param body A generator function or async function. `stop()` ends the
  * iteration after this item.
@@ -70,7 +76,7 @@ export function each<T>(
   source: OperationIterable<T>,
   body: EachBody<T>,
 ): Operation<void>;
-/** The same for whatever else `for await` takes. */
+/** The same for all other sources that `for await` takes. */
 export function each<T>(
   source:
     | OperationIterable<T>

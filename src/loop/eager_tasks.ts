@@ -5,8 +5,9 @@ import type { TaskBody } from "./task_body.ts";
 
 /**
  * A {@linkcode TaskFactory} whose tasks run their first step inside
- * `createTask` if the loop is running: asyncio's eager tasks. A task that needs
- * no wait is done when `createTask` returns. It changes the order of events.
+ * `createTask` if the loop is running: like asyncio's eager tasks. A task that
+ * needs no wait is done when `createTask` returns. It changes the order of
+ * events.
  *
  * @example A result that is there at once
  * ```ts
@@ -23,10 +24,10 @@ import type { TaskBody } from "./task_body.ts";
  * });
  * ```
  *
- * @typeParam T What the task produces.
+ * @typeParam T Type of the result.
  * @param loop The loop that creates a task.
- * @param body What the task runs.
- * @param options What was given to `createTask`.
+ * @param body Body of the task.
+ * @param options Options passed to `createTask`.
  * @returns The task.
  */
 export function eagerTaskFactory<T>(

@@ -1,7 +1,7 @@
 /**
- * The event loop as programs see it: its methods, what they promise and what
- * they check. The work is done by the kernel (`kernel.ts`), and by parts with a
- * file of their own.
+ * The event loop as programs see it: public methods, their documentation and
+ * the checks of their arguments. The kernel (`kernel.ts`) and parts with a file
+ * of their own do the work.
  *
  * @module
  */
@@ -54,12 +54,13 @@ import { Task, type TaskOptions } from "./task.ts";
 import type { TimerHandle } from "./timer_handle.ts";
 
 /**
- * An event loop: it runs callbacks, timers and tasks in an exact order.
+ * An event loop that runs callbacks, timers and tasks in an exact order.
  *
- * Like asyncio's loop, in milliseconds. One turn runs what was ready when it
- * began, in the order in which it became so; what that adds runs in the next
- * turn. `docs/design.md` has the turn as a numbered list. Most programs need no
- * loop of their own: {@linkcode run} makes, runs and closes one.
+ * Like asyncio's loop, in milliseconds. A turn runs everything that was ready
+ * when it began, first come first served; callbacks that become ready meanwhile
+ * run in the next turn. `docs/design.md` has the turn as a numbered list. Most
+ * programs need no loop of their own: {@linkcode run} makes, runs and closes
+ * one.
  *
  * Turns run only inside {@linkcode runForever} and {@linkcode runUntilComplete};
  * on a stopped loop everything merely queues. Several loops may run side by
@@ -69,7 +70,7 @@ import type { TimerHandle } from "./timer_handle.ts";
  * A subclass that overrides {@linkcode callSoon} or {@linkcode callAt} sees all
  * scheduling, tasks included.
  *
- * @example A loop in one's own hands
+ * @example A loop of your own
  * ```ts
  * import { EventLoop } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
@@ -116,13 +117,13 @@ export class EventLoop implements AsyncDisposable {
    * Runs `callback` in the next turn, after everything that was queued before;
    * on a loop with a `scheduler`, when that puts it in line.
    *
-   * It never runs inside this call. What it throws goes to the exception
-   * handler, and the loop goes on. Costs some 20 ns.
+   * It never runs inside this call. Its errors go to the exception handler, and
+   * the loop goes on. Costs some 20 ns.
    *
    * @typeParam A The types of the arguments.
-   * @param callback What to run. Its return value is ignored; for an async
-   * function that somebody waits for, use {@linkcode createTask}.
-   * @param args What to call it with.
+   * @param callback Function to run. Its return value is ignored; to wait for
+   * an async function, use {@linkcode createTask}.
+   * @param args Arguments of the call.
    * @returns A handle that withdraws the callback.
    * @throws {TypeError} If `callback` is not a function.
    * @throws {LoopClosedError} If the loop is closed.
@@ -147,8 +148,8 @@ export class EventLoop implements AsyncDisposable {
    * a loop with a {@linkcode PriorityScheduler}. On another loop it is
    * `callSoon`.
    *
-   * This is the cheap way, some 100 ns. For an async function, or to wait for a
-   * result, use {@linkcode postTask}.
+   * Costs some 100 ns. For an async function, or to wait for a result, use
+   * {@linkcode postTask}.
    *
    * @example
    * ```ts
@@ -170,9 +171,9 @@ export class EventLoop implements AsyncDisposable {
    * ```
    *
    * @typeParam A The types of the arguments.
-   * @param priority How urgent it is.
-   * @param callback What to run. What it throws goes to the exception handler.
-   * @param args What to call it with.
+   * @param priority Priority of the callback.
+   * @param callback Function to run. Its errors go to the exception handler.
+   * @param args Arguments of the call.
    * @returns A handle that withdraws the callback, or changes its priority.
    * @throws {TypeError} If `priority` is no priority or `callback` not a function.
    * @throws {LoopClosedError} If the loop is closed.
@@ -210,8 +211,8 @@ export class EventLoop implements AsyncDisposable {
    *
    * @typeParam A The types of the arguments.
    * @param delayMs How long to wait, in milliseconds. `Infinity` means never.
-   * @param callback What to run. What it throws goes to the exception handler.
-   * @param args What to call it with.
+   * @param callback Function to run. Its errors go to the exception handler.
+   * @param args Arguments of the call.
    * @returns A handle that withdraws or moves the callback.
    * @throws {TypeError} If `delayMs` is not a number or `callback` not a function.
    * @throws {RangeError} If `delayMs` is `NaN`.
@@ -232,12 +233,12 @@ export class EventLoop implements AsyncDisposable {
    * Runs `callback` once, no sooner than the moment `whenMs` on the clock of
    * {@linkcode time}. A moment that has passed means as soon as possible.
    *
-   * In all else it is {@linkcode callLater}.
+   * Otherwise like {@linkcode callLater}.
    *
    * @typeParam A The types of the arguments.
    * @param whenMs The deadline, in milliseconds. `Infinity` means never.
-   * @param callback What to run. What it throws goes to the exception handler.
-   * @param args What to call it with.
+   * @param callback Function to run. Its errors go to the exception handler.
+   * @param args Arguments of the call.
    * @returns A handle that withdraws or moves the callback.
    * @throws {TypeError} If `whenMs` is not a number or `callback` not a function.
    * @throws {RangeError} If `whenMs` is `NaN`.
@@ -262,19 +263,19 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Runs a function in a turn to come, by its priority, in the manner of the
-   * web's `scheduler.postTask`.
+   * Runs a function in a turn to come, by its priority, like the web's
+   * `scheduler.postTask`.
    *
-   * A plain function runs as a callback does; an async or generator function as
-   * a task, and so does what a plain function returns that can be waited for.
-   * The first step of it runs when its turn has come. Its error goes to whoever
-   * waits for what this returns, and to the exception handler if nobody ever
-   * does. Unlike the web's, one that is withdrawn rejects with a
-   * {@linkcode CancelledError}, whose `reason` is that of the signal. Costs some
-   * 500 ns, most of it so that an async function that `fn` calls finds its task
-   * again; {@linkcode callWithPriority} does without.
+   * A plain function runs as a callback does. An async or generator function
+   * runs as a task, and so does an operation or promise that a plain function
+   * returns. The first step runs when its turn has come. The returned future
+   * gets the error, which goes to the exception handler if it is never awaited.
+   * Unlike on the web, a withdrawn function rejects with a
+   * {@linkcode CancelledError}, whose `reason` is that of the signal. Costs
+   * some 500 ns, mainly for finding the task again in async functions that `fn`
+   * calls; {@linkcode callWithPriority} saves that.
    *
-   * @example The most urgent first, and one that is withdrawn
+   * @example The most urgent function first, and one that is withdrawn
    * ```ts
    * import { getRunningLoop, PriorityScheduler, run } from "@rota/rota";
    * import { assertEquals } from "@std/assert";
@@ -291,10 +292,10 @@ export class EventLoop implements AsyncDisposable {
    * assertEquals(log, ["paint", "index"]);
    * ```
    *
-   * @typeParam T What the function produces.
-   * @param fn What to run.
+   * @typeParam T Type of the result.
+   * @param fn Function to run.
    * @param options Its priority, a delay, a signal that withdraws it.
-   * @returns The future of what `fn` produces.
+   * @returns The future of the result.
    * @throws {TypeError} If `fn` is not a function, or an option is of the wrong type.
    * @throws {RangeError} If `delayMs` is negative or `NaN`.
    * @throws {LoopClosedError} If the loop is closed.
@@ -323,7 +324,7 @@ export class EventLoop implements AsyncDisposable {
     );
   }
 
-  /** The priority of what says nothing of its own. What a task is raised to is for itself only. */
+  /** The default priority: that of the running task, without what it inherits from waiters. */
   #inheritedPriority(): number {
     const task = findTask();
     return task !== null && task.loop === this
@@ -332,8 +333,8 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Tells what time it is: milliseconds on a clock that never goes back, from
-   * an arbitrary origin. On the virtual host it starts at 0.
+   * Returns the time: milliseconds on a clock that never goes back, from an
+   * arbitrary origin. On the virtual host it starts at 0.
    *
    * @returns The time in milliseconds, with fractions.
    */
@@ -346,8 +347,8 @@ export class EventLoop implements AsyncDisposable {
   /**
    * Makes a pending future of this loop.
    *
-   * @typeParam T What its result will be.
-   * @param label What it stands for, in words, for messages.
+   * @typeParam T Type of the result.
+   * @param label Name of the future in messages.
    * @returns The future.
    */
   createFuture<T>(label?: string): Future<T> {
@@ -361,16 +362,16 @@ export class EventLoop implements AsyncDisposable {
    * {@linkcode TaskLocal} values of the task that creates it. Costs some 200 ns
    * for a generator function, twice that for an async function.
    *
-   * A generator is for one task. Given to two, each gets a part of its steps;
-   * that is refused in debug mode only, since to look for it costs as much as to
-   * make the task.
+   * A generator can be the body of one task only. Two tasks of one generator
+   * would share its steps; only debug mode refuses the second, as the check
+   * costs as much as making the task.
    *
-   * @typeParam T What the task produces.
+   * @typeParam T Type of the result.
    * @param body A generator function or async function without parameters
    * (`() => work(argument)` passes some), a generator that has not started, or
    * an operation.
    * @param options A name, a signal that cancels the task, an eager start.
-   * @returns The task: a future of what `body` produces.
+   * @returns The task, which is the future of the result.
    * @throws {TypeError} If `body` is none of these, such as a promise for work
    * that is under way already, or an option is of the wrong type.
    * @throws {LoopClosedError} If the loop is closed.
@@ -391,12 +392,12 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Sets what {@linkcode createTask} calls to make a task; `null` for the
-   * default. With {@linkcode eagerTaskFactory} tasks run their first step
+   * Sets the function by which {@linkcode createTask} makes a task; `null` for
+   * the default. With {@linkcode eagerTaskFactory} tasks run their first step
    * inside `createTask`.
    *
-   * @param factory A function that returns `new Task(loop, body, options)`, with
-   * options of its choice.
+   * @param factory A function that returns `new Task(loop, body, options)`,
+   * with any options.
    * @throws {TypeError} If `factory` is neither a function nor `null`.
    */
   setTaskFactory(factory: TaskFactory | null): void {
@@ -407,7 +408,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Returns what {@linkcode setTaskFactory} set.
+   * Returns the factory that {@linkcode setTaskFactory} set.
    *
    * @returns The factory, or `null` for the default.
    */
@@ -420,7 +421,7 @@ export class EventLoop implements AsyncDisposable {
   /**
    * Runs turns until {@linkcode stop} is called.
    *
-   * The process stays alive meanwhile, whatever the loop waits for. If `stop`
+   * The process stays alive until then, whatever the loop waits for. If `stop`
    * was called before, one turn runs.
    *
    * @returns A promise that resolves once the loop has stopped.
@@ -432,17 +433,17 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Runs turns until `main` is done, and gives its result.
+   * Runs turns until `main` is done, and returns its result.
    *
    * The turn in which `main` ends is completed, and one more, in which its
-   * waiters are told. Other tasks stay as they are; {@linkcode run} cleans up.
-   * The process stays alive while a timer, descriptor, signal handler or
-   * `until` is pending; beyond that the runtime decides. If the result is itself
-   * a future of this loop, it runs on until that is done.
+   * waiters go on. Other tasks stay as they are; {@linkcode run} cleans up. The
+   * process stays alive while a timer, descriptor, signal handler or `until` is
+   * pending; beyond that the runtime decides. If the result is itself a future
+   * of this loop, it runs on until that is done.
    *
-   * @typeParam T What `main` produces.
-   * @param main What {@linkcode createTask} takes, or a future of this loop.
-   * @returns A promise for the result; it rejects with what `main` fails with.
+   * @typeParam T Type of the result.
+   * @param main A body for {@linkcode createTask}, or a future of this loop.
+   * @returns A promise for the result; rejects with the error of `main`.
    * @throws {MisuseError} If the loop is running already, is stopped before
    * `main` is done, or `main` is a future of another loop.
    * @throws {DeadlockError} If all tasks wait for ever; see `deadlock` in the
@@ -473,7 +474,8 @@ export class EventLoop implements AsyncDisposable {
       );
     }
     const result = future.result();
-    // A promise cannot give a task: it would wait for it, on a loop that stands.
+    // A promise cannot resolve to a task: it would wait for the task, on a
+    // stopped loop.
     if (result as unknown === future) {
       throw new MisuseError(
         `Cannot complete ${future[inWords]()}: its result is itself`,
@@ -494,8 +496,8 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Tells whether the loop is inside `runForever` or `runUntilComplete`, be it
-   * in a turn or between two.
+   * Returns whether the loop is inside `runForever` or `runUntilComplete`, be
+   * it in a turn or between two.
    *
    * @returns Whether it is.
    */
@@ -504,7 +506,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Tells whether {@linkcode close} was called.
+   * Returns whether {@linkcode close} was called.
    *
    * @returns Whether it was.
    */
@@ -513,14 +515,14 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Gives back everything the loop holds: descriptors' and signals' handlers,
-   * timers, and what its host has opened. Calling it again does nothing.
+   * Closes the loop, and releases its descriptor and signal handlers, timers,
+   * and the resources of its host. Calling it again does nothing.
    *
-   * Callbacks that were queued never run. Tasks that have not ended are
-   * reported to the exception handler, each by name, and end as cancelled
-   * without running on, so that nobody waits for them for ever; cancel them and
-   * let them clean up before, as {@linkcode run} does. Failures that nobody
-   * looked at are reported too.
+   * Callbacks that were queued never run. Unfinished tasks are reported to the
+   * exception handler, each by name, and end as cancelled without running on,
+   * so that their waiters do not wait for ever; cancel them and let them clean
+   * up before, as {@linkcode run} does. Failures that were never looked at are
+   * reported too.
    *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If the loop is running.
@@ -547,17 +549,17 @@ export class EventLoop implements AsyncDisposable {
 
   /**
    * Runs `callback` in each turn in which `descriptor` is readable, until
-   * {@linkcode removeReader}. It replaces a reader the descriptor had before.
+   * {@linkcode removeReader}. Replaces the previous reader of the descriptor.
    *
-   * Readiness is level-triggered and a hint: read without blocking, and expect
-   * that nothing is there. Remove the reader before you close the descriptor.
+   * Readiness is level-triggered and only a hint: read without blocking, and
+   * expect to find nothing. Remove the reader before you close the descriptor.
    * Regular files are always ready. Needs a host with descriptors.
    *
    * @typeParam A The types of the arguments.
    * @param descriptor A descriptor number, or an object with one as `fd`.
-   * @param callback What to run.
-   * @param args What to call it with.
-   * @returns A handle whose `cancel` does what {@linkcode removeReader} does.
+   * @param callback Function to run.
+   * @param args Arguments of the call.
+   * @returns A handle; its `cancel` works like {@linkcode removeReader}.
    * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
    * @throws {RangeError} If the number is no descriptor.
    * @throws {DescriptorsUnsupportedError} If the host watches no descriptors;
@@ -574,8 +576,8 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Stops what {@linkcode addReader} began, at once: a call that is queued
-   * already does not run either.
+   * Removes the reader of a descriptor, at once: a call that is queued already
+   * does not run either.
    *
    * @param descriptor A descriptor number, or an object with one as `fd`.
    * @returns Whether there was a reader.
@@ -586,13 +588,13 @@ export class EventLoop implements AsyncDisposable {
 
   /**
    * Runs `callback` in each turn in which `descriptor` is writable, until
-   * {@linkcode removeWriter}. In all else it is {@linkcode addReader}.
+   * {@linkcode removeWriter}. Otherwise like {@linkcode addReader}.
    *
    * @typeParam A The types of the arguments.
    * @param descriptor A descriptor number, or an object with one as `fd`.
-   * @param callback What to run.
-   * @param args What to call it with.
-   * @returns A handle whose `cancel` does what {@linkcode removeWriter} does.
+   * @param callback Function to run.
+   * @param args Arguments of the call.
+   * @returns A handle; its `cancel` works like {@linkcode removeWriter}.
    * @throws {TypeError} If `descriptor` or `callback` is of the wrong type.
    * @throws {RangeError} If the number is no descriptor.
    * @throws {DescriptorsUnsupportedError} If the host watches no descriptors.
@@ -608,7 +610,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Stops what {@linkcode addWriter} began, at once.
+   * Removes the writer of a descriptor, at once.
    *
    * @param descriptor A descriptor number, or an object with one as `fd`.
    * @returns Whether there was a writer.
@@ -654,7 +656,7 @@ export class EventLoop implements AsyncDisposable {
    *
    * Signals that arrive faster than they can be handled may come as one. The
    * process stays alive while the loop runs. All loops of a process share one
-   * listener per signal, and a handler that throws stops nobody.
+   * listener per signal, and a handler that throws does not stop the others.
    *
    * @example A graceful stop
    * ```ts
@@ -668,8 +670,8 @@ export class EventLoop implements AsyncDisposable {
    *
    * @typeParam A The types of the arguments.
    * @param signal The signal's name.
-   * @param callback What to run. What it throws goes to the exception handler.
-   * @param args What to call it with.
+   * @param callback Function to run. Its errors go to the exception handler.
+   * @param args Arguments of the call.
    * @throws {TypeError} If the signal is unknown or cannot be handled, or
    * `callback` is not a function.
    * @throws {LoopClosedError} If the loop is closed.
@@ -694,8 +696,8 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Ends what {@linkcode addSignalHandler} began. If nobody else in the process
-   * handles the signal, its default action is back.
+   * Removes the handler of a signal. The default action is back if no other
+   * code in the process handles the signal.
    *
    * @param signal The signal's name.
    * @returns Whether there was a handler.
@@ -713,8 +715,8 @@ export class EventLoop implements AsyncDisposable {
   // -- Errors --
 
   /**
-   * Sets what is told of every error that no caller gets; `null` for the
-   * default, which writes to standard error.
+   * Sets the handler of all errors that no caller gets; `null` for the default,
+   * which writes to standard error.
    *
    * @param handler The handler. An error in it is written to standard error.
    * @throws {TypeError} If `handler` is neither a function nor `null`.
@@ -727,7 +729,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Returns what {@linkcode setExceptionHandler} set.
+   * Returns the handler that {@linkcode setExceptionHandler} set.
    *
    * @returns The handler, or `null` for the default.
    */
@@ -736,9 +738,9 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Tells the exception handler of an error.
+   * Calls the exception handler with an error.
    *
-   * @param context A message, and whatever is known.
+   * @param context A message, and all that is known.
    */
   callExceptionHandler(context: ExceptionContext): void {
     this.#reporter.report(context);
@@ -748,7 +750,7 @@ export class EventLoop implements AsyncDisposable {
    * Writes an error to standard error, with the place where the object
    * concerned was made in debug mode.
    *
-   * @param context A message, and whatever is known.
+   * @param context A message, and all that is known.
    */
   defaultExceptionHandler(context: ExceptionContext): void {
     checkContext(context);
@@ -771,7 +773,7 @@ export class EventLoop implements AsyncDisposable {
     this.#kernel.setDebugging(debug);
   }
 
-  /** From which duration on debug mode reports a callback as slow, in milliseconds. */
+  /** Duration from which debug mode reports a callback as slow, in milliseconds. */
   get slowCallbackMs(): number {
     return this.#kernel.debug.slowMs;
   }
@@ -782,7 +784,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Counts what the loop has in hand.
+   * Counts the callbacks, timers, tasks and other objects of the loop.
    *
    * @returns A frozen snapshot.
    */
@@ -803,8 +805,8 @@ export class EventLoop implements AsyncDisposable {
   /**
    * Shows the loop in a few lines: its state and {@linkcode stats}.
    *
-   * @param inspect What `Deno.inspect` and `console.log` pass.
-   * @param options Theirs too.
+   * @param inspect Function that `Deno.inspect` and `console.log` pass.
+   * @param options Options that they pass.
    * @returns The text.
    */
   [Symbol.for("Deno.customInspect")](
@@ -817,7 +819,7 @@ export class EventLoop implements AsyncDisposable {
   }
 
   /**
-   * Returns what `JSON.stringify` writes: its state and {@linkcode stats}.
+   * Returns an object for `JSON.stringify`: state and {@linkcode stats}.
    *
    * @returns A plain object.
    */

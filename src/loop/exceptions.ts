@@ -15,7 +15,7 @@ import type { Task } from "./task.ts";
  * Context of an error, as an exception handler gets it: a message, and whatever
  * is known.
  *
- * The keys are asyncio's, in camel case.
+ * Keys like asyncio's, in camel case.
  */
 export interface ExceptionContext {
   /** Event, in words. */
@@ -56,7 +56,7 @@ export function checkContext(context: ExceptionContext): void {
   }
 }
 
-/** Calls the exception handler of one loop, whatever that does. */
+/** Caller of the exception handler of one loop, however that behaves. */
 export class ExceptionReporter {
   /** Handler that the program has set; null for the default. */
   handler: ExceptionHandler | null = null;
@@ -66,7 +66,7 @@ export class ExceptionReporter {
     this.#loop = loop;
   }
 
-  /** Tells the handler of an error. An error in the handler is reported as well. */
+  /** Calls the handler with an error. An error in the handler is reported as well. */
   report(context: ExceptionContext): void {
     checkContext(context);
     if (this.handler === null) {

@@ -30,8 +30,9 @@ import { PromiseWait } from "./promise_wait.ts";
 import { priorityLoops } from "./priority_inheritance.ts";
 
 /**
- * What a generator coroutine yields to its task: a future to wait for, or
- * nothing to go on in the next turn. Programs write `yield*` and never see it.
+ * Value that a generator coroutine yields to its task: a future to wait for, or
+ * `undefined` to go on in the next turn. Programs write `yield*` and never see
+ * it.
  */
 export type Suspension = Future<unknown> | undefined;
 
@@ -41,26 +42,27 @@ const FULFILLED = 1;
 const UNSEEN = 2;
 const REJECTED = 3;
 const CANCELLED = 4;
-/** Cancelled, and `value` is the very error to throw at the first who asks. */
+/** Cancelled, and `value` is the error to throw at the first caller. */
 const CANCELLED_BY_ERROR = 5;
 
-/** The future whose iterator yielded last: how a task tells `yield*` from a mere `yield`. */
+/** The future whose iterator yielded last, by which a task distinguishes `yield*` from a bare `yield`. */
 export const lastYielded: { future: Future<unknown> | null } = { future: null };
 
 /**
  * A result that is not there yet.
  *
- * It is asyncio's `Future`: somebody calls {@linkcode setResult},
- * {@linkcode setException} or {@linkcode cancel} once, and everybody who waits
- * goes on in the next turn of the loop, in the order in which they began to
- * wait. Wait with `yield* future` in a generator coroutine and `await future`
- * in an async function; both throw what the future failed with.
+ * Like asyncio's `Future`. A call of {@linkcode setResult},
+ * {@linkcode setException} or {@linkcode cancel} completes it, once; all
+ * waiters go on in the next turn of the loop, in the order in which they began
+ * to wait. Wait with `yield* future` in a generator coroutine and
+ * `await future` in an async function; both throw the error with which the
+ * future failed.
  *
  * Cancelling a task that waits for a future cancels the future, as in asyncio.
- * A failure that nobody ever looks at is reported to the loop's exception
- * handler when the future is collected or the loop closes, once.
+ * A failure that is never looked at is reported to the loop's exception handler
+ * when the future is collected or the loop closes, once.
  *
- * @example One task waits for what another produces
+ * @example A task waits for a value from another task
  * ```ts
  * import { getRunningLoop, run } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
@@ -74,7 +76,7 @@ export const lastYielded: { future: Future<unknown> | null } = { future: null };
  * assertEquals(answer, 42);
  * ```
  *
- * @typeParam T What the result will be.
+ * @typeParam T Type of the result.
  */
 export class Future<T>
   implements PromiseLike<T>, Iterable<Suspension, T, unknown>, Awaited {
@@ -82,24 +84,28 @@ export class Future<T>
   // of the hot paths extend: V8 makes a super() call that defines fields cost
   // 10 ns more.
 
-  /** The core of its loop: a field of its own, as it is on every hot path. @ignore */
+  /**
+   * The core of its loop: a field of its own, as it is on every hot path.
+   *
+   * @ignore
+   */
   declare readonly kernel: LoopCore;
   declare private state: number;
   /** The result, the error, or the reason of the cancellation. */
   declare protected value: unknown;
   /**
-   * What to queue when this future is done, in order; most often one thing. After
-   * that, what is to be reported of it if nobody looks at the error.
+   * Waiters, queued in order when this future is done; most often one. After
+   * that, the record of a failure that is to be reported if nobody looks at it.
    */
   declare private waiters: Runnable | Set<Runnable> | null;
-  /** What this is, for deadlock reports: "Queue.get()". The name of a task, or "". */
+  /** Name in deadlock reports, such as "Queue.get()"; the name of a task, or "". */
   declare protected label: string;
 
   /**
    * Makes a pending future. {@linkcode EventLoop.createFuture} does the same.
    *
-   * @param loop The loop it belongs to.
-   * @param label What it stands for, in words, for messages.
+   * @param loop The loop of the future.
+   * @param label Name of the future in messages.
    */
   constructor(loop: EventLoop, label = "a future") {
     if (typeof label !== "string") {
@@ -110,7 +116,7 @@ export class Future<T>
     this.value = undefined;
     this.waiters = null;
     this.label = label;
-    // One field to read for the usual case, which also is what only a loop has.
+    // The usual case reads this one field, which only the core of a loop has.
     if (this.kernel?.instrumented !== false) this.instrument(loop);
   }
 
@@ -132,7 +138,7 @@ export class Future<T>
   }
 
   /**
-   * Tells whether there is a result, an error or a cancellation.
+   * Returns whether there is a result, an error or a cancellation.
    *
    * @returns Whether the future is done.
    */
@@ -141,7 +147,7 @@ export class Future<T>
   }
 
   /**
-   * Tells whether the future was cancelled.
+   * Returns whether the future was cancelled.
    *
    * @returns Whether it was. A `CancelledError` given to
    * {@linkcode setException} does not count.
@@ -151,8 +157,8 @@ export class Future<T>
   }
 
   /**
-   * Gives the result, or throws what there is instead of one. Whoever calls it
-   * has looked: the error will not be reported as unseen.
+   * Returns the result, or throws the error or cancellation. The error counts
+   * as seen, and is not reported.
    *
    * @returns The result.
    * @throws {InvalidStateError} If the future is not done.
@@ -164,7 +170,8 @@ export class Future<T>
   }
 
   /**
-   * Gives the error the future failed with, or `undefined` if it has a result.
+   * Returns the error with which the future failed, or `undefined` if it has a
+   * result.
    *
    * @returns The error, which counts as seen from now on.
    * @throws {InvalidStateError} If the future is not done.
@@ -177,8 +184,8 @@ export class Future<T>
   }
 
   /**
-   * Tells whether there is an error. Unlike {@linkcode exception}, this does
-   * not count as having looked at it.
+   * Returns whether there is an error. Unlike after {@linkcode exception}, the
+   * error does not count as seen.
    *
    * @returns Whether the future failed. A cancellation is no failure.
    */
@@ -187,8 +194,8 @@ export class Future<T>
   }
 
   /**
-   * Gives what {@linkcode cancel} was called with, without taking the error of
-   * the cancellation away from the one who waits.
+   * Returns the argument of {@linkcode cancel}. The waiter still gets the
+   * original error of the cancellation.
    *
    * @returns The reason; `undefined` if there is none, and for a task that ended
    * by throwing a `CancelledError`.
@@ -197,7 +204,7 @@ export class Future<T>
     return this.state === CANCELLED ? this.value : undefined;
   }
 
-  /** What a future without a result throws at the one who asks. */
+  /** Error that a future without a result throws at its caller. */
   private failure(what: string): unknown {
     if (this.state === PENDING) {
       return new InvalidStateError(
@@ -210,7 +217,7 @@ export class Future<T>
 
   // Nobody waits for what is done, so that few futures pay for a field of this.
 
-  /** What is to be reported of a future that has failed, once it is watched. */
+  /** Record of a failed future that is watched, for the report. */
   get [failureRecord](): FailureRecord | null {
     return this.waiters as unknown as FailureRecord | null;
   }
@@ -219,7 +226,7 @@ export class Future<T>
     this.waiters = record as unknown as null;
   }
 
-  /** The error, which somebody is looking at now. */
+  /** Returns the error, which counts as seen from now on. */
   private seen(): unknown {
     if (this.state === UNSEEN) {
       this.state = REJECTED;
@@ -232,7 +239,7 @@ export class Future<T>
     return this.value;
   }
 
-  /** The error of a cancellation: the stored one for the first who asks, then new ones. */
+  /** The error of a cancellation: the stored one for the first caller, then new ones. */
   [takeCancellation](): unknown {
     if (this.state === CANCELLED) {
       const reason = this.value;
@@ -245,7 +252,7 @@ export class Future<T>
   }
 
   /**
-   * Gives the future its result and queues everybody who waits.
+   * Sets the result and queues all waiters.
    *
    * @param value The result.
    * @throws {InvalidStateError} If the future is done already.
@@ -256,9 +263,9 @@ export class Future<T>
   }
 
   /**
-   * Makes the future fail and queues everybody who waits.
+   * Makes the future fail and queues all waiters.
    *
-   * @param error What to throw at them.
+   * @param error Error to throw at them.
    * @throws {InvalidStateError} If the future is done already.
    */
   setException(error: unknown): void {
@@ -267,11 +274,11 @@ export class Future<T>
   }
 
   /**
-   * Cancels the future, unless it is done: whoever waits gets a
+   * Cancels the future, unless it is done: the waiters throw a
    * {@linkcode CancelledError} with `reason`. A reason that is itself a
    * `CancelledError` is thrown as it is.
    *
-   * @param reason What to say about the cause.
+   * @param reason Cause, of any type.
    * @returns Whether the future was pending.
    */
   cancel(reason?: unknown): boolean {
@@ -286,7 +293,8 @@ export class Future<T>
    * go in the order in which they came. The same callback may be added several
    * times.
    *
-   * @param callback What to run. What it throws goes to the loop's exception handler.
+   * @param callback Function to run. Its errors go to the loop's exception
+   * handler.
    * @throws {TypeError} If `callback` is not a function.
    */
   addDoneCallback(callback: (future: this) => unknown): void {
@@ -302,10 +310,10 @@ export class Future<T>
   }
 
   /**
-   * Withdraws all that {@linkcode addDoneCallback} was given of `callback`.
-   * Once the future is done there is nothing left to withdraw.
+   * Withdraws `callback`, as often as {@linkcode addDoneCallback} has added it.
+   * Does nothing once the future is done.
    *
-   * @param callback What was added.
+   * @param callback Function that was added.
    * @returns How often it had been added.
    */
   removeDoneCallback(callback: (future: this) => unknown): number {
@@ -330,7 +338,11 @@ export class Future<T>
     return removed;
   }
 
-  /** Queues `waiter` once the future is done, at once if it is. @ignore */
+  /**
+   * Queues `waiter` once the future is done, at once if it is.
+   *
+   * @ignore
+   */
   addWaiter(waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) {
@@ -345,7 +357,11 @@ export class Future<T>
     }
   }
 
-  /** Forgets a waiter: O(1). @ignore */
+  /**
+   * Forgets a waiter: O(1).
+   *
+   * @ignore
+   */
   removeWaiter(waiter: Runnable): void {
     this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
@@ -355,15 +371,19 @@ export class Future<T>
   /** Called when a waiter is about to be taken away, which an abort does. */
   protected waiterLeaves(): void {}
 
-  /** What those share who wait for this, a `Pressure`, if it depends on tasks: they lend them their priority. */
+  /** The `Pressure` of the waiters if the future depends on tasks, which then inherit their priority; else null. */
   [pressureOf](): object | null {
     return null;
   }
 
-  /** Throws if who is about to wait would keep the future from ever being done. @ignore */
+  /**
+   * Throws if the wait that is about to begin would keep the future from ever being done.
+   *
+   * @ignore
+   */
   [checkWaiter](): void {}
 
-  /** Who waits for the future, in order. */
+  /** Returns the waiters, in order. */
   [listWaiters](): readonly Runnable[] {
     const { waiters } = this;
     return waiters === null || this.state !== PENDING
@@ -373,7 +393,7 @@ export class Future<T>
       : [waiters];
   }
 
-  /** Whether somebody waits for the future. */
+  /** Whether the future has waiters. */
   protected hasWaiter(): boolean {
     if (this.state !== PENDING) return false;
     return this.waiters instanceof Set
@@ -381,13 +401,13 @@ export class Future<T>
       : this.waiters !== null;
   }
 
-  /** Ends the future with an error, which is reported if nobody looks at it. */
+  /** Ends the future with an error, which is reported if it is never looked at. */
   protected fail(error: unknown): void {
     this.finish(UNSEEN, error);
     this.kernel.failures.noteFailure(this as Future<unknown>);
   }
 
-  /** Ends the future and queues those who wait for it. */
+  /** Ends the future and queues its waiters. */
   private finish(state: number, value: unknown): void {
     this.state = state;
     this.value = value;
@@ -404,15 +424,23 @@ export class Future<T>
     this.finish(CANCELLED_BY_ERROR, error);
   }
 
-  /** Where a request for cancellation goes that comes to a wait for this. @ignore */
+  /**
+   * Where a request for cancellation goes that reaches a wait for this future.
+   *
+   * @ignore
+   */
   requestsGo(_request: CancelRequest): RequestsGo {
     return "here";
   }
 
-  /** A request has come to a wait for this, and goes inside. @ignore */
+  /**
+   * Called when a request has reached a wait for this future, and goes inside.
+   *
+   * @ignore
+   */
   askToEnd(_request: CancelRequest): void {}
 
-  /** Whether a cancellation that this hands on to others is on its way through them. */
+  /** Whether a cancellation that this future hands on to others is still on its way. */
   [isHandingOn](): boolean {
     return false;
   }
@@ -427,14 +455,14 @@ export class Future<T>
     return this.state === UNSEEN;
   }
 
-  /** Makes the error for what cannot be done to a future twice. */
+  /** Returns the error for completing a future twice. */
   private alreadyDone(what: string): InvalidStateError {
     return new InvalidStateError(
       `Cannot ${what} ${this[inWords]()}: it is done already`,
     );
   }
 
-  /** What to call this in messages. */
+  /** Name in messages. */
   [inWords](): string {
     return this.label;
   }
@@ -445,14 +473,13 @@ export class Future<T>
    * `onFulfilled` or `onRejected` is called in the turn in which a generator
    * coroutine would go on. Inside a task, a call with both counts as a wait of
    * that task: cancelling the task cancels the future. With `onFulfilled` alone
-   * it only listens, and does not count as having looked at an error; an async
-   * function that waits for what this gives then waits for a promise outside the
-   * loop, which the virtual clock stands still for.
+   * it only listens, and an error does not count as seen. An async function
+   * that awaits the returned promise waits for a promise outside the loop, for
+   * which the virtual clock stands still.
    *
-   * @param onFulfilled What to call with the result.
-   * @param onRejected What to call with the error.
-   * @returns What the callback returned, as a promise that is made when
-   * somebody asks for it.
+   * @param onFulfilled Called with the result.
+   * @param onRejected Called with the error.
+   * @returns A promise for the value that the callback returns, made on demand.
    */
   then<A = T, B = never>(
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
@@ -491,18 +518,20 @@ export class Future<T>
     return this as unknown as Iterator<Suspension, T, unknown>;
   }
 
-  // A future is its own iterator, as all there is to remember is whether it is
-  // done: three methods instead of an object for each wait.
+  // A future is its own iterator, which saves an object for each wait: whether
+  // it is done is all the state that an iterator needs.
 
   /** @ignore */
   protected next(): IteratorResult<Suspension, T> {
     if (this.state !== PENDING) return { done: true, value: this.result() };
-    // Somebody else than a task goes through it: `[...task]`, `Promise.all(task)`.
+    // Other code than a task steps the iterator: `[...task]`,
+    // `Promise.all(task)`.
     if (lastYielded.future === this as Future<unknown>) this.refuseIteration();
     lastYielded.future = this as Future<unknown>;
     return { done: false, value: this as Future<unknown> };
   }
 
+  /** Throws at whoever goes through a future by mistake: `[...task]`, `Promise.all(task)`. */
   private refuseIteration(): never {
     lastYielded.future = null;
     throw new MisuseError(
@@ -530,8 +559,8 @@ export class Future<T>
   }
 
   /**
-   * Shows the future in one line, in `console.log` and `Deno.inspect`: its class,
-   * what it stands for, and its state.
+   * Shows the future in one line, in `console.log` and `Deno.inspect`: its
+   * class, name and state.
    *
    * @returns The text.
    */
@@ -542,7 +571,7 @@ export class Future<T>
   }
 
   /**
-   * Returns what `JSON.stringify` writes: what the future stands for, and its state.
+   * Returns an object for `JSON.stringify`: name and state.
    *
    * @returns A plain object.
    */
@@ -551,7 +580,7 @@ export class Future<T>
   }
 
   /**
-   * Names the class in messages and inspections.
+   * Name of the class in messages and inspections.
    *
    * @returns `"Future"`, or the name of the class derived from it.
    */
@@ -561,7 +590,8 @@ export class Future<T>
 }
 
 /**
- * Tells whether `value` is a {@linkcode Future}; a {@linkcode Task} is one too.
+ * Returns whether `value` is a {@linkcode Future}; a {@linkcode Task} is one
+ * too.
  *
  * @param value Anything.
  * @returns Whether it is.

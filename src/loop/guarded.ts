@@ -13,14 +13,14 @@ import { quit, quits, type Stepper } from "./stepping.ts";
 interface Beginnable<T> {
   /** Makes the iterator that does the waiting. */
   beginGuarded(): Iterator<Suspension, T, unknown>;
-  /** It is not begun after all. */
+  /** Called when the operation is not begun after all. */
   refused(): void;
 }
 
 /**
- * Goes through an iterator, and throws the signal's reason at whatever wait it
- * is in when the signal aborts. An iterator by hand: each generator that an error
- * goes through takes a microsecond, and one signal may end very many waits.
+ * Steps an iterator, and throws the signal's reason at its current wait when
+ * the signal aborts. An iterator by hand: each generator that an error goes
+ * through takes a microsecond, and one signal may end very many waits.
  */
 export class Guarded<T> extends SignalListener
   implements Iterator<Suspension, T, unknown> {
@@ -28,7 +28,7 @@ export class Guarded<T> extends SignalListener
   declare private readonly operation: Beginnable<T>;
   declare private iterator: Iterator<Suspension, T, unknown> | null;
   declare private stepper: Stepper | null;
-  /** What it waits for, while it waits. */
+  /** Future or turn for which it waits, while it waits. */
   declare private target: Suspension;
   declare private waiting: boolean;
   declare private isAborted: boolean;
@@ -79,7 +79,8 @@ export class Guarded<T> extends SignalListener
 
   protected override aborted(signal: AbortSignal): void {
     this.isAborted = true;
-    // What is there already is delivered; the signal then ends the next wait.
+    // An outcome that is there already is delivered; the signal then ends the
+    // next wait.
     if (this.waiting && this.target?.done() !== true) {
       throwInto(this.stepper!, this.target, signal.reason);
     }

@@ -25,7 +25,7 @@ export let runnableIn: (
  * A callback that was handed to a loop and may still be withdrawn.
  *
  * Like asyncio's `Handle`. {@linkcode EventLoop.callSoon} and
- * {@linkcode EventLoop.addReader} return one. It is disposable, so that
+ * {@linkcode EventLoop.addReader} return one. Handles are disposable:
  * `using handle = loop.callSoon(...)` withdraws the callback when the block is
  * left.
  */
@@ -73,7 +73,7 @@ export class Handle implements Disposable {
   }
 
   /**
-   * Tells whether {@linkcode cancel} was called.
+   * Returns whether {@linkcode cancel} was called.
    *
    * @returns Whether it was, be it before or after the callback ran.
    */

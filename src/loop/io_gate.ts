@@ -1,6 +1,6 @@
 /**
- * When a loop looks at its clock, and when it gives up the thread so that the
- * runtime's own I/O gets through: the gate.
+ * Gate for the runtime's own I/O: when a loop looks at its clock, and when it
+ * yields the thread.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const GATE_PASSES = 64;
 /** On a virtual host the gate opens by count, so that runs can be repeated. */
 const GATE_HANDLES_VIRTUAL = 4_096;
 
-/** Tells when a loop has kept the thread for long enough, and gives it away. */
+/** Gate of one loop: measures how long the loop has kept the thread, and yields it. */
 export class IoGate {
   /** How many handles may run until the next look at the clock. */
   handlesPerLook = 64;
@@ -36,9 +36,8 @@ export class IoGate {
   /** When the runtime's own I/O last had its turn. */
   yieldedAtMs = 0;
   /**
-   * Turns until the next look. It begins with one whenever the loop has had a
-   * rest, as nobody knows what turns will be like now, and doubles while they
-   * prove to be quick.
+   * Turns until the next look. Starts at 1 after each rest of the loop, as the
+   * length of turns is unknown then, and doubles while they prove to be quick.
    */
   #turnsPerLook = 1;
   private wokenAtMs = 0;
@@ -111,11 +110,11 @@ export class IoGate {
       : Math.min(this.#turnsPerLook, TURNS_PER_LOOK_SOON);
   }
 
-  /** Gives the thread to the runtime for as long as it takes to see its sockets. */
+  /** Yields the thread to the runtime for as long as it needs to poll its sockets. */
   open(then: () => void): void {
-    // It goes on in a microtask: right inside a macrotask of the runtime V8 makes
-    // a message for whoever called that of each error that is thrown, caught or
-    // not, which takes longer than all else about throwing it.
+    // The loop goes on in a microtask: directly inside a macrotask of the
+    // runtime V8 makes a message of each error that is thrown, caught or not,
+    // which takes longer than throwing it.
     let passes = GATE_PASSES;
     const pass = () => {
       if (--passes > 0) macrotask(pass);

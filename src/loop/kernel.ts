@@ -13,9 +13,8 @@
  *    that adds runs in the next turn.
  * 5. Stop, if that was asked for; else begin the next turn a few microtasks later.
  *
- * Two unions say where a kernel is. `RunState` (`loop_run.ts`): stopped, running,
- * stopping or closed. `WaitState` (`parking.ts`): awake, parking or parked. Whoever queues
- * something while it is not awake wakes it.
+ * Two unions hold the state of a kernel. `RunState` (`loop_run.ts`): stopped, running, stopping or closed. `WaitState`
+ * (`parking.ts`): awake, parking or parked. A kernel that is not awake is woken by everything that is queued.
  *
  * @module
  */
@@ -74,7 +73,7 @@ export class Kernel extends LoopParts
   readonly #deadlock: DeadlockWatch;
   readonly #ignoresOutside: boolean;
 
-  // Where it is.
+  // State of the run.
 
   // Ready queue and timers.
   readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
@@ -190,7 +189,7 @@ export class Kernel extends LoopParts
       this.#turnsToLook = 0;
       this.#turn();
     };
-    // Turns belong to nobody's async context, least of all to that of the caller.
+    // Turns run in the empty async context, not in that of the caller.
     const preparation = prepareOwners(isAsync);
     if (preparation === null) detached(begin);
     else preparation.then(() => detached(begin));
@@ -208,7 +207,7 @@ export class Kernel extends LoopParts
     this.#parking.fail();
   }
 
-  /** Tells the host whether the run keeps the process alive by itself. */
+  /** Updates the host: whether the run keeps the process alive by itself. */
   updateKeepAlive(): void {
     if (!this.run.isRunning()) return;
     this.host.keepAlive(
@@ -259,8 +258,8 @@ export class Kernel extends LoopParts
 
   /** Steps 1 to 3; false if the loop is parked or the gate is open. */
   #look(): boolean {
-    // Nothing is ready, but a full look is not due: what a descriptor brings now
-    // spares reading the clock, which costs as much as half a look.
+    // Nothing is ready, but a full look is not due: a ready descriptor saves
+    // reading the clock, which costs as much as half a look.
     const early = this.#turnsToLook > 0 && this.#handlesToLook > 0 &&
       this.descriptors.size > 0;
     if (early && this.#poll()) return true;
@@ -289,7 +288,7 @@ export class Kernel extends LoopParts
     return false;
   }
 
-  /** Asks anew, for the compiler, as what was called meanwhile may have changed it. */
+  /** Reads the state again, for the compiler, as the calls before may have changed it. */
   #isStopping(): boolean {
     return this.run.state === STOPPING;
   }
@@ -508,7 +507,7 @@ export class Kernel extends LoopParts
 
   // -- The wait --
 
-  /** Ends the wait of the host, as somebody outside has queued something. */
+  /** Ends the wait of the host, as code outside the loop has queued something. */
   #unpark(): void {
     this.#turnsToLook = Math.min(this.#turnsToLook, 2);
     this.#parking.unpark();

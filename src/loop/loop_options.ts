@@ -1,5 +1,5 @@
 /**
- * How loops and tasks are made: the options, and the checks of what was given.
+ * Options of loops and tasks, and their checks.
  *
  * @module
  */
@@ -23,13 +23,13 @@ import type { TaskBody } from "./task_body.ts";
 /** Policy for a run in which every task waits and nothing is left to wake one. */
 export type DeadlockPolicy = "ignore" | "report" | "error";
 
-/** How to make an {@linkcode EventLoop}. */
+/** Options of an {@linkcode EventLoop}. */
 export interface EventLoopOptions {
   /**
-   * How to wait: `"native"` (epoll or poll(2), needs `--allow-ffi`), `"poll"`
-   * (poll(2)), `"portable"` (no permission, no descriptors), `"virtual"` (time
-   * jumps to the next deadline; for tests), `"auto"` (native where FFI is
-   * granted already, else portable; never asks), or a host of your own.
+   * Host of the loop: `"native"` (epoll or poll(2), needs `--allow-ffi`),
+   * `"poll"` (poll(2)), `"portable"` (no permission, no descriptors),
+   * `"virtual"` (time jumps to the next deadline; for tests), `"auto"` (native
+   * where FFI is granted already, else portable; never asks), or a custom host.
    *
    * @default {"auto"}
    */
@@ -41,7 +41,7 @@ export interface EventLoopOptions {
    */
   readonly debug?: boolean | undefined;
   /**
-   * From which duration on debug mode reports a callback as slow.
+   * Duration from which debug mode reports a callback as slow.
    *
    * @default {100}
    */
@@ -57,14 +57,15 @@ export interface EventLoopOptions {
   readonly timerPrecision?: "thrifty" | "precise" | undefined;
   /**
    * `"empty"` runs callbacks and tasks in the empty AsyncLocalStorage context;
-   * `"inherit"` in that of whoever scheduled them, for about a microsecond each.
+   * `"inherit"` in the context of the code that scheduled them, for about a
+   * microsecond each.
    *
    * @default {"empty"}
    */
   readonly asyncContext?: "empty" | "inherit" | undefined;
   /**
    * Policy for a run whose tasks all wait with nothing left to wake one.
-   * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` tells the
+   * `"error"` rejects it with a {@linkcode DeadlockError}; `"report"` calls the
    * exception handler, once, after a second; `"ignore"` waits.
    *
    * @default {"error" on the virtual host, else "report" in debug mode, else "ignore"}
@@ -78,15 +79,16 @@ export interface EventLoopOptions {
    */
   readonly outsideWaits?: "wait" | "ignore" | undefined;
   /**
-   * How long after a cancellation the exception handler is told of an async
-   * function that has not reacted, as it waits for a foreign promise.
+   * Time after a cancellation at which an async function that has not reacted,
+   * as it waits for a foreign promise, is reported to the exception handler.
    *
    * @default {1_000}
    */
   readonly cancelWarnMs?: number | undefined;
   /**
-   * In which order what is ready runs: a {@linkcode PriorityScheduler}, or a
-   * strategy of one's own. It must not belong to another loop.
+   * Order in which ready callbacks and tasks run: a
+   * {@linkcode PriorityScheduler}, or a custom strategy. It must not belong to
+   * another loop.
    *
    * @default {none: in the order in which things became ready, as in asyncio}
    */
@@ -133,7 +135,7 @@ export interface SettledOptions {
   readonly scheduler: Scheduler | undefined;
 }
 
-/** Throws if an option of a loop is not what it may be. */
+/** Throws if an option of a loop is wrong. */
 function checkLoopOptions(options: EventLoopOptions, what: string): void {
   checkOptions(options, what);
   const { slowCallbackMs = 100, cancelWarnMs = 1_000 } = options;
@@ -198,7 +200,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
 /** The options of most tasks. */
 export const NO_OPTIONS: TaskOptions = Object.freeze({});
 
-/** Throws if the options of a task are not what they may be. */
+/** Throws if an option of a task is wrong. */
 export function checkTaskOptions(options: TaskOptions): void {
   const what = "create a task";
   checkOptions(options, what);

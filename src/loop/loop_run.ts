@@ -1,5 +1,5 @@
 /**
- * Run of a loop: the state that it is in, and whoever waits for its end.
+ * Run of a loop: its state, and the promise for its end.
  *
  *     STOPPED --begin()--> RUNNING --requestStop(), fail()--> STOPPING --end()--> STOPPED
  *     STOPPED --requestStop()--> STOPPING   the next run ends after one turn
@@ -92,7 +92,7 @@ export class LoopRun {
     this.state = STOPPING;
   }
 
-  /** Leaves the run; returns the function that tells whoever waits for it. */
+  /** Leaves the run; returns the function that settles its promise. */
   end(): () => void {
     const run = this.#run!;
     this.#run = null;

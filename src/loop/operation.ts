@@ -21,20 +21,20 @@ import type { Strand } from "./strand_tree.ts";
 
 const STARTED = Symbol("started");
 
-/** What every wait takes as its last argument. */
+/** Options that every wait takes as its last argument. */
 export interface WaitOptions {
   /** Ends the wait when it aborts, by throwing the signal's reason at the waiter. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How to make an {@linkcode Operation}. */
+/** Options of an {@linkcode Operation}. */
 export interface OperationOptions extends WaitOptions {
-  /** What to call it in messages, such as `"Queue.get()"`. */
+  /** Name in messages, such as `"Queue.get()"`. */
   readonly name?: string | undefined;
   /**
-   * Decides what a cancellation does that is due when the operation starts.
-   * `"refuse"`: it is thrown, and the operation does not start. `"enter"`: it is
-   * thrown at the first wait inside, for blocks that may be a shield.
+   * Effect of a cancellation that is due when the operation starts. `"refuse"`:
+   * it is thrown, and the operation does not start. `"enter"`: it is thrown at
+   * the first wait inside, for blocks that may be a shield.
    *
    * @default {"refuse"}
    */
@@ -42,19 +42,19 @@ export interface OperationOptions extends WaitOptions {
 }
 
 /**
- * Something to wait for that starts when it is waited for, and once.
+ * Something to wait for: does nothing until it is awaited, and can be awaited
+ * only once.
  *
- * It is what a coroutine object is in asyncio: `sleep(10)` or `queue.get()` do
- * nothing by themselves. Wait with `yield*` in a generator coroutine, with
- * `await` in an async function. A second wait throws. An operation that nobody
- * ever waits for is a mistake and is reported to the loop's exception handler
- * when it is collected or the loop closes: always in debug mode, else for the
- * first 1,000 operations of the process.
+ * Like a coroutine object in asyncio: `sleep(10)` or `queue.get()` do nothing
+ * by themselves. Wait with `yield*` in a generator coroutine, with `await` in
+ * an async function. A second wait throws. An operation that is never awaited
+ * is a mistake, and is reported to the loop's exception handler when it is
+ * collected or the loop closes: always in debug mode, else for the first 1,000
+ * operations of the process.
  *
- * Awaited outside any task, it runs under a task of the running loop that is
- * made for it.
+ * Outside tasks, awaiting an operation makes a task of the running loop for it.
  *
- * @example An operation of one's own, for both styles
+ * @example A custom operation, for both styles
  * ```ts
  * import { Operation, run, sleep } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
@@ -71,15 +71,16 @@ export interface OperationOptions extends WaitOptions {
  * }, options), 2);
  * ```
  *
- * @typeParam T What waiting for it gives.
+ * @typeParam T Type of the result.
  */
 export class Operation<T>
   implements PromiseLike<T>, Iterable<Suspension, T, unknown> {
   declare private readonly body:
     | (() => Iterator<Suspension, T, unknown>)
     | undefined;
+  /** The name, the signal, and what a cancellation does that is due. */
   declare protected readonly options: OperationOptions;
-  /** What to report if nobody ever waits; null if nothing. */
+  /** Record to report if the operation is never awaited; null if there is none. */
   declare private record: UnstartedRecord | typeof STARTED | null;
 
   /**
@@ -94,16 +95,16 @@ export class Operation<T>
     body: (() => Iterator<Suspension, T, unknown>) | undefined,
     options: OperationOptions = {},
   ) {
-    // What overrides begin() has no body, and need not carry a field for it.
+    // Classes that override begin() have no body, and need no field for it.
     if (body !== undefined) this.body = body;
     this.options = options;
     this.record = null;
-    // All that is rare is elsewhere, so that V8 inlines this into what it makes.
+    // Rare cases are elsewhere, so that V8 inlines this constructor.
     if (options !== TRUSTED) this.check();
     if (tracking.wanted) this.track();
   }
 
-  /** Checks what the constructor was given. */
+  /** Checks the arguments of the constructor. */
   private check(): void {
     const { body, options } = this;
     if (
@@ -122,27 +123,27 @@ export class Operation<T>
     }
   }
 
-  /** Has the operation reported if nobody ever waits for it. */
+  /** Has the operation reported if it is never awaited. */
   private track(): void {
     this.record = track(this, this.label);
   }
 
-  /** What to call the operation in messages. */
+  /** Name in messages. */
   private get label(): string {
     return this.options.name ?? "an operation";
   }
 
   /**
-   * Makes the iterator that does the waiting. Called once, by the first who waits.
+   * Makes the iterator that does the waiting. Called once, by the first wait.
    *
-   * @returns What `yield*` is to go through.
+   * @returns The iterator that `yield*` steps.
    */
   protected begin(): Iterator<Suspension, T, unknown> {
     return this.body!();
   }
 
   /**
-   * Marks the operation as started; only the first who waits gets through.
+   * Marks the operation as started; throws at every wait but the first.
    *
    * @throws {MisuseError} If it was started before.
    */
@@ -157,7 +158,7 @@ export class Operation<T>
     if (record !== null) record.started();
   }
 
-  /** Somebody has taken it, to wait for it later: nobody has forgotten it. */
+  /** Marks the operation as taken by code that will wait for it later, so that it is not reported. */
   private claim(): void {
     if (this.record === STARTED || this.record === null) return;
     this.record.started();
@@ -165,7 +166,8 @@ export class Operation<T>
   }
 
   /**
-   * Its task was cancelled before it began, and with it the only wait there is.
+   * Called when the task of the operation was cancelled before its first step,
+   * and with it the only wait.
    *
    * @ignore
    */
@@ -177,8 +179,8 @@ export class Operation<T>
 
   /**
    * Called when the operation is not begun after all: its task is cancelled, or
-   * its signal has aborted. An operation that was given something to look after
-   * does so here.
+   * its signal has aborted. An operation that was given a resource takes care
+   * of it here.
    *
    * @ignore
    */
@@ -198,22 +200,38 @@ export class Operation<T>
     return this.iterate();
   }
 
-  /** Whether it starts although a cancellation is due. @ignore */
+  /**
+   * Whether it starts although a cancellation is due.
+   *
+   * @ignore
+   */
   get entersCancelled(): boolean {
     return this.options.whenCancelled === "enter";
   }
 
-  /** Whether it has to run, also in a task that is cancelled before it begins. @ignore */
+  /**
+   * Whether it has to run, also in a task that is cancelled before it begins.
+   *
+   * @ignore
+   */
   get ownsResource(): boolean {
     return false;
   }
 
-  /** Makes the iterator that does the waiting, on behalf of the signal. @ignore */
+  /**
+   * Makes the iterator that does the waiting, on behalf of the signal.
+   *
+   * @ignore
+   */
   beginGuarded(): Iterator<Suspension, T, unknown> {
     return this.begin();
   }
 
-  /** The iterator of an operation that was just started. @ignore */
+  /**
+   * The iterator of an operation that was just started.
+   *
+   * @ignore
+   */
   iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
     return signal === undefined ? this.begin() : new Guarded(signal, this);
@@ -222,10 +240,9 @@ export class Operation<T>
   /**
    * Starts the operation in an async function: `await operation` calls this.
    *
-   * @param onFulfilled What to call with the result.
-   * @param onRejected What to call with the error.
-   * @returns What the callback returned, as a promise that is made when
-   * somebody asks for it.
+   * @param onFulfilled Called with the result.
+   * @param onRejected Called with the error.
+   * @returns A promise for the value that the callback returns, made on demand.
    * @throws {MisuseError} If the operation was started before, or outside any
    * task no loop is running.
    */
@@ -261,7 +278,7 @@ export class Operation<T>
   }
 
   /**
-   * Names the class in messages and inspections.
+   * Name of the class in messages and inspections.
    *
    * @returns `"Operation"`.
    */
@@ -279,8 +296,8 @@ function refuseIfLevelCancelled(operation: Operation<unknown>): void {
 }
 
 /**
- * Says that somebody has taken `value`, to wait for it later. If it is an
- * operation, it is not reported any more, even if that one never gets so far.
+ * Marks `value` as taken by code that will wait for it later. An operation is
+ * then not reported any more, even if the wait never begins.
  */
 export function claim(value: unknown): void {
   if (value instanceof Operation) value["claim"]();

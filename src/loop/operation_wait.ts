@@ -28,7 +28,7 @@ export interface Startable<T> {
   readonly entersCancelled: boolean;
   /** Begins it. */
   iterate(): Iterator<Suspension, T, unknown>;
-  /** It is not begun after all. */
+  /** Called when the operation is not begun after all. */
   refused(): void;
 }
 
@@ -115,7 +115,7 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
       else if (thrown === undefined) step = iterator.next();
       else {
         error = thrown.error;
-        // To throw and catch it takes some 400 ns.
+        // Throwing and catching takes some 400 ns.
         failed = quits(iterator);
         if (!failed) step = iterator.throw!(error);
       }
@@ -145,8 +145,8 @@ export class OperationWait<T, A, B> extends Wait<T, A, B> implements Stepper {
   }
 
   #end(error: unknown): void {
-    // After its task nobody listens any more, but a failed clean-up is not
-    // swallowed: only the cancellation itself, when it comes back out, is.
+    // After the end of its task no code listens any more. A failed clean-up is
+    // still reported; only the cancellation itself is dropped.
     if (this.#abandoned || !this.hasListener()) {
       this.kernel.failures.reportUnheard(this.#label, error);
     }

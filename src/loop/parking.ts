@@ -1,6 +1,6 @@
 /**
  * Waiting: a loop that has nothing to run is parked. The host waits on its
- * behalf for the first deadline, a descriptor, or somebody who queues something.
+ * behalf for the first deadline, a descriptor, or code that queues something.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import type { Precision } from "./precision.ts";
 export const AWAKE = 0;
 /** The host is being asked to wait right now, and might answer at once. */
 export const PARKING = 1;
-/** The host waits on behalf of the loop; whoever queues something ends that. */
+/** The host waits on behalf of the loop, until something is queued. */
 export const PARKED = 2;
-/** Where a loop is while it has nothing to run. */
+/** State of a loop that has nothing to run. */
 export type WaitState = typeof AWAKE | typeof PARKING | typeof PARKED;
 
-/** Kernel, as far as it is told how the wait ends. */
+/** Kernel, as far as the wait calls it at its end. */
 export interface Sleeper {
   /** Begins the next turn; to be called in a microtask. */
   readonly hop: () => void;
@@ -67,7 +67,7 @@ export class Parking implements HostClient {
     this.#deadlock = deadlock;
   }
 
-  /** Has the host wait for the first deadline, or until somebody wakes the loop. */
+  /** Has the host wait for the first deadline, or until the loop is woken. */
   park(): void {
     let untilMs = this.#timers.firstMs();
     let { hold } = this.#timers;
@@ -88,7 +88,7 @@ export class Parking implements HostClient {
     if (this.state === PARKING) this.state = PARKED;
   }
 
-  /** Ends the wait of the host, as somebody outside has queued something. */
+  /** Ends the wait of the host, as code outside the loop has queued something. */
   unpark(): void {
     this.state = AWAKE;
     this.#deadlockAtMs = Infinity;
@@ -110,7 +110,7 @@ export class Parking implements HostClient {
     this.#host.rest();
   }
 
-  /** Tells the watch if the loop has been in a deadlock for long enough. */
+  /** Reports a deadlock to the watch once it has lasted long enough. */
   checkDeadlock(nowMs: number): void {
     if (nowMs < this.#deadlockAtMs) return;
     this.#deadlockAtMs = Infinity;
@@ -133,9 +133,9 @@ export class Parking implements HostClient {
   }
 
   /**
-   * Has the host wait anew, as what the loop waits for was changed from outside.
-   * The host is told a little later, as what it then does belongs to nobody's
-   * async context.
+   * Has the host wait anew, as what the loop waits for was changed from
+   * outside. The host is called a little later, so that its code does not run
+   * in the async context of the caller.
    */
   parkAnew(): void {
     if (this.#parksAnew) return;

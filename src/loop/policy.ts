@@ -3,7 +3,8 @@ import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
 
 /**
- * Decides what {@linkcode newEventLoop}, and with it {@linkcode run}, makes.
+ * Policy that decides which loop {@linkcode newEventLoop}, and with it
+ * {@linkcode run}, makes.
  *
  * A thin layer for programs that come from asyncio, which is retiring
  * policies: a process-wide setting that every library may change confuses. Give
@@ -53,7 +54,7 @@ export class EventLoopPolicy {
   /**
    * Makes a loop.
    *
-   * @param options What was given to {@linkcode newEventLoop} or `run`.
+   * @param options Options passed to {@linkcode newEventLoop} or `run`.
    * @returns A new loop.
    */
   newEventLoop(options: EventLoopOptions): EventLoop {
@@ -66,7 +67,8 @@ let policy = new EventLoopPolicy();
 /**
  * Returns the policy in force.
  *
- * @returns What {@linkcode setEventLoopPolicy} set last, or the default.
+ * @returns The policy that {@linkcode setEventLoopPolicy} set last, or the
+ * default.
  */
 export function getEventLoopPolicy(): EventLoopPolicy {
   return policy;
@@ -90,7 +92,7 @@ export function setEventLoopPolicy(replacement: EventLoopPolicy): void {
 /**
  * Makes a loop, as the policy in force wants it: by default `new EventLoop(options)`.
  *
- * @example One turn
+ * @example A single turn
  * ```ts
  * import { newEventLoop } from "@rota/rota";
  *

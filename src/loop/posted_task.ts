@@ -1,6 +1,6 @@
 /**
- * Functions that are posted to a loop with a priority, in the manner of the
- * web's `scheduler.postTask`.
+ * Functions that are posted to a loop with a priority, like the web's
+ * `scheduler.postTask`.
  *
  * @module
  */
@@ -20,10 +20,11 @@ import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
 import type { TimerHandle } from "./timer_handle.ts";
 
-/** How to post a function: see {@linkcode EventLoop.postTask}. */
+/** Options of {@linkcode EventLoop.postTask}. */
 export interface PostTaskOptions {
   /**
-   * How urgent it is. Counts on a loop with a {@linkcode PriorityScheduler}.
+   * Priority of the function. Counts on a loop with a
+   * {@linkcode PriorityScheduler}.
    *
    * @default {that of the code that posts it, else "user-visible"}
    */
@@ -50,7 +51,7 @@ class Extras {
   subscription: Subscription | null = null;
   /** Task that runs an async or generator function. */
   task: Task<unknown> | null = null;
-  /** Enters the async context of whoever posted it. */
+  /** Enters the async context of the code that posted it. */
   enter: (<R>(fn: () => R) => R) | null = null;
 }
 
@@ -67,11 +68,11 @@ class Withdrawal {
 }
 
 /**
- * Runs what was posted, or its first step.
+ * Runs the posted function, or its first step.
  *
- * A function that calls no method of the loop meanwhile: an error keeps the
- * receivers of the frames on the stack where it was made, and what is kept by
- * its own error is never collected, nor its failure reported.
+ * A function and not a method: an error keeps the receivers of the frames on
+ * the stack where it was made, and a task that is kept by its own error is
+ * never collected, nor its failure reported.
  */
 export let runPosted: (posted: PostedTask<unknown>) => void;
 
@@ -95,14 +96,14 @@ export let knownUrgencyOf: (posted: PostedTask<unknown>) => Urgency | null;
  *
  * {@linkcode EventLoop.postTask} makes one. Until the function begins it can be
  * withdrawn, moved in time, and made more or less urgent; an async or generator
- * function can be cancelled and made more urgent after that too. Whoever waits
- * learns of each end there is.
+ * function can be cancelled and made more urgent after that too. Every kind of
+ * end wakes the waiters.
  *
- * @typeParam T What the function produces.
+ * @typeParam T Type of the result.
  */
 export class PostedTask<T> extends Future<T> {
-  // Posted by the thousand, it has to be small: until it has ended, what
-  // became of the function is in the field for its result.
+  // Posted tasks are many and have to be small: until the end, the field for
+  // the result holds the state of the function.
   private level: number;
   private item: ReadyPlace | null;
   private extras: Extras | null;
@@ -174,16 +175,17 @@ export class PostedTask<T> extends Future<T> {
     return extras.urgency;
   }
 
-  /** How urgent it is; not what it may be raised to by those who wait for it. */
+  /** Priority of the function, without what it inherits from its waiters. */
   get priority(): number {
     return this.level;
   }
 
   /**
-   * Makes it more or less urgent, also while it is queued. Takes effect at once:
-   * it goes behind what is ready with that priority. Does nothing after its end.
+   * Makes the function more or less urgent, also while it is queued. Takes
+   * effect at once: it goes behind the ready ones of that priority. Does
+   * nothing after its end.
    *
-   * @param priority How urgent it is.
+   * @param priority The new priority.
    * @throws {TypeError} If `priority` is no priority.
    */
   setPriority(priority: Priority): void {
@@ -199,11 +201,11 @@ export class PostedTask<T> extends Future<T> {
   }
 
   /**
-   * Puts it off, or brings it forward, to a moment on the clock of
-   * {@linkcode EventLoop.time}. What was queued leaves its place, and gets
-   * another one, behind what is ready with its priority, when the moment has come.
+   * Postpones the function, or brings it forward, to a moment on the clock of
+   * {@linkcode EventLoop.time}. A queued function leaves its place. When the
+   * moment has come, it goes behind the ready ones of its priority.
    *
-   * @param whenMs The moment. One that has passed means as soon as possible.
+   * @param whenMs The moment. A past moment means as soon as possible.
    * @throws {TypeError} If `whenMs` is not a number.
    * @throws {RangeError} If `whenMs` is `NaN`.
    * @throws {InvalidStateError} If the function has begun, or was withdrawn.
@@ -228,19 +230,19 @@ export class PostedTask<T> extends Future<T> {
     }
   }
 
-  /** On a loop without a scheduler it finds in its turn that there is nothing to run. */
+  /** Without a scheduler its place in the queue stays, and has nothing to run. */
   #leaveQueue(): void {
     this.kernel.ranking?.withdrawPosted(this as PostedTask<unknown>);
   }
 
   /**
-   * Withdraws it: the function does not begin any more, and whoever waits gets a
-   * {@linkcode CancelledError}. An async or generator function that has begun is
-   * cancelled like a {@linkcode Task}, and this ends when it does. A plain
-   * function that does this to itself runs on; what it returns is dropped, what
-   * it throws is not.
+   * Withdraws the function: it does not begin any more, and the waiters throw a
+   * {@linkcode CancelledError}. An async or generator function that has begun
+   * is cancelled like a {@linkcode Task}, and the posted task ends when it
+   * does. A plain function that cancels its own posted task runs on; its result
+   * is dropped, its error is not.
    *
-   * @param reason What to say about the cause.
+   * @param reason Cause, of any type.
    * @returns Whether it had not ended.
    */
   override cancel(reason?: unknown): boolean {
@@ -257,7 +259,7 @@ export class PostedTask<T> extends Future<T> {
   }
 
   /**
-   * Not for posted tasks: the result is what the function returns.
+   * Always throws: the function returns the result.
    *
    * @throws {MisuseError} Always.
    */
@@ -268,7 +270,7 @@ export class PostedTask<T> extends Future<T> {
   }
 
   /**
-   * Not for posted tasks: one fails with what its function throws.
+   * Always throws: a posted task fails by an error of its function.
    *
    * @throws {MisuseError} Always.
    */
@@ -278,15 +280,19 @@ export class PostedTask<T> extends Future<T> {
     );
   }
 
-  /** Its turn has come: to begin, or to end like the task that it became. @ignore */
+  /**
+   * Its turn has come: to begin, or to end like the task that it became.
+   *
+   * @ignore
+   */
   run(): void {
     runPosted(this as PostedTask<unknown>);
   }
 
-  /** Gives the function if it is to begin now. */
+  /** Returns the function if it is to begin now. */
   private begin(): PostedFunction<T> | undefined {
     const { fn, extras } = this;
-    // It was withdrawn, or put off, when it was queued already.
+    // The function was withdrawn, or postponed, when it was queued already.
     if (fn === undefined || extras !== null && extras.timer !== null) {
       return undefined;
     }
@@ -302,19 +308,27 @@ export class PostedTask<T> extends Future<T> {
       this.endLike(task);
       return;
     }
-    // Said in its first step.
+    // Set in its first step.
     if (task.priority !== this.level) task.setPriority(this.level);
     this.#extra().task = task as Task<unknown>;
-    // Whoever waits for this waits for the task.
+    // The waiters for this future wait for the task.
     task.addWaiter(this);
   }
 
-  /** The strand of functions that it has called, once it has become a task. @ignore */
+  /**
+   * The strand of functions that it has called, once it has become a task.
+   *
+   * @ignore
+   */
   get strandNow(): Strand | null {
     return this.runner?.strandNow ?? null;
   }
 
-  /** The task of async functions that were called by the function. @ignore */
+  /**
+   * The task of async functions that were called by the function.
+   *
+   * @ignore
+   */
   get runner(): Task<unknown> | null {
     return this.extras?.task ?? null;
   }
@@ -371,13 +385,13 @@ export class PostedTask<T> extends Future<T> {
     return name ? `posted function "${name}"` : "a posted function";
   }
 
-  /** Pressure of all who wait for this. */
+  /** Pressure of the waiters. */
   override [pressureOf](): object {
     return this.urgent().pressure;
   }
 
   /**
-   * Names the class in messages and inspections.
+   * Name of the class in messages and inspections.
    *
    * @returns `"PostedTask"`.
    */
@@ -398,7 +412,8 @@ export class PostedTask<T> extends Future<T> {
       try {
         let body = fn;
         if (Object.getPrototypeOf(fn) === Function.prototype) {
-          // It may call an async function, whose continuations have to find the task.
+          // The function may call an async one, whose continuations have to
+          // find the task.
           const product = enter
             ? enter(() => runOwned(posted, fn))
             : runOwned(posted, fn);
@@ -431,7 +446,7 @@ export class PostedTask<T> extends Future<T> {
 /** The `run` of all of them, by which the kernel recognizes one. */
 export const POSTED_RUN = PostedTask.prototype.run;
 
-/** Whether a function that looked like any other has given something to wait for. */
+/** Whether a plain function has returned something to wait for. */
 function isWaited(product: unknown): boolean {
   return typeof product === "object" && product !== null &&
     (typeof (product as { then?: unknown }).then === "function" ||

@@ -5,7 +5,7 @@ import { inspect } from "./checks.ts";
  * higher first.
  *
  * `"user-blocking"` stands for 10, `"user-visible"` for 0, `"background"` for
- * -10. Whatever says nothing is `"user-visible"`.
+ * -10. The default is `"user-visible"`.
  */
 export type Priority =
   | "user-blocking"

@@ -96,7 +96,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     this.#give(handle);
   }
 
-  /** Gives such a callback a place of another priority. */
+  /** Moves such a callback to a place of another priority. */
   replace(
     handle: PriorityHandle,
     priority: number,

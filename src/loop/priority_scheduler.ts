@@ -110,14 +110,14 @@ export class PriorityScheduler implements Scheduler {
   /**
    * Takes an item in. The loop calls this.
    *
-   * @param item What has become ready.
+   * @param item An item that has become ready.
    */
   push(item: ReadyItem): void {
     this.#items.push(item, item.priority);
   }
 
   /**
-   * Gives the item that runs next. The loop calls this.
+   * Returns the item that runs next. The loop calls this.
    *
    * @returns The item; `undefined` if there is none.
    */
@@ -132,7 +132,7 @@ export class PriorityScheduler implements Scheduler {
   /**
    * Takes note that an item was queued anew. The loop calls this.
    *
-   * @param item What is no longer alive.
+   * @param item An item that is no longer alive.
    */
   requeued(item: ReadyItem): void {
     this.#items.forgo(item.priority, isAlive);

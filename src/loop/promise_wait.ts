@@ -32,8 +32,8 @@ export const FULFILLED = 1;
 const REJECTED = 2;
 
 /**
- * What `then` returns: a promise-like whose promise is only made when somebody
- * calls `then` on it, which `await` never does.
+ * Promise-like that `then` returns. Its promise is only made when `then` is
+ * called on it, which `await` never does.
  */
 export class Outcome<R> implements PromiseLike<R> {
   declare private derived: PromiseWithResolvers<R> | null;
@@ -46,12 +46,12 @@ export class Outcome<R> implements PromiseLike<R> {
     this.outcome = undefined;
   }
 
-  /** Whether somebody would get an error. */
+  /** Whether an error would reach a callback. */
   hasFollower(): boolean {
     return this.derived !== null;
   }
 
-  /** Calls what was given to `then`; what comes of it is the outcome. */
+  /** Calls the callback given to `then`, whose outcome becomes the outcome of this. */
   follow<V>(kernel: LoopCore, callback: (value: V) => unknown, value: V): void {
     kernel.promiseResumed = true;
     let result: unknown;
@@ -70,7 +70,7 @@ export class Outcome<R> implements PromiseLike<R> {
     this.settle(FULFILLED, result);
   }
 
-  /** Sets the outcome: FULFILLED or REJECTED, and with what. */
+  /** Sets the outcome: FULFILLED or REJECTED, and its value. */
   settle(state: number, outcome: unknown): void {
     this.state = state;
     this.outcome = outcome;
@@ -92,15 +92,15 @@ export class Outcome<R> implements PromiseLike<R> {
 }
 
 /**
- * One `then` on something of the loop: how an async function waits.
+ * Wait of an async function: a `then` on something of the loop.
  *
- * One object is three things: the runnable in the ready queue, a wait in the list
- * of its strand, and the promise-like that `then` returns.
+ * The same object is the runnable in the ready queue, a wait in the list of its
+ * strand, and the promise-like that `then` returns.
  */
 export abstract class Wait<T, A, B> extends Outcome<A | B>
   implements Runnable, Holder {
   declare readonly kernel: LoopCore;
-  /** The strand that waits; null if nobody's cancellation concerns this wait. */
+  /** The strand that waits; null if no cancellation concerns this wait. */
   declare strand: Strand | null;
   /** Neighbours in the list of the strand; written by that list only. */
   declare nextWait: Wait<unknown, unknown, unknown> | null;
@@ -141,15 +141,15 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   /** Ends the wait without telling the function: its task has ended. */
   abstract abandon(): void;
 
-  /** The thing that is waited for, in words. */
+  /** Describes what the function waits for. */
   abstract [inWords](): string;
 
-  /** The loop has closed: whoever waits outside of it is told directly. */
+  /** Wakes a waiter outside the loop directly, as the loop has closed. */
   close(error: MisuseError): void {
     this.fail(error);
   }
 
-  /** Whether an error would reach somebody. */
+  /** Whether an error would reach a callback. */
   protected hasListener(): boolean {
     return this.onRejected !== null || this.hasFollower();
   }
@@ -196,8 +196,8 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     onFulfilled: OnFulfilled<T, A>,
     onRejected: OnRejected<B>,
   ) {
-    // `await` passes both callbacks. With only one, somebody listens, and must not
-    // take the future along when the task is cancelled.
+    // `await` passes both callbacks. A call with only one is a listener; it
+    // must not cancel the future when the task is cancelled.
     const waits = onFulfilled !== null && onRejected !== null;
     super(future.kernel, waits ? findStrand() : null, onFulfilled, onRejected);
     this.future = future;
@@ -269,7 +269,8 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     }
     hold(this, request);
     if (this.waitsForItself() || !this.future[isHandingOn]()) return;
-    // The last in a ring of tasks that wait for each other: nobody wakes it.
+    // The last in a ring of tasks that wait for each other: no other task wakes
+    // it.
     this.future.removeWaiter(this);
     this.kernel.schedule(this);
   }
@@ -285,7 +286,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
   }
 
   abandon(): void {
-    // The future may be anybody's, so it is left alone.
+    // The future may have other waiters, so it is left alone.
     this.leave();
   }
 

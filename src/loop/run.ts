@@ -2,15 +2,15 @@ import { Runner, type RunOptions } from "./runner.ts";
 import { checkBody, type TaskBody } from "./task_body.ts";
 
 /**
- * Runs `main` on a fresh loop, cleans up, and gives the result.
+ * Runs `main` on a fresh loop, cleans up, and returns the result.
  *
  * Like asyncio's `run`. When `main` has ended, the tasks that are left are
- * cancelled and run on until they have cleaned up; what they then fail with is
- * reported to the exception handler. Then the loop is closed.
+ * cancelled and run on until they have cleaned up; their errors are reported to
+ * the exception handler. Then the loop is closed.
  *
  * SIGINT cancels `main` once, so that it can clean up; `run` then rejects with
  * an {@linkcode InterruptedError}. A second SIGINT ends the process with exit
- * code 130. While only promises of others are pending, the runtime decides
+ * code 130. While only foreign promises are pending, the runtime decides
  * whether the process lives on; see {@linkcode EventLoop.runUntilComplete}.
  *
  * @example In both styles
@@ -29,14 +29,14 @@ import { checkBody, type TaskBody } from "./task_body.ts";
  * assertEquals([one, two], [1, 2]);
  * ```
  *
- * @typeParam T What `main` produces.
+ * @typeParam T Type of the result.
  * @param main An async function or generator function without parameters, a
  * generator that has not started, or an operation.
  * @param options The host, debug mode, and more.
- * @returns A promise for what `main` produces. It rejects with what `main`
- * fails with, with a `CancelledError` if it was cancelled.
+ * @returns A promise for the result of `main`. Rejects with the error of
+ * `main`, with a `CancelledError` if `main` was cancelled.
  * @throws {TypeError} If `main` or an option is of the wrong type.
- * @throws {MisuseError} If `loopFactory` gives a loop that is running.
+ * @throws {MisuseError} If `loopFactory` returns a loop that is running.
  * @throws {DeadlockError} If all tasks wait for ever; see `deadlock`.
  * @throws {InterruptedError} If SIGINT ended `main`.
  */

@@ -1,9 +1,13 @@
 import type { TimerNode } from "../structures/timer_queue.ts";
 import type { Relay } from "./priority_inheritance.ts";
 
-/** Entry of the ready queue: a callback's handle, or a task or wait to go on with. */
+/**
+ * Entry of the ready queue: a callback's handle, or a task or wait to go on with.
+ *
+ * @internal
+ */
 export interface Runnable {
-  /** Its turn has come. What it throws goes to the loop's exception handler. */
+  /** Its turn has come. Its errors go to the loop's exception handler. */
   run(): void;
   /** Priority node under which this is queued on loops that go by priority; without it, see `PriorityReadyQueue`. */
   readonly relay?: () => Relay;

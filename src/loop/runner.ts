@@ -22,14 +22,14 @@ import { newEventLoop } from "./policy.ts";
 import type { Task } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
 
-/** How to {@linkcode run}: the options of the loop, and those of the run. */
+/** Options of {@linkcode run}: those of the loop, and those of the run. */
 export interface RunOptions extends EventLoopOptions {
   /** Makes the loop, from the other options. Without one the policy in force does. */
   readonly loopFactory?: ((options: EventLoopOptions) => EventLoop) | undefined;
   /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
-   * How long tasks that were cancelled at the end may take to clean up. Those
+   * How long tasks that were cancelled at the end may take to clean up. Tasks
    * that take longer are reported and given up.
    *
    * @default {Infinity}
@@ -94,8 +94,8 @@ export class Runner implements AsyncDisposable {
    * Returns the loop, made now if this is the first use.
    *
    * @returns The loop.
-   * @throws {MisuseError} If the runner is closed, or `loopFactory` gives
-   * something else than a loop that is not running.
+   * @throws {MisuseError} If the runner is closed, or `loopFactory` does not
+   * return a loop that is not running.
    */
   getLoop(): EventLoop {
     if (this.#closed) {
@@ -123,9 +123,9 @@ export class Runner implements AsyncDisposable {
    * Runs `main` until it has ended. Tasks that it leaves behind stay, and run on
    * in the next run.
    *
-   * @typeParam T What `main` produces.
-   * @param main What {@linkcode run} takes.
-   * @returns A promise for what `main` produces.
+   * @typeParam T Type of the result.
+   * @param main A body for {@linkcode run}.
+   * @returns A promise for the result of `main`.
    * @throws {MisuseError} If the runner is closed, or its loop is running.
    * @throws {InterruptedError} If SIGINT ended `main`.
    */

@@ -1,6 +1,6 @@
 /**
- * The order in which a loop runs what is ready, when that is not simply the
- * order in which it became so: what a strategy has to keep to.
+ * Interface of a strategy that decides in which order a loop runs ready items,
+ * if not first come first served.
  *
  * @module
  */
@@ -9,31 +9,32 @@ import { checkFunction, inspect } from "./checks.ts";
 
 /** Something that is ready to run, as a {@linkcode Scheduler} sees it. */
 export interface ReadyItem {
-  /** How urgent it is, higher first. It stays as it is: what changes its priority comes as another item. */
+  /** Priority, higher first. Constant: after a change of priority another item comes. */
   readonly priority: number;
   /** Grows from item to item of a loop: the lower, the longer it has been ready. */
   readonly sequence: number;
   /**
-   * Whether it is to be run still. One that was queued anew or withdrawn is not,
-   * never will be, and may be dropped at any time.
+   * Whether the item is still to be run. An item that was queued anew or
+   * withdrawn never is again, and may be dropped at any time.
    */
   readonly alive: boolean;
 }
 
 /**
- * A strategy for the order in which a loop runs what is ready: see the option
- * `scheduler` of {@linkcode EventLoop}. {@linkcode PriorityScheduler} is one;
- * without any, a loop goes by the order in which things became ready.
+ * Strategy for the order in which a loop runs ready items: see the option
+ * `scheduler` of {@linkcode EventLoop}, and {@linkcode PriorityScheduler}.
+ * Without one, items run in the order in which they became ready.
  *
  * A strategy keeps the items it is given and chooses among them, nothing more.
  * It belongs to one loop. It need not know of changes of priority: an item whose
  * priority changes is no longer {@linkcode ReadyItem.alive}, and another comes
  * for it.
  *
- * A strategy that errs ends the run: if it throws, gives nothing while items are left,
- * gives one twice or one that it was not given, the run rejects with a
- * {@linkcode MisuseError} that says so, as does every later one. Tasks that are
- * unfinished then are reported when the loop is closed, and end as cancelled.
+ * A strategy that errs ends the run: if it throws, returns nothing while items
+ * are left, returns an item twice or one that it was not given, the run rejects
+ * with a {@linkcode MisuseError} that says so, as does every later one. Tasks
+ * that are unfinished then are reported when the loop is closed, and end as
+ * cancelled.
  *
  * @example Earliest deadline first: the priority is minus the deadline
  * ```ts
@@ -76,8 +77,9 @@ export interface Scheduler {
   /** Takes an item in. */
   push(item: ReadyItem): void;
   /**
-   * Gives the item that runs next, and forgets it; `undefined` if there is none.
-   * An item that is not {@linkcode ReadyItem.alive} may be given, once, or dropped.
+   * Returns the item that runs next, and removes it; `undefined` if there is
+   * none. An item that is not {@linkcode ReadyItem.alive} may be returned,
+   * once, or dropped.
    */
   shift(): ReadyItem | undefined;
   /** Told that an item is no longer {@linkcode ReadyItem.alive}, for a strategy that would keep many such. */

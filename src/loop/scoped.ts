@@ -7,13 +7,21 @@ import type { Coroutine } from "./task_body.ts";
 import { reportLost } from "./until.ts";
 
 /**
- * Runs `body` with a resource and disposes of it afterwards, however the body
- * ends: `await using` for generator coroutines.
+ * Runs `body` with a resource and disposes of the resource afterwards, however
+ * the body ends: `await using` for generator coroutines.
  *
- * The resource is disposed of by `[Symbol.asyncDispose]()`, else by
- * `[Symbol.dispose]()`, and waited for. If body and disposal both fail, a
- * `SuppressedError` has both. A cancellation during the disposal ends only the
- * wait for it.
+ * The resource is disposed of by `[Symbol.asyncDispose]()`, whose promise is
+ * awaited, else by `[Symbol.dispose]()`. If body and disposal both fail, a
+ * `SuppressedError` with both is thrown.
+ *
+ * An async disposal may use operations of the loop. A cancellation during the
+ * disposal is thrown into the operation for which it waits, and `scoped` still
+ * waits for its end. While it waits for anything else, such as a foreign
+ * promise, a `task.cancel` or an expired timeout ends the wait, unless the
+ * disposal is back in an operation within two turns; the disposal runs on, and
+ * its failure is reported to the loop's exception handler. A cancelled scope
+ * does not end the wait: only operations inside the disposal throw, unless the
+ * disposal opens a shielded scope for them.
  *
  * @example A file that is closed in any case
  * ```ts
@@ -33,12 +41,12 @@ import { reportLost } from "./until.ts";
  * await Deno.remove(path);
  * ```
  *
- * @typeParam R What the resource is.
- * @typeParam T What the body gives.
+ * @typeParam R Type of the resource.
+ * @typeParam T Type of the result.
  * @param resource Something with `[Symbol.asyncDispose]` or `[Symbol.dispose]`.
  * @param body A generator function or async function.
- * @returns An operation: nothing happens until it is waited for. It gives what
- * the body gives.
+ * @returns An operation: nothing happens until it is waited for. It returns the
+ * result of the body.
  * @throws {TypeError} If `resource` cannot be disposed of or `body` is not a function.
  */
 export function scoped<R extends AsyncDisposable | Disposable, T>(
@@ -93,7 +101,8 @@ function* inScope<R extends AsyncDisposable | Disposable, T>(
 
 function bothFailed(error: unknown, disposalError: unknown): SuppressedError {
   const cancelled = cancellationIn(disposalError);
-  // The failure of the body is what is thrown, so the cancellation has to come again.
+  // The failure of the body is thrown now, so the cancellation has to be thrown
+  // again later.
   if (cancelled !== null && !isCancellation(error)) {
     current.task!.postponeCancel(cancelled);
   }

@@ -16,16 +16,16 @@ import { type Strand, takeDueYield } from "./strand_tree.ts";
 import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
 
-/** How to {@linkcode sleep}. */
+/** Options of {@linkcode sleep}. */
 export interface SleepOptions<T> extends WaitOptions {
-  /** What the wait gives when it is over. */
+  /** Value that the wait returns. */
   readonly value?: T;
 }
 
 /**
  * Waits for `delayMs` milliseconds.
  *
- * A delay of 0 or less lets everything that is ready run once, and goes on in
+ * A delay of 0 or less lets everything that is ready run once, and returns in
  * the next turn; it costs some 40 ns in a generator coroutine. Longer delays
  * are not rounded, and never end early on the loop's clock. They take two
  * turns: the timer's and the waiter's. Cancelling the wait removes the timer.
@@ -48,9 +48,9 @@ export interface SleepOptions<T> extends WaitOptions {
  * assertEquals(log, ["main", "other"]);
  * ```
  *
- * @typeParam T What the wait gives.
+ * @typeParam T Type of the value.
  * @param delayMs How long, in milliseconds. `Infinity` waits until cancelled.
- * @param options A value to give, and a signal that ends the wait.
+ * @param options A value to return, and a signal that ends the wait.
  * @returns An operation: nothing happens until it is waited for.
  * @throws {TypeError} If `delayMs` is not a number or `signal` no `AbortSignal`.
  * @throws {RangeError} If `delayMs` is `NaN`.
@@ -70,16 +70,16 @@ export function sleep<T = void>(
     : new YieldOperation(options?.value as T, signal);
 }
 
-// The two operations below are written by hand, without a generator, as they are
-// what every program waits in most often: 40 ns for a switch instead of 84.
+// The two operations below are the most frequent waits of any program. They are
+// written by hand, without a generator: 40 ns for a switch instead of 84.
 
-/** What a bare yield looks like to the one who steps. Never written to. */
+/** Step of a bare `yield`, as the stepper sees it. Never written to. */
 const BARE_YIELD: IteratorResult<Suspension, never> = {
   done: false,
   value: undefined,
 };
 
-/** The end of a wait that gives nothing. Never written to. */
+/** The end of a wait without a value. Never written to. */
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** Waits for one turn. Its own iterator, and in async functions its own wait. */
@@ -126,7 +126,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     return { done: true, value };
   }
 
-  // What `await` calls, in a task that is not being cancelled: the task counts
+  // Called by `await`. In a task that is not being cancelled, the task counts
   // the wait instead of holding it, and no further object is made for it.
   override then<A = T, B = never>(
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
@@ -147,12 +147,12 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     return new YieldOutcome<A | B>(this);
   }
 
-  /** The task that waits; null if nobody waits by `await`. */
+  /** The task that waits by `await`; null if none does. */
   get task(): Task<unknown> | null {
     return this.#strand === null ? null : this.#strand.runner;
   }
 
-  /** What came of the callback given to `then`. Made on demand: nobody asks an `await`. */
+  /** Outcome of the callback given to `then`. Made on demand: `await` does not ask for it. */
   outcome(): Outcome<unknown> {
     if (this.#outcome !== null) return this.#outcome;
     const outcome = this.#outcome = new Outcome<unknown>();
@@ -174,7 +174,11 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     });
   }
 
-  /** The next turn is there. @ignore */
+  /**
+   * Runs in the next turn.
+   *
+   * @ignore
+   */
   run(): void {
     const strand = this.#strand!;
     const { kernel } = strand.runner!;
@@ -196,7 +200,8 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
         this.outcome().follow(kernel, rethrow, error);
         return;
       }
-      // The callback that `await` passes returns nothing, and nobody asks for it.
+      // The callback that `await` passes returns nothing, and its outcome is
+      // not asked for.
       if (result !== undefined || this.#outcome !== null) {
         this.outcome().settle(FULFILLED, result);
       }
@@ -209,7 +214,7 @@ function rethrow(error: unknown): never {
   throw error;
 }
 
-/** What `then` of a {@linkcode YieldOperation} returns. */
+/** Promise-like that `then` of a {@linkcode YieldOperation} returns. */
 class YieldOutcome<R> implements PromiseLike<R> {
   readonly #operation: { outcome(): Outcome<unknown> };
 
@@ -230,12 +235,12 @@ class YieldOutcome<R> implements PromiseLike<R> {
 
 const SLEEP_OPTIONS = { name: "sleep()" };
 
-/** Sets the result of a sleeper's future. One function for all of them. */
+/** Sets the result of a sleeper's future; all sleepers share this function. */
 function wakeSleeper(future: Future<void>): void {
   if (!future.done()) future.setResult();
 }
 
-/** What a sleeper waits for: the future and the timer that sets it, in one object. */
+/** Future of a sleeper and the timer that sets it, in one object. */
 class SleepFuture extends Future<void> implements Timer {
   whenMs: number;
   sequence = 0;
@@ -280,9 +285,9 @@ class ObservedSleepFuture extends Future<void> {
 
 /** Waits for a timer. Its own iterator. */
 class SleepOperation<T> extends Operation<T> {
-  /** What the wait gives; without the field it is nothing. */
+  /** Value that the wait returns; without the field it returns nothing. */
   declare private readonly value: T;
-  /** What is waited for; until the wait begins, the delay in milliseconds. */
+  /** Future of the wait; until the wait begins, the delay in milliseconds. */
   #future: SleepFuture | ObservedSleepFuture | number;
 
   constructor(delayMs: number, value: T, signal?: AbortSignal) {
@@ -336,7 +341,7 @@ class SleepOperation<T> extends Operation<T> {
 }
 
 /**
- * Gives everything that is ready one turn, then goes on: `sleep(0)` by a name
+ * Lets everything that is ready run once, then returns: `sleep(0)` under a name
  * that says why.
  *
  * @example Two tasks alternate
@@ -369,12 +374,12 @@ export function yieldNow(options: WaitOptions = {}): Operation<void> {
 }
 
 /**
- * Lets others have their turn if it is time for that, and a cancellation
- * through; else goes on at once. For long computations between waits.
+ * Lets other tasks run if it is time for that, and throws a pending
+ * cancellation; else returns at once. For long computations between waits.
  *
- * It is time when the loop has not been able to look at its timers and
- * descriptors for about a millisecond; on the virtual host, where work takes no
- * time, at every 128th call. Costs some 150 ns when it is not time.
+ * A turn passes when the loop has not looked at its timers and descriptors for
+ * about a millisecond; on the virtual host, where work takes no time, at every
+ * 128th call. Costs some 150 ns otherwise.
  *
  * @example A computation that does not hold up the rest
  * ```ts

@@ -21,7 +21,11 @@ import type { Future, Suspension } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import type { Strand } from "./strand_tree.ts";
 
-/** Steps a generator. */
+/**
+ * Steps a generator.
+ *
+ * @internal
+ */
 export interface Stepper extends Runnable, Holder {
   readonly kernel: LoopCore;
   /** The future that the generator waits for; still there when its turn has come. */
@@ -80,7 +84,7 @@ export function suspend(
   stepper.kernel.schedule(stepper);
 }
 
-/** What is wrong with a value that a generator yielded. */
+/** Returns the error for a wrong value that a generator yielded. */
 function complaint(
   stepper: Stepper,
   target: unknown,

@@ -10,10 +10,14 @@ import type { CancelRequest, Holder } from "./cancellation.ts";
 import type { Task } from "./task.ts";
 import type { Wait } from "./promise_wait.ts";
 
-/** One wait of an async function, of whatever type. */
+/** Wait of an async function, of any type. */
 export type AnyWait = Wait<unknown, unknown, unknown>;
 
-/** A line of async code. {@linkcode Task}, {@linkcode Block} and {@linkcode Call} are strands. */
+/**
+ * A line of async code. {@linkcode Task}, {@linkcode Block} and {@linkcode Call} are strands.
+ *
+ * @internal
+ */
 export interface Strand extends Holder {
   /** The task it is a part of; null for what may become a task later. */
   readonly runner: Task<unknown> | null;
@@ -31,7 +35,7 @@ export interface Strand extends Holder {
   dueYields: DueYields | null;
   /** Whether an async function runs that waits for nothing of the loop. */
   isOutside(): boolean;
-  /** The waits as a list of its own, as that changes when one is told something. */
+  /** Returns the waits in a new list, as interrupting a wait changes the original. */
   listWaits(): readonly AnyWait[];
   /** Has the `sleep(0)` that are in the ready queue throw. */
   interruptYields(request: CancelRequest): void;
@@ -45,7 +49,11 @@ export interface Strand extends Holder {
   step(into: boolean): void;
 }
 
-/** The `sleep(0)` of a strand that a request came to: so many at the head of the queue. */
+/**
+ * The `sleep(0)` of a strand that a request came to: so many at the head of the queue.
+ *
+ * @internal
+ */
 export interface DueYields {
   left: number;
   readonly request: CancelRequest;

@@ -44,9 +44,9 @@ import {
 } from "./priority.ts";
 import { Urgency } from "./priority_inheritance.ts";
 
-/** How to make a task. */
+/** Options of a task. */
 export interface TaskOptions {
-  /** What to call it in messages. Without one it is `"Task-"` and its id. */
+  /** Name of the task in messages; `"Task-"` and its id by default. */
   readonly name?: string | undefined;
   /** Cancels the task, with the signal's reason, when it aborts. */
   readonly signal?: AbortSignal | undefined;
@@ -58,9 +58,9 @@ export interface TaskOptions {
    */
   readonly eager?: boolean | undefined;
   /**
-   * How urgent the task is. It counts on a loop with a
-   * {@linkcode PriorityScheduler}, and among those who wait for a place in a
-   * group with a limit.
+   * How urgent the task is. Counts on a loop with a
+   * {@linkcode PriorityScheduler}, and in the queue of a task group with a
+   * limit.
    *
    * @default {that of the task that creates it, else "user-visible"}
    */
@@ -74,12 +74,12 @@ let idLast = 0;
 /**
  * A coroutine or async function that a loop runs, and the future of its result.
  *
- * It is asyncio's `Task`. {@linkcode EventLoop.createTask} makes one and queues
+ * Like asyncio's `Task`. {@linkcode EventLoop.createTask} makes one and queues
  * its first step. Wait for it like for any future. The loop keeps it until it
- * has ended; a failure that nobody looks at is reported to the loop's exception
- * handler.
+ * has ended; a failure that is never looked at is reported to the loop's
+ * exception handler.
  *
- * @typeParam T What the task produces.
+ * @typeParam T Type of the result.
  */
 export class Task<T> extends TaskStrand<T> implements SteppedTask {
   /** A number that no other task of this process has. */
@@ -89,9 +89,17 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   private parentTask: Task<unknown> | null;
   /** @ignore */
   localValues: LocalValue | null;
-  /** Null where nothing was said of priorities, on a loop that does not go by them. @ignore */
+  /**
+   * Null on a loop without priorities, for a task without one.
+   *
+   * @ignore
+   */
   urgency: Urgency | null = null;
-  /** Neighbours in the loop's list of unfinished tasks. @ignore */
+  /**
+   * Neighbours in the loop's list of unfinished tasks.
+   *
+   * @ignore
+   */
   nextTask: Task<unknown> | null = null;
   /** @ignore */
   previousTask: Task<unknown> | null = null;
@@ -136,7 +144,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else kernel.schedule(this);
   }
 
-  /** Gives the task a priority: what was asked for, else that of its parent. */
+  /** Sets the first priority: the requested one, else that of the parent. */
   private rank(priority: Priority | undefined): void {
     const inherited = this.parentTask?.urgency?.base ??
       DEFAULT_PRIORITY;
@@ -146,7 +154,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     );
   }
 
-  /** Runs the first step now, inside of whatever is running. */
+  /** Runs the first step now, inside the running code. */
   private startEagerly(): void {
     const { loop, task, stepper } = current;
     current.loop = this.loop;
@@ -159,7 +167,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     }
   }
 
-  /** The task's name: what was given, or `"Task-"` and its id. */
+  /** Name of the task; `"Task-"` and its id if none was given. */
   get name(): string {
     return this.label === "" ? `Task-${this.id}` : this.label;
   }
@@ -170,28 +178,29 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * How urgent the task is: what was set, else what its creator had, as a number.
-   * See {@linkcode Priority}.
+   * Priority of the task as a number: the one that was set, else that of its
+   * creator. See {@linkcode Priority}.
    */
   get priority(): number {
     return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.base;
   }
 
   /**
-   * How urgent the task is at this moment, on a loop with a scheduler: its
-   * {@linkcode priority}, or that of the most urgent among those who wait for it
-   * or for what it holds, if that is higher.
+   * Priority of the task at this moment, on a loop with a scheduler: its
+   * {@linkcode priority}, or that of the most urgent waiter for the task or for
+   * a lock that it holds, if that is higher.
    */
   get effectivePriority(): number {
     return this.urgency === null ? DEFAULT_PRIORITY : this.urgency.effective;
   }
 
   /**
-   * Makes the task more or less urgent, also while it is queued. Takes effect at
-   * once: it goes behind what is ready with that priority. Tasks that it creates
-   * from now on inherit it. On a loop without a scheduler it changes no order.
+   * Makes the task more or less urgent, also while it is queued. Takes effect
+   * at once: the task goes behind the ready ones of that priority. Tasks that
+   * it creates from now on inherit it. On a loop without a scheduler it changes
+   * no order.
    *
-   * @param priority How urgent it is.
+   * @param priority The new priority.
    * @throws {TypeError} If `priority` is no priority.
    */
   setPriority(priority: Priority): void {
@@ -206,12 +215,12 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * A signal to hand to `fetch` and its like: it aborts, with a
+   * A signal for `fetch` and similar functions: it aborts, with a
    * {@linkcode CancelledError}, when the task is cancelled.
    *
-   * It is that of the innermost open block (timeout, task group, scope) at the
-   * moment it is read, so read it anew for each call. After an
-   * {@linkcode uncancel} back to zero it is a fresh one. Made on first use.
+   * The innermost open block (timeout, task group, scope) has a signal of its
+   * own, so read `signal` anew for each call. After an {@linkcode uncancel}
+   * back to zero the signal is a fresh one. Made on first use.
    */
   get signal(): AbortSignal {
     const place = findTask() === this as Task<unknown>
@@ -221,8 +230,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Opens a block inside the task: see {@linkcode Block}. This is what timeouts
-   * and groups are built from; programs rarely need it.
+   * Opens a block inside the task: see {@linkcode Block}. Timeouts and groups
+   * are built on it; programs rarely need it.
    *
    * @param options How the block is cancelled.
    * @returns The block, which the caller has to close.
@@ -234,7 +243,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     const opener: Stepper = current.loop !== null && current.task === task
       ? current.stepper!
       : this;
-    // An async function, which has no stepper, opens it in the strand it runs in.
+    // An async function, which has no stepper, opens the block in the strand in
+    // which it runs.
     const openedIn = opener === this as Stepper && this.coroutine === null
       ? findTask() === task ? findStrand()! : this.innermostStrand
       : null;
@@ -243,10 +253,14 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return new Block(task, around, opener, options, openedIn);
   }
 
-  /** Code of the user's may hold this task: it was handed out, or has made a task. @ignore */
+  /**
+   * User code may hold a reference to this task: it was handed out, or has made a task.
+   *
+   * @ignore
+   */
   becomeKnown(): void {}
 
-  /** Whether nothing is left in the task of what it has done so far. */
+  /** Whether the work done so far has left no trace in the task. */
   protected isUntouched(): boolean {
     if (
       this.requests > 0 || this.yields > 0 || this.due !== null ||
@@ -258,18 +272,26 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
         extras.subscription === null && extras.dueYields === null;
   }
 
-  /** Whether somebody else than the task itself waits for its end. */
+  /** Whether other code than the task itself waits for its end. */
   private hasOtherWaiters(): boolean {
     const { waiters } = this as unknown as { waiters: unknown };
     return waiters !== null && waiters !== this;
   }
 
-  /** The task of async functions that were called by the body. @ignore */
+  /**
+   * The task of async functions that were called by the body.
+   *
+   * @ignore
+   */
   get runner(): Task<unknown> {
     return this as Task<unknown>;
   }
 
-  /** Takes over what its creator hands down; null stands for no creator. @ignore */
+  /**
+   * Inherits from its creator; null stands for no creator.
+   *
+   * @ignore
+   */
   inheritFrom(
     parent: Task<unknown> | null,
     values: LocalValue | null,
@@ -284,18 +306,19 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * Asks the task to end: a {@linkcode CancelledError} is thrown at the point
    * where it waits, in the next turn.
    *
-   * It is asyncio's: once per request, and each request counts. What the task
-   * waits for is cancelled along, so that a task waiting for another takes that
-   * one with it. A task that has not started never does. An async function that
-   * waits for several operations gets the error from each. One that waits for a
-   * foreign promise gets it from its next operation; its {@linkcode signal}
-   * aborts at once, and the exception handler is told if it has not reacted
-   * after `cancelWarnMs`. The task may clean up, and wait while it does.
+   * Like asyncio's `cancel`: the error is thrown once per request, and each
+   * request counts. The future or operation for which the task waits is
+   * cancelled as well, so that cancelling a task also cancels the task that it
+   * is awaiting. A task that has not started never does. An async function that
+   * waits for several operations gets the error from each. If it waits for a
+   * foreign promise, its next operation throws; its {@linkcode signal} aborts
+   * at once, and the exception handler is called if it has not reacted after
+   * `cancelWarnMs`. The task may clean up, and wait while it does.
    *
-   * An async helper that is still in an operation when its task has ended, such
-   * as the loser of a `Promise.race`, is left there: the operation is cancelled
-   * and gives back what it had, but the helper never runs on, nor does its
-   * `finally`. Await what you start, or start it in a task group.
+   * An async helper may still be in an operation when its task ends, such as
+   * the loser of a `Promise.race`. The operation is cancelled and releases its
+   * resources, but the helper never runs on, nor does its `finally`. Await
+   * every function that you start, or start it in a task group.
    *
    * @example Cleaning up
    * ```ts
@@ -320,7 +343,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * assertEquals(log, ["cleaned up", "cancelled"]);
    * ```
    *
-   * @param reason What to say about the cause. A `CancelledError` is thrown as it is.
+   * @param reason Cause, of any type. A `CancelledError` is thrown as it is.
    * @returns Whether the task had not ended.
    */
   override cancel(reason?: unknown): boolean {
@@ -328,9 +351,9 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Takes back one request for cancellation, for code that has dealt with one
-   * on its own. At zero, a cancellation that was not delivered yet is dropped,
-   * and {@linkcode signal} is a fresh one.
+   * Takes back one request for cancellation, for code that has handled it. At
+   * zero, a cancellation that was not delivered yet is dropped, and
+   * {@linkcode signal} is a fresh one.
    *
    * @returns How many requests remain.
    */
@@ -342,7 +365,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Tells how many requests for cancellation are outstanding.
+   * Returns how many requests for cancellation are outstanding.
    *
    * @returns Calls of {@linkcode cancel} less those of {@linkcode uncancel}.
    */
@@ -351,7 +374,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Not for tasks: the result of a task is what its body returns.
+   * Always throws: the body of a task returns its result.
    *
    * @throws {MisuseError} Always.
    */
@@ -362,7 +385,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Not for tasks: a task fails with what its body throws.
+   * Always throws: a task fails by an error in its body.
    *
    * @throws {MisuseError} Always.
    */
@@ -392,7 +415,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
 
   /**
    * Called when the task's turn has come while it has no generator: before its
-   * first step and after its end. True if it is not to start now.
+   * first step and after its end. Returns true if the task is not to start now.
    *
    * @ignore
    */
@@ -400,7 +423,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return false;
   }
 
-  /** Waits for the promise of an async function, which has begun. @ignore */
+  /**
+   * Waits for the promise of an async function, which has begun.
+   *
+   * @ignore
+   */
   startPromise(promise: PromiseLike<unknown>): void {
     this.body = PROMISED;
     this.kernel.outside.asyncTaskStarted();
@@ -408,7 +435,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     endWithPromise(this as Task<unknown>, promise);
   }
 
-  /** The promise of the async function is settled, which ends the task. @ignore */
+  /**
+   * The promise of the async function is settled, which ends the task.
+   *
+   * @ignore
+   */
   promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) {
       if (failed) this.failedTooLate(outcome);
@@ -416,7 +447,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     }
     if (this.isOutside()) this.kernel.outside.cameInside();
     this.kernel.outside.asyncTaskEnded();
-    // Whoever waits for this is to go on with the priority that it had.
+    // The waiters are to go on with the priority of the task.
     const ranking = this.kernel.ranking;
     if (ranking === null) this.endWith(failed, outcome);
     else {
@@ -444,7 +475,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else this.endWithValue(outcome);
   }
 
-  /** The body has returned. @ignore */
+  /**
+   * The body has returned.
+   *
+   * @ignore
+   */
   endWithValue(value: unknown): void {
     const request = this.dueRequest();
     this.end();
@@ -453,7 +488,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else super.setResult(value as T);
   }
 
-  /** The body has thrown. @ignore */
+  /**
+   * The body has thrown.
+   *
+   * @ignore
+   */
   endWithError(error: unknown): void {
     this.end();
     const cancelled = cancellationIn(error);
@@ -461,7 +500,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else this.fail(error);
   }
 
-  /** Lets go of the body and of all that the task needs no more. */
+  /** Drops the body and everything else that an ended task does not need. */
   private end(): void {
     this.coroutine = null;
     if (this.body !== PROMISED) this.body = null;
@@ -479,7 +518,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     for (const wait of dropWaits(this)) wait.abandon();
   }
 
-  /** The loop closes while the task is unfinished: whoever waits outside is told. */
+  /** Ends an unfinished task of a loop that closes, and wakes the waiters outside the loop. */
   [destroy](reason: CancelledError): void {
     if (this.promised) {
       if (this.isOutside()) this.kernel.outside.cameInside();
@@ -490,12 +529,13 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Puts a cancellation off to the next wait. For operations whose work was done
-   * when it came: they must not throw, as that would say it was not done.
+   * Postpones a cancellation to the next wait. For operations whose work was
+   * done when it came: if they threw, the caller would think that it was not
+   * done.
    *
-   * Call it from the operation that got the error, in its step.
+   * Call it inside the operation that got the error, in its step.
    *
-   * @param error What the operation got.
+   * @param error The error that was thrown into the operation.
    * @throws {TypeError} If `error` is not a `CancelledError`.
    */
   postponeCancel(error: CancelledError): void {
@@ -514,8 +554,8 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
-   * Tells whether every wait at this place of the task throws, as a scope around
-   * it was cancelled.
+   * Returns whether every wait at this place of the task throws, as a scope
+   * around it was cancelled.
    *
    * @returns Whether a level cancellation applies here.
    */
@@ -523,7 +563,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return levelAt(findPlace()) !== null;
   }
 
-  /** Whether it will begin by calling what may be an async function. */
+  /** Whether the first step calls a function that may be async. */
   [mayBeAsync](): boolean {
     if (typeof this.body !== "function") return false;
     try {
@@ -533,7 +573,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     }
   }
 
-  /** What the task waits for, in words. */
+  /** Describes what the task waits for. */
   [describeWait](): string {
     if (this.waitingOn !== null) return this.waitingOn[inWords]();
     const waits = this.listWaits().map((wait) => wait[inWords]());
@@ -541,23 +581,23 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return this.promised ? "a promise outside the loop" : "its turn";
   }
 
-  /** How urgent it is that its end is dealt with, where the task does that itself: an `Urgency`. */
+  /** The `Urgency` with which the end of the task is handled, if the task does that itself. */
   [urgencyOfEnd](): object | null {
     return this.urgency;
   }
 
-  /** What those share who wait for the end of the task. */
+  /** The `Pressure` of those who wait for the end of the task. */
   override [pressureOf](): object | null {
     return this.urgency === null ? null : this.urgency.pressure;
   }
 
-  /** What to call the task in messages. */
+  /** Name in messages. */
   override [inWords](): string {
     return `task "${this.name}"`;
   }
 
   /**
-   * Names the class in messages and inspections.
+   * Name of the class in messages and inspections.
    *
    * @returns `"Task"`.
    */

@@ -1,5 +1,5 @@
 /**
- * Bodies of tasks: what a task can run, and how it is told what kind it is.
+ * Bodies of tasks: their kinds, and how they become a generator to step.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { claim, Operation } from "./operation.ts";
 /**
  * A generator that runs as a task, or as a part of one by `yield*`.
  *
- * @typeParam T What it returns.
+ * @typeParam T Type of the result.
  */
 export type Coroutine<T> = Generator<Suspension, T, unknown>;
 
 /**
- * What a task can run: a generator function or async function without
- * parameters, a generator that has not started, or an operation.
+ * Body of a task: a generator function or async function without parameters, a
+ * generator that has not started, or an operation.
  *
- * @typeParam T What it produces.
+ * @typeParam T Type of the result.
  */
 export type TaskBody<T> =
   | (() => Coroutine<T> | PromiseLike<T> | T)
@@ -38,14 +38,14 @@ export const nextOfGenerator: (
 ) => IteratorResult<Suspension, unknown> =
   Object.getPrototypeOf(function* () {}).prototype.next;
 
-/** Makes a generator of whatever can be gone through; that begins with its first step. */
+/** Makes a generator of an iterable, whose iteration begins with its first step. */
 function* asGenerator(
   iterable: Iterable<Suspension, unknown, unknown>,
 ): Coroutine<unknown> {
   return yield* iterable;
 }
 
-/** The generator to step for what a body has returned; null if it is to be waited for otherwise. */
+/** Returns the generator to step for the return value of a body; null if that is a promise or a plain value. */
 export function coroutineOf(
   product: unknown,
 ): Iterator<Suspension, unknown, unknown> | null {
@@ -92,9 +92,9 @@ export function checkBody(body: unknown, what: string): void {
 const takenCoroutines = new WeakSet<WeakKey>();
 
 /**
- * Says that a task is going to run `body`, which has been checked and is no
- * function. In debug mode it throws if another task was made of the same
- * coroutine: to know that costs more than making the task.
+ * Marks `body`, which has been checked and is no function, as taken by a task.
+ * In debug mode it throws if another task was made of the same coroutine: that
+ * check costs more than making the task.
  */
 export function takeBody(body: TaskBody<unknown>, loop: EventLoop): void {
   if (body instanceof Operation) claim(body);

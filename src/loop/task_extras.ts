@@ -1,6 +1,6 @@
 /**
- * The state that few tasks have: blocks, requests for cancellation, a signal. It is
- * made on first use, as tasks are made by the hundred thousand.
+ * The state that few tasks have: blocks, requests for cancellation, a signal.
+ * The object is made on first use, as tasks are made by the hundred thousand.
  *
  * @module
  */

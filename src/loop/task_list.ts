@@ -47,7 +47,7 @@ export class TaskList {
 
 /**
  * Ends the tasks of a loop that is being closed, as cancelled: they cannot run
- * on without it, and those who wait for them outside are to learn of it.
+ * on without it, and waiters outside the loop are woken.
  */
 export function destroyTasks(loop: EventLoop): void {
   for (const task of loop[core].tasks.toArray()) {

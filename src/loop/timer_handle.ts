@@ -20,13 +20,29 @@ const UNHELD = 4;
  */
 export class TimerHandle extends Handle {
   private readonly loop: EventLoop;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   whenMs: number;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   sequence = 0;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   queueBucket: number = NOT_QUEUED;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   queueIndex = 0;
   private state = PENDING;
 
@@ -43,7 +59,7 @@ export class TimerHandle extends Handle {
   }
 
   /**
-   * Tells when the callback is due, or was.
+   * Returns the moment at which the callback is due, or was.
    *
    * @returns A moment on the clock of {@linkcode EventLoop.time}, in
    * milliseconds; `Infinity` for a timer that never runs.
@@ -122,7 +138,11 @@ export class TimerHandle extends Handle {
     this.setHolds(false);
   }
 
-  /** Whether the process is to live for this timer. @ignore */
+  /**
+   * Whether the process is to live for this timer.
+   *
+   * @ignore
+   */
   holdsProcess(): boolean {
     return this.state < UNHELD && this.whenMs !== Infinity;
   }
@@ -139,25 +159,37 @@ export class TimerHandle extends Handle {
     ) this.loop[core].timers.timerHoldChanged(holds);
   }
 
-  /** Sets another deadline, as for a timer that was never due: for the loop, which queues it anew. @ignore */
+  /**
+   * Sets another deadline, as for a timer that was never due: for the loop, which queues it anew.
+   *
+   * @ignore
+   */
   setDeadline(whenMs: number): void {
     this.whenMs = whenMs;
     this.state = this.state & UNHELD;
   }
 
-  /** The moment has come. @ignore */
+  /**
+   * The moment has come.
+   *
+   * @ignore
+   */
   fallDue(): void {
     this.state = (this.state & UNHELD) | DUE;
   }
 
-  /** Its turn has come. @ignore */
+  /**
+   * Its turn has come.
+   *
+   * @ignore
+   */
   override run(): void {
     if (this.takeTurn()) super.run();
   }
 
   /**
-   * Takes note that the timer's turn has come; false for a stale entry of the
-   * ready queue, as the timer was moved after it fell due.
+   * Notes that the timer's turn has come; false for a stale entry of the ready
+   * queue, as the timer was moved after it fell due.
    */
   protected takeTurn(): boolean {
     if ((this.state & ~UNHELD) !== DUE) return false;

@@ -33,7 +33,7 @@ export class UnseenFailures {
     this.loop = loop;
   }
 
-  /** A future has failed. Whoever waits for it looks at the error soon. */
+  /** A future has failed. The waiter looks at the error soon. */
   noteFailure(future: Future<unknown>): void {
     this.fresh.push(future);
     this.arePending = true;
@@ -115,7 +115,11 @@ export class UnseenFailures {
   }
 }
 
-/** Record of a failed future that nobody has looked at; does not refer to it. */
+/**
+ * Record of a failed future that nobody has looked at; does not refer to it.
+ *
+ * @internal
+ */
 export class FailureRecord {
   readonly loop: EventLoop;
   /** The future in words. */

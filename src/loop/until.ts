@@ -14,22 +14,24 @@ import {
 import type { Coroutine } from "./task_body.ts";
 
 /**
- * Waits for a promise, which is not of the loop.
+ * Waits for a promise that is not of the loop.
  *
- * A generator coroutine writes it where an async function writes `await`. In an
- * async function it makes the wait one of the loop, which can be cancelled, and
- * which the virtual clock stands still for. Cancelling it leaves the promise
- * alone; the outcome is ignored then, except that a failure other than a
- * cancellation or the closing of a resource is reported to the loop's exception
- * handler. Any number of waits for the same promise add one reaction to it, and
- * leave nothing on it when they end.
+ * Use it in a generator coroutine where you would write `await` in an async
+ * function. In an async function it turns the wait into an operation, which can
+ * be cancelled, and for which the virtual clock stands still. A cancellation
+ * ends the wait at once and leaves the promise alone. Its outcome is ignored
+ * then, except that a failure other than a cancellation or the closing of a
+ * resource is reported to the loop's exception handler. All waits for one
+ * promise share one reaction on it, and leave nothing else on it when they end.
  *
  * A function is called when the wait starts. Async functions called in there
  * belong to the current task: their own waits are cancelled with it, and
  * `currentTask` and {@linkcode TaskLocal} work in them. While such a function
- * waits in an operation of the loop, a cancellation is thrown there, `until` ends
- * when the function does, and virtual time goes on. While it waits for anything
- * else, the wait for it ends at once.
+ * waits in an operation of the loop, a cancellation is thrown there, `until`
+ * ends when the function does, and virtual time goes on. While it waits for
+ * anything else, a cancellation ends the wait, unless the function is back in
+ * an operation within two turns; the function runs on, and its failure is
+ * handled like that of a promise.
  *
  * @example A promise in a generator coroutine
  * ```ts
@@ -43,7 +45,7 @@ import type { Coroutine } from "./task_body.ts";
  * assertEquals(text, "HELLO");
  * ```
  *
- * @typeParam T What the promise resolves to.
+ * @typeParam T Type of the result.
  * @param source A promise, or a function that returns one.
  * @param options A signal that ends the wait.
  * @returns An operation: nothing happens until it is waited for.
@@ -80,13 +82,13 @@ export class UntilOperation<T> extends Operation<T> {
     return begin(this.#source);
   }
 
-  /** Nobody else may listen to the promise, whose failure would end the process then. */
+  /** Listens to the promise: if no other code does, its failure would end the process. */
   override refused(): void {
     if (typeof this.#source !== "function") neglect(this.#source);
   }
 }
 
-/** Listens to a promise that nobody waits for after all, as its task is cancelled. */
+/** Listens to a promise that is not awaited after all, as its task is cancelled. */
 export function neglect(promise: PromiseLike<unknown>): void {
   if (!(promise instanceof Future)) settle(promise, getRunningLoop()).leave();
 }
@@ -108,7 +110,7 @@ function begin<T>(
 }
 
 function settle<T>(promise: PromiseLike<T>, loop: EventLoop): Settlement<T> {
-  // Its then() would be called where nobody knows any more who waits.
+  // Its then() would be called where the waiting task is not known any more.
   if (promise instanceof Future) promise[checkWaiter]();
   return new Settlement(loop, promise);
 }
@@ -125,9 +127,10 @@ function checkPromise<T>(promise: PromiseLike<T>): PromiseLike<T> {
   return promise;
 }
 
-/** Reports the failure of a promise that nobody waits for any more. */
+/** Reports the failure of a promise after the wait for it has ended. */
 export function reportLost(loop: EventLoop | null, error: unknown): void {
-  // Whoever cancels a wait often closes what was waited on, which fails for that.
+  // Code that cancels a wait often closes the resource as well, and the promise
+  // fails for that.
   const isExpected = isCancellation(error) ||
     (error instanceof DOMException && error.name === "AbortError") ||
     error instanceof Deno.errors.Interrupted ||
@@ -152,7 +155,7 @@ class Settlement<T> {
     this.reaction.waiters.add(this.future);
   }
 
-  /** Nobody waits any more. */
+  /** Ends the wait. */
   leave(): void {
     const { loop, future, reaction } = this;
     if (reaction.waiters.delete(future)) reaction.lastLoop = loop;
@@ -161,8 +164,8 @@ class Settlement<T> {
 
 /**
  * Waits until a promise settles, for a task of a loop that may not be running
- * yet. It listens at once: an error is kept for the one who waits, and reported
- * like that of any future if nobody does.
+ * yet. Listens at once: an error is kept for the waiter, and reported like that
+ * of any future if there is none.
  */
 export function untilSettled<T>(
   promise: PromiseLike<T>,
@@ -203,10 +206,10 @@ function* waitForSettlement<T>(settlement: Settlement<T>): Coroutine<T> {
   }
 }
 
-/** The one reaction of a promise that is waited for, on behalf of all who wait. */
+/** The only reaction on a promise, on behalf of all waits for it. */
 class Reaction<T> {
   readonly waiters: Set<Future<T>> = new Set();
-  /** The loop of the last who left without an answer. */
+  /** The loop of the last wait that ended without an outcome. */
   lastLoop: EventLoop | null = null;
 
   constructor(promise: PromiseLike<T>) {
@@ -222,7 +225,7 @@ class Reaction<T> {
         reactions.delete(promise);
         let told = false;
         for (const future of this.waiters) {
-          // It is about to leave, or can do so no more.
+          // The waiter is about to leave, or was left behind by a closed loop.
           if (future.done() || future.loop.isClosed()) {
             this.lastLoop = future.loop;
           } else {
@@ -230,7 +233,8 @@ class Reaction<T> {
             told = true;
           }
         }
-        // This reaction has kept the error from being reported as unhandled.
+        // Without this reaction the runtime would have reported the error as
+        // unhandled.
         if (!told) reportLost(this.lastLoop, error);
       },
     );

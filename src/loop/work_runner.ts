@@ -16,16 +16,16 @@ import { Operation } from "./operation.ts";
 import type { Coroutine, TaskBody } from "./task_body.ts";
 import { Task } from "./task.ts";
 
-/** What has become of a piece of work. */
+/** Outcome of a piece of work. */
 export type WorkOutcome = "done" | "failed" | "cancelled";
 
-/** Something that a runner does. */
+/** A piece of work for a runner. */
 export interface Work {
-  /** What the runner inherits meanwhile, as a task of its own would. */
+  /** Origin from which the runner inherits meanwhile, as a task for the work alone would. */
   readonly origin: Origin | null;
-  /** What to call the task meanwhile; "" for its own name. */
+  /** Name of the task meanwhile; "" for its own name. */
   readonly taskName: string;
-  /** How urgent the task is meanwhile, on a loop that goes by priority. */
+  /** Priority of the task meanwhile, on a loop with priorities. */
   readonly priority: number;
   /** Whether {@linkcode call} only makes a generator. */
   readonly isCoroutine: boolean;
@@ -44,9 +44,9 @@ export interface Work {
 
 /** The task that works. It never fails: errors belong to the work. */
 export class WorkRunner extends Task<void> {
-  /** What it works on; null when it has ended, or is about to. */
+  /** Current work; null when the runner has ended, or is about to. */
   work: Work | null;
-  /** Whether it runs generator functions. It does either these or all others. */
+  /** Whether it runs generator functions; a runner runs either these or all others. */
   readonly isCoroutine: boolean;
   #begun = false;
   #known = false;
@@ -75,7 +75,7 @@ export class WorkRunner extends Task<void> {
     this.work!.launched();
   }
 
-  /** Gives it the next thing to do, inside of {@linkcode Work.ended}. */
+  /** Starts the next piece of work, inside of {@linkcode Work.ended}. */
   take(work: Work): void {
     this.work = work;
     this.label = work.taskName;
@@ -92,7 +92,7 @@ export class WorkRunner extends Task<void> {
     this.#known = true;
   }
 
-  /** It is given up with its loop, which has no turn left to end the work in. */
+  /** Ends a runner whose loop is closed, which has no turn left to end the work in. */
   override [destroy](reason: CancelledError): void {
     this.work?.lost(reason);
     super[destroy](reason);
@@ -201,8 +201,9 @@ export interface Origin {
 }
 
 /**
- * The origin of what the running code asks for; null outside of tasks. Gives
- * `known` if that is the same, so that many jobs of one task share one.
+ * Returns the origin of work that the running code asks for; null outside of
+ * tasks. Returns `known` if it is the same, so that the jobs of a task share
+ * one.
  */
 export function findOrigin(
   loop: EventLoop,

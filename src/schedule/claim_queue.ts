@@ -86,7 +86,7 @@ export class ClaimQueue {
     return undefined;
   }
 
-  /** Yields all claims in the order in which they are served. Those that were yielded may leave meanwhile. */
+  /** Yields all claims in the order in which they are served. Claims that were yielded may leave meanwhile. */
   *[Symbol.iterator](): Generator<AnyClaim, void, undefined> {
     for (const line of [...this.#sorted].reverse()) yield* line;
   }

@@ -263,8 +263,8 @@ export class ConcurrencyLimit {
    * @typeParam T Type of an item.
    * @typeParam R Type of a result.
    * @param source Anything that `for await` takes.
-   * @param body An async function, a generator function or a plain function. It
-   * is called with the item and its index.
+   * @param body An async function, a generator function or a plain function.
+   * Called with the item and its index.
    * @param options Order, priority, buffer, a signal that ends it.
    * @returns An operation: nothing happens until it is awaited or iterated.
    * @throws {TypeError} If an argument is of the wrong type.
@@ -320,7 +320,7 @@ export class ConcurrencyLimit {
     this.#core.resize(size);
   }
 
-  /** Lets no job and no item begin until {@linkcode resume}. Those that run go on. */
+  /** Lets no job and no item begin until {@linkcode resume}. Running jobs go on. */
   pause(): void {
     this.#core.pause();
   }

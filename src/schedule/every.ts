@@ -19,11 +19,10 @@ import { checkInterval, TickPlanner } from "./tick_planner.ts";
 /**
  * Runs `fn` again and again: at an interval, or by a schedule.
  *
- * The k-th tick is due k intervals after this call, however late the ticks before
- * were and however long they took: there is no drift. It is never early. The
- * options decide about ticks that are missed, ticks that come during a run, and
- * runs that fail; by default the ticks are dropped, errors are reported, and the
- * job goes on. Runs do not overlap unless `overrun` is `"concurrent"`.
+ * The k-th tick is due k intervals after this call, however late the ticks before were and however long they took:
+ * there is no drift. A tick is never early. The options decide about ticks that are missed, ticks that come during a
+ * run, and runs that fail; by default the ticks are dropped, errors are reported, and the job goes on. Runs do not
+ * overlap unless `overrun` is `"concurrent"`.
  *
  * A schedule is anything with `nextRun(after)`, such as a `Cron` of the package
  * `croner`. Its moments are on the wall clock. If that is set back, nothing runs

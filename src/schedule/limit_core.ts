@@ -148,7 +148,7 @@ export class LimitCore {
     this.#settle();
   }
 
-  /** Gives a claim in line another priority; it becomes the last of that. */
+  /** Changes the priority of a claim in line; it becomes the last of the new one. */
   move(claim: AnyClaim, rank: number): void {
     if (claim.list === this.door) claim.rank = rank;
     else {
@@ -158,8 +158,8 @@ export class LimitCore {
   }
 
   /**
-   * Gives slots back, and starts the claims that may start now: the first of
-   * them on `runner`, if that can do such work.
+   * Releases slots, and starts the claims that may start now: the first of them
+   * on `runner`, if that can do such work.
    */
   release(weight: number, runner: WorkRunner | null): void {
     this.used -= weight;

@@ -30,7 +30,7 @@ import type { LimitCore, LimitedWork } from "./limit_core.ts";
  * Function that a limit runs: an async function, a generator function or a
  * plain function, without parameters.
  *
- * @typeParam T What it produces.
+ * @typeParam T Type of the result.
  */
 export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
 
@@ -45,7 +45,7 @@ export type JobBody<T> = () => Coroutine<T> | PromiseLike<T> | T;
  * and the like. (`wait` for the first of several is not refused, if another one
  * may be that.)
  *
- * @typeParam T What the function produces.
+ * @typeParam T Type of the result.
  */
 export interface Job<T> extends Future<T> {
   /** Name that was given; `""` if there was none. */
@@ -58,9 +58,9 @@ export interface Job<T> extends Future<T> {
    */
   readonly phase: "pending" | "running" | "done";
   /**
-   * Gives a job in line another priority: it goes behind those that have it
-   * already, also if it is the same. If it is now the first and there is room, it
-   * begins. A job that has begun keeps the priority it has.
+   * Changes the priority of a job in line: the job goes behind those of the new
+   * priority, also if that is the old one. If it is now the first and there is
+   * room, it begins. A job that has begun keeps its priority.
    *
    * @param priority The new priority.
    * @returns Whether it was in line.
@@ -72,15 +72,15 @@ export interface Job<T> extends Future<T> {
    * it runs, its task is cancelled as by {@linkcode Task.cancel}: the job is done,
    * and its slots are free, when that has cleaned up.
    *
-   * @param reason What to say about the cause.
+   * @param reason Cause, of any type.
    * @returns Whether the job had not ended.
    */
   cancel(reason?: unknown): boolean;
 }
 
 /**
- * Job, as its limit sees it. It is pending while it is in a list, running while
- * it has a runner, and else done.
+ * Job, as its limit sees it. A job in a list is pending, one with a runner is
+ * running, any other is done.
  */
 export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   readonly core: LimitCore;

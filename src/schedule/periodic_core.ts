@@ -188,7 +188,7 @@ export class PeriodicCore extends PeriodicRuns {
     return endMs;
   }
 
-  /** Gives a run that ends at this very moment the turns that it needs for that. */
+  /** Waits some turns for a run that ends at this very moment; false if they are over. */
   #looksAgain(): boolean {
     if (
       this.settings.overrun === "concurrent" || this.#looks === ENDING_TURNS
@@ -292,7 +292,7 @@ export class PeriodicCore extends PeriodicRuns {
 
   // -- Iterating --
 
-  /** Gives a tick to the consumer, or keeps it in line if nobody waits yet. */
+  /** Delivers a tick to the consumer, or queues it if the consumer does not wait yet. */
   #deliver(tick: Tick, nowMs: number): void {
     if (!this.feed!.isAwaited) {
       this.line(tick);

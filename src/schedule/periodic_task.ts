@@ -27,10 +27,10 @@ export let coreOf: (job: PeriodicTask) => PeriodicCore;
 /**
  * Task that runs again and again, which {@linkcode every} returns.
  *
- * It is a task without a result: wait for it with `yield*` or `await` until it
- * has ended, by `maxRuns`, a schedule that has no more moments, `cancel`, or an
- * error. It ends after its last run has ended. Cancelling a task that waits for
- * it cancels it, as with any task, and so does the end of {@linkcode run}.
+ * Like a task without a result: wait for its end with `yield*` or `await`. It
+ * ends by `maxRuns`, a schedule that has no more moments, `cancel`, or an
+ * error, and after its last run. Cancelling a task that waits for it cancels
+ * it, as with any task, and so does the end of {@linkcode run}.
  *
  * Each run has a task of its own, a child of this one, unless its function is a
  * plain one that returns nothing to wait for: that is called by the timer. The

@@ -84,9 +84,9 @@ interface Want {
  * Limits how often something happens: at most so many permits in an interval.
  *
  * Waiting tasks are served strictly in order: nobody takes permits while a task
- * waits, and a task that needs many is not overtaken by tasks that need few. One
- * timer of the loop wakes the first of them at the moment at which its permits
- * are there; the timer is gone when nobody waits. Times are those of
+ * waits, and a task that needs many is not overtaken by tasks that need few. A
+ * single timer of the loop wakes the first of them at the moment at which its
+ * permits are there; without waiters there is no timer. Times are those of
  * {@linkcode EventLoop.time}, exact on a virtual host.
  *
  * Permits count from the moment they are taken. They are not given back, except

@@ -11,7 +11,7 @@ export interface RateRule {
   earliest(weight: number, nowMs: number): number;
   /** Takes permits at a moment at which that is possible. */
   take(weight: number, nowMs: number): void;
-  /** Gives back permits that were taken at `takenMs` and will not be used. */
+  /** Puts back permits that were taken at `takenMs` and will not be used. */
   giveBack(weight: number, takenMs: number): void;
   /** Returns how many permits may be taken now. */
   available(nowMs: number): number;

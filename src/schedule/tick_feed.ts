@@ -45,7 +45,7 @@ export class TickFeed {
     return this.#consumer !== null && !this.#consumer.done();
   }
 
-  /** Gives a tick to the consumer, which must be waiting. */
+  /** Delivers a tick to the consumer, which must be waiting. */
   deliver(tick: Tick): void {
     this.#consumer!.setResult(tick);
   }

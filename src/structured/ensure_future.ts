@@ -14,10 +14,10 @@ import {
 /**
  * Returns a future for anything that can be waited for, and starts it.
  *
- * Like asyncio's `ensure_future`. A future or task is returned as it is. Whatever a
- * task can run becomes a task, whose first step runs in the next turn. A promise
- * becomes a task that waits for it, as `until` does: cancelling that task leaves
- * the promise alone.
+ * Like asyncio's `ensure_future`. A future or task is returned as it is. A task
+ * body becomes a task, whose first step runs in the next turn. A promise
+ * becomes a task that waits for it, as `until` does: cancelling that task
+ * leaves the promise alone.
  *
  * @example
  * ```ts

@@ -225,7 +225,7 @@ class GatheringFuture extends LendingFuture<unknown[]> {
     return this.#children;
   }
 
-  /** Cancels the children. This is done when they are. */
+  /** Cancels the children. The result is there when they are done. */
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
     let accepted = false;

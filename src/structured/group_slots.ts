@@ -85,7 +85,7 @@ export class GroupSlots {
     this.#returning.push(wait);
   }
 
-  /** Gives a slot back, which goes to the next in line. */
+  /** Releases a slot, which goes to the next in line. */
   release(): void {
     this.#taken--;
     while (this.#taken < this.#limit) {

@@ -55,7 +55,7 @@ export class ChildTask<T> extends Task<T> implements Child {
     return this as Task<unknown>;
   }
 
-  /** This task, if it takes a slot that it can lend; else null. */
+  /** The task itself, if it takes a slot that it can lend; else null. */
   get lender(): Lender | null {
     return null;
   }

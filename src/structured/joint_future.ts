@@ -26,7 +26,7 @@ export abstract class JointFuture<T> extends Future<T> {
   /** The futures on which this one depends. */
   protected abstract awaited(): Iterable<Future<unknown>>;
 
-  /** This depends on one more future. */
+  /** Adds a future on which this one depends. */
   dependOn(future: Future<unknown>): void {
     this.#relay?.dependOn(future);
   }

@@ -22,7 +22,7 @@ export interface Lender {
    * opened.
    */
   ownsUnfinished(future: Future<unknown>): boolean;
-  /** Gives its slot to others while it waits. */
+  /** Lends its slot to others while it waits. */
   lend(): void;
   /**
    * A wait for which the slot was lent is over. After the last of them the task

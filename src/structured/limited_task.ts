@@ -157,7 +157,8 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
       this.#slots.release();
     } else if (slot instanceof Lent) slot.waits++;
     else if (slot instanceof SlotReturn) {
-      // It is in line for what it lends, in another of its async functions.
+      // The task is in line for a slot, in another of its async functions, and
+      // lends that.
       this.#slot = new Lent();
       slot.setResult();
     }

@@ -113,7 +113,7 @@ export class Timeout {
   }
 
   /**
-   * Tells whether the time was over before the body had ended.
+   * Returns whether the time was over before the body had ended.
    *
    * @returns Whether it was, even if the body has not been interrupted yet.
    */

@@ -47,7 +47,7 @@ export function release(waiter: Future<void>): void {
   if (!waiter.done()) waiter.setResult();
 }
 
-/** Gives a pending future the outcome of one that is done, whose error counts as seen from now on. */
+/** Copies the outcome of a future that is done to a pending one; the error counts as seen from now on. */
 export function relayOutcome<T>(from: Future<T>, to: Future<T>): void {
   if (from.cancelled()) to.cancel(from.cancelReason());
   else if (from.failed()) to.setException(from.exception());

@@ -107,7 +107,7 @@ export class PriorityLine<T> {
 
   /**
    * Removes and returns the first value that is wanted, or returns `undefined`
-   * if there is none. Those before it are removed.
+   * if there is none. Items before it are removed.
    */
   shift(isWanted: (value: T) => boolean): T | undefined {
     for (;;) {
@@ -147,7 +147,7 @@ export class PriorityLine<T> {
       const next = this.#peekFrom(bucket, isWanted);
       bucket.age = next === undefined ? Infinity : this.#ageOf!(next);
       if (next !== undefined) ages.push(bucket);
-      // Those that ran empty are found only when they are the oldest.
+      // Empty buckets are found only when they are the oldest.
       if (ages.length > 2 * this.#order.length + GONE_MAX) this.#dropEmpty();
       return value;
     }

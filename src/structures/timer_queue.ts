@@ -494,7 +494,7 @@ export class TimerQueue<Node extends TimerNode> {
     this.#heapLimit = HEAP_FREE;
   }
 
-  /** Gives the queued nodes the numbers from 0 on in their order: once in a billion pushes. */
+  /** Numbers the queued nodes from 0 on, in their order: once in a billion pushes. */
   #renumber(): void {
     const nodes = [...this].sort((a, b) => a.sequence - b.sequence);
     this.#sequence = 0;

@@ -23,9 +23,9 @@ interface Party {
  * go on, and the next round begins.
  *
  * Like asyncio's `Barrier`. A waiter that is cancelled before all have come
- * leaves, and the others wait for one more; the barrier does not break. One that
- * is cancelled later does not hold up the others either. Tasks that come while
- * the last round is still on its way out wait until it is.
+ * leaves, and the others wait for one more; the barrier does not break. A wait
+ * that is cancelled later does not hold up the others either. Tasks that come
+ * while the last round is still on its way out wait until it is.
  *
  * @example No task starts the second half before all have done the first
  * ```ts

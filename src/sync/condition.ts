@@ -94,7 +94,7 @@ export class Condition {
   }
 
   /**
-   * Tells whether the lock is held: {@linkcode Lock.locked}.
+   * Returns whether the lock is held: {@linkcode Lock.locked}.
    *
    * @returns Whether it is.
    */

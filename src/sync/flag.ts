@@ -46,7 +46,7 @@ export class Flag {
   #set = false;
 
   /**
-   * Tells whether the flag is set.
+   * Returns whether the flag is set.
    *
    * @returns Whether it is; at first it is not.
    */

@@ -11,7 +11,7 @@ import type { Coroutine } from "../loop/task_body.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
-/** The permit of a lock. It is not `held` either while a condition has put it aside. */
+/** The permit of a lock. While a condition has put it aside, it is not `held` either. */
 export class LockPermit implements Permit {
   readonly #lock: Lock;
   /** Whether it has been released. */
@@ -72,7 +72,7 @@ export let lockInternals: LockInternals;
  * not re-entrant: a task that acquires it twice waits for itself. All methods
  * take constant time, whatever waits.
  *
- * @example One after the other, in both styles
+ * @example Tasks of both styles, one after the other
  * ```ts
  * import { getRunningLoop, Lock, run, sleep } from "@rota/rota";
  * import { assertEquals } from "@std/assert";
@@ -110,7 +110,7 @@ export class Lock {
   }
 
   /**
-   * Tells whether the lock is held.
+   * Returns whether the lock is held.
    *
    * @returns Whether it is; false also while a woken waiter, which is the next
    * to hold it, has not run yet.

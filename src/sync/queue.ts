@@ -103,7 +103,7 @@ export abstract class BaseQueue<T>
   }
 
   /**
-   * Tells whether there is no item.
+   * Returns whether there is no item.
    *
    * @returns Whether `size` is 0.
    */
@@ -112,7 +112,7 @@ export abstract class BaseQueue<T>
   }
 
   /**
-   * Tells whether there is no room.
+   * Returns whether there is no room.
    *
    * @returns Whether `size` has reached `maxSize`.
    */

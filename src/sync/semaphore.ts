@@ -129,13 +129,13 @@ export class Semaphore {
     this.#value = value + 0; // which makes -0 a 0
   }
 
-  /** How many permits are available. Those set aside for woken waiters are not. */
+  /** How many permits are available. Permits set aside for woken waiters are not. */
   get value(): number {
     return this.#value;
   }
 
   /**
-   * Tells whether {@linkcode acquire} would wait.
+   * Returns whether {@linkcode acquire} would wait.
    *
    * @returns Whether no permit is available, or tasks are in line.
    */
@@ -230,8 +230,8 @@ export class Semaphore {
 }
 
 /**
- * Waiter for a permit. It is the iterator of the wait as well, where a generator
- * would be a second object: very many may wait for long.
+ * Waiter for a permit. The waiter is the iterator of the wait as well, which
+ * saves a second object: very many may wait for long.
  */
 class PermitWaiter extends Waiter {
   readonly #semaphore: Semaphore;
@@ -274,7 +274,7 @@ class PermitWaiter extends Waiter {
  * spends a permit: disposing of that one later does nothing. The semaphore keeps
  * a list of the permits that are held.
  *
- * @example One release too many
+ * @example A release too many
  * ```ts
  * import { BoundedSemaphore } from "@rota/rota";
  * import { assertEquals, assertThrows } from "@std/assert";
@@ -307,9 +307,9 @@ export class BoundedSemaphore extends Semaphore {
   /**
    * Releases a permit, and wakes the first in line, if any.
    *
-   * It is the last one that the current task acquired and still holds. If the
-   * task holds none, as it releases for another task, it is the one that is held
-   * longest. Takes time in proportion to the permits that are held.
+   * Releases the last permit that the current task acquired and still holds. If
+   * the task holds none, as it releases for another task, releases the one that
+   * is held longest. Takes time in proportion to the permits that are held.
    *
    * @throws {RangeError} If no permit is held.
    */

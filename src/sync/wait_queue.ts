@@ -87,7 +87,7 @@ export class Waiter<V = undefined> extends Future<boolean>
     if (this.#gone) return;
     this.#raise();
     this.#gone = true;
-    // It is in no line any more if its loop was closed under it.
+    // The waiter is in no line any more if its loop was closed.
     if (this.list !== undefined) this.#queue.noteGone();
   }
 
