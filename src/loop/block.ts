@@ -342,7 +342,12 @@ export class Block extends InnerStrand {
    * @ignore
    */
   endTask(): void {
-    for (const strand of strandsInside(this)) (strand as InnerStrand).abandon();
+    for (const strand of strandsInside(this)) {
+      (strand as InnerStrand).abandon();
+      if (strand instanceof Block && strand.ownLevel !== null) {
+        endLevel(strand.ownLevel);
+      }
+    }
   }
 }
 

@@ -551,8 +551,9 @@ export function requestLevel(block: Block, reason: unknown): boolean {
   return true;
 }
 
-/** A scope that was cancelled is left. */
+/** A scope that was cancelled is left, or its task has ended. */
 export function endLevel(level: CancelRequest): void {
+  if (level.state === "taken back") return;
   level.state = "taken back";
   levels.open--;
 }
