@@ -3,7 +3,7 @@ import type { Relay } from "./priority_inheritance.ts";
 
 /** Entry of the ready queue: a callback's handle, or a task or wait to go on with. */
 export interface Runnable {
-  /** Its turn has come. Its errors go to the loop's exception handler. */
+  /** Called when its turn has come. Errors go to the loop's exception handler. */
   run(): void;
   /** Priority node under which this is queued on loops that go by priority; without it, see `PriorityReadyQueue`. */
   readonly relay?: () => Relay;

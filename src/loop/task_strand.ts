@@ -164,7 +164,7 @@ export abstract class TaskStrand<T> extends Future<T>
     extras.warning = this.kernel.warnOfStuckTask(this.runner);
   }
 
-  /** It has reacted: an async function waits in an operation. @ignore */
+  /** Drops the warning, as the task has reacted: an async function waits in an operation. @ignore */
   calmDown(): void {
     if (this.extras !== null) this.extras.dropWarning();
   }

@@ -150,7 +150,7 @@ export class TimerHandle extends Handle {
     this.state = (this.state & UNHELD) | DUE;
   }
 
-  /** Its turn has come. @ignore */
+  /** Called when its turn has come. @ignore */
   override run(): void {
     if (this.takeTurn()) super.run();
   }
