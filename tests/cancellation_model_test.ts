@@ -9,7 +9,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { judge, report, search, shrink } from "./cancellation_model/search.ts";
-import type { Body, Tree } from "./cancellation_model/tree.ts";
+import type { Body, Node, Tree } from "./cancellation_model/tree.ts";
 
 /** In parts, so that a failure is told before all of them have run. */
 const PARTS = 10;
@@ -118,6 +118,38 @@ const ONCE_WRONG: Record<string, { body: Body; acts?: Tree["acts"] }> = {
         ],
       }],
     },
+  "a branch that has begun to wait when another one hands its request back": {
+    body: [
+      moveOnAtOnce(2, [group([
+        [{
+          do: "timeout",
+          name: "timeout3",
+          ms: 0,
+          signal: false,
+          body: [{
+            do: "all",
+            bodies: [
+              [moveOnAtOnce(4, []), {
+                do: "untilBody",
+                body: [{ do: "sleep", ms: 1 }, { do: "get" }],
+              }],
+              [moveOnAtOnce(5, [])],
+            ],
+          }],
+        }],
+        [],
+        [],
+      ])]),
+    ],
+  },
+  "a group that is cancelled as its task waits to get its slot back": {
+    body: [limited([
+      [{ ...group([[{ do: "sleep", ms: 5 }]]), name: "group2" } as Node],
+      [{ do: "sleep", ms: 5 }],
+      [],
+    ])],
+    acts: [{ ...act("group2", 1), hops: 6 }],
+  },
   "two scopes that are cancelled together": {
     body: [{
       do: "scope",
@@ -148,6 +180,15 @@ function group(children: readonly Body[]): Body[number] {
     body: [],
     children,
   };
+}
+
+function limited(children: readonly Body[]): Node {
+  return { ...group(children), limit: 1 } as Node;
+}
+
+function moveOnAtOnce(number: number, body: Body): Node {
+  const name = `moveOnAfter${number}`;
+  return { do: "moveOnAfter", name, ms: 0, signal: false, body };
 }
 
 function act(target: string, atMs: number): Tree["acts"][number] {

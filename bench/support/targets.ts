@@ -158,7 +158,10 @@ export const TARGETS: readonly Target[] = [
   { workload: "debug-gather", case: "Rota, debug mode" },
   ...LATENESS,
   ...[0.2, 0.5, 1, 5, 20].flatMap(neverEarly),
-  ...beside("cold start", "p-queue", { "Rota, generator": 1.25 }, "over bare"),
+  ...beside("cold start", "p-queue", {
+    "Rota, generator": 1.25,
+    "Rota ./loop, generator": 0.85,
+  }, "over bare"),
   ...beside("HTTP request", "no loop", { "Rota, busy": 50 }, "p50"),
   ...beside("idle loop", "no loop", {
     "Rota, native": 3,

@@ -18,26 +18,31 @@ export class AsyncItems<T> {
   readonly #loop: EventLoop;
   /** In messages, such as `"each()"`. */
   readonly #what: string;
+  readonly #deed: string;
   #ended = false;
 
   /**
    * Opens the source.
    *
-   * @throws {TypeError} If it returns no iterator.
+   * @param what Name of the caller in messages, such as `"each()"`.
+   * @param deed Deed of the caller in messages, such as `"map over a source"`.
+   * @throws {TypeError} If its iterator is no object.
    */
-  constructor(source: AsyncIterable<T>, what: string) {
+  constructor(source: AsyncIterable<T>, what: string, deed: string) {
     this.#loop = getRunningLoop();
     this.#what = what;
-    this.#iterator = source instanceof ReadableStream
+    this.#deed = deed;
+    const iterator: unknown = source instanceof ReadableStream
       ? new StreamItems<T>(source)
       : source[Symbol.asyncIterator]();
-    if (typeof this.#iterator?.next !== "function") {
+    if (!isObject(iterator)) {
       throw new TypeError(
-        `Cannot iterate as source must give an iterator: received ${
-          inspect(this.#iterator)
+        `Cannot ${deed} as its async iterator must be an object: received ${
+          inspect(iterator)
         }`,
       );
     }
+    this.#iterator = iterator as AsyncIterator<T>;
   }
 
   /** Whether there is nothing to close: the iterator is at its end, has failed, or is closed. */
@@ -70,7 +75,7 @@ export class AsyncItems<T> {
       yield* this.#afterFailure(call);
       throw error;
     }
-    this.#ended = checkStep(step, "next()").done === true;
+    this.#ended = checkStep(step, this.#deed, "next()").done === true;
     return step;
   }
 
@@ -100,7 +105,7 @@ export class AsyncItems<T> {
       `the end of an iterator in ${this.#what}`,
       (error) => this.#report(error),
     );
-    checkStep(yield* call, "return()");
+    checkStep(yield* call, this.#deed, "return()");
   }
 
   /** Closes the iterator after an error, which hides an error of the closing, as in `for await`. */
@@ -135,15 +140,18 @@ export class AsyncItems<T> {
 }
 
 /** Throws if a step of an iterator is none, as `for await` does. */
-export function checkStep<S>(step: S, method: string): S {
-  if (typeof step === "object" && step !== null || typeof step === "function") {
-    return step;
-  }
+function checkStep<S>(step: S, deed: string, method: string): S {
+  if (isObject(step)) return step;
   throw new TypeError(
-    `Cannot iterate as ${method} of the iterator must return an object: received ${
+    `Cannot ${deed} as ${method} of its iterator must return an object: received ${
       inspect(step)
     }`,
   );
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null ||
+    typeof value === "function";
 }
 
 /**

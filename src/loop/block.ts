@@ -59,11 +59,23 @@ export class Block extends InnerStrand {
    * time is left. The opener sets it.
    */
   deadlineMs: number = Infinity;
-  /** The stepper of the generator that opened this block, and closes it. @ignore */
+  /**
+   * The stepper of the generator that opened this block, and closes it.
+   *
+   * @ignore
+   */
   readonly opener: Stepper;
-  /** Whether an async function opened this block directly. @ignore */
+  /**
+   * Whether an async function opened this block directly.
+   *
+   * @ignore
+   */
   readonly isOpenedByAsyncFunction: boolean;
-  /** The level request of this block itself. @ignore */
+  /**
+   * The level request of this block itself.
+   *
+   * @ignore
+   */
   ownLevel: CancelRequest | null = null;
   /** The innermost block of the opener before this one. */
   readonly #before: Block | null;
@@ -134,7 +146,11 @@ export class Block extends InnerStrand {
     if (!this.closed) applyLevels(this);
   }
 
-  /** The level request of a block further out that applies to this one. @ignore */
+  /**
+   * The level request of a block further out that applies to this one.
+   *
+   * @ignore
+   */
   get outerLevel(): CancelRequest | null {
     return this.#shield || this.around === null ? null : this.around.level;
   }
@@ -171,7 +187,11 @@ export class Block extends InnerStrand {
     return requestCancel(this.task, this, reason);
   }
 
-  /** A once request of this block was taken. @ignore */
+  /**
+   * A once request of this block was taken.
+   *
+   * @ignore
+   */
   noteRequest(request: CancelRequest): void {
     this.#requests.push(request);
   }
@@ -203,7 +223,11 @@ export class Block extends InnerStrand {
     return this.task.requestsAt(this);
   }
 
-  /** How many of the outstanding requests this block has made itself. @ignore */
+  /**
+   * How many of the outstanding requests this block has made itself.
+   *
+   * @ignore
+   */
   get ownRequests(): number {
     return this.#requests.length;
   }
@@ -218,12 +242,20 @@ export class Block extends InnerStrand {
       : this.ownLevel.reason as CancelledError;
   }
 
-  /** The holder of the requests that were due when it was opened. @ignore */
+  /**
+   * The holder of the requests that were due when it was opened.
+   *
+   * @ignore
+   */
   get openedBy(): Holder {
     return this.#openedIn ?? this.opener;
   }
 
-  /** Has `listener` called when a level cancellation from further out begins to apply. @ignore */
+  /**
+   * Has `listener` called when a level cancellation from further out begins to apply.
+   *
+   * @ignore
+   */
   onLevel(listener: () => void): void {
     this.#listener = listener;
   }
@@ -293,14 +325,22 @@ export class Block extends InnerStrand {
     this.#controller = null;
   }
 
-  /** Renews the signals of this block and of those inside. @ignore */
+  /**
+   * Renews the signals of this block and of those inside.
+   *
+   * @ignore
+   */
   renewInside(): void {
     for (const strand of strandsInside(this)) {
       if (strand instanceof Block) strand.#renew();
     }
   }
 
-  /** Drops everything that runs and waits in the blocks of a task that has ended. @ignore */
+  /**
+   * Drops everything that runs and waits in the blocks of a task that has ended.
+   *
+   * @ignore
+   */
   endTask(): void {
     for (const strand of strandsInside(this)) (strand as InnerStrand).abandon();
   }

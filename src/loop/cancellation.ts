@@ -121,7 +121,11 @@ export function cancellation(reason: unknown): CancelledError {
 
 // -- Requests --
 
-/** A request for cancellation that was taken. */
+/**
+ * A request for cancellation that was taken.
+ *
+ * @internal
+ */
 export class CancelRequest {
   /** The block that is to give up; null for the task as a whole. */
   readonly block: Block | null;
@@ -140,7 +144,11 @@ export class CancelRequest {
   }
 }
 
-/** Error that a holder is to throw: that of a request, or another one, such as that of a signal. */
+/**
+ * Error that a holder is to throw: that of a request, or another one, such as that of a signal.
+ *
+ * @internal
+ */
 export class Due {
   /** Null if `error` is thrown as it is. */
   readonly request: CancelRequest | null;
@@ -157,7 +165,11 @@ export class Due {
   }
 }
 
-/** Object that throws a due request next: a stepper, a wait or a strand. */
+/**
+ * Object that throws a due request next: a stepper, a wait or a strand.
+ *
+ * @internal
+ */
 export interface Holder {
   /** Errors that it is to throw, the newest first. */
   due: Due | null;
@@ -321,6 +333,8 @@ export function dueAgain(task: Task<unknown>, stepper: Stepper): void {
  * Where a request goes that comes to a wait for a future. `"here"`: the wait
  * throws it. `"inside"`: the future is a strand of the same task, which throws or
  * holds it. `"after"`: it stays due until the wait is over.
+ *
+ * @internal
  */
 export type RequestsGo = "here" | "inside" | "after";
 

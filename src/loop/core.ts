@@ -105,7 +105,11 @@ export interface RunCore {
 /** How long a loop runs: until `stop()`, or until a future is done, which calls `stop()`. */
 export type RunMode = "forever" | "until-complete";
 
-/** All that an event loop does for the library alone. */
+/**
+ * All that an event loop does for the library alone.
+ *
+ * @internal
+ */
 export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   /** The loop itself. */
   readonly loop: EventLoop;

@@ -40,6 +40,8 @@ export function findTask(): Task<unknown> | null {
 /**
  * The object that async functions belong to: a strand of a task, or a posted
  * function, which becomes a task once it has returned a promise.
+ *
+ * @internal
  */
 export interface Owner {
   readonly loop: EventLoop;
@@ -126,7 +128,11 @@ export function getRunningLoop(): EventLoop {
   );
 }
 
-/** Link in the chain of values that a task shares with its ancestors. */
+/**
+ * Link in the chain of values that a task shares with its ancestors.
+ *
+ * @internal
+ */
 export interface LocalValue {
   readonly local: TaskLocal<unknown>;
   readonly value: unknown;

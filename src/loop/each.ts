@@ -143,7 +143,7 @@ function* eachAsync<T>(
   source: AsyncIterable<T>,
   body: EachBody<T>,
 ): Coroutine<void> {
-  const items = new AsyncItems(source, "each()");
+  const items = new AsyncItems(source, "each()", "iterate over a source");
   let stopped = false;
   const stop = () => {
     stopped = true;

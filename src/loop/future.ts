@@ -84,7 +84,11 @@ export class Future<T>
   // of the hot paths extend: V8 makes a super() call that defines fields cost
   // 10 ns more.
 
-  /** The core of its loop: a field of its own, as it is on every hot path. @ignore */
+  /**
+   * The core of its loop: a field of its own, as it is on every hot path.
+   *
+   * @ignore
+   */
   declare readonly kernel: LoopCore;
   declare private state: number;
   /** The result, the error, or the reason of the cancellation. */
@@ -335,7 +339,11 @@ export class Future<T>
     return removed;
   }
 
-  /** Queues `waiter` once the future is done, at once if it is. @ignore */
+  /**
+   * Queues `waiter` once the future is done, at once if it is.
+   *
+   * @ignore
+   */
   addWaiter(waiter: Runnable): void {
     const { waiters } = this;
     if (this.state !== PENDING) {
@@ -350,7 +358,11 @@ export class Future<T>
     }
   }
 
-  /** Forgets a waiter: O(1). @ignore */
+  /**
+   * Forgets a waiter: O(1).
+   *
+   * @ignore
+   */
   removeWaiter(waiter: Runnable): void {
     this.waiterLeaves();
     if (this.waiters === waiter) this.waiters = null;
@@ -365,7 +377,11 @@ export class Future<T>
     return null;
   }
 
-  /** Throws if the wait that is about to begin would keep the future from ever being done. @ignore */
+  /**
+   * Throws if the wait that is about to begin would keep the future from ever being done.
+   *
+   * @ignore
+   */
   [checkWaiter](): void {}
 
   /** Returns the waiters, in order. */
@@ -409,12 +425,20 @@ export class Future<T>
     this.finish(CANCELLED_BY_ERROR, error);
   }
 
-  /** Where a request for cancellation goes that reaches a wait for this future. @ignore */
+  /**
+   * Where a request for cancellation goes that reaches a wait for this future.
+   *
+   * @ignore
+   */
   requestsGo(_request: CancelRequest): RequestsGo {
     return "here";
   }
 
-  /** Called when a request has reached a wait for this future, and goes inside. @ignore */
+  /**
+   * Called when a request has reached a wait for this future, and goes inside.
+   *
+   * @ignore
+   */
   askToEnd(_request: CancelRequest): void {}
 
   /** Whether a cancellation that this future hands on to others is still on its way. */
@@ -508,6 +532,7 @@ export class Future<T>
     return { done: false, value: this as Future<unknown> };
   }
 
+  /** Throws at whoever goes through a future by mistake: `[...task]`, `Promise.all(task)`. */
   private refuseIteration(): never {
     lastYielded.future = null;
     throw new MisuseError(

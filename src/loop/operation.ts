@@ -78,6 +78,7 @@ export class Operation<T>
   declare private readonly body:
     | (() => Iterator<Suspension, T, unknown>)
     | undefined;
+  /** The name, the signal, and what a cancellation does that is due. */
   declare protected readonly options: OperationOptions;
   /** Record to report if the operation is never awaited; null if there is none. */
   declare private record: UnstartedRecord | typeof STARTED | null;
@@ -199,22 +200,38 @@ export class Operation<T>
     return this.iterate();
   }
 
-  /** Whether it starts although a cancellation is due. @ignore */
+  /**
+   * Whether it starts although a cancellation is due.
+   *
+   * @ignore
+   */
   get entersCancelled(): boolean {
     return this.options.whenCancelled === "enter";
   }
 
-  /** Whether it has to run, also in a task that is cancelled before it begins. @ignore */
+  /**
+   * Whether it has to run, also in a task that is cancelled before it begins.
+   *
+   * @ignore
+   */
   get ownsResource(): boolean {
     return false;
   }
 
-  /** Makes the iterator that does the waiting, on behalf of the signal. @ignore */
+  /**
+   * Makes the iterator that does the waiting, on behalf of the signal.
+   *
+   * @ignore
+   */
   beginGuarded(): Iterator<Suspension, T, unknown> {
     return this.begin();
   }
 
-  /** The iterator of an operation that was just started. @ignore */
+  /**
+   * The iterator of an operation that was just started.
+   *
+   * @ignore
+   */
   iterate(): Iterator<Suspension, T, unknown> {
     const { signal } = this.options;
     return signal === undefined ? this.begin() : new Guarded(signal, this);

@@ -280,7 +280,11 @@ export class PostedTask<T> extends Future<T> {
     );
   }
 
-  /** Called when its turn has come: begins, or ends like the task that it became. @ignore */
+  /**
+   * Called when its turn has come: begins, or ends like the task that it became.
+   *
+   * @ignore
+   */
   run(): void {
     runPosted(this as PostedTask<unknown>);
   }
@@ -311,12 +315,20 @@ export class PostedTask<T> extends Future<T> {
     task.addWaiter(this);
   }
 
-  /** The strand of functions that it has called, once it has become a task. @ignore */
+  /**
+   * The strand of functions that it has called, once it has become a task.
+   *
+   * @ignore
+   */
   get strandNow(): Strand | null {
     return this.runner?.strandNow ?? null;
   }
 
-  /** The task of async functions that were called by the function. @ignore */
+  /**
+   * The task of async functions that were called by the function.
+   *
+   * @ignore
+   */
   get runner(): Task<unknown> | null {
     return this.extras?.task ?? null;
   }

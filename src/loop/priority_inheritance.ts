@@ -24,7 +24,11 @@ export interface Requeue<Item extends ReadyItem = ReadyItem> {
   requeue(item: Item, priority: number): Item;
 }
 
-/** The priority of a task: its own, and what it is raised to by those who wait for what it holds. */
+/**
+ * The priority of a task: its own, and what it is raised to by those who wait for what it holds.
+ *
+ * @internal
+ */
 export class Urgency {
   /** Priority that was set. */
   base: number;

@@ -1,7 +1,11 @@
 import type { TimerNode } from "../structures/timer_queue.ts";
 import type { Relay } from "./priority_inheritance.ts";
 
-/** Entry of the ready queue: a callback's handle, or a task or wait to go on with. */
+/**
+ * Entry of the ready queue: a callback's handle, or a task or wait to go on with.
+ *
+ * @internal
+ */
 export interface Runnable {
   /** Called when its turn has come. Errors go to the loop's exception handler. */
   run(): void;

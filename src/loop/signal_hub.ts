@@ -25,7 +25,11 @@ type Listener = (reason: unknown) => void;
 export abstract class SignalListener
   implements Subscription, ListNode<SignalListener> {
   // Declared and assigned, as in Future. Written by the list.
-  /** The hub at which it listens. @ignore */
+  /**
+   * The hub at which it listens.
+   *
+   * @ignore
+   */
   declare list: LinkedList<SignalListener> | undefined;
   /** @ignore */
   declare nextNode: SignalListener | undefined;

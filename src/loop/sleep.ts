@@ -174,7 +174,11 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     });
   }
 
-  /** Runs in the next turn. @ignore */
+  /**
+   * Runs in the next turn.
+   *
+   * @ignore
+   */
   run(): void {
     const strand = this.#strand!;
     const { kernel } = strand.runner!;

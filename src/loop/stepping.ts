@@ -21,7 +21,11 @@ import type { Future, Suspension } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import type { Strand } from "./strand_tree.ts";
 
-/** Steps a generator. */
+/**
+ * Steps a generator.
+ *
+ * @internal
+ */
 export interface Stepper extends Runnable, Holder {
   readonly kernel: LoopCore;
   /** The future that the generator waits for; still there when its turn has come. */

@@ -65,7 +65,11 @@ export function dropWaits(strand: Strand): readonly AnyWait[] {
   return waits;
 }
 
-/** A strand inside of a task: what {@linkcode Block} and {@linkcode Call} have in common. */
+/**
+ * A strand inside of a task: what {@linkcode Block} and {@linkcode Call} have in common.
+ *
+ * @internal
+ */
 export abstract class InnerStrand implements Strand {
   readonly task: Task<unknown>;
   /** The strand around this one; null for the root of the tree. */
@@ -105,7 +109,11 @@ export abstract class InnerStrand implements Strand {
     return this.task.loop;
   }
 
-  /** The innermost open strand at or around this one; null once the task has ended. @ignore */
+  /**
+   * The innermost open strand at or around this one; null once the task has ended.
+   *
+   * @ignore
+   */
   get strandNow(): Strand | null {
     const { task } = this;
     if (task.done()) return null;
@@ -115,7 +123,11 @@ export abstract class InnerStrand implements Strand {
     return strand.isRoot ? task.innermostStrand : strand;
   }
 
-  /** Whether nothing runs here any more. @ignore */
+  /**
+   * Whether nothing runs here any more.
+   *
+   * @ignore
+   */
   get closed(): boolean {
     return this.isClosed;
   }
@@ -141,7 +153,11 @@ export abstract class InnerStrand implements Strand {
     this.dueYields = { left: this.yields, request };
   }
 
-  /** An async function begins here. @ignore */
+  /**
+   * An async function begins here.
+   *
+   * @ignore
+   */
   enter(): void {
     const { kernel } = this.task;
     if (this.running++ === 0 && this.isOutside()) {
@@ -150,7 +166,11 @@ export abstract class InnerStrand implements Strand {
     kernel.outside.asyncTaskStarted();
   }
 
-  /** An async function that began here has ended. @ignore */
+  /**
+   * An async function that began here has ended.
+   *
+   * @ignore
+   */
   exit(): void {
     if (this.running === 0) return; // after the end of the task
     const { kernel } = this.task;
@@ -160,7 +180,11 @@ export abstract class InnerStrand implements Strand {
     kernel.outside.asyncTaskEnded();
   }
 
-  /** An async function enters a block that it has opened here by itself, or leaves it. @ignore */
+  /**
+   * An async function enters a block that it has opened here by itself, or leaves it.
+   *
+   * @ignore
+   */
   step(into: boolean): void {
     const { kernel } = this.task;
     const wasOutside = this.isOutside();
@@ -170,7 +194,11 @@ export abstract class InnerStrand implements Strand {
     if (!wasOutside && isOutside) kernel.outside.wentOutside();
   }
 
-  /** Takes this out of the tree. Its remaining waits pass to the strand around it. @ignore */
+  /**
+   * Takes this out of the tree. Its remaining waits pass to the strand around it.
+   *
+   * @ignore
+   */
   close(): void {
     const { around } = this;
     if (this.isClosed || around === null) return;
@@ -191,12 +219,20 @@ export abstract class InnerStrand implements Strand {
     }
   }
 
-  /** Whether this stands for the task as a whole. @ignore */
+  /**
+   * Whether this stands for the task as a whole.
+   *
+   * @ignore
+   */
   get isRoot(): boolean {
     return this.around === null;
   }
 
-  /** Lets go of the functions that run here: their task has ended. @ignore */
+  /**
+   * Lets go of the functions that run here: their task has ended.
+   *
+   * @ignore
+   */
   abandon(): void {
     while (this.running > 0) this.exit();
     for (const wait of dropWaits(this)) {

@@ -13,7 +13,11 @@ import type { Wait } from "./promise_wait.ts";
 /** Wait of an async function, of any type. */
 export type AnyWait = Wait<unknown, unknown, unknown>;
 
-/** A line of async code. {@linkcode Task}, {@linkcode Block} and {@linkcode Call} are strands. */
+/**
+ * A line of async code. {@linkcode Task}, {@linkcode Block} and {@linkcode Call} are strands.
+ *
+ * @internal
+ */
 export interface Strand extends Holder {
   /** The task it is a part of; null for what may become a task later. */
   readonly runner: Task<unknown> | null;
@@ -45,7 +49,11 @@ export interface Strand extends Holder {
   step(into: boolean): void;
 }
 
-/** The `sleep(0)` of a strand that a request came to: so many at the head of the queue. */
+/**
+ * The `sleep(0)` of a strand that a request came to: so many at the head of the queue.
+ *
+ * @internal
+ */
 export interface DueYields {
   left: number;
   readonly request: CancelRequest;

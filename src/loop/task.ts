@@ -89,9 +89,17 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   private parentTask: Task<unknown> | null;
   /** @ignore */
   localValues: LocalValue | null;
-  /** Null on a loop without priorities, for a task without one. @ignore */
+  /**
+   * Null on a loop without priorities, for a task without one.
+   *
+   * @ignore
+   */
   urgency: Urgency | null = null;
-  /** Neighbours in the loop's list of unfinished tasks. @ignore */
+  /**
+   * Neighbours in the loop's list of unfinished tasks.
+   *
+   * @ignore
+   */
   nextTask: Task<unknown> | null = null;
   /** @ignore */
   previousTask: Task<unknown> | null = null;
@@ -245,7 +253,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return new Block(task, around, opener, options, openedIn);
   }
 
-  /** User code may hold a reference to this task: it was handed out, or has made a task. @ignore */
+  /**
+   * User code may hold a reference to this task: it was handed out, or has made a task.
+   *
+   * @ignore
+   */
   becomeKnown(): void {}
 
   /** Whether the work done so far has left no trace in the task. */
@@ -266,12 +278,20 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return waiters !== null && waiters !== this;
   }
 
-  /** The task of async functions that were called by the body. @ignore */
+  /**
+   * The task of async functions that were called by the body.
+   *
+   * @ignore
+   */
   get runner(): Task<unknown> {
     return this as Task<unknown>;
   }
 
-  /** Inherits from its creator; null stands for no creator. @ignore */
+  /**
+   * Inherits from its creator; null stands for no creator.
+   *
+   * @ignore
+   */
   inheritFrom(
     parent: Task<unknown> | null,
     values: LocalValue | null,
@@ -403,7 +423,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return false;
   }
 
-  /** Waits for the promise of an async function, which has begun. @ignore */
+  /**
+   * Waits for the promise of an async function, which has begun.
+   *
+   * @ignore
+   */
   startPromise(promise: PromiseLike<unknown>): void {
     this.body = PROMISED;
     this.kernel.outside.asyncTaskStarted();
@@ -411,7 +435,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     endWithPromise(this as Task<unknown>, promise);
   }
 
-  /** The promise of the async function is settled, which ends the task. @ignore */
+  /**
+   * The promise of the async function is settled, which ends the task.
+   *
+   * @ignore
+   */
   promiseSettled(failed: boolean, outcome: unknown): void {
     if (this.done()) {
       if (failed) this.failedTooLate(outcome);
@@ -447,7 +475,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else this.endWithValue(outcome);
   }
 
-  /** The body has returned. @ignore */
+  /**
+   * The body has returned.
+   *
+   * @ignore
+   */
   endWithValue(value: unknown): void {
     const request = this.dueRequest();
     this.end();
@@ -456,7 +488,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     else super.setResult(value as T);
   }
 
-  /** The body has thrown. @ignore */
+  /**
+   * The body has thrown.
+   *
+   * @ignore
+   */
   endWithError(error: unknown): void {
     this.end();
     const cancelled = cancellationIn(error);

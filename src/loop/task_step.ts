@@ -30,6 +30,8 @@ export const PROMISED: unique symbol = Symbol("promised");
 /**
  * A task, as its steps see it. These members have names and not symbols: to use an
  * imported symbol costs two nanoseconds, and a step has some fifty.
+ *
+ * @internal
  */
 export interface SteppedTask extends Stepper {
   /** The body, until the first step; then null, or PROMISED for good. */

@@ -23,16 +23,38 @@ import { isHandingOn } from "./waiters.ts";
 
 const NO_WAITS: readonly AnyWait[] = [];
 
-/** The part of {@linkcode Task} that its waits, blocks and cancellation see. @ignore */
+/**
+ * The part of {@linkcode Task} that its waits, blocks and cancellation see.
+ *
+ * @ignore
+ *
+ * @internal
+ */
 export abstract class TaskStrand<T> extends Future<T>
   implements Stepper, Strand {
-  /** How many `sleep(0)` of its async function are in the ready queue. @ignore */
+  /**
+   * How many `sleep(0)` of its async function are in the ready queue.
+   *
+   * @ignore
+   */
   declare yields: number;
-  /** The first of the waits of its async function; its `previousWait` is the last. @ignore */
+  /**
+   * The first of the waits of its async function; its `previousWait` is the last.
+   *
+   * @ignore
+   */
   declare waits: AnyWait | null;
-  /** The future that its generator waits for. @ignore */
+  /**
+   * The future that its generator waits for.
+   *
+   * @ignore
+   */
   declare waitingOn: Future<unknown> | null;
-  /** The requests that are thrown next. @ignore */
+  /**
+   * The requests that are thrown next.
+   *
+   * @ignore
+   */
   declare due: Due | null;
   /**
    * The reason of the last request that was not thrown at once, also after the
@@ -59,13 +81,21 @@ export abstract class TaskStrand<T> extends Future<T>
     this.body = null;
   }
 
-  /** The task of async functions that were called by the body. @ignore */
+  /**
+   * The task of async functions that were called by the body.
+   *
+   * @ignore
+   */
   abstract get runner(): Task<unknown>;
 
   /** @ignore */
   abstract run(): void;
 
-  /** Where the async function of the task runs now; null once it has ended. @ignore */
+  /**
+   * Where the async function of the task runs now; null once it has ended.
+   *
+   * @ignore
+   */
   get strandNow(): Strand | null {
     if (this.done()) return null;
     const { extras } = this;
@@ -77,7 +107,11 @@ export abstract class TaskStrand<T> extends Future<T>
     return this.extras ??= new Extras();
   }
 
-  /** The block of the task as a whole, made on first use. @ignore */
+  /**
+   * The block of the task as a whole, made on first use.
+   *
+   * @ignore
+   */
   rootBlock(): Block {
     const extras = this.extra();
     if (extras.root === null) {
@@ -90,7 +124,11 @@ export abstract class TaskStrand<T> extends Future<T>
     return extras.root;
   }
 
-  /** The root of the blocks of the task; null if it never had one. @ignore */
+  /**
+   * The root of the blocks of the task; null if it never had one.
+   *
+   * @ignore
+   */
   get blockTree(): Block | null {
     return this.extras === null ? null : this.extras.root;
   }
@@ -120,23 +158,39 @@ export abstract class TaskStrand<T> extends Future<T>
     return this.block ?? this;
   }
 
-  /** As in CPython. @ignore */
+  /**
+   * As in CPython.
+   *
+   * @ignore
+   */
   get replacesFailures(): boolean {
     return true;
   }
 
-  /** A request was taken: it counts from now on. @ignore */
+  /**
+   * A request was taken: it counts from now on.
+   *
+   * @ignore
+   */
   noteRequest(request: CancelRequest): void {
     this.requests++;
     this.extra().noteRequest(request);
   }
 
-  /** A block with so many outstanding requests is closed, or has taken one back. @ignore */
+  /**
+   * A block with so many outstanding requests is closed, or has taken one back.
+   *
+   * @ignore
+   */
   forgetRequestsOfBlock(count: number): void {
     if (this.extras !== null) this.extras.requestsOfBlocks -= count;
   }
 
-  /** The requests that concern a block: all but those of blocks beside it and inside. @ignore */
+  /**
+   * The requests that concern a block: all but those of blocks beside it and inside.
+   *
+   * @ignore
+   */
   requestsAt(block: Block): number {
     const { extras } = this;
     if (this.requests === 0 || extras === null) return this.requests;
@@ -147,24 +201,40 @@ export abstract class TaskStrand<T> extends Future<T>
     return Math.max(requests, 0);
   }
 
-  /** Whether it is an async function, which has begun. @ignore */
+  /**
+   * Whether it is an async function, which has begun.
+   *
+   * @ignore
+   */
   get promised(): boolean {
     return this.body === PROMISED;
   }
 
-  /** The newest request to the task as a whole that has not been thrown. @ignore */
+  /**
+   * The newest request to the task as a whole that has not been thrown.
+   *
+   * @ignore
+   */
   dueRequest(): CancelRequest | null {
     return this.extras === null ? null : this.extras.dueRequest();
   }
 
-  /** Has the loop report the task if it does not react to its cancellation. @ignore */
+  /**
+   * Has the loop report the task if it does not react to its cancellation.
+   *
+   * @ignore
+   */
   warnIfStuck(): void {
     const extras = this.extra();
     if (extras.warning !== null) return;
     extras.warning = this.kernel.warnOfStuckTask(this.runner);
   }
 
-  /** Drops the warning, as the task has reacted: an async function waits in an operation. @ignore */
+  /**
+   * Drops the warning, as the task has reacted: an async function waits in an operation.
+   *
+   * @ignore
+   */
   calmDown(): void {
     if (this.extras !== null) this.extras.dropWarning();
   }

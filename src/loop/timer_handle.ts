@@ -20,13 +20,29 @@ const UNHELD = 4;
  */
 export class TimerHandle extends Handle {
   private readonly loop: EventLoop;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   whenMs: number;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   sequence = 0;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   queueBucket: number = NOT_QUEUED;
-  /** Maintained by the loop's timer queue. @ignore */
+  /**
+   * Maintained by the loop's timer queue.
+   *
+   * @ignore
+   */
   queueIndex = 0;
   private state = PENDING;
 
@@ -122,7 +138,11 @@ export class TimerHandle extends Handle {
     this.setHolds(false);
   }
 
-  /** Whether the process is to live for this timer. @ignore */
+  /**
+   * Whether the process is to live for this timer.
+   *
+   * @ignore
+   */
   holdsProcess(): boolean {
     return this.state < UNHELD && this.whenMs !== Infinity;
   }
@@ -139,18 +159,30 @@ export class TimerHandle extends Handle {
     ) this.loop[core].timers.timerHoldChanged(holds);
   }
 
-  /** Sets another deadline, as for a timer that was never due: for the loop, which queues it anew. @ignore */
+  /**
+   * Sets another deadline, as for a timer that was never due: for the loop, which queues it anew.
+   *
+   * @ignore
+   */
   setDeadline(whenMs: number): void {
     this.whenMs = whenMs;
     this.state = this.state & UNHELD;
   }
 
-  /** The moment has come. @ignore */
+  /**
+   * The moment has come.
+   *
+   * @ignore
+   */
   fallDue(): void {
     this.state = (this.state & UNHELD) | DUE;
   }
 
-  /** Called when its turn has come. @ignore */
+  /**
+   * Called when its turn has come.
+   *
+   * @ignore
+   */
   override run(): void {
     if (this.takeTurn()) super.run();
   }

@@ -118,7 +118,11 @@ export class UnseenFailures {
   }
 }
 
-/** Record of a failed future that nobody has looked at; does not refer to it. */
+/**
+ * Record of a failed future that nobody has looked at; does not refer to it.
+ *
+ * @internal
+ */
 export class FailureRecord {
   readonly loop: EventLoop;
   /** The future in words. */

@@ -32,7 +32,11 @@ export const failureRecord: unique symbol = Symbol("failureRecord");
 /** Whether a cancellation that the future hands on to others is on its way through them. */
 export const isHandingOn: unique symbol = Symbol("isHandingOn");
 
-/** The members by which a future serves its waiters. */
+/**
+ * The members by which a future serves its waiters.
+ *
+ * @internal
+ */
 export interface Awaited {
   /** Adds a waiter. It has a name, and no symbol, as it is on the hot path. */
   addWaiter(waiter: Runnable): void;

@@ -29,8 +29,6 @@ type AnySource<T> = Partial<
   OperationIterable<T> & AsyncIterable<T> & Iterable<T>
 >;
 
-const MAP = "ConcurrencyLimit.map()";
-
 /** Stands for an item when there is none: items may be anything, `undefined` included. */
 export const NO_ITEM: unique symbol = Symbol("no item");
 
@@ -112,7 +110,11 @@ export class AwaitedSource<T> {
       ? { kind: "operations", next: (source as OperationIterable<T>)[items]() }
       : {
         kind: "promises",
-        async: new AsyncItems(source as AsyncIterable<T>, MAP),
+        async: new AsyncItems(
+          source as AsyncIterable<T>,
+          "ConcurrencyLimit.map()",
+          "map over a source",
+        ),
       };
   }
 
