@@ -150,7 +150,9 @@ function findLongFunctions(sources: Sources, max: number): string[] {
 
 /** Openings of sentences in which the noun or the verb of the field is missing. */
 const VAGUE =
-  /^(?:What|Who|Whoever|Whatever|Those|One|It is|Gives|Tells|This)\b/;
+  /^(?:What|Who|Whoever|Whatever|Those|One|It is|Gives|Tells|This|Somebody|Nobody)\b/;
+/** Openings that are fine within a comment, where the noun is known by then, but not at its beginning. */
+const VAGUE_AT_FIRST = /^(?:It|Its|So|They|Their|That)\b/;
 
 const COMMENT = /\/\*\*?([^]*?)\*\/|^[ \t]*(\/\/.*(?:\n[ \t]*\/\/.*)*)/gm;
 const MARKUP = /^[ \t]*(?:\*|\/\/)[ \t]?/gm;
@@ -172,8 +174,11 @@ function findVagueOpenings(sources: Sources): string[] {
     for (const match of source.matchAll(COMMENT)) {
       const sentences = paragraphsOf(match[1] ?? match[2]!)
         .flatMap((paragraph) => paragraph.split(/(?<=[.:;!?]) (?=[A-Z])/));
+      const first = sentences.find((sentence) => sentence !== "");
       for (const sentence of sentences) {
-        if (!VAGUE.test(sentence)) continue;
+        const isVague = VAGUE.test(sentence) ||
+          sentence === first && VAGUE_AT_FIRST.test(sentence);
+        if (!isVague) continue;
         found.push(`${path}:${lineAt(source, match.index)}: ${sentence}`);
       }
     }
@@ -246,14 +251,15 @@ Deno.test("findVagueOpenings() looks at each sentence of comments, and at nothin
  * - Gives nothing.
  */
 // Tells all
-// of it is said. It is so.
+// of it is said. It is so. It has to be.
 const a = "// What"; // Only whole lines count.
 `,
     "src/b.ts": `/** Whether one of those is
  * What the whole is. */
 // A line
 // This line goes on with.
-/** \`one\`: Onerous. Whatever. */`,
+/** \`one\`: Onerous. Whatever. */
+// It waits. It goes on.`,
   });
   assertEquals(findVagueOpenings(sources), [
     "src/a.ts:1: What is a queue.",
@@ -265,6 +271,7 @@ const a = "// What"; // Only whole lines count.
     "src/a.ts:15: Tells all of it is said.",
     "src/a.ts:15: It is so.",
     "src/b.ts:5: Whatever.",
+    "src/b.ts:6: It waits.",
   ]);
 });
 

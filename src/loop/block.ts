@@ -23,7 +23,7 @@ import { type Strand, strandsInside } from "./strand_tree.ts";
 import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
 
-/** How to open a {@linkcode Block}. */
+/** Options of a {@linkcode Block}. */
 export interface BlockOptions {
   /**
    * Effect of {@linkcode Block.cancel}. `"once"`, like asyncio: one wait

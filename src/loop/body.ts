@@ -256,7 +256,10 @@ export class CallFuture<T> extends StrandFuture<T> {
     this.kernel.promiseResumed = true;
   }
 
-  /** Ends the wait, whatever the function does: its next operation throws as well. */
+  /**
+   * Ends the wait, while the function runs on. Its next operation throws as
+   * well, unless the request is of a scope that was left since.
+   */
   giveUp(reason?: unknown): boolean {
     if (this.done()) return false;
     this.#givenUp = true;

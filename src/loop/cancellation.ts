@@ -250,16 +250,17 @@ export function passOn(from: Holder, to: Holder): void {
 }
 
 /**
- * The same from a wait that is over to its strand. A request that was thrown at
- * another wait of the strand, in a branch beside this one, has arrived there.
+ * Moves requests from a wait that is over to its strand. A request that was
+ * thrown at another wait of the strand, in a branch beside this one, has
+ * arrived there.
  */
 export function passBack(from: Holder, to: Holder): void {
   move(from, to, (request) => request.state === "due");
 }
 
 /**
- * The same from a wait to its strand. Branches of the strand that have begun to wait
- * since the request came, and so do not know of it, throw it now.
+ * Moves requests from a wait to its strand. Branches of the strand that have
+ * begun to wait since the request came, and so do not know of it, throw it now.
  */
 export function passBackToStrand(wait: Holder, strand: Strand): void {
   passBack(wait, strand);
@@ -464,7 +465,8 @@ function submit(delivery: Delivery): void {
       stack.push(next.task);
       try {
         carryOut(next);
-        // Not thrown into a wait at once: CPython keeps the message of such.
+        // Reason of a request that is not thrown into a wait at once, whose
+        // message CPython keeps.
         if (next.request.state === "due") {
           next.task.heldReason = next.request.reason;
         }

@@ -75,7 +75,7 @@ export interface TickCore {
 
 /** Pace of async functions, whose continuations run between two turns. */
 export interface AsyncCore {
-  /** Set by whoever resumes a promise reaction in a turn: the next turn leaves it time. */
+  /** Set when a turn resumes a promise reaction: the next turn leaves it time. */
   promiseResumed: boolean;
   /**
    * Whether an async function may go on with another operation that is ready,
@@ -131,7 +131,7 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly instrumented: boolean;
   /** Whether the loop is in debug mode. */
   readonly debugging: boolean;
-  /** Whether callbacks and tasks run in the async context of whoever scheduled them. */
+  /** Whether callbacks and tasks run in the async context of the code that scheduled them. */
   readonly inheritsContext: boolean;
   /** Returns a function that runs others in the async context of now. */
   captureContext(): <R>(fn: () => R) => R;

@@ -215,7 +215,8 @@ export class Future<T>
     return this.seen();
   }
 
-  // Nobody waits for what is done, so that few futures pay for a field of this.
+  // A future that is done has no waiters, so the field of the waiters holds the
+  // record.
 
   /** Record of a failed future that is watched, for the report. */
   get [failureRecord](): FailureRecord | null {

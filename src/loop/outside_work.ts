@@ -10,7 +10,7 @@
 export interface OutsideListener {
   /** The first wait of an `until` began, or the last one ended. */
   outsideWaitsChanged(): void;
-  /** Some kind of outside work has come to an end. */
+  /** Called when a kind of outside work has come to an end. */
   outsideWorkEnded(): void;
   /** An async function has ended: promise reactions may be under way. */
   promisesWereTouched(): void;

@@ -39,7 +39,7 @@ export abstract class LoopParts {
   readonly unstarted: UnstartedOperations;
   readonly strays: StrayWaits = new StrayWaits();
   readonly debug: DebugMode;
-  /** Where it is: stopped, running, stopping or closed. */
+  /** State of the run: stopped, running, stopping or closed. */
   readonly run: LoopRun;
   instrumented: boolean;
   debugging: boolean;

@@ -44,7 +44,7 @@ export type PostedFunction<T> = () => Coroutine<T> | PromiseLike<T> | T;
 
 /** Fields that most posted tasks never need. */
 class Extras {
-  /** Its priority, once that may change. */
+  /** Priority, once it may change. */
   urgency: Urgency | null = null;
   /** Timer for the moment at which it is ready; null if none is pending. */
   timer: TimerHandle | null = null;
@@ -162,7 +162,7 @@ export class PostedTask<T> extends Future<T> {
     this.kernel.ranking?.noteTimer(timer, this as Future<unknown>);
   }
 
-  /** Its priority as one that may change, made on first use. */
+  /** Priority as a node that may change, made on first use. */
   private urgent(): Urgency {
     const extras = this.#extra();
     if (extras.urgency === null) {
@@ -281,7 +281,7 @@ export class PostedTask<T> extends Future<T> {
   }
 
   /**
-   * Its turn has come: to begin, or to end like the task that it became.
+   * Called when its turn has come: begins, or ends like the task that it became.
    *
    * @ignore
    */

@@ -1,7 +1,7 @@
 import { inspect } from "./checks.ts";
 
 /**
- * How urgent a task or callback is: one of the web's three words, or a number,
+ * Priority of a task or callback: one of the web's three words, or a number,
  * higher first.
  *
  * `"user-blocking"` stands for 10, `"user-visible"` for 0, `"background"` for

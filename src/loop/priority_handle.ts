@@ -36,7 +36,7 @@ export class PriorityHandle extends Handle implements ReadyItem {
     this.sequence = GONE;
   }
 
-  /** How urgent it is, as a number. */
+  /** Priority of the callback, as a number. */
   get priority(): number {
     return this.level;
   }

@@ -34,7 +34,7 @@ export class Urgency {
   base: number;
   /** Priority that counts: the highest of `base` and of what those have who wait. */
   effective: number;
-  /** Its places in the ready queue; most often there is one. */
+  /** Places in the ready queue; most often there is one. */
   private items: Set<ReadyItem> | ReadyItem | null = null;
   /** Pressures on what it holds and others wait for, with how often it holds each. */
   private holdings: Map<Pressure, number> | null = null;
@@ -69,7 +69,7 @@ export class Urgency {
     return this.ownPressure;
   }
 
-  /** It has been queued. */
+  /** Notes a place in the ready queue. */
   entered(item: ReadyItem): void {
     const { items } = this;
     if (items === null) this.items = item;
@@ -77,13 +77,13 @@ export class Urgency {
     else this.items = new Set([items, item]);
   }
 
-  /** It has left the queue. */
+  /** Forgets a place in the ready queue. */
   left(item: ReadyItem): void {
     if (this.items === item) this.items = null;
     else if (this.items instanceof Set) this.items.delete(item);
   }
 
-  /** A part of it begins to wait. */
+  /** Notes that a part of it begins to wait. */
   waitAt(waiter: object, pressure: Pressure): void {
     this.leaveWait(waiter);
     (this.waits ??= new Map()).set(waiter, pressure);
@@ -91,7 +91,7 @@ export class Urgency {
     raise(pressure.holders.keys());
   }
 
-  /** That part of it waits no longer. */
+  /** Notes that a part of it has ceased to wait. */
   leaveWait(waiter: object): void {
     const pressure = this.waits?.get(waiter);
     if (pressure === undefined) return;
@@ -113,14 +113,14 @@ export class Urgency {
     this.update();
   }
 
-  /** It holds that, once more. */
+  /** Counts that it holds a pressure once more. */
   hold(pressure: Pressure): void {
     const { holdings } = this;
     if (holdings === null) this.holdings = new Map([[pressure, 1]]);
     else holdings.set(pressure, (holdings.get(pressure) ?? 0) + 1);
   }
 
-  /** It holds that once less. */
+  /** Counts that it holds a pressure once less. */
   letGo(pressure: Pressure): void {
     const count = this.holdings!.get(pressure)! - 1;
     if (count === 0) this.holdings!.delete(pressure);
@@ -248,18 +248,18 @@ export class Relay extends Urgency {
 export class Pressure {
   /** The highest priority among those who wait. */
   highest = -Infinity;
-  /** How many wait with which priority. */
+  /** Number of waiters by priority. */
   readonly #counts = new Map<number, number>();
-  /** Its holders, with how often each holds it. */
+  /** Holders, with how often each holds it. */
   readonly holders: Map<Urgency, number> = new Map();
 
-  /** Somebody of that priority waits. */
+  /** Adds a waiter of a priority. */
   add(priority: number): void {
     this.#counts.set(priority, (this.#counts.get(priority) ?? 0) + 1);
     if (priority > this.highest) this.highest = priority;
   }
 
-  /** Somebody of that priority waits no longer. */
+  /** Removes a waiter of a priority. */
   remove(priority: number): void {
     const count = this.#counts.get(priority)! - 1;
     if (count > 0) {

@@ -256,13 +256,13 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     priorityLoops.count--;
   }
 
-  /** A timer is being made: its callback runs with the priority of whoever makes it, or with that of `whose`. */
+  /** Notes a new timer: its callback runs with the priority of the code that makes it, or with that of `whose`. */
   noteTimer(timer: TimerHandle, whose?: Future<unknown>): void {
     const priority = whose ?? this.priorityOfNow();
     if (priority !== DEFAULT_PRIORITY) this.#timers.set(timer, priority);
   }
 
-  /** Somebody waits for `future`: those it depends on are raised. */
+  /** Notes a wait for `future`, and raises the tasks on which the future depends. */
   noteWait(waiter: Runnable, future: Future<unknown>): void {
     // A task of a group is its own first done callback, and waits for nothing.
     if (waiter as unknown === future) return;
@@ -272,7 +272,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     if (pressure !== null) urgency.waitAt(waiter, pressure);
   }
 
-  /** Somebody waits no longer, and is queued in a way of the loop's own. */
+  /** Notes the end of a wait whose waiter the loop queues itself. */
   noteWake(waiter: Runnable): void {
     urgencyOf(waiter)?.leaveWait(waiter);
   }

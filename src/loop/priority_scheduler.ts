@@ -7,7 +7,7 @@ import { PriorityLine } from "../structures/priority_line.ts";
 import { checkOptions, inspect } from "./checks.ts";
 import type { ReadyItem, Scheduler } from "./scheduler.ts";
 
-/** How to make a {@linkcode PriorityScheduler}. */
+/** Options of a {@linkcode PriorityScheduler}. */
 export interface PrioritySchedulerOptions {
   /**
    * Ageing: one item in so many is the oldest of all, whatever its priority. `Infinity`

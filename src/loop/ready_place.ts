@@ -4,9 +4,9 @@ import type { Runnable } from "./runnable.ts";
 import type { ReadyItem } from "./scheduler.ts";
 
 // Sequences of items that are not to be run.
-/** It was queued anew or withdrawn. The strategy may have it still, and give it once. */
+/** Queued anew or withdrawn. The strategy may still have it, and return it once. */
 export const GONE = -1;
-/** The strategy has given it, and must not do so again. */
+/** Returned by the strategy, which must not do so again. */
 export const GIVEN = -2;
 
 /** Place of a runnable in the ready queue of a loop that goes by priority. */
@@ -15,7 +15,7 @@ export class ReadyPlace implements ReadyItem {
   sequence: number;
   readonly queue: PriorityReadyQueue;
   readonly runnable: Runnable;
-  /** Whose change of priority moves it. */
+  /** Priority node that moves this place when it changes. */
   urgency: Urgency | null;
 
   constructor(

@@ -7,7 +7,7 @@ import type { Relay } from "./priority_inheritance.ts";
  * @internal
  */
 export interface Runnable {
-  /** Its turn has come. Its errors go to the loop's exception handler. */
+  /** Called when its turn has come. Errors go to the loop's exception handler. */
   run(): void;
   /** Priority node under which this is queued on loops that go by priority; without it, see `PriorityReadyQueue`. */
   readonly relay?: () => Relay;

@@ -7,7 +7,7 @@ import type { TimerHandle } from "./timer_handle.ts";
  * Has the exception handler told if a cancelled task has not reacted after
  * `afterMs`: it waits for something that the loop cannot interrupt.
  *
- * @returns The timer, which whoever sees the task react cancels.
+ * @returns The timer, to be cancelled when the task reacts.
  */
 export function warnOfStuckTask(
   loop: EventLoop,

@@ -231,7 +231,7 @@ export abstract class TaskStrand<T> extends Future<T>
   }
 
   /**
-   * It has reacted: an async function waits in an operation.
+   * Drops the warning, as the task has reacted: an async function waits in an operation.
    *
    * @ignore
    */

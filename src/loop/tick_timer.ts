@@ -9,9 +9,9 @@ import { TimerHandle } from "./timer_handle.ts";
 export type TickCallback<T> = (target: T, readMs: number) => number;
 
 /**
- * A timer of something that has to know when it begins and when it has ended. Of
+ * A timer whose callback has to know when it begins and when it has ended. Of
  * several that run one after the other, each begins when the one before has
- * ended: they hand on what the clock said, as reading it costs as much as half of
+ * ended: they pass the time on, as reading the clock costs as much as half of
  * all else. The loop sees to it that nothing else runs in between.
  */
 export class TickTimer<T> extends TimerHandle {
@@ -26,9 +26,10 @@ export class TickTimer<T> extends TimerHandle {
     this.runAt(NaN);
   }
 
-  /** Its turn has come; takes and returns what {@linkcode TickCallback} does. */
+  /** Runs the callback; parameter and result are those of {@linkcode TickCallback}. */
   runAt(readMs: number): number {
-    // It may run in an async context: then it is not what was given.
+    // With an async context the callback is wrapped, so it is read from the
+    // handle.
     const callback = this.callback as TickCallback<T> | null;
     return this.takeTurn() && callback !== null
       ? callback(this.#target, readMs)

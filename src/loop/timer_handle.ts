@@ -179,7 +179,7 @@ export class TimerHandle extends Handle {
   }
 
   /**
-   * Its turn has come.
+   * Called when its turn has come.
    *
    * @ignore
    */

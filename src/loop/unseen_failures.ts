@@ -12,8 +12,8 @@ import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 
 /**
- * How many turns a failure is given at least, and twice as many at most, until
- * it is watched: to be told when something is collected costs as much as a task.
+ * Turns until a failure is watched, at least, and twice as many at most: a
+ * watch for the collection of an object costs as much as a task.
  */
 const TURNS_TO_AGE = 8;
 
@@ -56,7 +56,10 @@ export class UnseenFailures {
     this.arePending = this.aging.length > 0;
   }
 
-  /** The loop will not run for a while: whoever was to look at an error has done so. */
+  /**
+   * Watches all failures, as the loop will not run for a while, so all code
+   * that was to look at an error has done so.
+   */
   ageFully(): void {
     this.age();
     this.age();

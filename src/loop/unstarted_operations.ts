@@ -29,7 +29,7 @@ export class UnstartedRecord {
     loop?.[core].unstarted.add(this);
   }
 
-  /** Somebody waits: nothing to report. */
+  /** Forgets the operation, which is awaited. */
   started(): void {
     this.stack = null;
     this.loop?.[core].unstarted.delete(this);

@@ -110,7 +110,8 @@ function begin<T>(
 }
 
 function settle<T>(promise: PromiseLike<T>, loop: EventLoop): Settlement<T> {
-  // Its then() would be called where the waiting task is not known any more.
+  // The then() of a future would be called where the waiting task is not known
+  // any more.
   if (promise instanceof Future) promise[checkWaiter]();
   return new Settlement(loop, promise);
 }

@@ -1,7 +1,6 @@
 /**
- * The contract between a future and whoever waits for it, and the keys under which
- * futures, tasks and operations serve the other files of the library. Programs see
- * none of them: they wait with `yield*` and `await`.
+ * The contract between a future and its waiters, and the keys under which futures, tasks and operations serve the other
+ * files of the library. Programs see none of them: they wait with `yield*` and `await`.
  *
  * *What a future asks of a waiter:* to be a {@linkcode Runnable}, and to be added
  * once. *What it promises:* a waiter is queued exactly once, in the turn after the
@@ -16,13 +15,13 @@ import type { Runnable } from "./runnable.ts";
 
 /** Lists the waiters, in order. */
 export const listWaiters: unique symbol = Symbol("listWaiters");
-/** Throws if whoever is about to wait would keep the future from ever being done. */
+/** Throws if the wait that is about to begin would keep the future from ever being done. */
 export const checkWaiter: unique symbol = Symbol("checkWaiter");
 /** Returns what the waiters share, a `Pressure`, if the future depends on tasks: they lend them their priority. */
 export const pressureOf: unique symbol = Symbol("pressureOf");
 /** Says in words what is waited for, for messages: "Queue.get()". */
 export const inWords: unique symbol = Symbol("inWords");
-/** Takes the error of a cancelled future: the stored one for the first who asks, then new ones. */
+/** Takes the error of a cancelled future: the stored one for the first caller, then new ones. */
 export const takeCancellation: unique symbol = Symbol("takeCancellation");
 /** Returns the error of a failed future, which does not count as having seen it. */
 export const peekError: unique symbol = Symbol("peekError");
@@ -61,7 +60,7 @@ export const urgencyOfEnd: unique symbol = Symbol("urgencyOfEnd");
 export const describeWait: unique symbol = Symbol("describeWait");
 /** Whether the first step may call an async function. */
 export const mayBeAsync: unique symbol = Symbol("mayBeAsync");
-/** Ends a task that its loop gives up: whoever waits outside is told. */
+/** Ends a task that its loop gives up, and wakes the waiters outside the loop. */
 export const destroy: unique symbol = Symbol("destroy");
 
 // -- Operations --

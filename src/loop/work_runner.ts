@@ -29,15 +29,15 @@ export interface Work {
   readonly priority: number;
   /** Whether {@linkcode call} only makes a generator. */
   readonly isCoroutine: boolean;
-  /** A task that was made for it takes its first step, or never will. */
+  /** Called when a task that was made for the work takes its first step, or never will. */
   launched(): void;
   /** Calls the function. */
   call(): unknown;
-  /** Its loop is closed under it, which ends it: nothing of its kind is to begin there any more. */
+  /** Called when the loop is closed, which ends the work: none of its kind is to begin there any more. */
   lost(reason: CancelledError): void;
   /**
-   * It has ended: with its result, or its error. `runner` may be given something
-   * else to do; null if it may not.
+   * Called at the end, with the result or the error. `runner` can take other
+   * work; null if it cannot.
    */
   ended(outcome: WorkOutcome, value: unknown, runner: WorkRunner | null): void;
 }
@@ -69,7 +69,7 @@ export class WorkRunner extends Task<void> {
     this.addWaiter(this);
   }
 
-  /** It takes its first step. */
+  /** Called in the first step. */
   begin(): void {
     this.#begun = true;
     this.work!.launched();
@@ -99,7 +99,7 @@ export class WorkRunner extends Task<void> {
     this.intercept();
   }
 
-  /** It was cancelled before its first step, or given up. */
+  /** Handles a runner that was cancelled before its first step, or given up. */
   override intercept(): boolean {
     if (!this.done()) return false;
     const { work } = this;

@@ -122,7 +122,7 @@ export class AwaitedFeed<T> implements MapFeed<T> {
   }
 
   slotKept(): void {
-    // It keeps none.
+    // Nothing to do: this feed keeps no slot.
   }
 
   slotFreed(): void {

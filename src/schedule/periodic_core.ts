@@ -71,7 +71,7 @@ export class PeriodicCore extends PeriodicRuns {
     this.#metronome = metronomeOf(this.loop);
     this.#start = this.#metronome.enter();
     this.feed = fn === null ? new TickFeed(this) : null;
-    // It belongs to the async context, and in debug mode to the place, of here.
+    // The timer belongs to this async context, and in debug mode to this place.
     if (this.loop[core].instrumented) this.#ownTimer();
   }
 

@@ -1,6 +1,6 @@
 /**
  * The futures of an `asCompleted`, in the order in which they are done: each is
- * handed out once, to whoever has waited longest.
+ * handed out once, to the longest waiter.
  *
  * @module
  */
@@ -67,7 +67,7 @@ export class Completions<F extends Future<unknown>> {
     if (this.#todo.size === 0) this.#timer?.cancel();
   };
 
-  /** Each of those that are left may be the next: whoever waits lends all of them its priority. */
+  /** Each of those that are left may be the next: a waiter lends all of them its priority. */
   readonly #relayed = (): Relay =>
     this.#relay ??= relayTo(this.#loop!, this.#todo.keys());
 
@@ -82,7 +82,7 @@ export class Completions<F extends Future<unknown>> {
     return left;
   }
 
-  /** Nobody waits any more, nor will: listens to nothing from now on. */
+  /** Ends the listening, as no wait is left and none will begin. */
   close(): void {
     this.#timer?.cancel();
     this.#letGo();

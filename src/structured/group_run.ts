@@ -160,7 +160,8 @@ export class GroupRun implements ChildOwner {
     this.#children.append(child);
     this.#childrenEnd?.dependOn(child.task);
     if (child.task.done()) this.childDone(child);
-    // It may have cancelled the group in an eager first step, before it was in the list.
+    // The task may have cancelled the group in an eager first step, before it
+    // was in the list.
     else if (this.#cause !== null) child.task.cancel();
     else this.#cancelInScope(child);
   }
@@ -369,7 +370,7 @@ export class GroupRun implements ChildOwner {
     block.close();
     const error = this.#failures(cancelled ? null : failure);
     if (error !== null) {
-      // It arrives at the next wait, and counts once, as before.
+      // The cancellation arrives at the next wait, and counts once, as before.
       if (requests > 0) dueAgain(this.task, opener);
       return { error };
     }

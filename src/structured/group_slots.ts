@@ -49,7 +49,7 @@ export class GroupSlots {
     this.#limit = limit;
   }
 
-  /** Takes a slot if there is one. Nobody waits then. */
+  /** Takes a slot if there is one. There are no waiters then. */
   take(): boolean {
     if (this.#taken >= this.#limit) return false;
     this.#taken++;

@@ -98,7 +98,7 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
     return this.#slot === place;
   }
 
-  /** It has been given a slot. */
+  /** Called when the task has got a slot. */
   begin(): void {
     this.#slot = "held";
     this.kernel.schedule(this);

@@ -20,10 +20,10 @@ import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { type BlockBody, taskFor } from "./block_body.ts";
 
-/** Makes what is waited for inside of a block. */
+/** Function that makes the operation or body inside of a block. */
 type Inside<T> = (block: Block) => Iterable<Suspension, T, unknown>;
 
-/** Enters a timeout, waits for what is made inside of it, and leaves it. */
+/** Enters a timeout, waits for the operation or body inside of it, and leaves it. */
 export let runInTimeout: <T>(
   scope: Timeout,
   inside: Inside<T>,
@@ -122,8 +122,8 @@ export class Timeout {
   }
 
   /**
-   * A signal that aborts when the time is over, or the task is cancelled; to
-   * hand to `fetch` and the like.
+   * A signal for `fetch` and similar functions: it aborts when the time is
+   * over, or the task is cancelled.
    *
    * @throws {MisuseError} If the block was not entered yet.
    */
@@ -216,23 +216,21 @@ export class Timeout {
 /**
  * Runs `body`, and cancels it if it takes longer than `delayMs`.
  *
- * Like asyncio's `timeout`. The body runs inside the current task. When the time is
- * over, a {@linkcode CancelledError} is thrown at the point where it waits, once;
- * when that has come out of the body, it becomes a {@linkcode TimeoutError}. So a
- * body that takes its time to clean up ends late, and the value of a body that
- * catches the error and returns is returned. If the task, or a scope around, was
- * cancelled as well, the outermost decides: the `CancelledError` goes on. Other
- * errors of the body go on as they are.
+ * Like asyncio's `timeout`. The body runs inside the current task. When the time is over, a {@linkcode CancelledError}
+ * is thrown at the point where it waits, once; when the body throws it on, it becomes a {@linkcode TimeoutError}. So a
+ * body that takes its time to clean up ends late, and the value of a body that catches the error and returns is
+ * returned. If the task, or a scope around, was cancelled as well, the outermost decides: the `CancelledError` goes on.
+ * Other errors of the body go on as they are.
  *
  * If the time is over while an async function awaits something that has failed, the
  * failure is delivered first; the request stays due, and its next operation throws.
  * If it ends without another one, its own outcome counts.
  *
  * With a delay of 0 or less the body runs up to its first wait. Timeouts nest;
- * of several with the same deadline the outermost throws. An async function that
- * waits for a promise from outside is not interrupted there: its next operation
- * throws, so hand `scope.signal` to whatever made the promise. Costs a few hundred
- * nanoseconds.
+ * of several with the same deadline the outermost throws. An async body that
+ * waits for a foreign promise is not interrupted there: its next operation
+ * throws. So pass `scope.signal` to the code that makes the promise, or wait
+ * for it with `until`, which ends at once. Costs a few hundred nanoseconds.
  *
  * @example In both styles
  * ```ts
@@ -290,7 +288,7 @@ export function timeoutAfter(
 /**
  * Runs `body`, and cancels it if it is not done at the moment `whenMs`.
  *
- * Like asyncio's `timeout_at`; in all else like {@linkcode timeout}.
+ * Like asyncio's `timeout_at`; otherwise like {@linkcode timeout}.
  *
  * @example
  * ```ts

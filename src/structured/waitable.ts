@@ -52,8 +52,8 @@ export function startWaitable<T>(
   if (waitable instanceof Future) return waitable;
   const on = loop ?? getRunningLoop();
   if (isBody(waitable)) return on.createTask<T>(waitable as TaskBody<T>);
-  // It listens at once, so that no failure goes unheard: the task begins later if
-  // the loop is not running, or if its factory has it so.
+  // An eager task listens at once, so that no failure goes unheard: the task
+  // begins later if the loop is not running, or if its factory has it so.
   return on.createTask<T>(untilSettled(waitable as PromiseLike<T>, on), {
     eager: true,
   });

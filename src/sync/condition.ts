@@ -221,10 +221,12 @@ function* takeBack(lock: Lock, permit: LockPermit): Coroutine<void> {
       yield* lockInternals.takeBack(lock, permit, refuse);
       break;
     } catch (error) {
-      // It would be thrown again and again; anything else came from outside.
+      // A `MisuseError` would be thrown again and again; any other error came
+      // from outside.
       if (error instanceof MisuseError) throw error;
       last = { error };
-      // So would the cancellation of a scope that is not left yet.
+      // The cancellation of a scope that is not left yet would be thrown again
+      // as well.
       if (findTask()?.isLevelCancelled()) {
         refuse = (reason) => {
           last = { error: cancellation(reason) };

@@ -203,7 +203,7 @@ export class Lock {
     if (this.#holder === null && this.#waiters.length === 0) {
       this.#grant(permit);
     } else yield* this.#waitFor(permit, refuse);
-    // It was released while it was put aside.
+    // The permit was released while it was put aside.
     if (permit.spent) this.#free(permit);
   }
 }
