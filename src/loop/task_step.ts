@@ -69,12 +69,13 @@ export function stepTask(task: Task<unknown>): void {
 function stepCoroutine(
   task: Task<unknown>,
   coroutine: Iterator<Suspension, unknown, unknown>,
+  hasToBegin = false,
 ): void {
   current.task = task;
   current.stepper = task;
   let step: IteratorResult<Suspension, unknown>;
   try {
-    const thrown = task.due === null ? undefined : toThrow(task);
+    const thrown = task.due === null || hasToBegin ? undefined : toThrow(task);
     task.waitingOn = null;
     step = thrown === undefined
       ? nextOfGenerator.call(coroutine)
@@ -114,8 +115,11 @@ function startTask(task: Task<unknown>): void {
   }
   current.task = null;
   if (task.promised) return;
-  if (task.coroutine !== null) stepTask(task);
-  else if (promise !== null) task.startPromise(promise);
+  if (task.coroutine !== null) {
+    // A generator that is thrown into before it has begun never runs.
+    if (mayRefuse(body)) stepTask(task);
+    else stepCoroutine(task, task.coroutine, true);
+  } else if (promise !== null) task.startPromise(promise);
   else task.endWithValue(product);
 }
 
