@@ -96,8 +96,12 @@ Deno.test("A slow step of a task is named by the task, in both styles", async ()
   const plain = loop.createTask(async () => {
     keepBusy(12);
   }, { name: "async" });
-  await runTurns(loop, 3);
-  for (const task of [generator, plain]) {
+  const resumed = loop.createTask(async () => {
+    await sleep(0);
+    keepBusy(12);
+  }, { name: "async, after an await" });
+  await runTurns(loop, 4);
+  for (const task of [generator, plain, resumed]) {
     const found = about(
       reports,
       new RegExp(`^Executing task "${task.name}" took`),

@@ -10,6 +10,7 @@ import {
   endedByCancellation,
   type Holder,
   isCancellation,
+  markThrown,
   passOn,
   type RequestsGo,
 } from "./cancellation.ts";
@@ -248,7 +249,7 @@ export class CallFuture<T> extends StrandFuture<T> {
       if (this.done() || !this.strand.isOutside()) return;
       if (--turnsLeft > 0) this.kernel.schedule({ run });
       else if (request.state !== "taken back") {
-        if (!request.isLevel) request.state = "thrown";
+        markThrown(request);
         this.giveUp(request.reason);
       }
     };

@@ -1,13 +1,15 @@
 /**
  * Cancellation: where a request lives, which request applies at a wait, and how
- * it gets there. Tasks, blocks, waits, timeouts, groups and scopes call this
- * file and decide nothing themselves.
+ * it gets there. The rules are here; a part has a say only where this file asks
+ * for it. A future says where requests go (`requestsGo`), a block which level
+ * applies in it (`inheritLevel`), and a group what becomes of its children's
+ * errors.
  *
  * A *request* asks a task, or a block of a task, to give up. `task.cancel()`, a
  * deadline, the failure of a sibling and Ctrl-C make one each. There are two
- * kinds: a *once* request, like asyncio's, is thrown at one wait; a *level*
- * request, like trio's, is thrown at every wait inside a scope until the scope
- * is left.
+ * kinds: a *once* request, like asyncio's, is thrown at one wait, or in branches
+ * that run beside each other once in each; a *level* request, like trio's, is
+ * thrown at every wait inside a scope until the scope is left.
  *
  * Invariants:
  *
@@ -20,15 +22,18 @@
  *    strand (a line of async code), at the next operation it awaits. When a holder ends without having thrown the
  *    request, it passes to the waiter for that holder: from a wait to its strand or the other waits there, from a
  *    strand to the stepper that waits for it, from the outermost strand to the end of the task.
+ *    Its task lists a request as well, to take it back by `uncancel()`, and so
+ *    does the block that made it.
  * 3. *At the next wait, and never later.* Generators follow CPython: a wait that
  *    finds everything ready does not throw. In async functions every operation
  *    throws. Level requests are thrown by every operation, in both styles.
  * 4. *An error does not use a request up.* If what an async function waits for
  *    has failed, the failure is delivered and the request stays due.
- * 5. *The outermost decides.* A block that is left ends a cancellation only if no
- *    request from further out applies there: see {@linkcode endsAt}.
+ * 5. *The outermost decides where a cancellation ends.* A block that is left ends
+ *    it only if no request from further out applies there: see {@linkcode endsAt}.
  * 6. *A throw serves all.* Several requests that are due at one holder are
- *    thrown together, with the reason of the last one, as in CPython.
+ *    thrown together: with the error by which the awaited future was cancelled,
+ *    if it was, else with the reason of the newest, as in CPython.
  * 7. *Some waits are not given up.* A request goes *inside* a wait for the body of
  *    a block, to whatever the body waits for; and it comes *after* the wait for
  *    the children of a group that is ending: see {@linkcode RequestsGo}.
@@ -165,6 +170,11 @@ export class Due {
   }
 }
 
+/** A request has been thrown. That does not change a level request, which is thrown at every wait. */
+export function markThrown(request: CancelRequest): void {
+  if (!request.isLevel) request.state = "thrown";
+}
+
 /**
  * Object that throws a due request next: a stepper, a wait or a strand.
  *
@@ -225,7 +235,7 @@ export function take(
 ): unknown {
   holder.due = null;
   for (let at: Due | null = due; at !== null; at = at.next) {
-    if (at.request !== null && !at.request.isLevel) at.request.state = "thrown";
+    if (at.request !== null) markThrown(at.request);
   }
   if (due.request === null) return due.error;
   if (awaited !== null && awaited.done()) {
@@ -242,6 +252,47 @@ export function take(
 }
 
 /**
+ * Request that the `sleep(0)` of a strand have to throw which were in the ready
+ * queue when it came. They are too short-lived to be holders of their own.
+ *
+ * @internal
+ */
+export interface DueYields {
+  readonly request: CancelRequest;
+  /** How many of them have not had their turn. */
+  left: number;
+  /** The previous request, of several. */
+  readonly next: DueYields | null;
+}
+
+/** Has the `sleep(0)` of a strand throw a request, if there are any. */
+function holdAtYields(strand: Strand, request: CancelRequest): void {
+  const left = strand.yields;
+  if (left === 0) return;
+  strand.dueYields = { request, left, next: strand.dueYields };
+}
+
+/**
+ * The newest request that a `sleep(0)` whose turn has come has to throw, for all
+ * that are due at it; null if there is none.
+ */
+export function takeAtYield(strand: Strand): CancelRequest | null {
+  let newest: CancelRequest | null = null;
+  for (let at = strand.dueYields; at !== null; at = at.next) {
+    // An earlier request reaches less far into the queue: the rest is over as well.
+    if (at.left === 0) break;
+    at.left--;
+    if (at.request.state === "taken back") continue;
+    markThrown(at.request);
+    newest ??= at.request;
+  }
+  if (strand.dueYields !== null && strand.dueYields.left === 0) {
+    strand.dueYields = null;
+  }
+  return newest;
+}
+
+/**
  * Moves what is due from a holder to the next one: from a strand to the wait that
  * begins in it, and from a strand that has ended to the stepper that waits for it.
  */
@@ -254,7 +305,7 @@ export function passOn(from: Holder, to: Holder): void {
  * thrown at another wait of the strand, in a branch beside this one, has
  * arrived there.
  */
-export function passBack(from: Holder, to: Holder): void {
+function passBack(from: Holder, to: Holder): void {
   move(from, to, (request) => request.state === "due");
 }
 
@@ -313,7 +364,7 @@ export function endedByCancellation(
 /** All that is due at a holder goes on with a cancellation that is thrown there. */
 export function countAsThrown(holder: Holder): void {
   for (let at = holder.due; at !== null; at = at.next) {
-    if (at.request !== null) at.request.state = "thrown";
+    if (at.request !== null) markThrown(at.request);
   }
   holder.due = null;
 }
@@ -381,8 +432,15 @@ export function toThrow(
 }
 
 /**
- * A stepper begins to wait for `target`: what is due is handed to it, else
- * thrown at the next step.
+ * A stepper begins to wait for `target`.
+ *
+ * | Requests to `target` go | and one is due                      | and only a level applies        |
+ * | ----------------------- | ----------------------------------- | ------------------------------- |
+ * | `"here"`                | `target` is cancelled, else it      | as if it came now: `handTo`     |
+ * |                         | stays due until the next step       |                                 |
+ * | `"inside"`              | it stays due until the next step    | as if it came now: `handTo`     |
+ * | `"after"`               | `target` is woken once, and it      | nothing: it is found afterwards |
+ * |                         | stays due                           |                                 |
  */
 export function suspended(stepper: Stepper, target: Future<unknown>): void {
   const level = levelAt(stepper.innermostBlock);
@@ -508,7 +566,7 @@ function interruptInside(root: Strand, request: CancelRequest): void {
 
 /** Throws a request into the waits of one strand; if it waits for nothing of the loop, into its next operation. */
 function interruptStrand(strand: Strand, request: CancelRequest): void {
-  if (strand.yields > 0) strand.interruptYields(request);
+  holdAtYields(strand, request);
   for (const wait of strand.listWaits()) wait.interrupt(request);
   if (!strand.isOutside() || strand.yields > 0) return;
   hold(strand, request);
@@ -527,7 +585,7 @@ export function handTo(stepper: Stepper, request: CancelRequest): void {
     if (awaited.cancel(request.reason)) {
       if (goes === "after") {
         hold(stepper, request).hasWoken = true;
-      } else if (!request.isLevel) request.state = "thrown";
+      } else markThrown(request);
       return;
     }
     if (awaited[isHandingOn]()) {
@@ -573,7 +631,7 @@ export function applyLevels(block: Block): void {
   }
   for (const strand of changed) {
     const level = strand.level!;
-    if (strand.yields > 0) strand.interruptYields(level);
+    holdAtYields(strand, level);
     for (const wait of strand.listWaits()) wait.interrupt(level);
     strand.levelCame();
   }

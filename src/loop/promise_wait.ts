@@ -12,6 +12,7 @@ import {
   hold,
   type Holder,
   isFailure,
+  markThrown,
   passBackToStrand,
   passOn,
   prune,
@@ -264,7 +265,7 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
 
   interrupt(request: CancelRequest): void {
     if (this.future.cancel(request.reason)) {
-      if (!request.isLevel) request.state = "thrown";
+      markThrown(request);
       return;
     }
     hold(this, request);

@@ -1,6 +1,10 @@
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { AttemptOperation } from "./attempt_operation.ts";
-import { cancellation, type CancelRequest } from "./cancellation.ts";
+import {
+  cancellation,
+  type CancelRequest,
+  takeAtYield,
+} from "./cancellation.ts";
 import { Operation, TRUSTED, type WaitOptions } from "./operation.ts";
 import { core } from "./core.ts";
 import { checkNumber, checkOptions, checkSignal } from "./checks.ts";
@@ -12,7 +16,7 @@ import type { TimerHandle } from "./timer_handle.ts";
 import { FULFILLED, Outcome } from "./promise_wait.ts";
 import { quit } from "./stepping.ts";
 import { findStrand } from "./strand.ts";
-import { type Strand, takeDueYield } from "./strand_tree.ts";
+import type { Strand } from "./strand_tree.ts";
 import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
 
@@ -183,7 +187,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     const strand = this.#strand!;
     const { kernel } = strand.runner!;
     strand.yields--;
-    const request = strand.dueYields === null ? null : takeDueYield(strand);
+    const request = strand.dueYields === null ? null : takeAtYield(strand);
     if (kernel.debugging) {
       this.runTimed(strand, request);
     } else if (request !== null) {

@@ -14,16 +14,11 @@
 import { ownerOfContinuation } from "../host/async_context.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import { CancelRequest, type Due } from "./cancellation.ts";
+import { CancelRequest, type Due, type DueYields } from "./cancellation.ts";
 import { current, type Owner } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";
-import {
-  type AnyWait,
-  type DueYields,
-  listWaits,
-  type Strand,
-} from "./strand_tree.ts";
+import { type AnyWait, listWaits, type Strand } from "./strand_tree.ts";
 
 /** An async function waits in an operation of the loop. */
 export function enterWait(strand: Strand, wait: AnyWait): void {
@@ -148,11 +143,6 @@ export abstract class InnerStrand implements Strand {
     return this.waits === null ? [] : listWaits(this.waits);
   }
 
-  /** @ignore */
-  interruptYields(request: CancelRequest): void {
-    this.dueYields = { left: this.yields, request };
-  }
-
   /**
    * An async function begins here.
    *
@@ -236,8 +226,8 @@ export abstract class InnerStrand implements Strand {
   abandon(): void {
     while (this.running > 0) this.exit();
     for (const wait of dropWaits(this)) {
-      // The wait for a block just leaves. A wait inside a block throws, so that
-      // it cleans up: the block is still there.
+      // A wait of a function outside of blocks just leaves. A wait inside a
+      // block throws, so that the block's body cleans up.
       if (this.place === null) wait.abandon();
       else wait.interrupt(new CancelRequest(null, undefined, false));
     }

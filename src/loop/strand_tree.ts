@@ -6,7 +6,7 @@
  */
 import type { CancelledError } from "../errors.ts";
 import type { Block } from "./block.ts";
-import type { CancelRequest, Holder } from "./cancellation.ts";
+import type { CancelRequest, DueYields, Holder } from "./cancellation.ts";
 import type { Task } from "./task.ts";
 import type { Wait } from "./promise_wait.ts";
 
@@ -31,14 +31,12 @@ export interface Strand extends Holder {
   waits: AnyWait | null;
   /** How many `sleep(0)` of it are in the ready queue, which are no waits in the list. */
   yields: number;
-  /** The ones that have to throw; null if none has. */
+  /** The requests they have to throw; null if there are none. */
   dueYields: DueYields | null;
   /** Whether an async function runs that waits for nothing of the loop. */
   isOutside(): boolean;
   /** Returns the waits in a new list, as interrupting a wait changes the original. */
   listWaits(): readonly AnyWait[];
-  /** Has the `sleep(0)` that are in the ready queue throw. */
-  interruptYields(request: CancelRequest): void;
   /** Takes over the level request of the strand around it. */
   inheritLevel(): void;
   /** Aborts the signal. */
@@ -47,27 +45,6 @@ export interface Strand extends Holder {
   levelCame(): void;
   /** An async function enters a block that it has opened here by itself, or leaves it. */
   step(into: boolean): void;
-}
-
-/**
- * The `sleep(0)` of a strand that a request came to: so many at the head of the queue.
- *
- * @internal
- */
-export interface DueYields {
-  left: number;
-  readonly request: CancelRequest;
-}
-
-/** The request that a `sleep(0)` whose turn has come has to throw; null if there is none. */
-export function takeDueYield(strand: Strand): CancelRequest | null {
-  const due = strand.dueYields;
-  if (due === null) return null;
-  if (--due.left <= 0) strand.dueYields = null;
-  const { request } = due;
-  if (request.state === "taken back") return null;
-  if (!request.isLevel) request.state = "thrown";
-  return request;
 }
 
 /** The waits of a strand, in the order in which they were started. */

@@ -5,10 +5,12 @@
  * @module
  */
 import type { Block } from "./block.ts";
-import type { CancelRequest } from "./cancellation.ts";
-import { takeBack } from "./cancellation.ts";
+import {
+  type CancelRequest,
+  type DueYields,
+  takeBack,
+} from "./cancellation.ts";
 import { cancellationBy, listen, SignalListener } from "./signal_hub.ts";
-import type { DueYields } from "./strand_tree.ts";
 import type { Task } from "./task.ts";
 import type { TimerHandle } from "./timer_handle.ts";
 

@@ -5,16 +5,17 @@
  * @module
  */
 import { Block } from "./block.ts";
-import { cancellation, CancelRequest, type Due, hold } from "./cancellation.ts";
+import {
+  cancellation,
+  CancelRequest,
+  type Due,
+  type DueYields,
+  hold,
+} from "./cancellation.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import type { Stepper } from "./stepping.ts";
-import {
-  type AnyWait,
-  type DueYields,
-  listWaits,
-  type Strand,
-} from "./strand_tree.ts";
+import { type AnyWait, listWaits, type Strand } from "./strand_tree.ts";
 import type { TaskBody } from "./task_body.ts";
 import { Extras } from "./task_extras.ts";
 import { PROMISED } from "./task_step.ts";
@@ -285,11 +286,6 @@ export abstract class TaskStrand<T> extends Future<T>
   /** @ignore */
   listWaits(): readonly AnyWait[] {
     return this.waits === null ? NO_WAITS : listWaits(this.waits);
-  }
-
-  /** @ignore */
-  interruptYields(request: CancelRequest): void {
-    this.dueYields = { left: this.yields, request };
   }
 
   /** @ignore */

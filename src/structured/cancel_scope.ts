@@ -77,8 +77,9 @@ interface Cancelled {
  *
  * Tasks of a group inside are cancelled as by `task.cancel()`, once, also if the
  * group's body is in a scope with `shield`: that protects the body only. If several
- * scopes around a wait are cancelled, the outermost decides: its error is thrown,
- * and goes through the inner ones.
+ * scopes around a wait are cancelled, the outermost decides where the
+ * cancellation ends: it goes through the inner ones. A wait that was interrupted
+ * keeps the reason with which that was done first.
  */
 export class CancelScope {
   #deadlineMs: number;

@@ -6,7 +6,11 @@
  */
 import { inWords, takeCancellation } from "../loop/waiters.ts";
 import { CancelledError } from "../errors.ts";
-import { type CancelRequest, isCancellation } from "../loop/cancellation.ts";
+import {
+  type CancelRequest,
+  isCancellation,
+  markThrown,
+} from "../loop/cancellation.ts";
 import { findTask } from "../loop/current.ts";
 import type { Future, Suspension } from "../loop/future.ts";
 import { PromiseWait } from "../loop/promise_wait.ts";
@@ -156,7 +160,7 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
   override interrupt(request: CancelRequest): void {
     // A cancellation that is there already comes while the constructor runs.
     if (#slot in this && this.#slot?.cancel(request.reason)) {
-      if (!request.isLevel) request.state = "thrown";
+      markThrown(request);
       return;
     }
     super.interrupt(request);

@@ -219,7 +219,7 @@ export class Timeout {
  * Like asyncio's `timeout`. The body runs inside the current task. When the time is over, a {@linkcode CancelledError}
  * is thrown at the point where it waits, once; when the body throws it on, it becomes a {@linkcode TimeoutError}. So a
  * body that takes its time to clean up ends late, and the value of a body that catches the error and returns is
- * returned. If the task, or a scope around, was cancelled as well, the outermost decides: the `CancelledError` goes on.
+ * returned. If the task, or a scope around, was cancelled as well, it decides: the `CancelledError` goes on.
  * Other errors of the body go on as they are.
  *
  * If the time is over while an async function awaits something that has failed, the
