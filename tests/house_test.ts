@@ -1,6 +1,6 @@
 /**
  * The house rules that a reader relies on: classes do not reach into those of other files, files and functions fit into
- * a head, comments begin with what they are about.
+ * a head and say at their top what is in them, comments begin with what they are about.
  *
  * The text is read, not the types: see `support/source_text.ts` for what that knows. No exceptions: a file that breaks a
  * rule is cut, not listed.
@@ -14,8 +14,7 @@ import { codeOf, lineAt } from "./support/source_text.ts";
 /** Source text by path from the root. */
 type Sources = ReadonlyMap<string, string>;
 
-/** Lines of code, without comments and blank lines. */
-/** Some 400: the kernel, which is read as one text, has a few more. */
+/** Lines of code, without comments and blank lines. Some 400: the kernel, which is read as one text, has a few more. */
 const FILE_LINES_MAX = 450;
 const FUNCTION_LINES_MAX = 40;
 
@@ -146,6 +145,24 @@ function findLongFunctions(sources: Sources, max: number): string[] {
   return found.sort();
 }
 
+// -- Headers --
+
+/** Every file that does not begin with a module doc, generated lists excepted. */
+function findHeaderless(sources: Sources): string[] {
+  const paths = [...sources.keys()].filter((path) =>
+    !path.endsWith("/load_order.ts")
+  );
+  return paths.filter((path) => !hasHeader(sources.get(path)!));
+}
+
+function hasHeader(source: string): boolean {
+  const comment = /^\/\*\*([^]*?)\*\//.exec(source)?.[1];
+  if (comment === undefined) return false;
+  const lines = comment.replaceAll(MARKUP, "").split("\n");
+  const at = lines.indexOf("@module");
+  return at >= 0 && lines.slice(0, at).some((line) => line.trim() !== "");
+}
+
 // -- Openings of comments --
 
 /** Openings of sentences in which the noun or the verb of the field is missing. */
@@ -198,6 +215,10 @@ Deno.test(`no file of src/ has more than ${FILE_LINES_MAX} lines of code`, async
 
 Deno.test(`no function in src/ has more than ${FUNCTION_LINES_MAX} lines`, async () => {
   assertEquals(findLongFunctions(await readHouse(), FUNCTION_LINES_MAX), []);
+});
+
+Deno.test("every file of src/ says at its top what is in it", async () => {
+  assertEquals(findHeaderless(await readHouse()), []);
 });
 
 Deno.test("every sentence in the comments of src/ begins with a noun or a verb that says what it is about", async () => {
@@ -273,6 +294,22 @@ const a = "// What"; // Only whole lines count.
     "src/b.ts:5: Whatever.",
     "src/b.ts:6: It waits.",
   ]);
+});
+
+Deno.test("findHeaderless() finds files that do not begin with a module doc", () => {
+  const sources = sourcesOf({
+    "src/a.ts": "/**\n * Queues.\n *\n * @module\n */\na;\n",
+    "src/b.ts": "a;\n",
+    "src/c.ts": "/** Queue. */\nclass A {}\n/**\n * @module\n */\n",
+    "src/d.ts": "a;\n/**\n * Queues.\n *\n * @module\n */\n",
+    "src/e.ts": "/*\n * Queues.\n *\n * @module\n */\n",
+    "src/f.ts": "/**\n * @module\n */\n",
+    "src/load_order.ts": "a;\n",
+  });
+  assertEquals(
+    findHeaderless(sources),
+    ["src/b.ts", "src/c.ts", "src/d.ts", "src/e.ts", "src/f.ts"],
+  );
 });
 
 Deno.test("findLongFiles() counts lines of code", () => {

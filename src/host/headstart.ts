@@ -1,3 +1,8 @@
+/**
+ * Headstart of wake-ups: an estimate of how long the system takes to wake a thread.
+ *
+ * @module
+ */
 /** The part of the wake-ups that may be too early: 1 in 4. */
 const WAKES_PER_EARLY = 4;
 /** How much a wake-up that is not early raises the headstart. */

@@ -1,3 +1,8 @@
+/**
+ * Pipes of the operating system, by the C library.
+ *
+ * @module
+ */
 import { OsError } from "../errors.ts";
 import { EBADF, errnoCode, osError } from "./errno.ts";
 import {

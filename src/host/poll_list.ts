@@ -1,3 +1,8 @@
+/**
+ * Descriptors as the array of structs that poll(2) takes.
+ *
+ * @module
+ */
 import { READABLE, WRITABLE } from "./host.ts";
 import { POLLFD, POLLIN, POLLOUT } from "./libc_poll.ts";
 

@@ -1,3 +1,8 @@
+/**
+ * Portable host: waits with the timers of the runtime.
+ *
+ * @module
+ */
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { monotonicMs } from "./clock.ts";
 import {

@@ -1,3 +1,8 @@
+/**
+ * Choice of a host by its name, the system and the permissions.
+ *
+ * @module
+ */
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { EpollHost } from "./epoll.ts";
 import type { Host } from "./host.ts";

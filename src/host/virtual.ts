@@ -1,3 +1,8 @@
+/**
+ * Virtual host: time jumps to the next deadline instead of passing.
+ *
+ * @module
+ */
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { checkUnowned, type Host, type HostClient } from "./host.ts";
 import { macrotask } from "./macrotask.ts";

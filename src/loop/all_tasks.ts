@@ -1,3 +1,8 @@
+/**
+ * `allTasks`: the tasks of a loop that have not ended.
+ *
+ * @module
+ */
 import { checkLoop } from "./check_loop.ts";
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";

@@ -1,3 +1,9 @@
+/**
+ * Operations that first try to do without a wait: `acquire`, `get`, `put` and
+ * the like.
+ *
+ * @module
+ */
 import { checkWaitOptions } from "./checks.ts";
 import type { Suspension } from "./future.ts";
 import {

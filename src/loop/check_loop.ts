@@ -1,3 +1,9 @@
+/**
+ * Check of arguments that have to be an event loop. A file of its own, as
+ * `checks.ts` imports nothing.
+ *
+ * @module
+ */
 import { inspect } from "./checks.ts";
 import { EventLoop } from "./event_loop.ts";
 

@@ -1,3 +1,8 @@
+/**
+ * Checks of arguments, and the messages of the errors that they throw.
+ *
+ * @module
+ */
 /** Throws unless `value` is a function; `what` names the refused action in the message. */
 export function checkFunction(
   value: unknown,

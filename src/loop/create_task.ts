@@ -1,3 +1,8 @@
+/**
+ * `createTask`: a task on the loop that is running.
+ *
+ * @module
+ */
 import { getRunningLoop } from "./current.ts";
 import { NO_OPTIONS } from "./loop_options.ts";
 import type { Task, TaskOptions } from "./task.ts";

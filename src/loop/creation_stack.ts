@@ -1,3 +1,9 @@
+/**
+ * Stacks of the places where handles, tasks and operations were made, for debug
+ * mode.
+ *
+ * @module
+ */
 /** How many frames a stack has at least, unless the program wants none: some of them are the library's own. */
 const FRAMES_MIN = 12;
 

@@ -1,3 +1,8 @@
+/**
+ * Callbacks of futures: handles that are called with the future once it is done.
+ *
+ * @module
+ */
 import { Handle } from "./handle.ts";
 
 /** A callback that waits for a future, and is called with it. */

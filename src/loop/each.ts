@@ -1,3 +1,9 @@
+/**
+ * `each`: a function called for every item of an async iterable, a channel or a
+ * queue, in place of `for await`.
+ *
+ * @module
+ */
 import { AsyncItems } from "./async_items.ts";
 import { runBody } from "./body.ts";
 import { checkFunction, inspect, isThenable } from "./checks.ts";

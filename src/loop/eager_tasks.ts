@@ -1,3 +1,8 @@
+/**
+ * `eagerTaskFactory`: tasks that run their first step when they are created.
+ *
+ * @module
+ */
 import { checkLoop } from "./check_loop.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Task, type TaskOptions } from "./task.ts";

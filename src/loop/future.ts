@@ -1,3 +1,9 @@
+/**
+ * Futures: results that will be there later. Their states, their waiters, and
+ * failures that nobody looks at.
+ *
+ * @module
+ */
 import {
   type Awaited,
   checkWaiter,

@@ -1,3 +1,8 @@
+/**
+ * Handles: callbacks that were handed to a loop and may still be withdrawn.
+ *
+ * @module
+ */
 import type { Runnable } from "./runnable.ts";
 
 /** Stands in for the arguments of a callback that has none; never written to. */

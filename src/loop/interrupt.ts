@@ -1,3 +1,9 @@
+/**
+ * Ctrl-C during `run`: the first cancels the main task, the second ends the
+ * process.
+ *
+ * @module
+ */
 import { isCancellation } from "./cancellation.ts";
 import { exitProcess } from "../host/process.ts";
 import { isListened, onSignal } from "../host/signals.ts";

@@ -1,20 +1,36 @@
 /**
  * The kernel of a loop: one turn after another, and the wait in between.
  *
- * A turn, as `docs/design.md` promises it, in the order of this file:
+ * A turn, as `docs/design.md` promises it; see *The turn* below for the code:
  *
  * 1. **Look**, if it is due or nothing is ready: read the clock; if the loop has
  *    had the thread for a millisecond, let the runtime's own I/O through first
- *    (the gate, `io_gate.ts`).
- * 2. Queue the callbacks of ready descriptors.
+ *    (the gate, `io_gate.ts`). A virtual loop looks every turn.
+ * 2. Queue the callbacks of ready descriptors. In an early look (nothing is ready,
+ *    but no look is due) this step comes before step 1, and may save it.
  * 3. Queue the timers whose deadline has come. If still nothing is ready,
- *    **park** (`parking.ts`): the host waits, and wakes the loop.
+ *    **park** (`parking.ts`): the host waits, and wakes the loop. On a precise
+ *    loop a deadline that is very close is waited for on the thread instead.
  * 4. **Run** what was ready when the turn began, first come first served; what
- *    that adds runs in the next turn.
- * 5. Stop, if that was asked for; else begin the next turn a few microtasks later.
+ *    that adds runs in the next turn. In a long turn the gate may open in between.
+ * 5. Stop, if that was asked for; else begin the next turn one microtask later, or
+ *    four if a promise was resumed.
  *
  * Two unions hold the state of a kernel. `RunState` (`loop_run.ts`): stopped, running, stopping or closed. `WaitState`
  * (`parking.ts`): awake, parking or parked. A kernel that is not awake is woken by everything that is queued.
+ *
+ * Three more states of a run are in no union: *gate open*, *spinning* (or waiting for a pass of the runtime) before a
+ * deadline, and *hopping* from turn to turn. In all of them the wait state is `AWAKE`. So awake means that a turn runs
+ * or a continuation is on its way, and nobody has to wake the loop.
+ *
+ * Words of this file:
+ *
+ * - *handle*: an entry of the ready queue, of type `Runnable`: a callback with its arguments, a task, or a wait.
+ * - *batch*: the handles that a turn runs; *chunk*: the part of a batch that runs until the next reading of the clock.
+ * - *tick*: one run of a periodic job; a timer that is due may run several, and each counts as a handle.
+ * - *ranking*: the ready queue of a loop with a scheduler; *overridden*: a subclass wants to see all scheduling.
+ * - *thrifty*: a loop that waits without spinning before deadlines; *virtual*: a loop whose time is made up.
+ * - *checkpoint*: a place where a task that computes may yield; *age* of a failure: turns without anybody looking at it.
  *
  * @module
  */
@@ -73,8 +89,6 @@ export class Kernel extends LoopParts
   readonly #deadlock: DeadlockWatch;
   readonly #ignoresOutside: boolean;
 
-  // State of the run.
-
   // Ready queue and timers.
   readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
   readonly timers: LoopTimers;
@@ -97,16 +111,26 @@ export class Kernel extends LoopParts
   readonly #handlesPerTurnMax: number;
   /** Handles of this turn that have not had their chunk yet. */
   #batch = 0;
-  /** Handles that a scheduler has run since it last asked for a look. */
-  #handlesUnseen = 0;
+  /** Handles of a ranking that have run since it last forced a look. */
+  #handlesSinceForcedLook = 0;
   /** Timer that has not run all its ticks, and goes on before all others. */
   #unfinished: TimerHandle | null = null;
+  /**
+   * Whether a promise reaction was resumed in this turn: set by `promise_wait.ts`,
+   * `body.ts` and `sleep.ts`, taken back at the end of the turn, after which more
+   * microtasks than one pass.
+   */
   promiseResumed = false;
+  /** Microtasks before the next turn, without the one that is on its way. */
   #hops = 0;
   /** Operations that async functions have started since the last turn. */
   #startedAtOnce = 0;
   #checkpoints = 0;
-  /** Whether a promise reaction was resumed since the loop was last parked. */
+  /**
+   * Whether an async function was resumed, or has ended, since the host last woke
+   * the loop: promise reactions may be under way, and a virtual clock waits for
+   * them. Unlike `promiseResumed` it outlives the turn.
+   */
   #promisesTouched = false;
 
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
@@ -136,7 +160,7 @@ export class Kernel extends LoopParts
 
   // -- The ready queue --
 
-  /** Queues a runnable; a parked loop wakes up. */
+  /** Queues a handle; a parked loop wakes up. For `callSoon`, as it never goes back through an overridden `callSoon`. */
   enqueue(runnable: Runnable): void {
     this.#ready.push(runnable);
     if (this.#parking.state !== AWAKE) this.#unpark();
@@ -151,14 +175,14 @@ export class Kernel extends LoopParts
     }
   }
 
+  /** Queues like {@linkcode enqueue}, but on an overridden loop through its `callSoon`. */
   schedule(runnable: Runnable): void {
     if (this.overridden) {
       this.ranking?.noteWake(runnable);
       if (this.run.state !== CLOSED) this.loop.callSoon(this.resume, runnable);
       return;
     }
-    this.#ready.push(runnable);
-    if (this.#parking.state !== AWAKE) this.#unpark();
+    this.enqueue(runnable);
   }
 
   readonly resume = (runnable: Runnable): void => {
@@ -224,7 +248,7 @@ export class Kernel extends LoopParts
     this.timers.clear();
     destroyTasks(this.loop);
     this.run.close();
-    this.#ready.clear();
+    this.#ready.clear(); // again: the ends of tasks have queued their waiters
     this.strays.close();
     this.failures.reportAll();
     this.unstarted.reportAll();
@@ -236,10 +260,10 @@ export class Kernel extends LoopParts
   // -- The turn --
 
   /** Begins the next turn, after some more microtasks if promises were resumed. */
-  readonly hop = (): void => {
+  readonly nextTurn = (): void => {
     if (this.#hops > 0) {
       this.#hops--;
-      microtask(this.hop);
+      microtask(this.nextTurn);
     } else this.#turn();
   };
 
@@ -256,7 +280,7 @@ export class Kernel extends LoopParts
     this.#runBatch();
   }
 
-  /** Steps 1 to 3; false if the loop is parked or the gate is open. */
+  /** Steps 1 to 3; false if the turn begins later: gate open, parked or spinning. */
   #look(): boolean {
     // Nothing is ready, but a full look is not due: a ready descriptor saves
     // reading the clock, which costs as much as half a look.
@@ -265,7 +289,7 @@ export class Kernel extends LoopParts
     if (early && this.#poll()) return true;
     const nowMs = this.host.now();
     if (this.#gateIsDue(nowMs)) {
-      this.#openGate(this.hop);
+      this.#openGate(this.nextTurn);
       return false;
     }
     if (!early && this.#isPollDue(nowMs)) this.#poll();
@@ -279,7 +303,7 @@ export class Kernel extends LoopParts
     if (
       this.#precision !== null && this.#precision.approach(
         this.timers.firstMs() - nowMs,
-        this.#passed,
+        this.#afterThreadWasFree,
         this.#spin,
       )
     ) return false;
@@ -320,6 +344,8 @@ export class Kernel extends LoopParts
   /** Step 2: queues the callbacks of ready descriptors; true if anything is ready then. */
   #poll(): boolean {
     this.#polledAtTurn = this.turns;
+    // In an early look the clock was not read: with the older time of the gate
+    // the next poll is due a little sooner, which does no harm.
     this.#polledAtMs = this.#gate.lookedAtMs;
     this.descriptors.poll();
     return this.#ready.length > 0;
@@ -414,6 +440,8 @@ export class Kernel extends LoopParts
       try {
         runnable = ranking.shift();
       } catch (error) {
+        // The rest of the batch stays queued: the ranking throws this error from
+        // now on, so later chunks run nothing, and the run ends after the turn.
         this.failRun(error as Error);
         return;
       }
@@ -427,12 +455,13 @@ export class Kernel extends LoopParts
     }
     // A timer that falls due waits for so many at most.
     const handlesPerTurnMax = this.#handlesPerTurnMax;
-    this.#handlesUnseen += count;
+    this.#handlesSinceForcedLook += count;
     if (
-      this.#handlesUnseen + Math.min(ranking.length, handlesPerTurnMax) >
+      this.#handlesSinceForcedLook +
+          Math.min(ranking.length, handlesPerTurnMax) >
         handlesPerTurnMax
     ) {
-      this.#handlesUnseen = 0;
+      this.#handlesSinceForcedLook = 0;
       this.#turnsToLook = 0;
     }
   }
@@ -465,7 +494,7 @@ export class Kernel extends LoopParts
       this.#promisesTouched = true;
       this.#hops = HOPS_AFTER_RESUMPTION - 1;
     }
-    microtask(this.hop);
+    microtask(this.nextTurn);
   }
 
   /** Ends the run. */
@@ -494,11 +523,11 @@ export class Kernel extends LoopParts
   /** The runtime has had the thread. */
   #yielded(): void {
     this.#gate.noteYield();
-    this.#restart();
+    this.#countAnew();
   }
 
-  /** Counts anew what runs until the loop yields. */
-  #restart(): void {
+  /** Counts anew what runs until the loop yields; looks soon, as in {@linkcode #unpark}. */
+  #countAnew(): void {
     this.#turnsToLook = Math.min(this.#turnsToLook, 2);
     this.#turnsSinceYield = 0;
     this.#handlesSinceYield = 0;
@@ -509,6 +538,8 @@ export class Kernel extends LoopParts
 
   /** Ends the wait of the host, as code outside the loop has queued something. */
   #unpark(): void {
+    // The first turn runs what was queued without a look. The second one looks:
+    // the wait may have been long, so timers may be due.
     this.#turnsToLook = Math.min(this.#turnsToLook, 2);
     this.#parking.unpark();
   }
@@ -520,7 +551,7 @@ export class Kernel extends LoopParts
 
   woken(): void {
     this.#promisesTouched = false;
-    this.#restart();
+    this.#countAnew();
     this.#turn();
   }
 
@@ -561,7 +592,8 @@ export class Kernel extends LoopParts
     this.#turn();
   };
 
-  readonly #passed = (): void => {
+  /** The runtime has had the thread for a pass, shortly before a deadline. */
+  readonly #afterThreadWasFree = (): void => {
     this.#yielded();
     this.#turn();
   };

@@ -1,3 +1,9 @@
+/**
+ * Operations: work that begins when it is awaited, once, by `yield*` or `await`. The
+ * class, its options, and the claim that refuses a second wait.
+ *
+ * @module
+ */
 import { drop } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { levelOf, levels } from "./cancellation.ts";

@@ -11,10 +11,13 @@ import type { IoGate } from "./io_gate.ts";
 import type { LoopTimers } from "./loop_timers.ts";
 import type { Precision } from "./precision.ts";
 
-/** A turn runs, or the next one is on its way. */
+/**
+ * A turn runs, or a continuation that begins one is on its way: a microtask hop,
+ * the gate, or the last stretch before a deadline. A stopped loop is awake, too.
+ */
 export const AWAKE = 0;
 /** The host is being asked to wait right now, and might answer at once. */
-export const PARKING = 1;
+const PARKING = 1;
 /** The host waits on behalf of the loop, until something is queued. */
 export const PARKED = 2;
 /** State of a loop that has nothing to run. */
@@ -23,7 +26,7 @@ export type WaitState = typeof AWAKE | typeof PARKING | typeof PARKED;
 /** Kernel, as far as the wait calls it at its end. */
 export interface Sleeper {
   /** Begins the next turn; to be called in a microtask. */
-  readonly hop: () => void;
+  readonly nextTurn: () => void;
   /** The host has waited, and the runtime has had the thread: a turn is to begin now. */
   woken(): void;
   /** Whether something outside of the loop may still wake one of its tasks. */
@@ -94,14 +97,14 @@ export class Parking implements HostClient {
     this.#deadlockAtMs = Infinity;
     this.#host.unpark();
     if (!this.#host.virtual) this.#gate.noteWakeUp();
-    detached(this.#sleeper.hop);
+    detached(this.#sleeper.nextTurn);
   }
 
   /** Ends the wait so that the run can fail. */
   fail(): void {
     if (this.state === AWAKE) return;
     this.state = AWAKE;
-    microtask(this.#sleeper.hop);
+    microtask(this.#sleeper.nextTurn);
   }
 
   /** The run has ended. */
@@ -160,7 +163,7 @@ export class Parking implements HostClient {
       ? Infinity
       : this.#untilMs - precision.aheadMs;
     if (state === PARKING) {
-      microtask(this.#sleeper.hop);
+      microtask(this.#sleeper.nextTurn);
       return;
     }
     this.#gate.noteYield();

@@ -1,3 +1,8 @@
+/**
+ * The policy that makes event loops, and `newEventLoop`, which asks it.
+ *
+ * @module
+ */
 import { checkFunction } from "./checks.ts";
 import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";

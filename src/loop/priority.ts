@@ -1,3 +1,8 @@
+/**
+ * Priorities as programs write them, and as numbers.
+ *
+ * @module
+ */
 import { inspect } from "./checks.ts";
 
 /**

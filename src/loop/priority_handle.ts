@@ -1,3 +1,8 @@
+/**
+ * Callbacks with a priority of their own, from `callWithPriority`.
+ *
+ * @module
+ */
 import { Handle } from "./handle.ts";
 import { type Priority, requirePriority } from "./priority.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";

@@ -1,3 +1,9 @@
+/**
+ * Places in the ready queue of a loop with a scheduler, and the sequences that
+ * mark a place as used up.
+ *
+ * @module
+ */
 import type { Urgency } from "./priority_inheritance.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";

@@ -1,3 +1,8 @@
+/**
+ * `run`: a loop for one main function, from making to closing.
+ *
+ * @module
+ */
 import { Runner, type RunOptions } from "./runner.ts";
 import { checkBody, type TaskBody } from "./task_body.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * Running an entry of a ready queue: tasks and posted tasks by a shorter way than
+ * a method call.
+ *
+ * @module
+ */
 import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
 import type { Runnable } from "./runnable.ts";
 import { stepTask } from "./task_step.ts";

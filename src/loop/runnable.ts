@@ -1,3 +1,9 @@
+/**
+ * Interfaces of what a loop queues: ready entries, timers, and the ready queue
+ * itself.
+ *
+ * @module
+ */
 import type { TimerNode } from "../structures/timer_queue.ts";
 import type { Relay } from "./priority_inheritance.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * `scoped`: a body with a resource that is disposed of at its end, in place of
+ * `await using`.
+ *
+ * @module
+ */
 import { callInTask, runBody } from "./body.ts";
 import { cancellationIn, isCancellation } from "./cancellation.ts";
 import { checkFunction, inspect } from "./checks.ts";

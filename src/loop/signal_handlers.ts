@@ -1,3 +1,8 @@
+/**
+ * Handlers of one loop for signals of the operating system, one for each signal.
+ *
+ * @module
+ */
 import { onSignal } from "../host/signals.ts";
 
 /** Handlers of a loop for signals of the operating system. */

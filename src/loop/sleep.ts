@@ -1,3 +1,9 @@
+/**
+ * Operations that wait for time or for a turn: `sleep`, `yieldNow` and
+ * `checkpoint`.
+ *
+ * @module
+ */
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { AttemptOperation } from "./attempt_operation.ts";
 import {

@@ -1,3 +1,8 @@
+/**
+ * Report of a task that was cancelled and does not react.
+ *
+ * @module
+ */
 import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Task } from "./task.ts";

@@ -1,3 +1,9 @@
+/**
+ * Tasks: coroutines and async functions that a loop runs. The class, its options,
+ * and the first step.
+ *
+ * @module
+ */
 import { TaskStrand } from "./task_strand.ts";
 import { checkBody, takeBody, type TaskBody } from "./task_body.ts";
 import {

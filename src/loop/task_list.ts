@@ -1,3 +1,9 @@
+/**
+ * Unfinished tasks of a loop as a linked list, and their end when the loop is
+ * closed.
+ *
+ * @module
+ */
 import { describeWait, destroy } from "./waiters.ts";
 import { CancelledError } from "../errors.ts";
 import { core } from "./core.ts";

@@ -1,3 +1,8 @@
+/**
+ * Timers for the ticks of periodic work, which pass the time from one to the next.
+ *
+ * @module
+ */
 import type { EventLoop } from "./event_loop.ts";
 import { NO_ARGUMENTS } from "./handle.ts";
 import { TimerHandle } from "./timer_handle.ts";

@@ -1,3 +1,8 @@
+/**
+ * Timers with a callback, which can be cancelled and moved.
+ *
+ * @module
+ */
 import { InvalidStateError } from "../errors.ts";
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { checkNumber } from "./checks.ts";

@@ -1,3 +1,9 @@
+/**
+ * `until`: waiting for a foreign promise, or for a function that returns one, in
+ * place of `await`. Also what becomes of promises that nobody waits for any more.
+ *
+ * @module
+ */
 import { checkWaiter, drop } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { callInTask } from "./body.ts";
@@ -67,7 +73,7 @@ export function until<T>(
 }
 
 /** Waits for a promise, or for the one that a function returns. */
-export class UntilOperation<T> extends Operation<T> {
+class UntilOperation<T> extends Operation<T> {
   readonly #source: PromiseLike<T> | (() => PromiseLike<T>);
 
   constructor(

@@ -1,3 +1,8 @@
+/**
+ * `currentEffectiveDeadline`: the earliest of the time limits around a task.
+ *
+ * @module
+ */
 import { currentBlock } from "../loop/block.ts";
 
 /**

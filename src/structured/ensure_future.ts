@@ -1,3 +1,8 @@
+/**
+ * `ensureFuture`: a future for anything that can be awaited.
+ *
+ * @module
+ */
 import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Task } from "../loop/task.ts";

@@ -23,7 +23,7 @@ import { release } from "./watch.ts";
 export interface StartOptions extends TaskOptions, WaitOptions {}
 
 /** The body of a task that is called with a function to say that it has started. */
-export type StartBody<V> = (started: (value: V) => void) => unknown;
+type StartBody<V> = (started: (value: V) => void) => unknown;
 
 /** Creates a task, and waits until it has said that it has started, or has ended. */
 export function* startTask<V>(

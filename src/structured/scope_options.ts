@@ -1,3 +1,8 @@
+/**
+ * Check of the options of cancel scopes.
+ *
+ * @module
+ */
 import { checkOneOf, checkWaitOptions } from "../loop/checks.ts";
 import type { ScopeOptions } from "./cancel_scope.ts";
 

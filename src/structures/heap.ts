@@ -1,4 +1,9 @@
 /**
+ * Binary heap in one array, with a comparison given by its maker.
+ *
+ * @module
+ */
+/**
  * A binary heap: the value that comes before all others leaves first, equal ones in no particular order.
  *
  * | Method | Cost |

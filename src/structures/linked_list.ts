@@ -1,4 +1,4 @@
-/*
+/**
  * Intrusive doubly linked list: the links are fields of the nodes.
  *
  *     list.first ──▶ node ──nextNode──▶ node ──nextNode──▶ node ◀── list.last
@@ -6,6 +6,8 @@
  *
  * Every list of `src/` is this one. Adding and removing allocate nothing, a node leaves from wherever it is, and
  * `node.list` tells whether it is in a list and in which.
+ *
+ * @module
  */
 
 /**

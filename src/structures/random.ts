@@ -1,4 +1,9 @@
 /**
+ * Random numbers from a seed, so that a run can be repeated.
+ *
+ * @module
+ */
+/**
  * A generator of numbers that look random and are the same for the same seed, on every machine and in every version of Rota.
  *
  * The generator is sfc32 of the PractRand test suite by Chris Doty-Humphrey (https://pracrand.sourceforge.net): 128

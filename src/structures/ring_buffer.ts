@@ -1,4 +1,4 @@
-/*
+/**
  * Ring buffer: the head moves forward on `shift`, the tail on `push`, and both wrap around.
  *
  *      0     1     2     3     4     5     6     7      capacity 8, mask 7, length 5
@@ -10,6 +10,8 @@
  *
  * The capacity is a power of two, so that wrapping is one `&`. A full ring is copied into one of twice the size; a ring
  * that runs empty and is larger than CAPACITY_KEEP is dropped for a small one.
+ *
+ * @module
  */
 
 const CAPACITY_MIN = 16;

@@ -1,4 +1,4 @@
-/*
+/**
  * The timers of a loop: a wheel of wheels whose slots are opened one at a time.
  *
  *     run    the slot that was opened last, sorted; consumed from its head
@@ -29,6 +29,8 @@
  * The 4-ary heap would do for timers that are cancelled, but each pop from a large
  * heap is a walk through cache misses, and so is each peek of a lazy one that is
  * full of dead timers.
+ *
+ * @module
  */
 
 import { sortTimers } from "./timer_sort.ts";

@@ -1,3 +1,8 @@
+/**
+ * Merge sort of timers by deadline and sequence.
+ *
+ * @module
+ */
 import type { TimerNode } from "./timer_queue.ts";
 
 /** Slices of this length are sorted by insertion before they are merged. */

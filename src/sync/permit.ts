@@ -1,4 +1,9 @@
 /**
+ * Permits: results of acquiring, which are released once.
+ *
+ * @module
+ */
+/**
  * The right to be inside: the result of acquiring a lock, a semaphore or a
  * token of a capacity limiter.
  *
