@@ -6,6 +6,7 @@
  */
 import { inWords, isHandingOn, isUnseen, peekError } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
+import { runOwned } from "../host/async_context.ts";
 import {
   type CancelRequest,
   type Due,
@@ -19,6 +20,7 @@ import {
   take,
 } from "./cancellation.ts";
 import type { LoopCore } from "./core.ts";
+import { current } from "./current.ts";
 import type { Future } from "./future.ts";
 import type { Runnable } from "./runnable.ts";
 import { enterWait, findStrand, leaveWait } from "./strand.ts";
@@ -180,10 +182,30 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   private resume<V>(callback: (value: V) => unknown, value: V): void {
     const { kernel, task } = this;
     if (task === null || !kernel.debugging) {
-      this.follow(kernel, callback, value);
+      this.goOn(callback, value);
     } else {
-      const resume = () => this.follow(kernel, callback, value);
-      kernel.debug.resumeTimed(task, resume);
+      kernel.debug.resumeTimed(task, () => this.goOn(callback, value));
+    }
+  }
+
+  /**
+   * A function that somebody has given to `then` runs as a part of the strand, and
+   * so does what it returns. `await` gives functions of the runtime, which need
+   * none of this: nobody follows those.
+   */
+  private goOn<V>(callback: (value: V) => unknown, value: V): void {
+    const { kernel, strand } = this;
+    if (strand === null || !this.hasFollower()) {
+      return this.follow(kernel, callback, value);
+    }
+    const { loop, task, stepper } = current;
+    current.loop = current.task = current.stepper = null;
+    try {
+      runOwned(strand, () => this.follow(kernel, callback, value));
+    } finally {
+      current.loop = loop;
+      current.task = task;
+      current.stepper = stepper;
     }
   }
 }
