@@ -392,3 +392,31 @@ Deno.test("In debug mode a hanging program says what it hangs on before it is in
     /rota: Every task waits[^]*task "main" waits for sleep\(\)/,
   );
 });
+
+Deno.test("A virtual clock that stands still for something outside is reported once a run, by the names of the tasks", async () => {
+  const { loop, reports } = openLoop(VIRTUAL);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const told = Promise.withResolvers<void>();
+  loop.setExceptionHandler((_loop, context) => {
+    reports.push(context);
+    told.resolve();
+  });
+  const ended = loop.runUntilComplete(function* () {
+    const child = loop.createTask(async () => {
+      await promise;
+      await sleep(10);
+    }, { name: "child" });
+    yield* until(promise);
+    yield* child;
+    return loop.time();
+  });
+  await told.promise;
+  resolve("an answer");
+  assertEquals(await ended, 10);
+  assertEquals(reports.length, 1);
+  assertMatch(
+    reports[0]!.message,
+    /^The virtual clock has stood still for a second[^]*waits for a promise in until\(\)\n {2}task "child" waits for a promise outside the loop$/,
+  );
+  await loop.close();
+});

@@ -31,6 +31,7 @@ class OpenHost implements HostClient, AsyncDisposable {
   }
 
   starved(): void {}
+  stoodStill(): void {}
 
   hasOutsideWaits(): boolean {
     return false;
@@ -443,6 +444,7 @@ Deno.test("The clock neither goes back nor ahead of the runtime's where the kern
       host.open({
         wake: resolve,
         starved() {},
+        stoodStill() {},
         hasOutsideWaits: () => false,
         hasPromiseWork: () => false,
       });

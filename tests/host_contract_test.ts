@@ -49,6 +49,7 @@ class Client implements HostClient {
   }
 
   starved(): void {}
+  stoodStill(): void {}
 
   hasOutsideWaits(): boolean {
     return false;
@@ -395,6 +396,7 @@ function exitTests(name: string, source: string, descriptors: boolean): void {
         host.open({
           wake: () => console.log("woken"),
           starved: () => {},
+          stoodStill: () => {},
           hasOutsideWaits: () => false,
           hasPromiseWork: () => false,
         });

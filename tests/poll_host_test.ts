@@ -27,6 +27,7 @@ class OpenHost implements HostClient, AsyncDisposable {
   }
 
   starved(): void {}
+  stoodStill(): void {}
 
   hasOutsideWaits(): boolean {
     return false;

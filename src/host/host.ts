@@ -39,6 +39,11 @@ export interface HostClient {
    * outside that could call in. Only hosts that own their clock can know that.
    */
   starved(): void;
+  /**
+   * Something outside has kept the clock of this host from moving for a second of
+   * real time. Only hosts that own their clock call it.
+   */
+  stoodStill(): void;
   /** Whether something outside the loop may still wake one of its tasks. */
   hasOutsideWaits(): boolean;
   /** Whether promise reactions may be under way that will queue callbacks. */

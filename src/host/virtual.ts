@@ -6,13 +6,17 @@
 import { DescriptorsUnsupportedError } from "../errors.ts";
 import { checkUnowned, type Host, type HostClient } from "./host.ts";
 import { macrotask } from "./macrotask.ts";
-import { KeepAlive } from "./timers.ts";
+import { after, type HostTimer, KeepAlive } from "./timers.ts";
+
+/** Real time after which a clock that stands still is reported. */
+const STANDSTILL_MS = 1_000;
 
 /**
  * The host of tests: its time stands still while there is work and jumps to the next deadline when there is none.
  *
  * It waits only for what it cannot look into: while something outside may still wake the loop
- * ({@linkcode HostClient.hasOutsideWaits}), the clock does not move and no deadlock is reported.
+ * ({@linkcode HostClient.hasOutsideWaits}), the clock does not move and no deadlock is reported. If that takes a second
+ * of real time, the loop's exception handler is called, once a run, with the tasks that wait.
  *
  * @example An hour that takes no time
  * ```ts
@@ -34,6 +38,8 @@ export class VirtualHost implements Host {
   #park = 0;
   #parked = false;
   readonly #keepAlive = new KeepAlive();
+  /** Runs while the clock stands still for something outside; null if it does not. */
+  #standstill: HostTimer | null = null;
 
   /**
    * Makes a host.
@@ -79,8 +85,15 @@ export class VirtualHost implements Host {
 
   #decide(): void {
     const client = this.#client!;
-    if (client.hasOutsideWaits()) return;
-    this.#parked = false;
+    if (client.hasOutsideWaits()) {
+      this.#standstill ??= after(
+        STANDSTILL_MS,
+        () => client.stoodStill(),
+        false,
+      );
+      return;
+    }
+    this.unpark();
     if (this.#deadlineMs === Infinity) client.starved();
     else {
       if (this.#deadlineMs > this.#nowMs) this.#nowMs = this.#deadlineMs;
@@ -90,10 +103,12 @@ export class VirtualHost implements Host {
 
   unpark(): void {
     this.#parked = false;
+    this.#standstill?.cancel();
+    this.#standstill = null;
   }
 
   rest(): void {
-    this.#parked = false;
+    this.unpark();
     this.keepAlive(false);
   }
 

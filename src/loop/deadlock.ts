@@ -1,5 +1,6 @@
 /**
  * Deadlocks: every task of a loop waits, and nothing is left that could wake one.
+ * Also what looks like one: a virtual clock that stands still for something outside.
  *
  * @module
  */
@@ -19,6 +20,8 @@ export class DeadlockWatch {
   private readonly wanted: DeadlockPolicy | undefined;
   /** Whether a deadlock of this run has been reported already. */
   private reported = false;
+  /** Whether a clock that stood still has been reported in this run. */
+  private standstillReported = false;
 
   constructor(loop: EventLoop, wanted: DeadlockPolicy | undefined) {
     this.loop = loop;
@@ -27,7 +30,7 @@ export class DeadlockWatch {
 
   /** Allows a report in a new run. */
   reset(): void {
-    this.reported = false;
+    this.reported = this.standstillReported = false;
   }
 
   /** Whether the loop, about to wait without a deadline, may be in a deadlock that counts. */
@@ -54,6 +57,19 @@ export class DeadlockWatch {
     }
   }
 
+  /** Called when a virtual clock has stood still for a second of real time. */
+  stoodStill(): void {
+    if (this.standstillReported) return;
+    this.standstillReported = true;
+    this.loop.callExceptionHandler({
+      message:
+        "The virtual clock has stood still for a second, as something outside the loop may still wake a task. A promise " +
+        `of an async function of your own counts as that: give the function itself to until() or gather().${
+          listOf(this.blockedTasks())
+        }`,
+    });
+  }
+
   private policy(): DeadlockPolicy {
     if (this.wanted !== undefined) return this.wanted;
     if (this.loop[core].virtual) return "error";
@@ -73,20 +89,27 @@ export class DeadlockWatch {
   }
 
   private describe(): DeadlockError {
-    const { debug, tasks: unfinished } = this.loop[core];
-    const tasks: BlockedTask[] = unfinished.toArray().map((task) => ({
-      name: task.name,
-      waitsFor: task[describeWait](),
-      ...debug.creationOf(task),
-    }));
-    const list = tasks.map(({ name, waitsFor }) =>
-      `\n  task "${name}" waits for ${waitsFor}`
-    );
+    const tasks = this.blockedTasks();
     return new DeadlockError(
       `Every task waits, and nothing is left that could wake one:${
-        list.join("")
+        listOf(tasks)
       }`,
       tasks,
     );
   }
+
+  private blockedTasks(): BlockedTask[] {
+    const { debug, tasks: unfinished } = this.loop[core];
+    return unfinished.toArray().map((task) => ({
+      name: task.name,
+      waitsFor: task[describeWait](),
+      ...debug.creationOf(task),
+    }));
+  }
+}
+
+function listOf(tasks: readonly BlockedTask[]): string {
+  return tasks.map(({ name, waitsFor }) =>
+    `\n  task "${name}" waits for ${waitsFor}`
+  ).join("");
 }

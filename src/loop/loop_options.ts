@@ -74,6 +74,7 @@ export interface EventLoopOptions {
   /**
    * Whether the virtual clock stands still while something outside the loop may
    * wake a task: `until`, or an async function that waits for a foreign promise.
+   * After a second of real time the exception handler is called, once a run.
    *
    * @default {"wait"}
    */

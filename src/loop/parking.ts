@@ -176,6 +176,10 @@ export class Parking implements HostClient {
     this.#deadlock.starved();
   }
 
+  stoodStill(): void {
+    this.#deadlock.stoodStill();
+  }
+
   hasOutsideWaits(): boolean {
     return this.#sleeper.hasOutsideWaits();
   }

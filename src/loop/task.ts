@@ -326,6 +326,12 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    * resources, but the helper never runs on, nor does its `finally`. Await
    * every function that you start, or start it in a task group.
    *
+   * The loop cannot tell such a loser from an operation that the function still
+   * awaits. A cancellation that comes while the function waits for a foreign
+   * promise and a loser is left is thrown at the loser, and the function does not
+   * see it. Use {@linkcode timeout}, {@linkcode wait} with `"first-completed"`, or
+   * a `signal` that ends the loser, in place of `Promise.race`.
+   *
    * @example Cleaning up
    * ```ts
    * import { getRunningLoop, run, sleep } from "@rota/rota";
