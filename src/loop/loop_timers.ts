@@ -59,7 +59,7 @@ export class LoopTimers implements TimerCore {
     args: readonly unknown[],
   ): TimerHandle {
     const timer = new TimerHandle(
-      this.#loop,
+      this,
       whenMs === -Infinity ? EARLIEST_MS : whenMs,
       callback,
       args,
@@ -71,7 +71,7 @@ export class LoopTimers implements TimerCore {
     if (this.#loop[core].overridden) {
       return this.#loop.callAt(Infinity, () => void callback(target, NaN));
     }
-    return this.#begin(new TickTimer(this.#loop, callback, target), callback);
+    return this.#begin(new TickTimer(this, callback, target), callback);
   }
 
   /** Starts a timer that may have a creation stack and a priority. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EventLoop } from "./event_loop.ts";
+import type { TimerCore } from "./core.ts";
 import { NO_ARGUMENTS } from "./handle.ts";
 import { TimerHandle } from "./timer_handle.ts";
 
@@ -22,8 +22,8 @@ export type TickCallback<T> = (target: T, readMs: number) => number;
 export class TickTimer<T> extends TimerHandle {
   readonly #target: T;
 
-  constructor(loop: EventLoop, callback: TickCallback<T>, target: T) {
-    super(loop, Infinity, callback, NO_ARGUMENTS);
+  constructor(timers: TimerCore, callback: TickCallback<T>, target: T) {
+    super(timers, Infinity, callback, NO_ARGUMENTS);
     this.#target = target;
   }
 

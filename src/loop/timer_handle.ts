@@ -6,8 +6,7 @@
 import { InvalidStateError } from "../errors.ts";
 import { NOT_QUEUED } from "../structures/timer_queue.ts";
 import { checkNumber } from "./checks.ts";
-import { core } from "./core.ts";
-import type { EventLoop } from "./event_loop.ts";
+import type { TimerCore } from "./core.ts";
 import { Handle } from "./handle.ts";
 
 // States of a timer; a cancelled one has given up its place wherever
@@ -24,7 +23,7 @@ const UNHELD = 4;
  * {@linkcode EventLoop.callLater} and {@linkcode EventLoop.callAt} return one.
  */
 export class TimerHandle extends Handle {
-  private readonly loop: EventLoop;
+  private readonly timers: TimerCore;
   /**
    * Maintained by the loop's timer queue.
    *
@@ -53,13 +52,13 @@ export class TimerHandle extends Handle {
 
   /** @ignore */
   constructor(
-    loop: EventLoop,
+    timers: TimerCore,
     whenMs: number,
     callback: (...args: never[]) => unknown,
     args: readonly unknown[],
   ) {
     super(callback, args);
-    this.loop = loop;
+    this.timers = timers;
     this.whenMs = whenMs;
   }
 
@@ -81,7 +80,7 @@ export class TimerHandle extends Handle {
   override cancel(): void {
     if (this.cancelled()) return;
     super.cancel();
-    this.loop[core].timers.dropTimer(this);
+    this.timers.dropTimer(this);
   }
 
   /**
@@ -124,7 +123,7 @@ export class TimerHandle extends Handle {
         "Cannot reschedule a timer: it was cancelled",
       );
     }
-    this.loop[core].timers.moveTimer(this, whenMs);
+    this.timers.moveTimer(this, whenMs);
   }
 
   /**
@@ -161,7 +160,7 @@ export class TimerHandle extends Handle {
     if (
       (this.state & ~UNHELD) === PENDING && !this.cancelled() &&
       this.holdsProcess() !== counted
-    ) this.loop[core].timers.timerHoldChanged(holds);
+    ) this.timers.timerHoldChanged(holds);
   }
 
   /**
