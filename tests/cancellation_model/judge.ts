@@ -101,6 +101,7 @@ export class Judge {
       sure: !vague,
       state: vague ? "vague" : "open",
       again: false,
+      takenBack: false,
     });
     this.#requestedMs.add(atMs);
     for (const [other, at] of task.handingOn) {
@@ -156,8 +157,9 @@ export class Judge {
   uncancelled(task: TaskRecord): void {
     for (const request of task.root.requests) {
       // One that was thrown in a branch beside this one as well still comes out there.
-      if (task.branches && request.state === "done") request.again = true;
-      else request.state = "void";
+      if (task.branches && request.state === "done") {
+        request.again = request.takenBack = true;
+      } else request.state = "void";
     }
   }
 
@@ -451,7 +453,9 @@ export class Judge {
             `the body of ${name} threw ${end.error}, and it is cancelled`,
           );
         } else if (
-          !root.requests.some(({ state }) => state !== "void") &&
+          root.requests.every(({ state, takenBack }) =>
+            takenBack || state === "void"
+          ) &&
           !isAroundLevel(root)
         ) {
           this.say(`the body of ${name} returned, and it is cancelled`);

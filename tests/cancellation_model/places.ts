@@ -38,6 +38,8 @@ export interface Request {
   state: State;
   /** Whether it may be thrown once more, as it was thrown together with others. */
   again: boolean;
+  /** Whether it was taken back after it had been thrown in one of several branches. */
+  takenBack: boolean;
 }
 
 /** How a body has ended; null while it runs. */
