@@ -70,6 +70,8 @@ export class TaskRecord {
   readonly handingOn = new Map<TaskRecord, Place>();
   /** The tasks that wait for this one, and hand on. */
   readonly followers = new Map<TaskRecord, Place>();
+  /** Where others have waited for this one and handed on, also if they do no more. */
+  readonly waitedForAt = new Set<Place>();
   /** The groups whose body has ended and whose children have not. */
   readonly joining = new Set<Place>();
 
@@ -174,10 +176,21 @@ export function mayCome({ state, again }: Request): boolean {
   return state === "open" || state === "vague" || (state === "done" && again);
 }
 
-/** Whether a scope around the group of a task was ever cancelled. */
-export function isAroundLevel({ task }: Place): boolean {
-  for (let at = task.group; at !== null; at = at.outer) {
-    if (at.levelMs !== null) return true;
+/**
+ * Whether a cancelled scope may have cancelled a task: one around its group, or around a
+ * wait for it, which hands the cancellation on.
+ */
+export function isAroundLevel(
+  { task }: Place,
+  seen: Set<TaskRecord> = new Set(),
+): boolean {
+  if (seen.has(task)) return false;
+  seen.add(task);
+  for (const from of [task.group, ...task.waitedForAt]) {
+    for (let at = from; at !== null; at = at.outer) {
+      if (at.levelMs !== null) return true;
+      if (at.kind === "task" && isAroundLevel(at, seen)) return true;
+    }
   }
   return false;
 }

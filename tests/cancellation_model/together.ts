@@ -72,6 +72,7 @@ function* waitHandingOn(
   for (const record of records) {
     task.handingOn.set(record, place);
     record.followers.set(task, place);
+    record.waitedForAt.add(place);
     // What is due is handed on as well.
     if (program.judge.isDue(place)) {
       program.judge.request(record.root, program.loop.time(), false, true);
