@@ -38,6 +38,8 @@ export interface Request {
   state: State;
   /** Whether it may be thrown once more, as it was thrown together with others. */
   again: boolean;
+  /** Whether a signal has told of it, so that it may be thrown no more. */
+  told: boolean;
   /** Whether it was taken back after it had been thrown in one of several branches. */
   takenBack: boolean;
 }
