@@ -23,6 +23,7 @@ export function performLater(
   chain.then(() => perform(program, act));
 }
 
+/** Cancels a task or block, or aborts its signal. */
 export function perform(program: Program, { target, how }: Act): void {
   const place = program.places.get(target);
   if (place === undefined || program.shared.over) return;

@@ -43,6 +43,7 @@ function* inBlock(
   return end.value;
 }
 
+/** Makes the place of a block, with a signal if the tree has it so. */
 function newPlace(
   context: Context,
   kind: Place["kind"],
@@ -54,6 +55,7 @@ function newPlace(
   return { place, signal: place.controller?.signal };
 }
 
+/** Opens a block that ends when its time is over. */
 export function* timed(
   program: Program,
   context: Context,
@@ -95,6 +97,7 @@ export function* timed(
   });
 }
 
+/** Opens a cancel scope. */
 export function* scope(
   program: Program,
   context: Context,
@@ -115,6 +118,7 @@ export function* scope(
     }, options));
 }
 
+/** Opens a group, and makes its tasks. */
 export function* group(
   program: Program,
   context: Context,

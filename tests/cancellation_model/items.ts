@@ -10,6 +10,7 @@ import type { Context, Program } from "./program.ts";
 import { asAsync, type Script } from "./style.ts";
 import type { Node } from "./tree.ts";
 
+/** Goes through a source of items by `each`. */
 export function* iteration(
   program: Program,
   context: Context,
@@ -109,6 +110,7 @@ async function ownWait(
   check();
 }
 
+/** Runs a body with a resource that is disposed of by `scoped`. */
 export function* resource(
   program: Program,
   context: Context,

@@ -101,6 +101,8 @@ export class Judge {
       sure: !vague,
       state: vague ? "vague" : "open",
       again: false,
+      told: false,
+      takenBack: false,
     });
     this.#requestedMs.add(atMs);
     for (const [other, at] of task.handingOn) {
@@ -156,8 +158,9 @@ export class Judge {
   uncancelled(task: TaskRecord): void {
     for (const request of task.root.requests) {
       // One that was thrown in a branch beside this one as well still comes out there.
-      if (task.branches && request.state === "done") request.again = true;
-      else request.state = "void";
+      if (task.branches && request.state === "done") {
+        request.again = request.takenBack = true;
+      } else request.state = "void";
     }
   }
 
@@ -191,10 +194,9 @@ export class Judge {
     if (this.#now() < at.deadlineMs || at.aborted) return;
     if (!at.expired) this.request(at, at.deadlineMs, false, true);
     at.expired = true;
-    const own = at.requests.find(({ atMs }) => atMs === at.deadlineMs)!;
-    if (own?.state === "vague" && this.#now() > at.deadlineMs) {
-      own.state = "open";
-    }
+    const own = at.requests.find(({ atMs }) => atMs === at.deadlineMs);
+    if (own === undefined || own.told || this.#now() === at.deadlineMs) return;
+    if (own.state === "vague") own.state = "open";
   }
 
   /** The children of a group in a cancelled scope are cancelled, whatever shields its body. */
@@ -309,7 +311,11 @@ export class Judge {
     if (kind === "outside") {
       this.#back(place.task);
       // It was told by a signal. Whether its next wait throws as well is left open.
-      for (const request of openAt(place)) request.state = "vague";
+      for (const request of requestsAt(place)) {
+        if (request.state !== "open" && request.state !== "vague") continue;
+        request.state = "vague";
+        request.told = true;
+      }
       return;
     }
     if (place.task.task?.done()) return; // let go of
@@ -409,13 +415,11 @@ export class Judge {
     group.joined = group.children.some(({ task }) => !task!.done());
     if (!group.joined) return;
     group.task.joining.add(group);
-    // It waits now: what is open is thrown here. But what came at this very moment may
-    // have been thrown at the waits of branches beside this one, before this wait began.
+    // It waits now: what is open is thrown here. But a branch beside this one may have
+    // thrown it, and not said so yet. If it has not, it is late at the end of the group.
     if (this.isDue(group.outer!)) {
-      const sure = openAt(group.outer!).filter(({ atMs }) =>
-        !group.task.branches || atMs < group.endMs
-      );
-      this.#abortChildren(group, sure.length === 0);
+      const isSure = !group.task.branches && openAt(group.outer!).length > 0;
+      this.#abortChildren(group, !isSure);
     }
   }
 
@@ -451,7 +455,9 @@ export class Judge {
             `the body of ${name} threw ${end.error}, and it is cancelled`,
           );
         } else if (
-          !root.requests.some(({ state }) => state !== "void") &&
+          root.requests.every(({ state, takenBack }) =>
+            takenBack || state === "void"
+          ) &&
           !isAroundLevel(root)
         ) {
           this.say(`the body of ${name} returned, and it is cancelled`);

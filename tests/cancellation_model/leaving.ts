@@ -187,7 +187,7 @@ function failedGroup(
     );
   }
   for (const request of requestsAt(group.outer!)) {
-    if (request.state === "done") {
+    if (request.state === "done" && !request.takenBack) {
       request.state = request.exact ? "open" : "vague";
     }
   }

@@ -38,6 +38,10 @@ export interface Request {
   state: State;
   /** Whether it may be thrown once more, as it was thrown together with others. */
   again: boolean;
+  /** Whether a signal has told of it, so that it may be thrown no more. */
+  told: boolean;
+  /** Whether it was taken back after it had been thrown in one of several branches. */
+  takenBack: boolean;
 }
 
 /** How a body has ended; null while it runs. */
@@ -68,6 +72,8 @@ export class TaskRecord {
   readonly handingOn = new Map<TaskRecord, Place>();
   /** The tasks that wait for this one, and hand on. */
   readonly followers = new Map<TaskRecord, Place>();
+  /** Where others have waited for this one and handed on, also if they do no more. */
+  readonly waitedForAt = new Set<Place>();
   /** The groups whose body has ended and whose children have not. */
   readonly joining = new Set<Place>();
 
@@ -172,10 +178,21 @@ export function mayCome({ state, again }: Request): boolean {
   return state === "open" || state === "vague" || (state === "done" && again);
 }
 
-/** Whether a scope around the group of a task was ever cancelled. */
-export function isAroundLevel({ task }: Place): boolean {
-  for (let at = task.group; at !== null; at = at.outer) {
-    if (at.levelMs !== null) return true;
+/**
+ * Whether a cancelled scope may have cancelled a task: one around its group, or around a
+ * wait for it, which hands the cancellation on.
+ */
+export function isAroundLevel(
+  { task }: Place,
+  seen: Set<TaskRecord> = new Set(),
+): boolean {
+  if (seen.has(task)) return false;
+  seen.add(task);
+  for (const from of [task.group, ...task.waitedForAt]) {
+    for (let at = from; at !== null; at = at.outer) {
+      if (at.levelMs !== null) return true;
+      if (at.kind === "task" && isAroundLevel(at, seen)) return true;
+    }
   }
   return false;
 }

@@ -9,6 +9,7 @@ import type { Context, Program } from "./program.ts";
 import { asAsync, type Script } from "./style.ts";
 import type { Body, Foreign } from "./tree.ts";
 
+/** Waits for a promise, by itself or through `until`. */
 export function* promise(
   program: Program,
   context: Context,

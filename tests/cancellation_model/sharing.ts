@@ -8,6 +8,7 @@ import type { Context, Program } from "./program.ts";
 import type { Script } from "./style.ts";
 import type { Node } from "./tree.ts";
 
+/** Runs a body with a permit of the lock or the semaphore. */
 export function* held(
   program: Program,
   context: Context,
@@ -33,6 +34,7 @@ export function* held(
   }
 }
 
+/** Waits for the condition. */
 export function* conditionWait(program: Program, context: Context): Script {
   const permit = yield* program.wait(
     context,
@@ -55,6 +57,7 @@ export function* conditionWait(program: Program, context: Context): Script {
   }
 }
 
+/** Moves one item through the queue or the channel. */
 export function* transfer(
   program: Program,
   context: Context,

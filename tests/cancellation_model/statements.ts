@@ -80,7 +80,8 @@ export function* runNode(
     case "call":
       return yield new Call([() => program.all(context, node.body)]);
     case "all":
-      context.place.task.branches = true;
+      // In a generator they come one after the other.
+      if (context.isAsync) context.place.task.branches = true;
       return yield new Call(
         node.bodies.map((body) => () => program.all(context, body)),
       );

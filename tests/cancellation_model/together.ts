@@ -9,6 +9,7 @@ import type { Context, Program } from "./program.ts";
 import type { Script } from "./style.ts";
 import type { Node } from "./tree.ts";
 
+/** Makes tasks, and waits for them together. */
 export function* several(
   program: Program,
   context: Context,
@@ -36,6 +37,7 @@ export function* several(
   yield* waitHandingOn(program, context, "gather", records, together);
 }
 
+/** Waits for a task of the same group. */
 export function* sibling(
   program: Program,
   context: Context,
@@ -72,6 +74,7 @@ function* waitHandingOn(
   for (const record of records) {
     task.handingOn.set(record, place);
     record.followers.set(task, place);
+    record.waitedForAt.add(place);
     // What is due is handed on as well.
     if (program.judge.isDue(place)) {
       program.judge.request(record.root, program.loop.time(), false, true);
