@@ -59,9 +59,12 @@ export type ScopeOutcome<T> =
   | { readonly cancelledCaught: false; readonly value: T }
   | { readonly cancelledCaught: true; readonly value: undefined };
 
+/** Source of a scope's cancellation. */
+type Canceller = "call" | "deadline" | "signal";
+
 /** Why a scope was cancelled. */
 interface Cancelled {
-  readonly by: "call" | "deadline" | "signal";
+  readonly by: Canceller;
   readonly reason: unknown;
 }
 
@@ -211,7 +214,7 @@ export class CancelScope {
     this.#cancel("call", reason);
   }
 
-  #cancel(by: Cancelled["by"], reason: unknown): void {
+  #cancel(by: Canceller, reason: unknown): void {
     const isLeft = this.#state === "left" || this.#state === "caught";
     if (this.#cancelled !== null || isLeft) return;
     this.#cancelled = { by, reason };
