@@ -73,6 +73,31 @@ export class Outcome<R> implements PromiseLike<R> {
     this.settle(FULFILLED, result);
   }
 
+  /**
+   * The same for a function that a strand waits for. One that somebody has given to
+   * `then` runs as a part of the strand, and so does what it returns. `await` gives
+   * functions of the runtime, which need none of this: nobody follows those.
+   */
+  followIn<V>(
+    strand: Strand | null,
+    kernel: LoopCore,
+    callback: (value: V) => unknown,
+    value: V,
+  ): void {
+    if (strand === null || !this.hasFollower()) {
+      return this.follow(kernel, callback, value);
+    }
+    const { loop, task, stepper } = current;
+    current.loop = current.task = current.stepper = null;
+    try {
+      runOwned(strand, () => this.follow(kernel, callback, value));
+    } finally {
+      current.loop = loop;
+      current.task = task;
+      current.stepper = stepper;
+    }
+  }
+
   /** Sets the outcome: FULFILLED or REJECTED, and its value. */
   settle(state: number, outcome: unknown): void {
     this.state = state;
@@ -182,30 +207,12 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   private resume<V>(callback: (value: V) => unknown, value: V): void {
     const { kernel, task } = this;
     if (task === null || !kernel.debugging) {
-      this.goOn(callback, value);
+      this.followIn(this.strand, kernel, callback, value);
     } else {
-      kernel.debug.resumeTimed(task, () => this.goOn(callback, value));
-    }
-  }
-
-  /**
-   * A function that somebody has given to `then` runs as a part of the strand, and
-   * so does what it returns. `await` gives functions of the runtime, which need
-   * none of this: nobody follows those.
-   */
-  private goOn<V>(callback: (value: V) => unknown, value: V): void {
-    const { kernel, strand } = this;
-    if (strand === null || !this.hasFollower()) {
-      return this.follow(kernel, callback, value);
-    }
-    const { loop, task, stepper } = current;
-    current.loop = current.task = current.stepper = null;
-    try {
-      runOwned(strand, () => this.follow(kernel, callback, value));
-    } finally {
-      current.loop = loop;
-      current.task = task;
-      current.stepper = stepper;
+      kernel.debug.resumeTimed(
+        task,
+        () => this.followIn(this.strand, kernel, callback, value),
+      );
     }
   }
 }

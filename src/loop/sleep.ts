@@ -176,10 +176,15 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     const { kernel } = task;
     kernel.debug.resumeTimed(task, () => {
       if (request === null) {
-        this.outcome().follow(kernel, this.#onFulfilled!, this.#value);
+        this.outcome().followIn(
+          strand,
+          kernel,
+          this.#onFulfilled!,
+          this.#value,
+        );
       } else {
         const error = cancellation(request.reason);
-        this.outcome().follow(kernel, this.#onRejected!, error);
+        this.outcome().followIn(strand, kernel, this.#onRejected!, error);
       }
     });
   }
@@ -198,9 +203,9 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
       this.runTimed(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
-      this.outcome().follow(kernel, this.#onRejected!, error);
+      this.outcome().followIn(strand, kernel, this.#onRejected!, error);
     } else if (this.#outcome !== null) {
-      this.#outcome.follow(kernel, this.#onFulfilled!, this.#value);
+      this.#outcome.followIn(strand, kernel, this.#onFulfilled!, this.#value);
     } else {
       kernel.promiseResumed = true;
       let result: unknown;

@@ -23,6 +23,39 @@ Deno.test("a function given to then() runs in the task, and what it waits for is
   assertEquals(log, ["worker", "worker"]);
 });
 
+for (const delayMs of [0, 1]) {
+  Deno.test(`both functions given to then() of sleep(${delayMs}) run in the task`, async () => {
+    const log: unknown[] = [];
+    const note = async (value: unknown) => {
+      log.push(nameOfTask());
+      await sleep(5);
+      log.push(nameOfTask(), String(value));
+    };
+    await run(async () => {
+      await createTask(
+        () => sleep(delayMs, { value: "woken" }).then(note, note),
+        {
+          name: "worker",
+        },
+      );
+      const cancelled = createTask(async () => {
+        await sleep(delayMs).then(note, note);
+      }, { name: "cancelled" });
+      await sleep(0);
+      cancelled.cancel("enough");
+      await wait([cancelled]);
+    }, VIRTUAL);
+    assertEquals(log, [
+      "worker",
+      "worker",
+      "woken",
+      "cancelled",
+      "cancelled",
+      "CancelledError: Cancelled: enough",
+    ]);
+  });
+}
+
 Deno.test("a cancellation reaches what a function given to then() waits for", async () => {
   const log: unknown[] = [];
   await run(async () => {
