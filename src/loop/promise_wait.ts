@@ -74,9 +74,10 @@ export class Outcome<R> implements PromiseLike<R> {
   }
 
   /**
-   * The same for a function that a strand waits for. One that somebody has given to
-   * `then` runs as a part of the strand, and so does what it returns. `await` gives
-   * functions of the runtime, which need none of this: nobody follows those.
+   * The same for a function that a strand waits for. A function of the program,
+   * given to `then`, runs as a part of the strand, and so does what it returns.
+   * Functions of the runtime, given by `await`, need none of this: nobody follows
+   * those.
    */
   followIn<V>(
     strand: Strand | null,
