@@ -308,3 +308,58 @@ export class RateLimitError extends Error {
     this.prototype.name = "RateLimitError";
   }
 }
+
+/**
+ * How a worker died: it threw (`"error"`) or left a rejection unhandled
+ * (`"rejection"`) outside of any job, ended its process or thread (`"exit"`), had
+ * no memory left (`"out-of-memory"`), was killed, reacted no more
+ * (`"unresponsive"`), could not start (`"start"`), or sent what nobody
+ * understands (`"protocol"`).
+ */
+export type WorkerCrashKind =
+  | "error"
+  | "rejection"
+  | "exit"
+  | "out-of-memory"
+  | "killed"
+  | "unresponsive"
+  | "start"
+  | "protocol";
+
+/** Thrown by a job whose worker died before the job had ended. `cause` is what the worker threw, if that is known. */
+export class WorkerCrashError extends Error {
+  /** How the worker died. */
+  readonly kind: WorkerCrashKind;
+  /** Exit code of the thread or process, if it has one. */
+  readonly exitCode: number | null;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param kind How the worker died.
+   * @param exitCode Exit code of the thread or process, if it has one.
+   * @param options The cause.
+   */
+  constructor(
+    message: string,
+    kind: WorkerCrashKind,
+    exitCode: number | null = null,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.kind = kind;
+    this.exitCode = exitCode;
+  }
+
+  static {
+    this.prototype.name = "WorkerCrashError";
+  }
+}
+
+/** Thrown when a job is given to an executor that has been shut down, and at calls of a loop that has been closed. */
+export class ExecutorShutDownError extends MisuseError {
+  static {
+    this.prototype.name = "ExecutorShutDownError";
+  }
+}
