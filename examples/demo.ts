@@ -5,10 +5,11 @@
  *     deno task demo             # of the sources of this repository
  *     deno task demo FILE…       # of these files; "-" is standard input
  *
- * Readers put lines into a bounded queue, counters take them out, and another
- * task shows how far they are if standard error is a terminal. A file that
- * cannot be read is named, and the others are read all the same. Ctrl-C ends the
- * reading; what was read by then is counted and written.
+ * Readers put blocks of lines into a bounded queue. Counters take them out, have
+ * a pool of threads find the words, and add these up. Another task shows how far
+ * they are if standard error is a terminal. A file that cannot be read is named,
+ * and the others are read all the same. Ctrl-C ends the reading; what was read by
+ * then is counted and written.
  *
  * The exit code is 0, or 1 if a file could not be read, or 130 after Ctrl-C.
  *
@@ -25,18 +26,27 @@ import {
   Queue,
   run,
   type Task,
+  taskModule,
+  ThreadPool,
   until,
 } from "@rota/rota";
-import { Concordance, type Line } from "./demo/concordance.ts";
-import { findSources, readLines, sizeOf, type Source } from "./demo/files.ts";
+import { Concordance } from "./demo/concordance.ts";
+import { findSources, readBlocks, sizeOf, type Source } from "./demo/files.ts";
+import type { Block } from "./demo/parse.ts";
 import { type Progress, showProgress } from "./demo/progress.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const RESULT_FOLDER = resolve(Deno.cwd(), ".report");
 const RESULT = resolve(RESULT_FOLDER, "concordance.txt");
 const READERS = 4;
-const COUNTERS = 2;
-const LINES_WAITING_MAX = 256;
+const THREADS = 2;
+/** More than threads, so that each finds its next block in line. */
+const COUNTERS = 2 * THREADS;
+const BLOCKS_WAITING_MAX = 8;
+
+const { parse } = taskModule<typeof import("./demo/parse.ts")>(
+  new URL("./demo/parse.ts", import.meta.url),
+);
 
 /** What the tasks share. Nobody else runs between two waits, so it needs no lock. */
 interface Job {
@@ -56,15 +66,17 @@ function* main(names: readonly string[], job: Job): Coroutine<void> {
   for (const source of sources) progress.bytes += yield* until(sizeOf(source));
   console.log(`Reading ${amount(sources.length, "file")}`);
 
-  const lines = new Queue<Line>(LINES_WAITING_MAX);
+  const pool = new ThreadPool({ maxWorkers: THREADS });
+  const blocks = new Queue<Block>(BLOCKS_WAITING_MAX);
   const unread = sources.values(); // whichever reader is free takes the next one
   const readers = Array.from(
     { length: READERS },
-    () => loop.createTask(read(unread, lines, job), { name: "reader" }),
+    () => loop.createTask(read(unread, blocks, job), { name: "reader" }),
   );
   const counters = Array.from(
     { length: COUNTERS },
-    () => loop.createTask(count(lines, concordance), { name: "counter" }),
+    () =>
+      loop.createTask(count(blocks, pool, concordance), { name: "counter" }),
   );
   const display = Deno.stderr.isTerminal()
     ? [loop.createTask(showProgress(progress), { name: "display" })]
@@ -75,8 +87,9 @@ function* main(names: readonly string[], job: Job): Coroutine<void> {
     // What is left takes milliseconds: from here on Ctrl-C changes nothing.
     loop.addSignalHandler("SIGINT", () => {});
     yield* cancelAll([...readers, ...display]);
-    lines.shutdown(); // the counters take what is in there, and end
+    blocks.shutdown(); // the counters take what is in there, and end
     for (const counter of counters) yield* counter;
+    yield* pool.shutdown();
     yield* until(writeResult(job));
   }
 }
@@ -89,12 +102,12 @@ function sourceOf(name: string): Source {
 
 function* read(
   unread: Iterable<Source>,
-  lines: Queue<Line>,
+  blocks: Queue<Block>,
   job: Job,
 ): Coroutine<void> {
   for (const source of unread) {
     try {
-      yield* readLines(source, lines, (bytes) => {
+      yield* readBlocks(source, blocks, (bytes) => {
         job.progress.bytesRead += bytes;
       });
       job.progress.filesDone++;
@@ -106,8 +119,14 @@ function* read(
   }
 }
 
-function* count(lines: Queue<Line>, concordance: Concordance): Coroutine<void> {
-  yield* each(lines, (line) => concordance.add(line));
+function* count(
+  blocks: Queue<Block>,
+  pool: ThreadPool,
+  concordance: Concordance,
+): Coroutine<void> {
+  yield* each(blocks, function* (block): Coroutine<void> {
+    concordance.add(yield* pool.submit(parse, [block]));
+  });
 }
 
 /** Cancels tasks and waits until each of them has cleaned up. */

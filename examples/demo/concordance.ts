@@ -1,9 +1,11 @@
 /**
- * Counts words and remembers where they stand: the part of the demo that knows
- * nothing of tasks.
+ * Adds up the words of all files and remembers where they are: the part of the
+ * demo that knows nothing of tasks and threads.
  *
  * @module
  */
+
+import { LONGEST_LINES, type Parsed } from "./parse.ts";
 
 /** The place of a line. */
 export interface Place {
@@ -12,13 +14,11 @@ export interface Place {
   readonly line: number;
 }
 
-/** One line of a file. */
-export interface Line extends Place {
-  readonly text: string;
-}
-
 /** What is known of a word in one file. */
-interface Occurrences extends Place {
+interface Occurrences {
+  readonly path: string;
+  /** Line in which it comes first. */
+  line: number;
   count: number;
 }
 
@@ -28,12 +28,9 @@ interface LongLine extends Place {
   readonly length: number;
 }
 
-/** What counts as a word: an identifier of JavaScript. */
-const WORD = /[\p{ID_Start}$_][\p{ID_Continue}$]*/gu;
-const LONGEST_LINES = 10;
 const PLACES_PER_WORD = 6;
 
-/** An index of words, filled line by line, in any order of the files. */
+/** An index of words, filled block by block, in any order. */
 export class Concordance {
   /** For each word, its occurrences in each file that has it, by path. */
   readonly #words = new Map<string, Map<string, Occurrences>>();
@@ -56,18 +53,23 @@ export class Concordance {
     return this.#words.size;
   }
 
-  /** Adds the words of a line. */
-  add({ path, line, text }: Line): void {
-    this.#lines++;
-    for (const [word] of text.matchAll(WORD)) {
-      this.#total++;
+  /** Adds the words of a block. */
+  add({ path, lines, words, longest }: Parsed): void {
+    this.#lines += lines;
+    for (const { word, count, line } of words) {
+      this.#total += count;
       let files = this.#words.get(word);
       if (files === undefined) this.#words.set(word, files = new Map());
       const known = files.get(path);
-      if (known === undefined) files.set(path, { path, line, count: 1 });
-      else known.count++;
+      if (known === undefined) files.set(path, { path, line, count });
+      else {
+        known.count += count;
+        known.line = Math.min(known.line, line);
+      }
     }
-    this.#noteLength({ path, line, length: text.length });
+    for (const { line, length } of longest) {
+      this.#noteLength({ path, line, length });
+    }
   }
 
   #noteLength(line: LongLine): void {

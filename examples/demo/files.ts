@@ -1,11 +1,11 @@
 /**
- * Finds files, and reads them line by line.
+ * Finds files, and reads them in blocks of whole lines.
  *
  * @module
  */
 
 import { type Coroutine, type Queue, until } from "@rota/rota";
-import type { Line } from "./concordance.ts";
+import type { Block } from "./parse.ts";
 
 /** Something to read. */
 export interface Source {
@@ -15,7 +15,7 @@ export interface Source {
   readonly path: string | undefined;
 }
 
-const CHUNK_BYTES = 16_384;
+const CHUNK_BYTES = 65_536;
 
 /** The TypeScript files below a folder, as paths from there, ordered by name. */
 export function* findSources(folder: URL, prefix = ""): Coroutine<Source[]> {
@@ -46,19 +46,19 @@ export async function sizeOf({ path }: Source): Promise<number> {
 }
 
 /**
- * Puts the lines of a source into a queue, one by one, and waits whenever that
- * is full. `onRead` is told how many bytes were read.
+ * Puts the lines of a source into a queue, in blocks, and waits whenever that is
+ * full. `onRead` is told how many bytes were read.
  */
-export function* readLines(
+export function* readBlocks(
   { name, path }: Source,
-  lines: Queue<Line>,
+  blocks: Queue<Block>,
   onRead: (bytes: number) => void,
 ): Coroutine<void> {
   const file = path === undefined ? Deno.stdin : yield* until(Deno.open(path));
   try {
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(CHUNK_BYTES);
-    let line = 0;
+    let line = 1;
     let rest = "";
     for (let atEnd = false; !atEnd;) {
       const count = yield* until(file.read(buffer));
@@ -68,9 +68,10 @@ export function* readLines(
       texts[0] = rest + texts[0];
       rest = texts.pop()!;
       if (atEnd && rest !== "") texts.push(rest);
-      for (const text of texts) {
-        const place = { path: name, line: ++line };
-        yield* lines.put({ ...place, text: text.replace(/\r$/, "") });
+      if (texts.length > 0) {
+        const clean = texts.map((text) => text.replace(/\r$/, ""));
+        yield* blocks.put({ path: name, line, texts: clean });
+        line += texts.length;
       }
       onRead(bytes.length);
     }
