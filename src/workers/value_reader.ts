@@ -173,6 +173,7 @@ class Reader {
   }
 
   takeUnits(count: number): string {
+    if (count % 2 !== 0) refuse("text has half a unit");
     const from = this.#from;
     let text = "";
     for (const end = this.#at + count; this.#at < end; this.#at += 2) {

@@ -56,9 +56,9 @@ class Writer {
   #listed: object[] = [];
   #others: Set<object> | undefined;
 
-  start(into: Uint8Array): void {
+  start(into: Uint8Array, end: number): void {
     this.#into = into;
-    this.#end = into.length;
+    this.#end = end;
   }
 
   /** Lets go of all objects. */
@@ -167,7 +167,7 @@ class Writer {
     const from = at + 5;
     const { read, written } = encoder.encodeInto(
       text,
-      this.#into.subarray(from),
+      this.#into.subarray(from, this.#end),
     );
     if (read < length) return -1;
     this.putLength(UTF8, written, at);
@@ -217,9 +217,7 @@ class Writer {
       case ArrayBuffer.prototype:
         return this.putBuffer(value, at);
       default: {
-        const kind = prototype === null
-          ? undefined
-          : VIEW_KINDS.get(prototype);
+        const kind = prototype === null ? undefined : VIEW_KINDS.get(prototype);
         return kind === undefined ? -1 : this.putView(value, kind, at);
       }
     }
@@ -321,6 +319,7 @@ let idleWriter: Writer | undefined;
  * @param value Any value.
  * @param into Buffer; may be shared.
  * @param at Index of the first byte to write.
+ * @param end Index of the first byte to leave alone.
  * @returns The index behind the last byte; or -1 if the value does not fit, or has to be cloned: it has functions,
  * instances of classes, the same object twice, a hole in an array, part of a buffer, or cannot be cloned. Bytes behind
  * `at` may have been written then.
@@ -329,10 +328,11 @@ export function writeValue(
   value: unknown,
   into: Uint8Array,
   at: number,
+  end: number = into.length,
 ): number {
   const writer = idleWriter ?? new Writer();
   idleWriter = undefined;
-  writer.start(into);
+  writer.start(into, Math.min(end, into.length));
   try {
     return writer.put(value, at, 0);
   } catch {
