@@ -32,6 +32,8 @@ import { Wire } from "./wire.ts";
 const BLOCK_MS = 2;
 /** Microtasks that an async function may take to end, before the thread looks elsewhere. */
 const HOPS = 8;
+/** How long tasks that jobs have left behind may take to end, once they are cancelled. */
+const CLOSE_GRACE_MS = 1_000;
 /** How long last words may wait for room. */
 const LAST_WORDS_MS = 1_000;
 
@@ -74,6 +76,7 @@ export class ThreadWorker {
       await this.passEventLoop();
       passedMs = monotonicMs();
     }
+    await this.#runner.close(CLOSE_GRACE_MS);
     this.end(FromThread.CLOSED, null, 0);
   }
 
@@ -138,11 +141,7 @@ export class ThreadWorker {
     value: unknown,
     transfer: readonly Transferable[],
   ): void {
-    try {
-      this.#wire.send(FromThread.RETURNED, id, value, transfer);
-    } catch (error) { // it cannot be cloned
-      return this.threw(id, error);
-    }
+    this.#wire.send(FromThread.RETURNED, id, value, transfer);
     this.wakeUp();
   }
 
