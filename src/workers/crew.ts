@@ -9,7 +9,11 @@ import type { LinkEnd, LinkStarter } from "./link.ts";
 import { type PoolClock, type PoolTimer, setTimer } from "./pool_clock.ts";
 import type { PoolSettings } from "./pool_options.ts";
 import type { WorkerCounts } from "./pool_stats.ts";
-import { type KillReason, PoolWorker, type WorkerOwner } from "./pool_worker.ts";
+import {
+  type KillReason,
+  PoolWorker,
+  type WorkerOwner,
+} from "./pool_worker.ts";
 import { RestartLimit } from "./restart_limit.ts";
 
 /** A pool, as its crew sees it. */

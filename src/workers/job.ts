@@ -237,7 +237,9 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
     this.dropAll();
     if (ending === "deadline") {
       this.fail(
-        new TimeoutError(`Cannot finish ${this[inWords]()}: its deadline has passed`),
+        new TimeoutError(
+          `Cannot finish ${this[inWords]()}: its deadline has passed`,
+        ),
       );
     } else super.cancel(reason);
   }

@@ -4,14 +4,23 @@
  *
  * @module
  */
-import { type CancelledError, ExecutorShutDownError, MisuseError } from "../errors.ts";
+import {
+  type CancelledError,
+  ExecutorShutDownError,
+  MisuseError,
+} from "../errors.ts";
 import { findLoop, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { type ExceptionContext, reportToConsole } from "../loop/exceptions.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { inWords } from "../loop/waiters.ts";
-import { crashError, deathOf, type PoolNames, type WorkerDeath } from "./crash.ts";
+import {
+  crashError,
+  deathOf,
+  type PoolNames,
+  type WorkerDeath,
+} from "./crash.ts";
 import { Crew, type CrewOwner } from "./crew.ts";
 import type { ExecutorStats, ShutdownOptions } from "./executor.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -23,7 +32,11 @@ import type { TaskRef } from "./module_task.ts";
 import { MACHINE_CLOCK, type PoolClock } from "./pool_clock.ts";
 import { PoolLine } from "./pool_line.ts";
 import type { PoolSettings } from "./pool_options.ts";
-import { checkShutdownOptions, PoolShutdown, type ShutdownOwner } from "./pool_shutdown.ts";
+import {
+  checkShutdownOptions,
+  PoolShutdown,
+  type ShutdownOwner,
+} from "./pool_shutdown.ts";
 import { PoolCounts } from "./pool_stats.ts";
 import { type KeptJobs, PoolUse } from "./pool_use.ts";
 import type { PoolWorker } from "./pool_worker.ts";
