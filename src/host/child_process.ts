@@ -34,14 +34,33 @@ export function runtimePath(): string {
   return Deno.execPath();
 }
 
-/** Whether programs may be run, or this one. Never asks the user. */
-export function runGranted(program?: string): boolean {
-  const { state } = Deno.permissions.querySync(
-    program === undefined
-      ? { name: "run" }
-      : { name: "run", command: program },
-  );
-  return state === "granted";
+/** Whether a program may be run. Never asks the user. */
+function runGranted(command: string): boolean {
+  return Deno.permissions.querySync({ name: "run", command }).state ===
+    "granted";
+}
+
+/** Paths of the shell, best first: the permission may be for one of them, and `sh` is looked up in `PATH`. */
+const SHELLS = ["/bin/sh", "sh"];
+
+/** Path or name of a shell that may be run; null if none may. */
+export function findShell(): string | null {
+  return SHELLS.find((shell) => runGranted(shell)) ?? null;
+}
+
+/** Whether all files may be read. Never asks the user. */
+export function readGranted(): boolean {
+  return Deno.permissions.querySync({ name: "read" }).state === "granted";
+}
+
+/** URL of the module with which the program began. */
+export function mainModule(): string {
+  return Deno.mainModule;
+}
+
+/** How many threads the machine runs at a time. */
+export function hardwareThreads(): number {
+  return navigator.hardwareConcurrency;
 }
 
 /** A child process that was started; its standard input is a pipe. */

@@ -20,9 +20,6 @@ import { Child, type ChildEnd } from "../host/child_process.ts";
 import { OS } from "../host/platform.ts";
 import { after } from "../host/timers.ts";
 
-/** Shell of guards, and of children before they become what they are to be. */
-export const SHELL = "/bin/sh";
-
 /** Descriptors by which a guarded child gets and sends its messages. */
 export const INPUT_FD = 3;
 export const OUTPUT_FD = 4;
@@ -43,6 +40,8 @@ export const HAS_PROC: boolean = OS === "linux";
 
 /** Settings of a guarded child. */
 export interface GuardedSettings {
+  /** Shell of the guard, and of the child before it becomes what it is to be. */
+  readonly shell: string;
   /** Program and arguments. */
   readonly command: readonly string[];
   /** Added to the environment of this process. */
@@ -140,16 +139,16 @@ export function startGuarded(
   listener: GuardedListener,
   hasProc: boolean = HAS_PROC,
 ): GuardedChild | null {
-  const { command, env, cwd } = settings;
+  const { shell, command, env, cwd } = settings;
   let guard: Child | null = null;
   try {
-    guard = new Child(SHELL, {
+    guard = new Child(shell, {
       args: ["-c", GUARD],
       stdout: hasProc ? "piped" : "null",
     });
     const script = hasProc ? BY_PROC : BY_STDOUT;
-    const child = new Child(SHELL, {
-      args: ["-c", script, SHELL, `${guard.pid}`, ...command],
+    const child = new Child(shell, {
+      args: ["-c", script, shell, `${guard.pid}`, ...command],
       env,
       cwd,
       stdout: hasProc ? "inherit" : "piped",
