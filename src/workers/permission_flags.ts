@@ -1,0 +1,123 @@
+/**
+ * Permissions of child processes, as flags of `deno run`.
+ *
+ * @module
+ */
+import { inspect } from "../loop/checks.ts";
+
+/** Files, hosts, variables and so on: all of them, none, or those of a list. */
+export type PermissionGrant = boolean | readonly (string | URL)[];
+
+/**
+ * What a child process may do, as with the flags of `deno run`: `true` is all, `false` nothing, a list only what is in
+ * it. What is left out is `false`; `read` and `import` are what loading modules takes.
+ */
+export interface ProcessPermissions {
+  /**
+   * Files and folders that may be read. Modules of a job are among them.
+   *
+   * @default {true}, if the program itself may read everything; else the folder of its main module
+   */
+  readonly read?: PermissionGrant | undefined;
+  /** Files and folders that may be written. */
+  readonly write?: PermissionGrant | undefined;
+  /** Hosts that may be talked to. */
+  readonly net?: PermissionGrant | undefined;
+  /** Environment variables that may be read and set. */
+  readonly env?: PermissionGrant | undefined;
+  /** Programs that may be run. */
+  readonly run?: PermissionGrant | undefined;
+  /** Native libraries that may be opened. */
+  readonly ffi?: PermissionGrant | undefined;
+  /** Facts about the system that may be asked for. */
+  readonly sys?: PermissionGrant | undefined;
+  /**
+   * Hosts from which modules may be imported.
+   *
+   * @default the runtime's own list: jsr.io, deno.land and others
+   */
+  readonly import?: PermissionGrant | undefined;
+}
+
+const NAMES = [
+  "read",
+  "write",
+  "net",
+  "env",
+  "run",
+  "ffi",
+  "sys",
+  "import",
+] as const;
+
+/** Throws unless `permissions` are some. */
+export function checkPermissions(
+  permissions: unknown,
+  what: string,
+): asserts permissions is ProcessPermissions {
+  if (typeof permissions !== "object" || permissions === null) {
+    throw new TypeError(
+      `Cannot ${what} as permissions must be an object: received ${
+        inspect(permissions)
+      }`,
+    );
+  }
+  for (const [name, grant] of Object.entries(permissions)) {
+    if (!NAMES.some((known) => known === name)) {
+      const list = NAMES.map((known) => `"${known}"`).join(", ");
+      throw new TypeError(
+        `Cannot ${what} as permissions may have ${list}: received "${name}"`,
+      );
+    }
+    if (grant === undefined || isGrant(grant)) continue;
+    throw new TypeError(
+      `Cannot ${what} as permissions.${name} must be a boolean or a list of strings and URLs: received ${
+        inspect(grant)
+      }`,
+    );
+  }
+}
+
+function isGrant(grant: unknown): grant is PermissionGrant {
+  if (typeof grant === "boolean") return true;
+  return Array.isArray(grant) &&
+    grant.every((item) => typeof item === "string" || item instanceof URL);
+}
+
+/** Text of an item in the list of a flag, where a comma is written twice. */
+function textOf(item: string | URL): string {
+  let text = item;
+  if (text instanceof URL) {
+    text = text.protocol === "file:"
+      ? decodeURIComponent(text.pathname)
+      : text.href;
+  }
+  return text.replaceAll(",", ",,");
+}
+
+/**
+ * Returns the flags of `deno run` for permissions. The child never asks.
+ *
+ * @param permissions What the job may do.
+ * @param own Files that the child needs for itself.
+ */
+export function permissionFlags(
+  permissions: ProcessPermissions,
+  own: { readonly read: readonly string[]; readonly write: readonly string[] },
+): string[] {
+  const flags = ["--no-prompt"];
+  for (const name of NAMES) {
+    const grant = permissions[name] ?? false;
+    if (grant === true) {
+      flags.push(`--allow-${name}`);
+      continue;
+    }
+    const list = grant === false ? [] : grant.map(textOf);
+    if (name === "read" || name === "write") list.push(...own[name]);
+    if (list.length > 0) flags.push(`--allow-${name}=${list.join(",")}`);
+    else if (name === "import" && permissions.import !== undefined) {
+      flags.push("--deny-import"); // without a flag some hosts are allowed
+    }
+  }
+  return flags;
+}

@@ -1,0 +1,309 @@
+/**
+ * Processes of a pool, as the pool sees them.
+ *
+ * Frames go to the child by a pipe, and come from it by another one: see `orphan_guard.ts`. The runtime reads and writes
+ * them, so nothing depends on the host of the loop, nor on native code.
+ *
+ * @module
+ */
+import { type ChildEnd, runtimePath } from "../host/child_process.ts";
+import { monotonicMs } from "../host/clock.ts";
+import { inheritedPath } from "../host/inherited_pipe.ts";
+import { detached } from "../host/microtask.ts";
+import { cpuMsOf } from "../host/process_stat.ts";
+import { after, type HostTimer } from "../host/timers.ts";
+import { type PackedError, packError, unpackError } from "./error_codec.ts";
+import { FrameReader } from "./frames.ts";
+import type {
+  JobSpec,
+  LinkEnd,
+  LinkListener,
+  LinkStarter,
+  WorkerLink,
+} from "./link.ts";
+import {
+  type GuardedChild,
+  type GuardedListener,
+  HAS_PROC,
+  INPUT_FD,
+  OUTPUT_FD,
+  startGuarded,
+} from "./orphan_guard.ts";
+import {
+  permissionFlags,
+  type ProcessPermissions,
+} from "./permission_flags.ts";
+import { FrameWriter, readBody } from "./process_codec.ts";
+import {
+  type DeathMessage,
+  FromProcess,
+  type JobMessage,
+  type ProcessSettings,
+  ToProcess,
+} from "./process_protocol.ts";
+
+const ENTRY = new URL("./process_entry.ts", import.meta.url).href;
+
+/** The script of the processes, so that JSR and `deno cache` have it. Never called. */
+export const entryInGraph = (): Promise<unknown> =>
+  import("./process_entry.ts");
+
+/** How long a process without a job blocks in a read before it is told to wait in its event loop. */
+const REST_AFTER_MS = 10;
+
+/** Options of the processes of a pool, complete. */
+export interface ProcessLinkOptions {
+  /** Shell that may be run. */
+  readonly shell: string;
+  readonly permissions: ProcessPermissions;
+  /** More arguments of `deno run`. */
+  readonly flags: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Working directory; that of this process, unless given. */
+  readonly cwd?: string | URL | undefined;
+  /** Length of a frame at most, in either direction. */
+  readonly frameBytesMax: number;
+  /** Whether children can open the pipes of others by their paths. */
+  readonly hasProc?: boolean | undefined;
+}
+
+/** Returns the program of a process, and its arguments. */
+function commandOf(options: ProcessLinkOptions): string[] {
+  const settings: ProcessSettings = { frameBytesMax: options.frameBytesMax };
+  return [
+    runtimePath(),
+    "run",
+    ...permissionFlags(options.permissions, {
+      read: [inheritedPath(INPUT_FD)],
+      write: [inheritedPath(OUTPUT_FD)],
+    }),
+    ...options.flags,
+    ENTRY,
+    JSON.stringify(settings),
+  ];
+}
+
+/** Makes a starter of processes. */
+export function processStarter(options: ProcessLinkOptions): LinkStarter {
+  return (listener) => new ProcessLink(options, listener);
+}
+
+/** A process, as its pool sees it. */
+class ProcessLink implements WorkerLink, GuardedListener {
+  readonly #listener: LinkListener;
+  readonly #writer: FrameWriter;
+  readonly #reader: FrameReader;
+  #child: GuardedChild | null = null;
+  #phase: "starting" | "working" | "ended" = "starting";
+  #isClosing = false;
+  /** Why the process ends, if that is known. */
+  #fate: Pick<LinkEnd, "kind" | "cause"> | null = null;
+  /** Numbers of the jobs that it has. */
+  readonly #jobs = new Set<number>();
+  #isResting = false;
+  #idleSinceMs = 0;
+  #restTimer: HostTimer | null = null;
+
+  constructor(options: ProcessLinkOptions, listener: LinkListener) {
+    this.#listener = listener;
+    this.#writer = new FrameWriter(options.frameBytesMax);
+    this.#reader = new FrameReader(options.frameBytesMax, this.#receive);
+    // Elsewhere, as a child tells of itself in the async context in which it was started.
+    detached(() => this.start(options));
+  }
+
+  start(options: ProcessLinkOptions): void {
+    const { shell, env, cwd, hasProc = HAS_PROC } = options;
+    if (this.#fate !== null) return this.over(null);
+    const command = commandOf(options);
+    this.#child = startGuarded(
+      { shell, command, env, cwd },
+      this,
+      hasProc,
+    );
+  }
+
+  // -- The pool's side --
+
+  send(job: JobSpec): void {
+    const child = this.#child;
+    if (child === null || this.#phase === "ended") return;
+    const { id, name, task, args, transfer, remainingMs, locals } = job;
+    checkTransfer(transfer);
+    const message: JobMessage = [name, task, args, remainingMs, locals];
+    const frame = this.#writer.frame(ToProcess.JOB, id, message);
+    child.write(frame.slice());
+    for (const moved of transfer) detach(moved);
+    this.#jobs.add(id);
+    this.#isResting = false;
+  }
+
+  abort(id: number, reason: unknown): void {
+    const packed = packError(reason);
+    try {
+      this.tell(ToProcess.ABORT, id, packed);
+    } catch {
+      // Too long a reason: the job has to end all the same.
+      const nothing: PackedError = { kind: "undefined" };
+      this.tell(ToProcess.ABORT, id, nothing);
+    }
+  }
+
+  ping(): void {
+    this.tell(ToProcess.PING, 0);
+  }
+
+  close(): void {
+    this.#isClosing = true;
+    if (this.#child === null) {
+      this.#fate ??= { kind: "closed", cause: undefined };
+    }
+    this.tell(ToProcess.CLOSE, 0);
+  }
+
+  kill(): void {
+    this.endAs("killed", undefined);
+  }
+
+  cpuMs(): number {
+    const child = this.#child;
+    return child?.isAlive === true ? cpuMsOf(child.pid) : NaN;
+  }
+
+  livesOn(): boolean {
+    return this.#child?.isAlive === true;
+  }
+
+  tell(kind: number, id: number, value?: unknown): void {
+    if (this.#child === null || this.#phase === "ended") return;
+    this.#child.write(this.#writer.frame(kind, id, value).slice());
+  }
+
+  /** Notes why the process ends, and ends it. */
+  endAs(kind: LinkEnd["kind"], cause: unknown): void {
+    this.#fate ??= { kind, cause };
+    this.#child?.kill();
+  }
+
+  // -- Rest --
+
+  /** The last job has ended: tells the process some time later to wait in its event loop. */
+  becameIdle(): void {
+    this.#idleSinceMs = monotonicMs();
+    // One timer serves many jobs, as it looks at the time when it rings.
+    this.#restTimer ??= after(REST_AFTER_MS, this.#rest, false);
+  }
+
+  readonly #rest = (): void => {
+    this.#restTimer = null;
+    if (this.#jobs.size > 0 || this.#isResting || this.#isClosing) return;
+    const leftMs = this.#idleSinceMs + REST_AFTER_MS - monotonicMs();
+    if (leftMs > 0) {
+      this.#restTimer = after(leftMs, this.#rest, false);
+      return;
+    }
+    this.#isResting = true;
+    this.tell(ToProcess.REST, 0);
+  };
+
+  // -- The process's side --
+
+  received(bytes: Uint8Array): void {
+    // After the first that nobody understands, nobody knows where the next frame begins.
+    if (this.#fate?.kind === "protocol") return;
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      this.endAs("protocol", error);
+    }
+  }
+
+  readonly #receive = (kind: number, id: number, body: Uint8Array): void => {
+    const value = readBody(body);
+    const listener = this.#listener;
+    switch (kind) {
+      case FromProcess.RETURNED:
+        this.jobEnded(id);
+        return listener.returned(id, value);
+      case FromProcess.THREW:
+        this.jobEnded(id);
+        return listener.threw(id, unpackError(value as PackedError));
+      case FromProcess.PROGRESSED:
+        return listener.progressed(id, value);
+      case FromProcess.ANSWERED:
+        return listener.answered(value as number);
+      case FromProcess.READY:
+        return this.ready();
+      case FromProcess.DIED: {
+        const [kind, error] = value as DeathMessage;
+        this.#fate ??= { kind, cause: unpackError(error) };
+        return;
+      }
+      default:
+        throw new RangeError(`Cannot read a frame: its kind is ${kind}`);
+    }
+  };
+
+  ready(): void {
+    if (this.#phase !== "starting") return;
+    this.#phase = "working";
+    this.becameIdle();
+    this.#listener.ready();
+  }
+
+  jobEnded(id: number): void {
+    if (this.#jobs.delete(id) && this.#jobs.size === 0) this.becameIdle();
+  }
+
+  failed(cause: unknown): void {
+    this.#fate ??= { kind: "start", cause };
+    this.over(null);
+  }
+
+  ended(end: ChildEnd): void {
+    this.#fate ??= this.fateOf(end);
+    this.over(end.code);
+  }
+
+  /** Returns why a process has ended that has not said so. */
+  fateOf({ code, signal }: ChildEnd): Pick<LinkEnd, "kind" | "cause"> {
+    const cause = undefined;
+    // V8 ends the process by a trap when it has no memory left.
+    if (signal === "SIGTRAP") return { kind: "out-of-memory", cause };
+    if (signal !== null) return { kind: "killed", cause };
+    if (this.#phase === "starting") return { kind: "start", cause };
+    if (this.#reader.isPartial) {
+      return {
+        kind: "protocol",
+        cause: new RangeError("Cannot read a frame: part of it is missing"),
+      };
+    }
+    const isClosed = this.#isClosing && code === 0 && this.#jobs.size === 0;
+    return { kind: isClosed ? "closed" : "exit", cause };
+  }
+
+  over(exitCode: number | null): void {
+    this.#phase = "ended";
+    this.#restTimer?.cancel();
+    this.#restTimer = null;
+    const { kind, cause } = this.#fate!;
+    this.#listener.ended({ kind, exitCode, cause });
+  }
+}
+
+/** Throws if something is to be moved that processes cannot hand over. */
+function checkTransfer(transfer: readonly Transferable[]): void {
+  for (const moved of transfer) {
+    if (moved instanceof ArrayBuffer) continue;
+    throw new DOMException(
+      `Only an ArrayBuffer can be transferred to another process: received an object of class ${moved.constructor.name}`,
+      "DataCloneError",
+    );
+  }
+}
+
+/** Empties a buffer that was sent: moving leaves nothing behind. */
+function detach(moved: Transferable): void {
+  if (moved instanceof ArrayBuffer) moved.transfer();
+}

@@ -1,0 +1,277 @@
+/**
+ * Pool of processes.
+ *
+ * @module
+ */
+import {
+  findShell,
+  hardwareThreads,
+  mainModule,
+  readGranted,
+} from "../host/child_process.ts";
+import { OS } from "../host/platform.ts";
+import { checkInteger, checkString, inspect } from "../loop/checks.ts";
+import type { Future } from "../loop/future.ts";
+import type { Operation } from "../loop/operation.ts";
+import { BaseExecutor } from "./base_executor.ts";
+import type {
+  ExecutorStats,
+  ShutdownOptions,
+  SubmitOptions,
+} from "./executor.ts";
+import { lazyStarter } from "./lazy_link.ts";
+import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
+import {
+  checkPermissions,
+  type ProcessPermissions,
+} from "./permission_flags.ts";
+import { PoolCore } from "./pool_core.ts";
+import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
+import type { ProcessLinkOptions } from "./process_link.ts";
+import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { transportedLocals } from "./transport.ts";
+
+const CREATE = "create a process pool";
+/** Default of `frameBytesMax`: 256 MB. */
+const FRAME_BYTES_MAX = 2 ** 28;
+/** Least that `frameBytesMax` may be: what the protocol itself takes. */
+const FRAME_BYTES_MIN = 1_024;
+/** Most that it may be: what one buffer can hold. */
+const FRAME_BYTES_LIMIT = 2 ** 31 - 1;
+
+/** Options of a {@linkcode ProcessPool}. */
+export interface ProcessPoolOptions extends PoolOptions {
+  /**
+   * What the processes may do, beside computing. They never ask the user.
+   *
+   * @default {reading files, as loading modules takes it; if this program may not read everything, the folder of its main module}
+   */
+  readonly permissions?: ProcessPermissions | undefined;
+  /**
+   * More arguments for `deno run`, such as `--config=deno.json` or
+   * `--v8-flags=--max-old-space-size=512`. Flags of permissions belong into
+   * `permissions`.
+   *
+   * @default {[]}
+   */
+  readonly flags?: readonly string[] | undefined;
+  /** Environment variables of the processes, added to those of this process. To read them, jobs need `permissions.env`. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Working directory of the processes.
+   *
+   * @default {that of this process}
+   */
+  readonly cwd?: string | URL | undefined;
+  /**
+   * Most bytes that the arguments or the result of a job may take. A job with more
+   * fails with a `RangeError`.
+   *
+   * @default {268_435_456}
+   */
+  readonly frameBytesMax?: number | undefined;
+}
+
+/**
+ * A pool of processes, which call functions for this one.
+ *
+ * Processes are for work that may crash, leak or be hostile: each has its own
+ * memory and its own permissions, fewer than this program unless you say so, and
+ * can be ended whatever it does. Starting one takes some tens of milliseconds, so
+ * they are started when there are jobs for them, and kept. For work that is to be
+ * trusted, threads take less time to start and less memory.
+ *
+ * Arguments and results are copied, as by `structuredClone`; an `ArrayBuffer` can
+ * be moved, other objects cannot. What a job prints appears where this program
+ * prints (on macOS, on standard error).
+ *
+ * Each process is the leader of a process group of its own. Ctrl-C goes to this
+ * program only, which can let the jobs end. When a process ends, whatever it has
+ * started in its group ends as well; and when this program ends, even by SIGKILL,
+ * so do all its processes.
+ *
+ * A job runs on a thread that computes nothing else. When it has ended, what it
+ * has left behind, such as a timer, goes on some milliseconds later, or with the
+ * next job.
+ *
+ * Needs `--allow-run=sh` or `--allow-run`, and neither FFI nor a special host of
+ * the loop. Not on Windows.
+ *
+ * @example A function of a module, and one that is sent by its source
+ * ```ts
+ * import { ProcessPool, run } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(async () => {
+ *   await using pool = new ProcessPool({ maxWorkers: 1 });
+ *   const task = { module: "node:path", name: "basename" };
+ *   assertEquals(await pool.submit(task, ["/a/b.txt"]), "b.txt");
+ *
+ *   const sum = (...numbers: number[]) => numbers.reduce((a, b) => a + b);
+ *   assertEquals(await pool.submit(sum, [1, 2, 3]), 6);
+ * });
+ * ```
+ */
+export class ProcessPool extends BaseExecutor {
+  readonly #core: PoolCore;
+
+  /**
+   * Makes a pool. No process is started before the first job.
+   *
+   * @param options Sizes, permissions and more.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If a number is out of range.
+   * @throws {Deno.errors.NotCapable} Without the permission to run `sh`. The user
+   * is not asked.
+   * @throws {Deno.errors.NotSupported} On Windows.
+   */
+  constructor(options: ProcessPoolOptions = {}) {
+    super();
+    const settings = settlePoolOptions(options, CREATE, hardwareThreads());
+    const link = settleLink(options);
+    const { name } = settings;
+    this.#core = new PoolCore(
+      lazyStarter(async () => {
+        const { processStarter } = await import("./process_link.ts");
+        return processStarter(link);
+      }),
+      settings,
+      {
+        pool: name === "" ? "ProcessPool" : `ProcessPool "${name}"`,
+        kind: "process",
+      },
+      { transportedLocals },
+    );
+  }
+
+  /** How many jobs it runs at a time at most. */
+  get capacity(): number {
+    return this.#core.capacity;
+  }
+
+  /**
+   * Has a function called in a process. A job ends exactly once: with the result,
+   * the error, a cancellation, or a {@linkcode WorkerCrashError} if its process
+   * has died.
+   *
+   * Cancelling the future, or aborting the signal, takes a job out of line; a
+   * running one has its own signal aborted, and if it has not ended after
+   * `cancelGraceMs`, its process is killed.
+   *
+   * @param task The function: see {@linkcode ExecutorTask}.
+   * @param args Its arguments.
+   * @param options Name, signal, priority, deadline and so on.
+   * @returns A future of the result. It fails with a `DataCloneError` if an
+   * argument or the result cannot be copied, and with a `RangeError` if that takes
+   * more than `frameBytesMax`.
+   * @throws {TypeError} If an argument is of the wrong type, or the source of a
+   * function does not stand by itself.
+   * @throws {RangeError} If `deadlineMs` is `NaN` or has passed.
+   * @throws {ExecutorShutDownError} After `shutdown`.
+   * @throws {MisuseError} If no loop is running, or the pool is in use on another one.
+   * @throws {OverloadError} If there is no room, with `overload: "reject"`.
+   */
+  submit<A extends readonly unknown[], R>(
+    task: ExecutorTask<A, R>,
+    args: A,
+    options?: SubmitOptions,
+  ): Future<JobResult<R>> {
+    const ref = toTaskRef(task, "submit a job");
+    checkArguments(args);
+    return this.#core.submit(ref, args, checkSubmitOptions(options));
+  }
+
+  /**
+   * Takes no more jobs, lets the others end, and ends the processes. Calling it
+   * again joins the first call, and may shorten its grace.
+   *
+   * @param options How long jobs may take, and what becomes of those in line.
+   * @returns An operation that ends when no process is left.
+   */
+  shutdown(options?: ShutdownOptions): Operation<void> {
+    return this.#core.shutdown(options);
+  }
+
+  /**
+   * Returns the counts.
+   *
+   * @returns A copy.
+   */
+  stats(): ExecutorStats {
+    return this.#core.stats();
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "ProcessPool";
+  }
+}
+
+// -- Options --
+
+function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
+  const { permissions = {}, flags = [], env, cwd } = options;
+  checkPermissions(permissions, CREATE);
+  if (!isStrings(flags)) refuse("flags must be a list of strings", flags);
+  if (env !== undefined) checkEnvironment(env);
+  if (cwd !== undefined && !(cwd instanceof URL)) {
+    checkString(cwd, CREATE, "cwd");
+  }
+  const { frameBytesMax = FRAME_BYTES_MAX } = options;
+  checkInteger(frameBytesMax, FRAME_BYTES_MIN, CREATE, "frameBytesMax");
+  if (frameBytesMax > FRAME_BYTES_LIMIT) {
+    throw new RangeError(
+      `Cannot ${CREATE} as frameBytesMax must be <= ${FRAME_BYTES_LIMIT}: received ${frameBytesMax}`,
+    );
+  }
+  return {
+    shell: requireShell(),
+    permissions: { ...permissions, read: permissions.read ?? readDefault() },
+    flags: [...flags],
+    env: env === undefined ? undefined : { ...env },
+    cwd,
+    frameBytesMax,
+  };
+}
+
+function isStrings(value: unknown): boolean {
+  return Array.isArray(value) &&
+    value.every((item) => typeof item === "string");
+}
+
+function checkEnvironment(env: unknown): void {
+  checkOptionsNamed(env, "env");
+  for (const [name, value] of Object.entries(env as object)) {
+    checkString(value, CREATE, `env.${name}`);
+  }
+}
+
+function checkOptionsNamed(value: unknown, name: string): void {
+  if (typeof value === "object" && value !== null) return;
+  refuse(`${name} must be an object`, value);
+}
+
+function refuse(requirement: string, value: unknown): never {
+  throw new TypeError(
+    `Cannot ${CREATE} as ${requirement}: received ${inspect(value)}`,
+  );
+}
+
+function requireShell(): string {
+  if (OS === "windows") {
+    throw new Deno.errors.NotSupported(
+      `Cannot ${CREATE}: Windows has no process groups; use a thread pool`,
+    );
+  }
+  const shell = findShell();
+  if (shell !== null) return shell;
+  throw new Deno.errors.NotCapable(
+    `Cannot ${CREATE}: the permission to run sh is missing, run with --allow-run=sh or --allow-run`,
+  );
+}
+
+/** Returns what processes may read unless something else is said. */
+function readDefault(): boolean | readonly URL[] {
+  if (readGranted()) return true;
+  const main = mainModule();
+  return main.startsWith("file:") ? [new URL(".", main)] : false;
+}

@@ -1,0 +1,56 @@
+/**
+ * Messages between a pool and one of its processes: kinds, and what their number and value are.
+ *
+ * @module
+ */
+import type { WorkerCrashKind } from "../errors.ts";
+import type { PackedError } from "./error_codec.ts";
+import type { TaskRef } from "./module_task.ts";
+
+/** Messages to the process. */
+export const ToProcess = {
+  /** A job; its value is a {@linkcode JobMessage}. */
+  JOB: 1,
+  /** Aborts the signal of a job; the reason is a packed error. */
+  ABORT: 2,
+  PING: 3,
+  /** The process waits in its event loop from now on until it gets the next job. */
+  REST: 4,
+  /** The process ends once it has no job. */
+  CLOSE: 5,
+} as const;
+
+/** Messages of the process. */
+export const FromProcess = {
+  /** The first. */
+  READY: 1,
+  /** A job returned a value. */
+  RETURNED: 2,
+  /** A job threw a packed error. */
+  THREW: 3,
+  PROGRESSED: 4,
+  /** Reply to a ping; its value is the memory in use. */
+  ANSWERED: 5,
+  /** The process ends; its value is a {@linkcode DeathMessage}; nothing follows. */
+  DIED: 6,
+} as const;
+
+/** A job. */
+export type JobMessage = readonly [
+  name: string,
+  task: TaskRef,
+  args: readonly unknown[],
+  remainingMs: number,
+  locals: Readonly<Record<string, unknown>> | null,
+];
+
+/** Why a process ends. */
+export type DeathMessage = readonly [
+  kind: Extract<WorkerCrashKind, "error" | "rejection" | "protocol">,
+  error: PackedError,
+];
+
+/** Settings of a process, as JSON its only argument. */
+export interface ProcessSettings {
+  readonly frameBytesMax: number;
+}
