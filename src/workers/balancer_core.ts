@@ -272,7 +272,7 @@ export class BalancerCore
     const member = this.#pick(job, nowMs);
     const isPointless = this.phase === "closed" && member === null;
     if (this.isCancelling || isPointless) {
-      job.drop(cancellation(`${this.inWords} has been shut down`));
+      job.drop(this.#shutDown());
       this.ended("cancelled");
       return;
     }
@@ -301,11 +301,25 @@ export class BalancerCore
   /** Cancels all jobs that have not begun. */
   clear(error: CancelledError): void {
     const { members } = this;
-    for (const job of this.lines.takeAll(members.values(), this.nowMs())) {
+    this.#drop(this.lines.takeAll(members.values(), this.nowMs()), error);
+    for (const member of members.values()) this.#wakeIfIdle(member);
+  }
+
+  #drop(jobs: readonly AnyBalancerJob[], error: CancelledError): void {
+    for (const job of jobs) {
       job.drop(error);
       this.ended("cancelled");
     }
-    for (const member of members.values()) this.#wakeIfIdle(member);
+  }
+
+  /** After the shutdown no member comes to begin what has none. */
+  #dropHopeless(): void {
+    if (this.phase === "open" || this.#balancing.size > 0) return;
+    this.#drop(this.lines.takeUnplaced(this.nowMs()), this.#shutDown());
+  }
+
+  #shutDown(): CancelledError {
+    return cancellation(`${this.inWords} was shut down`);
   }
 
   // -- Handing out --
@@ -316,6 +330,7 @@ export class BalancerCore
     this.#isDispatching = true;
     try {
       while (this.#handOutSome());
+      this.#dropHopeless();
     } finally {
       this.#isDispatching = false;
     }
@@ -401,6 +416,16 @@ export class BalancerCore
   ended(outcome: JobEnd): void {
     this.counts[outcome]++;
     this.#use.jobWent();
+  }
+
+  /** Takes no more jobs. Has those that have not begun cancelled, if they are to be, or all. */
+  leave(cancelled: "none" | "pending" | "all"): void {
+    if (this.phase === "open") this.phase = "closed";
+    if (cancelled === "all") {
+      this.phase = "cancelling";
+      this.cancelAll(this.#shutDown());
+    } else if (cancelled === "pending") this.clear(this.#shutDown());
+    this.dispatch();
   }
 
   cancelAll(reason: unknown): void {

@@ -94,6 +94,11 @@ export class BalancerLines {
     return jobs.sort((a, b) => a.arrival - b.arrival);
   }
 
+  /** Takes out all jobs that are in the line of no member. */
+  takeUnplaced(nowMs: number): AnyBalancerJob[] {
+    return this.takeAll([], nowMs);
+  }
+
   /** Returns the oldest or newest job of the lowest priority that any job in line has. */
   findLowest(
     which: "oldest" | "newest",

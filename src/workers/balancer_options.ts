@@ -339,8 +339,9 @@ export function checkMemberWeight(weight: unknown, what: string): void {
 
 /** Throws unless `value` has the members of an executor that a balancer uses. */
 export function checkExecutor(value: unknown, what: string): void {
-  const { submit, shutdown, stats, capacity } =
-    (value ?? {}) as Partial<Executor>;
+  const { submit, shutdown, stats, capacity } = (value ?? {}) as Partial<
+    Executor
+  >;
   if (
     typeof value === "object" && typeof submit === "function" &&
     typeof shutdown === "function" && typeof stats === "function" &&

@@ -278,11 +278,13 @@ export class ByKey<M extends Candidate> extends Balancing<M> {
     const { key, avoided } = job;
     if (key === undefined) return this.#others.choose(job, nowMs);
     const ring = this.#ring;
-    return ring.find(key, (member, chance) =>
-      member !== avoided && member.accepts(nowMs) &&
-      chance < member.share(nowMs)) ??
-      ring.find(key, (member) =>
-        member !== avoided && member.accepts(nowMs)) ??
+    return ring.find(
+      key,
+      (member, chance) =>
+        member !== avoided && member.accepts(nowMs) &&
+        chance < member.share(nowMs),
+    ) ??
+      ring.find(key, (member) => member !== avoided && member.accepts(nowMs)) ??
       this.#others.choose(job, nowMs);
   }
 }
