@@ -26,14 +26,21 @@ export class PoolUse {
   readonly #jobs: KeptJobs;
   /** The pool in messages. */
   readonly #poolInWords: string;
+  /** Whether the jobs run outside of the loop; else whatever runs them tells the loop. */
+  readonly #isOutside: boolean;
   #loop: EventLoop | null = null;
   #keeper: JobKeeper | null = null;
   /** How many jobs have not ended. */
   #open = 0;
 
-  constructor(jobs: KeptJobs, poolInWords: string) {
+  constructor(
+    jobs: KeptJobs,
+    poolInWords: string,
+    where: "outside" | "with members" = "outside",
+  ) {
     this.#jobs = jobs;
     this.#poolInWords = poolInWords;
+    this.#isOutside = where === "outside";
   }
 
   /** How many jobs have not ended. */
@@ -67,7 +74,7 @@ export class PoolUse {
     if (this.#open++ > 0) return;
     const kernel = this.#loop![core];
     // One wait stands for all jobs: the loop asks only whether there are any.
-    kernel.outside.outsideBegan();
+    if (this.#isOutside) kernel.outside.outsideBegan();
     if (this.#keeper === null) {
       this.#keeper = new JobKeeper(this.#loop!, this.#poolInWords, this.#jobs);
     } else kernel.tasks.add(this.#keeper);
@@ -76,7 +83,7 @@ export class PoolUse {
   /** A job has ended. */
   jobWent(): void {
     if (--this.#open > 0) return;
-    this.#loop![core].outside.outsideEnded();
+    if (this.#isOutside) this.#loop![core].outside.outsideEnded();
     if (!this.#keeper!.rest()) this.#keeper = null;
   }
 }

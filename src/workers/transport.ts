@@ -11,6 +11,30 @@ import {
   type TransportedValues,
 } from "../loop/current.ts";
 
+/** Values of a task that submitted a job some time ago; null if there is none. */
+let carried: { readonly values: TransportedValues | null } | null = null;
+
+/**
+ * Calls `fn` as if the task were running of which `values` were collected: for
+ * jobs that are handed on to an executor later than they were submitted.
+ *
+ * @param values Values that {@linkcode transportedLocals} returned.
+ * @param fn A plain function that submits the job.
+ * @returns The result of `fn`.
+ */
+export function withLocalsOf<R>(
+  values: TransportedValues | null,
+  fn: () => R,
+): R {
+  const before = carried;
+  carried = { values };
+  try {
+    return fn();
+  } finally {
+    carried = before;
+  }
+}
+
 /**
  * Collects the values that the running task has set or inherited, of variables
  * made for transport. In a job, those that came with it are among them.
@@ -18,7 +42,8 @@ import {
  * @returns The values by their transport names; null if there are none. Costs a
  * few nanoseconds where no task-local is set.
  */
-export function transportedLocals(): Record<string, unknown> | null {
+export function transportedLocals(): TransportedValues | null {
+  if (carried !== null) return carried.values;
   let values: Record<string, unknown> | null = null;
   const add = (name: string, value: unknown) => {
     values ??= Object.create(null) as Record<string, unknown>;

@@ -1,0 +1,67 @@
+/**
+ * Board of a load balancer on which the longest line and the idle members are
+ * found without a search.
+ *
+ * @module
+ */
+import { LinkedList } from "../structures/linked_list.ts";
+import type { Member } from "./balancer_member.ts";
+
+/** Members by the number of jobs in their lines that others may take, and idle members. */
+export class StealBoard {
+  /** Members by the length of their lines, from 1 on. */
+  readonly #byLength: LinkedList<Member>[] = [];
+  /** No line is longer than this. */
+  #longest = 0;
+  /** Members that have room and no line, the one that has been so for longest first. */
+  readonly #idle = new Set<Member>();
+
+  /** Takes note of a member whose line or whose room may have changed. */
+  update(member: Member, nowMs: number): void {
+    const { length } = member.free;
+    const list = length === 0 ? undefined : this.#listOf(length);
+    if (member.list !== list) {
+      member.list?.remove(member);
+      list?.append(member);
+      if (length > this.#longest) this.#longest = length;
+    }
+    if (!member.isIdle(nowMs)) this.#idle.delete(member);
+    else this.#idle.add(member);
+  }
+
+  /** Forgets a member. */
+  forget(member: Member): void {
+    member.list?.remove(member);
+    this.#idle.delete(member);
+  }
+
+  /** Whether any member is idle. */
+  get hasIdle(): boolean {
+    return this.#idle.size > 0;
+  }
+
+  /** Returns a member with the longest line; undefined if there is nothing to take. */
+  findLongest(): Member | undefined {
+    // Lines grow and shrink by one job at a time, so that this takes no longer
+    // than the jobs themselves.
+    while (this.#longest > 0) {
+      const member = this.#byLength[this.#longest - 1]?.first;
+      if (member !== undefined) return member;
+      this.#longest--;
+    }
+    return undefined;
+  }
+
+  /** Returns an idle member other than `avoided`. */
+  findIdle(avoided: Member | null): Member | undefined {
+    for (const member of this.#idle) if (member !== avoided) return member;
+    return undefined;
+  }
+
+  #listOf(length: number): LinkedList<Member> {
+    while (this.#byLength.length < length) {
+      this.#byLength.push(new LinkedList());
+    }
+    return this.#byLength[length - 1]!;
+  }
+}
