@@ -10,6 +10,9 @@
  */
 import { detached } from "./microtask.ts";
 
+/** Port that can be transferred to another thread. */
+export type LinePort = MessagePort;
+
 /** Listener at a port. */
 export interface PortListener {
   /** A message has come. Not called after `close()`. */
@@ -43,13 +46,13 @@ function load(): WorkerThreads {
 }
 
 /** Makes a line: two ports that are connected. Both can be transferred until one listens at them. */
-export function openLine(): readonly [MessagePort, MessagePort] {
+export function openLine(): readonly [LinePort, LinePort] {
   const { port1, port2 } = new (load().MessageChannel)();
   return [port1, port2];
 }
 
 /** Whether `value` is a message port. */
-export function isPort(value: unknown): value is MessagePort {
+export function isPort(value: unknown): value is LinePort {
   return value instanceof MessagePort;
 }
 
@@ -87,25 +90,25 @@ export class Port {
    * Begins to listen, outside of the caller's async context: the first call comes
    * some microtasks later at the earliest.
    *
-   * @param port A port that has not been listened at. It is owned from now on.
+   * @param port A port that has not been listened at. The new object owns it.
    * @param listener Called with what comes.
    */
-  constructor(port: MessagePort, listener: PortListener) {
-    this.#port = asNodePort(port);
+  constructor(port: LinePort, listener: PortListener) {
+    const own = this.#port = asNodePort(port);
     this.#listener = listener;
-    detached(() => this.#begin());
+    own.addEventListener("message", (event) => this.#receive(event));
+    own.addEventListener("messageerror", () => this.#end());
+    own.addEventListener("close", () => this.#end());
+    own.unref(); // the listener for messages has ref'd it
+    detached(() => {
+      if (this.#listener !== null) own.start();
+    });
   }
 
-  #begin(): void {
-    if (this.#listener === null) return;
-    const port = this.#port;
-    port.addEventListener("message", (event) => {
-      this.#listener?.message(event.data);
-    });
-    port.addEventListener("messageerror", () => this.#end());
-    port.addEventListener("close", () => this.#end());
-    port.unref(); // the first listener for messages has ref'd it
-    port.start();
+  #receive({ data, ports }: MessageEvent): void {
+    if (this.#listener !== null) this.#listener.message(data);
+    // The runtime hands out what is left when a port is closed.
+    else for (const port of ports) port.close();
   }
 
   /** The other end is gone, or has sent what cannot be read, after which the runtime reads no further. */
@@ -116,7 +119,7 @@ export class Port {
   }
 
   /**
-   * Sends a message. One that is sent when the other end is gone is lost.
+   * Sends a message, which is lost if the other end is gone.
    *
    * @throws {DOMException} `DataCloneError` if it cannot be cloned; nothing was sent then.
    */
@@ -126,7 +129,7 @@ export class Port {
     else this.#port.postMessage(message, [...transfer]);
   }
 
-  /** Closes the line. What was sent before still arrives; what comes is dropped. Twice is harmless. */
+  /** Closes the line. Messages sent before still arrive; messages that come are dropped. Twice is harmless. */
   close(): void {
     this.#listener = null;
     this.#port.close();

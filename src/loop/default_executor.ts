@@ -123,7 +123,7 @@ export class DefaultExecutor implements EndListener {
     }
   }
 
-  /** Gives the executors up. They end by themselves what they hold for the loop. */
+  /** Drops the executors, which end by themselves what they hold for the loop. */
   loopClosed(): void {
     this.#isShutDown = true;
     this.#executor = this.#made = null;

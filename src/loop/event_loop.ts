@@ -601,7 +601,7 @@ export class EventLoop implements AsyncDisposable {
    * ```
    *
    * @typeParam A The types of the arguments.
-   * @typeParam R What the function returns.
+   * @typeParam R Return type of the function.
    * @param executor An executor of this loop, or `null` for the default one.
    * @param task The function: one that needs nothing around it, or an export of
    * a module.

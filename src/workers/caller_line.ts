@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { openLine, Port, type PortListener } from "../host/message_port.ts";
+import {
+  type LinePort,
+  openLine,
+  Port,
+  type PortListener,
+} from "../host/message_port.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { packError, unpackError } from "./error_codec.ts";
 import { dropHandles, packHandles, unpackHandles } from "./handle_arguments.ts";
@@ -38,7 +43,7 @@ export class CallerLine implements HandleTarget, PortListener {
   #end: string | null = null;
   #closesWhenIdle = false;
 
-  constructor(port: MessagePort) {
+  constructor(port: LinePort) {
     this.#port = new Port(port, this);
   }
 
@@ -124,7 +129,7 @@ export class CallerLine implements HandleTarget, PortListener {
 
   // -- Copies and the end --
 
-  openLine(): MessagePort {
+  openLine(): LinePort {
     if (this.#end !== null) {
       throw shutDownError("transfer a loop handle", this.#end);
     }

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import type { LinePort } from "../host/message_port.ts";
 
 /** Key of the version in a {@linkcode PackedHandle}. */
 const VERSION = "rota:loop-handle";
@@ -21,7 +22,7 @@ export interface PackedHandle {
   /** Version of the protocol on its line. */
   readonly "rota:loop-handle": 1;
   /** Port of its line, which has to be transferred. */
-  readonly port: MessagePort;
+  readonly port: LinePort;
 }
 
 /** Key of the method by which a handle makes what goes to another thread. */
@@ -43,7 +44,7 @@ export function provideUnpack(make: Unpack): void {
 }
 
 /** Makes what goes to another thread, of the port of a line. */
-export function packPort(port: MessagePort): PackedHandle {
+export function packPort(port: LinePort): PackedHandle {
   return { [VERSION]: 1, port };
 }
 

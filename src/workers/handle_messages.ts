@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { LinePort } from "../host/message_port.ts";
+import type { PackedError } from "./error_codec.ts";
 
 /** Has a function called: number of the call on this line, name, arguments. */
 export const CALL = 0;
@@ -23,8 +25,8 @@ export type ToOwner =
     args: readonly unknown[],
   ]
   | readonly [kind: typeof POST, name: string, args: readonly unknown[]]
-  | readonly [kind: typeof CANCEL, id: number, reason: unknown]
-  | readonly [kind: typeof ADOPT, port: MessagePort];
+  | readonly [kind: typeof CANCEL, id: number, reason: PackedError]
+  | readonly [kind: typeof ADOPT, port: LinePort];
 
 /** A call has returned: its number, the result in an array. */
 export const RETURNED = 0;
@@ -42,6 +44,6 @@ export type FromOwner =
     id: number,
     result: readonly [value: unknown],
   ]
-  | readonly [kind: typeof THREW, id: number, error: unknown]
-  | readonly [kind: typeof CANCELLED, id: number, error: unknown]
+  | readonly [kind: typeof THREW, id: number, error: PackedError]
+  | readonly [kind: typeof CANCELLED, id: number, error: PackedError]
   | readonly [kind: typeof CLOSED];

@@ -5,7 +5,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { openLine } from "../host/message_port.ts";
+import { type LinePort, openLine } from "../host/message_port.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EndListener } from "../loop/endings.ts";
@@ -101,14 +101,14 @@ export class HandleOwner implements HandleTarget, EndListener {
 
   // -- Lines --
 
-  openLine(): MessagePort {
+  openLine(): LinePort {
     const [here, there] = openLine();
     this.addLine(here);
     return there;
   }
 
   /** Takes calls from a port. */
-  addLine(port: MessagePort): void {
+  addLine(port: LinePort): void {
     this.#lines.add(new OwnerLine(this, port));
   }
 

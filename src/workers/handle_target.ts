@@ -4,6 +4,7 @@
  * @module
  */
 import { ExecutorShutDownError } from "../errors.ts";
+import type { LinePort } from "../host/message_port.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { HandleCall } from "./handle_call.ts";
 
@@ -27,7 +28,7 @@ export interface HandleTarget {
   /** Has a function called whose outcome nobody waits for. */
   post(plan: CallPlan): void;
   /** Opens a line for a copy of the handle, and returns its other end. */
-  openLine(): MessagePort;
+  openLine(): LinePort;
   close(): void;
 }
 
@@ -42,7 +43,7 @@ export function shutDownError(
 /** Reason of such an error at the handle that was closed. */
 export const CLOSED_HERE = "the loop handle is closed";
 
-/** Returns the error for values that could not be cloned. What their getters have thrown stays as it is. */
+/** Returns the error for values that could not be cloned. Errors of their getters stay as they are. */
 export function cloneError(what: string, error: unknown): unknown {
   if (!(error instanceof DOMException)) return error;
   return new DOMException(`Cannot ${what}: ${error.message}`, error.name);

@@ -73,7 +73,7 @@ export class IncomingCall implements Runnable {
     });
   }
 
-  /** Cancels the task, whose outcome nobody waits for any more. One that has not begun never does. */
+  /** Cancels the task, whose outcome nobody waits for any more. Before its beginning it never begins. */
   withdraw(reason: unknown): void {
     this.#reply = null;
     this.#withdrawn = true;

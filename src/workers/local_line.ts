@@ -50,7 +50,7 @@ function copyArguments({ name, args, transfer }: CallPlan): readonly unknown[] {
   }
 }
 
-/** One call: both its ends are here. */
+/** Call of which both ends are here. */
 class LocalCall implements Callee, Reply {
   readonly #calls: Set<LocalCall>;
   readonly #name: string;

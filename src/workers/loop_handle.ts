@@ -4,7 +4,7 @@
  * @module
  */
 import { Registry } from "../host/finalization.ts";
-import { isPort } from "../host/message_port.ts";
+import { isPort, type LinePort } from "../host/message_port.ts";
 import {
   checkFunction,
   checkOptions,
@@ -48,7 +48,7 @@ export type HandleArguments<F extends HandleFunction> = Parameters<F> extends
   ? A extends readonly [] ? A : never[] extends A ? unknown[] : A
   : never;
 
-/** What a function of a handle returns, its promise or generator ends with. */
+/** Result of a function of a handle: the value that it returns, or that its promise or generator ends with. */
 export type HandleResult<F extends HandleFunction> = JobResult<ReturnType<F>>;
 
 /** Options of a {@linkcode LoopHandle}. */
@@ -88,7 +88,7 @@ class Received implements LoopHandleOptions {
 }
 
 /** Ports of handles that have been received. */
-const taken = new WeakSet<MessagePort>();
+const taken = new WeakSet<LinePort>();
 
 /** Closes the lines of received handles that were thrown away. */
 const collected = new Registry<CallerLine>((line) => line.release());

@@ -4,8 +4,12 @@
  *
  * @module
  */
-import { Port, type PortListener } from "../host/message_port.ts";
-import { packError, unpackError } from "./error_codec.ts";
+import {
+  type LinePort,
+  Port,
+  type PortListener,
+} from "../host/message_port.ts";
+import { type PackedError, packError, unpackError } from "./error_codec.ts";
 import { dropHandles, packHandles, unpackHandles } from "./handle_arguments.ts";
 import {
   ADOPT,
@@ -29,17 +33,17 @@ export interface LineOwner {
     args: readonly unknown[],
     reply: Reply | null,
   ): IncomingCall;
-  addLine(port: MessagePort): void;
+  addLine(port: LinePort): void;
   lineEnded(line: OwnerLine): void;
 }
 
-/** One line. */
+/** Line to one caller. */
 export class OwnerLine implements PortListener {
   readonly #owner: LineOwner;
   readonly #port: Port;
   readonly #calls = new Map<number, IncomingCall>();
 
-  constructor(owner: LineOwner, port: MessagePort) {
+  constructor(owner: LineOwner, port: LinePort) {
     this.#owner = owner;
     this.#port = new Port(port, this);
   }
@@ -59,7 +63,7 @@ export class OwnerLine implements PortListener {
     this.#calls.set(id, call);
   }
 
-  #cancel(id: number, reason: unknown): void {
+  #cancel(id: number, reason: PackedError): void {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
     call?.withdraw(unpackError(reason));
@@ -71,13 +75,13 @@ export class OwnerLine implements PortListener {
     this.#calls.delete(id);
   }
 
-  /** The caller is gone. Nobody waits for the calls under way any more. */
+  /** The caller is gone, and nobody waits for the calls under way any more. */
   ended(): void {
     this.#owner.lineEnded(this);
     this.#withdrawAll("the caller is gone");
   }
 
-  /** Tells the caller, which then rejects all its calls, and closes the line. */
+  /** Closes the line. The caller is told, and rejects all its calls. */
   close(): void {
     this.#port.send([CLOSED] satisfies FromOwner);
     this.#port.close();
