@@ -19,7 +19,7 @@ import {
   checkWaitOptions,
 } from "./checks.ts";
 import { core, type LoopCore } from "./core.ts";
-import { findTask } from "./current.ts";
+import { findTask, loaded } from "./current.ts";
 import { type Descriptor, DescriptorHandle } from "./descriptors.ts";
 import {
   checkContext,
@@ -934,3 +934,5 @@ export class EventLoop implements AsyncDisposable {
     return { state: this.#kernel.stateName(), ...this.stats() };
   }
 }
+
+loaded.makeLoop = (options) => new EventLoop(options);
