@@ -102,6 +102,9 @@ export class HandleOwner implements HandleTarget, EndListener {
   // -- Lines --
 
   openLine(): LinePort {
+    if (this.isClosed) {
+      throw shutDownError("transfer a loop handle", CLOSED_HERE);
+    }
     const [here, there] = openLine();
     this.addLine(here);
     return there;

@@ -93,11 +93,8 @@ const taken = new WeakSet<LinePort>();
 /** Closes the lines of received handles that were thrown away. */
 const collected = new Registry<CallerLine>((line) => line.release());
 
-/** Own property of each handle: cloning a handle fails by it, with its name in the message. */
-const CLONE_GUARD = "transferableOnly";
-
-/** Value of that property. */
-const useTransferable = (): void => {};
+/** Value of an own property of each handle: it cannot be cloned, so neither can the handle, and the error has its text. */
+const CLONE_GUARD = Symbol("a LoopHandle: send its transferable() instead");
 
 /**
  * A handle to an event loop, for calling its functions from other threads.
@@ -158,8 +155,8 @@ export class LoopHandle<
    * @throws {LoopClosedError} If the loop is closed.
    */
   constructor(options: LoopHandleOptions = {}) {
-    Object.defineProperty(this, CLONE_GUARD, {
-      value: useTransferable,
+    Object.defineProperty(this, "cloneGuard", {
+      value: CLONE_GUARD,
       enumerable: true,
     });
     if (options instanceof Received) {
