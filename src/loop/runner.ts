@@ -29,9 +29,9 @@ export interface RunOptions extends EventLoopOptions {
   /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
-   * How long tasks that were cancelled at the end may take to clean up, and jobs
-   * that the default executor still has may take to end. Tasks that take longer
-   * are reported and given up, jobs are cancelled.
+   * How long tasks that were cancelled at the end may take to clean up, and the
+   * default executor may take to end its jobs. Tasks that take longer are
+   * reported and given up, jobs are cancelled.
    *
    * @default {Infinity}
    */
@@ -158,8 +158,9 @@ export class Runner implements AsyncDisposable {
    * Cancels the tasks that are left, lets them clean up, shuts the default
    * executor down, and closes the loop. Calling it again does nothing.
    *
-   * A job of the default executor whose waiter is cancelled here is cancelled as
-   * well. Jobs that no task waits for end by themselves, within `cancelGraceMs`.
+   * Jobs that a task waits for are cancelled with it, and those of thread and
+   * process pools in any case; what the default executor still has then may end
+   * within `cancelGraceMs`. (asyncio waits for all jobs, as it cannot cancel one.)
    *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If a program is running.
