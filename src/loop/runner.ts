@@ -29,8 +29,9 @@ export interface RunOptions extends EventLoopOptions {
   /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
-   * How long tasks that were cancelled at the end may take to clean up. Tasks
-   * that take longer are reported and given up.
+   * How long tasks that were cancelled at the end may take to clean up, and the
+   * default executor may take to end its jobs. Tasks that take longer are
+   * reported and given up, jobs are cancelled.
    *
    * @default {Infinity}
    */
@@ -154,8 +155,12 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Cancels the tasks that are left, lets them clean up, and closes the loop.
-   * Calling it again does nothing.
+   * Cancels the tasks that are left, lets them clean up, shuts the default
+   * executor down, and closes the loop. Calling it again does nothing.
+   *
+   * Jobs that a task waits for are cancelled with it, and those of thread and
+   * process pools in any case; what the default executor still has then may end
+   * within `cancelGraceMs`. (asyncio waits for all jobs, as it cannot cancel one.)
    *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If a program is running.
@@ -177,9 +182,7 @@ export class Runner implements AsyncDisposable {
     const loop = this.#loop;
     if (loop === null) return;
     try {
-      if (!loop.isClosed()) {
-        await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
-      }
+      if (!loop.isClosed()) await endRun(loop, this.#options);
     } finally {
       await loop.close();
     }
@@ -192,6 +195,21 @@ export class Runner implements AsyncDisposable {
    */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+/** Ends everything that programs have left on a stopped loop: tasks first, then what the default executor has for them. */
+async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
+  const { cancelGraceMs = Infinity } = options;
+  const untilMs = loop.time() + cancelGraceMs;
+  loop[core].endings.begin();
+  try {
+    await cancelLeftovers(loop, cancelGraceMs);
+  } finally {
+    if (loop[core].executor.isInUse) {
+      const graceMs = Math.max(untilMs - loop.time(), 0);
+      await loop.runUntilComplete(loop.shutdownDefaultExecutor({ graceMs }));
+    }
   }
 }
 
