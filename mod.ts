@@ -41,6 +41,7 @@ export {
   ChannelClosedError,
   DeadlockError,
   DescriptorsUnsupportedError,
+  ExecutorShutDownError,
   InterruptedError,
   InvalidStateError,
   LoopClosedError,
@@ -54,6 +55,8 @@ export {
   TaskGroupClosedError,
   TaskGroupError,
   TimeoutError,
+  WorkerCrashError,
+  type WorkerCrashKind,
 } from "./src/errors.ts";
 
 export {
@@ -220,3 +223,60 @@ export {
   type Schedule,
   type Tick,
 } from "./src/schedule/mod.ts";
+
+export type {
+  Executor,
+  ExecutorMapOptions,
+  ExecutorStats,
+  Percentiles,
+  ShutdownOptions,
+  SubmitOptions,
+} from "./src/workers/executor.ts";
+export {
+  type ExecutorTask,
+  type JobResult,
+  type ModuleTask,
+  type TaskModule,
+  taskModule,
+} from "./src/workers/module_task.ts";
+export {
+  ThreadPool,
+  type ThreadPoolOptions,
+} from "./src/workers/thread_pool.ts";
+export {
+  ProcessPool,
+  type ProcessPoolOptions,
+} from "./src/workers/process_pool.ts";
+export type {
+  BackoffOptions,
+  PoolOptions,
+  RecycleOptions,
+} from "./src/workers/pool_options.ts";
+export type {
+  PermissionGrant,
+  ProcessPermissions,
+} from "./src/workers/permission_flags.ts";
+export { toThread } from "./src/workers/to_thread.ts";
+
+export { LoadBalancer } from "./src/workers/load_balancer.ts";
+export type {
+  EjectionOptions,
+  LoadBalancerOptions,
+  MemberOptions,
+  MemberState,
+  MemberStats,
+  RemoveOptions,
+} from "./src/workers/balancer_options.ts";
+
+export { type CurrentJob, currentJob } from "./src/workers/current_job.ts";
+export { withTransfer } from "./src/workers/transfer.ts";
+
+export { LoopHandle } from "./src/workers/loop_handle.ts";
+export type {
+  HandleArguments,
+  HandleCallOptions,
+  HandleFunction,
+  HandleResult,
+  LoopHandleOptions,
+  TransferableHandle,
+} from "./src/workers/loop_handle.ts";

@@ -11,7 +11,7 @@ const { square } = taskModule<typeof import("./jobs/fragile.ts")>(
 );
 
 await run(async () => {
-  await using balancer = new LoadBalancer({
+  await using balancer = new LoadBalancer([], {
     strategy: "power-of-two",
     seed: 1,
   });

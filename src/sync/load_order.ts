@@ -46,6 +46,7 @@ import "../loop/task_body.ts";
 import "../loop/task_step.ts";
 import "../loop/task_strand.ts";
 import "../host/process.ts";
+import "../host/auto_host.ts";
 import "../host/clock.ts";
 import "../host/platform.ts";
 import "../host/errno.ts";
