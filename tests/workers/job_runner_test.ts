@@ -130,6 +130,7 @@ Deno.test("Errors of jobs arrive, in each style", async () => {
   await assertRejects(() => test.call(jobs.thenThrows), RangeError, "then");
   assertStrictEquals(
     ((await test.run(() => {
+      // deno-lint-ignore no-throw-literal
       throw undefined;
     }).outcome) as { error: unknown }).error,
     undefined,
