@@ -241,7 +241,7 @@ function describe(value: unknown): string {
 /**
  * Unpacks what a job has thrown on the other side.
  *
- * @param packed What {@linkcode packError} returned there.
+ * @param packed Result of {@linkcode packError}.
  * @param submittedAt Stack of the submitter, which is added to that of the error.
  * @returns The error or other value.
  */
