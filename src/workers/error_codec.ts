@@ -51,7 +51,7 @@ export type PackedField = readonly [
 const DEPTH_MAX = 5;
 /** Characters of a message or a stack. */
 const TEXT_MAX = 64 * 1024;
-/** Characters of a name. */
+/** Characters of a name; members with a longer one are dropped. */
 const NAME_MAX = 1024;
 /** Characters and bytes of all that is packed. */
 const SIZE_MAX = 4 * 1024 * 1024;
@@ -146,9 +146,10 @@ class Packer {
 
   /** The name of an error, if unpacking it as one of a known class does not give it that. */
   #nameOf(error: Error, key: string, exact: boolean): string | null {
-    const inherited: unknown = classOf(key).prototype.name;
+    // Undefined for a DOMException, which has its name in itself.
+    const inherited = read(classOf(key).prototype, "name");
     const name = read(error, "name");
-    if (typeof name === "string" && (name !== inherited || isDom(key))) {
+    if (typeof name === "string" && name !== inherited) {
       return this.#cut(name, NAME_MAX);
     }
     if (exact) return null;
@@ -162,7 +163,7 @@ class Packer {
   #fieldsOf(error: Error): PackedField[] {
     const fields: PackedField[] = [];
     for (const name of attempt(() => Object.getOwnPropertyNames(error)) ?? []) {
-      if (name === "name" || name === "message" || name === "stack") continue;
+      if (OWN_MEMBERS.has(name) || name.length > NAME_MAX) continue;
       const isEnumerable = attempt(() =>
         Object.prototype.propertyIsEnumerable.call(error, name)
       ) === true;
@@ -197,12 +198,11 @@ class Packer {
   }
 }
 
+/** Members of an error that are packed in a way of their own. */
+const OWN_MEMBERS = new Set(["name", "message", "stack"]);
+
 /** Members of built-in errors that are not enumerable. */
 const PARTS = new Set(["cause", "errors", "error", "suppressed"]);
-
-function isDom(key: string): boolean {
-  return key === "DOMException";
-}
 
 function isError(value: object): value is Error {
   return attempt(() => value instanceof Error) === true;
@@ -244,7 +244,7 @@ function describe(value: unknown): string {
 /**
  * Unpacks what a job has thrown on the other side.
  *
- * @param packed What {@linkcode packError} returned there.
+ * @param packed Result of {@linkcode packError}.
  * @param submittedAt Stack of the submitter, which is added to that of the error.
  * @returns The error or other value.
  */
