@@ -26,7 +26,7 @@ export interface EndsOwner {
   jobEnded(): void;
 }
 
-/** What ends the jobs of a pool, each exactly once. */
+/** Ends the jobs of a pool, each exactly once. */
 export class JobEnds {
   readonly #owner: EndsOwner;
   readonly #clock: PoolClock;

@@ -45,7 +45,7 @@ import { type JobSettings, NO_JOB_SETTINGS } from "./submit_options.ts";
 /** How often a worker is asked for its memory, if that is limited. */
 const MEMORY_MS = 250;
 
-/** What a pool takes from its surroundings. */
+/** Parts that a pool takes from its surroundings. */
 export interface PoolParts {
   /** Clock of graces, backoff and time limits; that of the machine by default. */
   readonly clock?: PoolClock | undefined;
@@ -57,7 +57,7 @@ export interface PoolParts {
  * A pool of workers: takes jobs, starts workers for them, and sees to it that
  * each job ends exactly once, whatever becomes of its worker.
  *
- * What kind of workers these are, only the starter knows.
+ * Only the starter knows of what kind the workers are.
  */
 export class PoolCore
   implements JobOwner, CrewOwner, EndsOwner, KeptJobs, ShutdownOwner {
@@ -124,7 +124,7 @@ export class PoolCore
    * Takes a job. It goes to a worker at once if one is free and nothing is in
    * line.
    *
-   * @param task What goes to the worker in place of the function.
+   * @param task The function, as it goes to the worker.
    * @param args Its arguments.
    * @param settings Options of the job, checked by `checkSubmitOptions`.
    * @returns The job, as a future of the result.
@@ -229,7 +229,7 @@ export class PoolCore
     return this.#line.isBounded ? this.#crew.slotsLeft : 0;
   }
 
-  /** Gives the jobs in line to the workers that have room, and starts workers for the others. */
+  /** Hands the jobs in line to the workers that have room, and starts workers for the others. */
   #pump(): void {
     while (this.#line.length > 0) {
       const worker = this.#crew.pick();
@@ -369,6 +369,9 @@ export class PoolCore
       this.#lost.watch(worker.link, jobs[0]?.name ?? "");
     }
     this.#pump();
+    if (this.#crew.workers.size > 0) return;
+    this.#crew.stopIdling();
+    this.#heartbeat.stop();
   }
 
   /** The worker of a job has died. */
@@ -445,7 +448,7 @@ export class PoolCore
     });
   }
 
-  /** Tells the exception handler of the loop that uses the pool, or of the one that is running. */
+  /** Calls the exception handler of the loop that uses the pool, or of the one that is running. */
   #report(context: ExceptionContext): void {
     const { loop: user } = this.#use;
     const loop = user !== null && !user.isClosed() ? user : findLoop();
