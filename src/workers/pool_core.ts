@@ -238,9 +238,7 @@ export class PoolCore
       this.#send(job, worker, this.#clock.nowMs());
     }
     this.#crew.provide(this.#line.length);
-    if (!this.#shutdown.hasBegun) return;
-    if (this.#line.length === 0) this.#crew.dismissIdle();
-    this.#shutdown.check();
+    if (this.#shutdown.hasBegun) this.#goOnLeaving();
   }
 
   #send(job: AnyJob, worker: PoolWorker, nowMs: number): void {
@@ -288,6 +286,12 @@ export class PoolCore
 
   jobEnded(): void {
     this.#use.jobWent();
+    if (this.#shutdown.hasBegun) this.#goOnLeaving();
+  }
+
+  /** Ends workers that the shutdown does not need any more, and the shutdown itself. */
+  #goOnLeaving(): void {
+    if (this.#line.length === 0) this.#crew.dismissIdle();
     this.#shutdown.check();
   }
 
