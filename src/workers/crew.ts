@@ -238,7 +238,11 @@ export class Crew {
     worker.condemned = false;
     worker.wedgeTimer?.cancel();
     worker.wedgeTimer = null;
-    if (worker.accepts) this.#accepting++;
+    if (!worker.accepts) return;
+    // Another worker may have taken its place.
+    const active = this.#starting + this.#accepting;
+    if (active < this.#settings.maxWorkers) this.#accepting++;
+    else worker.state = "draining";
   }
 
   kill(worker: PoolWorker, reason: KillReason): void {

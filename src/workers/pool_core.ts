@@ -356,6 +356,10 @@ export class PoolCore
     const jobs = [...worker.jobs.values()];
     worker.jobs.clear();
     for (const job of jobs) job.leaveWorker();
+    // Begun before anything ends, as a shutdown waits for it.
+    if (worker.killedAs !== null || end.kind !== "closed") {
+      this.#lost.watch(worker.link, jobs[0]?.name ?? "");
+    }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
     const isUnasked = this.#crew.ended(worker, end, jobs.length > 0);
@@ -368,9 +372,6 @@ export class PoolCore
     if (isUnasked) {
       if (!isKnown) this.#reportDeath(death);
       this.#crew.giveUpIfHopeless(death);
-    }
-    if (worker.killedAs !== null || end.kind !== "closed") {
-      this.#lost.watch(worker.link, jobs[0]?.name ?? "");
     }
     this.#pump();
     if (this.#crew.workers.size > 0) return;
