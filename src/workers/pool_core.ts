@@ -384,8 +384,10 @@ export class PoolCore
     const { onCrash, retriesMax } = this.#settings;
     if (
       job.ending === null && onCrash === "retry" && job.mayRunAgain(retriesMax)
-    ) this.#line.enterAgain(job);
-    else this.#crash(job, death);
+    ) {
+      this.#line.enterAgain(job);
+      this.#crew.jobCame();
+    } else this.#crash(job, death);
   }
 
   #crash(job: AnyJob, death: WorkerDeath): void {

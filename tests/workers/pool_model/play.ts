@@ -408,7 +408,13 @@ export class Play {
     assertEquals({ done, failed, cancelled, crashed }, this.counted);
     const open = this.jobs.filter((job) => job.isOpen);
     const inLine = open.filter(({ state }) => state === "line").length;
-    assertEquals([stats.queued, stats.running], [inLine, open.length - inLine]);
+    assertEquals(stats.queued + stats.running, open.length);
+    // Of one that has told something in its first run, and waits for another, the
+    // pool may have despaired, and the end may wait for what it has told.
+    const isSure = open.every(({ state, heard, told }) =>
+      state !== "line" || heard.length === told.length
+    );
+    if (isSure) assertEquals(stats.queued, inLine);
     const rerun = this.jobs.reduce(
       (sum, { sends }) => sum + Math.max(sends - 1, 0),
       0,
