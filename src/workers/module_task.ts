@@ -46,9 +46,10 @@ export type TaskModule<M> = {
 };
 
 /** Name of an export that is a task: a function, but no async generator function. */
-type TaskName<M, K extends keyof M> = M[K] extends
-  (...args: never[]) => AsyncGenerator<unknown, unknown, never> ? never
-  : M[K] extends (...args: never[]) => unknown ? K
+type TaskName<M, K extends keyof M> = M[K] extends (...args: never[]) => infer R
+  ? [R] extends [never] ? K // a function that always throws
+  : R extends AsyncGenerator<unknown, unknown, never> ? never
+  : K
   : never;
 
 /** What goes to a worker in place of the function. */

@@ -164,7 +164,11 @@ export class ThreadWorker {
   }
 
   threw(id: number, error: unknown): void {
-    this.#wire.send(FromThread.THREW, id, packError(error));
+    try {
+      this.#wire.send(FromThread.THREW, id, packError(error));
+    } catch (failure) { // a job without an end would be worse
+      this.die("error", failure);
+    }
     this.wakeUp();
   }
 
