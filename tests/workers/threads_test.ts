@@ -135,8 +135,9 @@ Deno.test("errors arrive whole, and so does what could not be copied, in either 
     assertEquals(await pool.submit(jobs.tellFunction, []), "DataCloneError");
     const buffer = new ArrayBuffer(1);
     structuredClone(buffer, { transfer: [buffer] });
-    await assertRejects(() =>
-      pool.submit(jobs.echo, [buffer], { transfer: [buffer] })
+    const options = { transfer: [buffer] };
+    await assertRejects(async () =>
+      await pool.submit(jobs.echo, [buffer], options)
     );
     assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
     assertEquals(pool.stats().workers.idle, 1);

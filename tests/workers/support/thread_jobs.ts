@@ -72,8 +72,9 @@ export function tellMany(count: number): number {
 }
 
 export async function untilAborted(): Promise<never> {
-  const { signal, progress } = currentJob()!;
-  progress("begun");
+  const job = currentJob()!;
+  const { signal } = job;
+  job.progress("begun");
   await new Promise((resolve) =>
     signal.addEventListener("abort", resolve, { once: true })
   );
