@@ -165,6 +165,32 @@ Deno.test("idempotent jobs run again", async () => {
   });
 });
 
+Deno.test({
+  name: "threads that are killed while they start end when that is safe",
+  ignore: !canCountThreads,
+  fn: async () => {
+    const options = {
+      maxWorkers: 2,
+      startTimeoutMs: 1,
+      maxRestarts: 3,
+      backoff: { minMs: 0, maxMs: 0 },
+    };
+    await withPool(options, async (pool) => {
+      const error = await assertRejects(
+        async () => await pool.submit(jobs.add, [1, 2]),
+        WorkerCrashError,
+      );
+      assertEquals(error.kind, "start");
+      // In line while the pool is being shut down.
+      const job = pool.submit(jobs.add, [1, 2]);
+      const end = pool.shutdown({ graceMs: 0 });
+      await assertRejects(async () => await job);
+      await end;
+    });
+    await eventually("all threads are gone", () => countThreads() === 0);
+  },
+});
+
 // -- Memory --
 
 const SMALL: ThreadPoolOptions = {
