@@ -12,7 +12,7 @@
  * frame that is too long for the rest of the ring begins at its start, and a word of `SKIP` says so. Head and tail count
  * words since the beginning, so that a full ring differs from an empty one; their remainders are the places.
  *
- * Whoever has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
+ * A reader that has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
  * change. The writer clears the word when it has written, and wakes the reader if it was set. So the reader is woken once
  * for a burst of frames, and no frame is overlooked.
  *

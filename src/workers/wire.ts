@@ -44,7 +44,7 @@ export class Wire {
   /**
    * Makes an end.
    *
-   * @param memory What {@linkcode wireMemory} returned.
+   * @param memory Memory that {@linkcode wireMemory} returned.
    * @param mail The end's port.
    * @param end Which end: one must be the pool's, the other the worker's.
    */
@@ -58,7 +58,7 @@ export class Wire {
   /**
    * Sends a message.
    *
-   * @param kind What it is: 0 to 127.
+   * @param kind Its kind: 0 to 127.
    * @param id Its number, of 32 bits.
    * @param value Goes along as a structured clone.
    * @param transfer Objects of the value that are moved.
@@ -132,7 +132,7 @@ export class Wire {
   }
 
   /**
-   * Receives the messages that are there by now. Those that come meanwhile wait for the next call.
+   * Receives the messages that are there by now. Messages that come meanwhile wait for the next call.
    *
    * @param receive Called with each.
    * @returns Whether there were any.

@@ -113,7 +113,13 @@ Deno.test("a full ring loses nothing and keeps the order", () => {
   assertEquals(received(worker).length, 1);
 });
 
+function keepAlive(): Disposable {
+  const timer = setInterval(() => {}, 1e9);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 Deno.test("a sender that has no room is woken when there is some", async () => {
+  using _alive = keepAlive(); // a sleep does not keep the process alive
   const { pool, worker, received } = openWire();
   for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
   const sleep = pool.sleep();
@@ -136,6 +142,7 @@ Deno.test("drain() leaves what comes meanwhile for the next time", () => {
 });
 
 Deno.test("close() closes the port and ends a sleep", async () => {
+  using _alive = keepAlive();
   const { worker, mail } = openWire();
   const sleep = worker.sleep();
   worker.close();
