@@ -17,6 +17,7 @@ import {
   until,
 } from "../../../mod.ts";
 import { currentJob } from "../../../src/workers/current_job.ts";
+import { transportedLocals } from "../../../src/workers/transport.ts";
 import { withTransfer } from "../../../src/workers/transfer.ts";
 
 export const ANSWER = 42;
@@ -166,6 +167,22 @@ export function* lookInSteps(): Coroutine<Seen[]> {
 }
 
 export const lookInTask = (): unknown => createTask(async () => see());
+
+export async function handOn(): Promise<unknown[]> {
+  const values: unknown[] = [transportedLocals()];
+  requestId.set("r2");
+  values.push(transportedLocals());
+  values.push(await createTask(async () => transportedLocals()));
+  return values;
+}
+
+let late: TaskLocal<string> | null = null;
+
+export async function declareLate(): Promise<string> {
+  await sleep(0);
+  late ??= new TaskLocal("initial", { transport: "late" });
+  return late.get();
+}
 
 export function lookAtTask(): (string | undefined)[] {
   return [currentTask()?.name];
