@@ -35,13 +35,8 @@ import {
   TASKS_MAX,
   ToThread,
 } from "./thread_protocol.ts";
+import { THREAD_SCRIPT } from "./thread_script.ts";
 import { Wire, wireMemory } from "./wire.ts";
-
-/** The entry script. */
-const ENTRY: string = import.meta.resolve("./thread_entry.ts");
-
-/** Makes the entry script a part of the module graph, so that JSR and `deno cache` have it. Never called. */
-export const entryInGraph = (): Promise<unknown> => import("./thread_entry.ts");
 
 /** Options of the threads of a pool. */
 export interface ThreadLinkOptions {
@@ -65,10 +60,16 @@ export async function loadThreadStarter(
 class TaskNumbers {
   readonly #numbers = new Map<string, number>();
   #last = -1;
+  /** The task that was asked for last, which is often asked for again. */
+  #recent: TaskRef | null = null;
+  #recentNumber = -1;
 
   /** Returns the number of a task; -1 if it has none. */
   find(task: TaskRef): number {
-    return this.#numbers.get(taskKey(task)) ?? -1;
+    if (task === this.#recent) return this.#recentNumber;
+    const number = this.#numbers.get(taskKey(task)) ?? -1;
+    this.remember(task, number);
+    return number;
   }
 
   /** Returns a number for a task that has none: a new one, or that of the oldest task. */
@@ -78,7 +79,13 @@ class TaskNumbers {
       this.#numbers.delete(this.#numbers.keys().next().value!);
     }
     this.#numbers.set(taskKey(task), this.#last);
+    this.remember(task, this.#last);
     return this.#last;
+  }
+
+  remember(task: TaskRef, number: number): void {
+    this.#recent = task;
+    this.#recentNumber = number;
   }
 }
 
@@ -117,7 +124,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
     if (this.#fate !== null) return this.ended(null);
     try {
       const settings = { ...options, data: { memory: this.#memory } };
-      this.#thread = threads.start(ENTRY, settings, this);
+      this.#thread = threads.start(THREAD_SCRIPT, settings, this);
     } catch (error) {
       this.#fate = { kind: "start", cause: error };
       return this.ended(null);

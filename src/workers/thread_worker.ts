@@ -28,8 +28,10 @@ import {
 } from "./thread_protocol.ts";
 import { Wire } from "./wire.ts";
 
-/** How long the thread blocks, and how long it may go without a pass of its event loop. */
+/** How long the thread blocks. */
 const BLOCK_MS = 2;
+/** How long the thread may go without a pass of its event loop. */
+const PASS_MS = 2;
 /** Microtasks that an async function may take to end, before the thread looks elsewhere. */
 const HOPS = 8;
 /** How long tasks that jobs have left behind may take to end, once they are cancelled. */
@@ -44,6 +46,10 @@ export class ThreadWorker {
   readonly #tasks: TaskRef[] = [];
   /** Whether the thread is to end once it has no job. */
   #isClosing = false;
+  /** When the last message came. */
+  #busyMs = 0;
+  /** When the event loop had its last pass. */
+  #passedMs = 0;
   /** Whether it waits for messages in its event loop. */
   #isAsleep = false;
 
@@ -66,15 +72,12 @@ export class ThreadWorker {
     onUncaught((kind, error) => this.die(kind, error));
     await holdLock();
     this.#wire.send(FromThread.READY, ownThreadId(), null);
-    let passedMs = monotonicMs();
     while (!this.isDone()) {
-      this.#wire.drain(this.#receive);
-      if (await this.settles() && monotonicMs() - passedMs < BLOCK_MS) {
-        if (!this.#isClosing) this.#wire.block(BLOCK_MS);
-        if (this.#wire.hasMessages) continue;
-      }
-      await this.passEventLoop();
-      passedMs = monotonicMs();
+      const isBusy = this.#wire.drain(this.#receive);
+      if (isBusy) this.#busyMs = monotonicMs();
+      const isFree = await this.settles();
+      if (this.#isClosing || !isFree || this.isIdle()) await this.sleep();
+      else await this.block();
     }
     await this.#runner.close(CLOSE_GRACE_MS);
     this.end(FromThread.CLOSED, null, 0);
@@ -88,13 +91,28 @@ export class ThreadWorker {
     return runner.running === 0;
   }
 
-  /** Goes once through the event loop, and waits there for a message if there is none. */
-  async passEventLoop(): Promise<void> {
+  isIdle(): boolean {
+    return monotonicMs() - this.#busyMs > BLOCK_MS;
+  }
+
+  /** Waits for a message without the event loop. */
+  async block(): Promise<void> {
+    if (this.#busyMs - this.#passedMs > PASS_MS) {
+      await new Promise<void>(macrotask);
+      this.#passedMs = monotonicMs();
+    }
+    this.#wire.block(BLOCK_MS);
+  }
+
+  /** Waits for a message, or the end of the last job, in the event loop. */
+  async sleep(): Promise<void> {
     await new Promise<void>(macrotask);
-    if (this.isDone()) return;
-    this.#isAsleep = true;
-    await this.#wire.sleep();
-    this.#isAsleep = false;
+    if (!this.isDone()) {
+      this.#isAsleep = true;
+      await this.#wire.sleep();
+      this.#isAsleep = false;
+    }
+    this.#passedMs = monotonicMs();
   }
 
   isDone(): boolean {

@@ -135,10 +135,12 @@ export class Wire {
    * Receives the messages that are there by now. Those that come meanwhile wait for the next call.
    *
    * @param receive Called with each.
+   * @returns Whether there were any.
    * @throws {Error} If somebody else has written into the ring or the port.
    */
-  drain(receive: Receive): void {
+  drain(receive: Receive): boolean {
     const ring = this.#in;
+    const isBusy = !ring.isEmpty;
     const until = ring.written;
     while (ring.next(until)) {
       const { bytes, start, end } = ring;
@@ -157,6 +159,7 @@ export class Wire {
     }
     if (ring.roomWanted()) this.#out.ring();
     this.flush();
+    return isBusy;
   }
 
   /** Blocks the thread until there may be a message or the time is over. */
