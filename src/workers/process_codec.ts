@@ -33,9 +33,9 @@ export class FrameWriter {
   /**
    * Makes a frame.
    *
-   * @param kind What it is: 0 to 255.
+   * @param kind Kind of the frame: 0 to 255.
    * @param id Its number.
-   * @param value What goes along, as a structured clone.
+   * @param value Goes along as a structured clone.
    * @returns The bytes, until the next call.
    * @throws {DOMException} If something in the value cannot be cloned.
    * @throws {RangeError} If the frame would be too long.

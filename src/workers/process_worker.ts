@@ -47,7 +47,7 @@ export class ProcessWorker {
   #isClosing = false;
   #hasClosed = false;
 
-  /** @param settings Its {@linkcode ProcessSettings}, as JSON. */
+  /** @param settings The {@linkcode ProcessSettings}, as JSON. */
   constructor(settings: string = "{}") {
     const { frameBytesMax }: ProcessSettings = JSON.parse(settings);
     this.#frames = new FrameWriter(frameBytesMax);
