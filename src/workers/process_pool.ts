@@ -80,7 +80,7 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  * trusted, threads take less time to start and less memory.
  *
  * Arguments and results are copied, as by `structuredClone`; an `ArrayBuffer` can
- * be moved, other objects cannot. What a job prints appears where this program
+ * be moved, other objects cannot. Output of a job appears where this program
  * prints (on macOS, on standard error).
  *
  * Each process is the leader of a process group of its own. Ctrl-C goes to this
