@@ -46,14 +46,18 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "MessagePort": ["src/host/message_port.ts"],
   "AsyncLocalStorage": ["src/host/async_context.ts"],
   "Date.now": ["src/host/clock.ts"],
-  "Deno.Command": [],
+  "Deno.Command": ["src/host/child_process.ts"],
   "Deno.addSignalListener": ["src/host/signals.ts"],
   "Deno.build": ["src/host/platform.ts"],
   "Deno.dlopen": ["src/host/libc.ts"],
   "Deno.env": ["src/host/process.ts"],
+  "Deno.execPath": ["src/host/child_process.ts"],
   "Deno.exit": ["src/host/process.ts"],
-  "Deno.memoryUsage": ["src/host/memory.ts"],
+  "Deno.mainModule": ["src/host/child_process.ts"],
+  "Deno.memoryUsage": ["src/host/v8.ts"],
+  "Deno.openSync": ["src/host/inherited_pipe.ts"],
   "Deno.permissions": ["src/host/process.ts"],
+  "Deno.readTextFileSync": ["src/host/process_stat.ts"],
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
@@ -76,7 +80,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "node:async_hooks": ["src/host/async_context.ts"],
-  "node:v8": ["src/host/memory.ts"],
+  "node:v8": ["src/host/v8.ts"],
   "node:worker_threads": ["src/host/thread.ts"],
 };
 

@@ -1,11 +1,13 @@
 /**
- * Child processes, each in a process group of its own, and the permission to run them.
+ * Child processes, each in a process group of its own.
  *
  * A child does not keep this process alive. Being in a group of its own (and in a session), it gets no signals from the
  * terminal of this process. Starting it blocks for some milliseconds, as the runtime has to fork.
  *
  * @module
  */
+
+import { runGranted } from "./process.ts";
 
 /** How a child ended. */
 export interface ChildEnd {
@@ -20,9 +22,9 @@ export interface ChildSettings {
   readonly args: readonly string[];
   /** Added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Its working directory; that of this process, unless given. */
+  /** Working directory; that of this process, unless given. */
   readonly cwd?: string | URL | undefined;
-  /** Its standard output: read by {@linkcode Child.read}, that of this process, or none. Standard error is that of this process. */
+  /** Standard output: read by {@linkcode Child.read}, that of this process, or none. Standard error is that of this process. */
   readonly stdout: "piped" | "inherit" | "null";
 }
 
@@ -34,12 +36,6 @@ export function runtimePath(): string {
   return Deno.execPath();
 }
 
-/** Whether a program may be run. Never asks the user. */
-function runGranted(command: string): boolean {
-  return Deno.permissions.querySync({ name: "run", command }).state ===
-    "granted";
-}
-
 /** Paths of the shell, best first: the permission may be for one of them, and `sh` is looked up in `PATH`. */
 const SHELLS = ["/bin/sh", "sh"];
 
@@ -48,19 +44,9 @@ export function findShell(): string | null {
   return SHELLS.find((shell) => runGranted(shell)) ?? null;
 }
 
-/** Whether all files may be read. Never asks the user. */
-export function readGranted(): boolean {
-  return Deno.permissions.querySync({ name: "read" }).state === "granted";
-}
-
 /** URL of the module with which the program began. */
 export function mainModule(): string {
   return Deno.mainModule;
-}
-
-/** How many threads the machine runs at a time. */
-export function hardwareThreads(): number {
-  return navigator.hardwareConcurrency;
 }
 
 /** A child process that was started; its standard input is a pipe. */
@@ -129,7 +115,7 @@ export class Child {
     }
   }
 
-  /** Gives up its output: a read that is under way ends. */
+  /** Closes the reading end of its output: a read that is under way ends. */
   stopReading(): void {
     // Nothing is left to do for a stream that has failed.
     this.#output?.cancel().catch(() => {});
@@ -140,7 +126,7 @@ export class Child {
     try {
       this.#process.kill("SIGKILL");
     } catch {
-      // It has ended: there is no other reason.
+      // The child has ended: there is no other reason.
     }
   }
 }

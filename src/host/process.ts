@@ -15,6 +15,17 @@ export function readGranted(file: string): boolean {
   return Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }
 
+/** Whether all files may be read. Never asks the user. */
+export function allReadGranted(): boolean {
+  return Deno.permissions.querySync({ name: "read" }).state === "granted";
+}
+
+/** Whether a program may be run, by its path or its name. Never asks the user. */
+export function runGranted(command: string): boolean {
+  return Deno.permissions.querySync({ name: "run", command }).state ===
+    "granted";
+}
+
 /** Whether environment variable `variable` may be read. Never asks the user. */
 function envGranted(variable: string): boolean {
   return Deno.permissions.querySync({ name: "env", variable }).state ===

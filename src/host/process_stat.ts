@@ -1,17 +1,13 @@
 /**
- * What the operating system knows of another process.
+ * Facts that the operating system knows of another process.
  *
  * @module
  */
 import { OS } from "./platform.ts";
+import { readGranted } from "./process.ts";
 
 /** Clock ticks in a second, in which the kernel counts towards programs: 100 on every system that Deno runs on. */
 const TICK_MS = 10;
-
-/** Whether a file may be read. Never asks the user. */
-function readGranted(path: string): boolean {
-  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
-}
 
 /**
  * Returns the CPU time that a process has used, in milliseconds, in steps of ten.
@@ -21,7 +17,7 @@ function readGranted(path: string): boolean {
  */
 export function cpuMsOf(pid: number): number {
   const path = `/proc/${pid}/stat`;
-  if (OS !== "linux" || !readGranted(path)) return NaN;
+  if (OS !== "linux" || !readGranted(`file://${path}`)) return NaN;
   let text: string;
   try {
     text = Deno.readTextFileSync(path);

@@ -46,17 +46,17 @@ export interface GuardedSettings {
   readonly command: readonly string[];
   /** Added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Its working directory; that of this process, unless given. */
+  /** Working directory; that of this process, unless given. */
   readonly cwd?: string | URL | undefined;
 }
 
 /** Told what a guarded child does. */
 export interface GuardedListener {
-  /** It has sent bytes, which may be used during the call only. Must not throw. */
+  /** The child has sent bytes, which may be used during the call only. Must not throw. */
   received(bytes: Uint8Array): void;
-  /** It could not be started; nothing follows. */
+  /** The child could not be started; nothing follows. */
   failed(cause: unknown): void;
-  /** It has ended, its group and its guard too; nothing follows. */
+  /** The child has ended, its group and its guard too; nothing follows. */
   ended(end: ChildEnd): void;
 }
 

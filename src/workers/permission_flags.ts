@@ -9,8 +9,8 @@ import { inspect } from "../loop/checks.ts";
 export type PermissionGrant = boolean | readonly (string | URL)[];
 
 /**
- * What a child process may do, as with the flags of `deno run`: `true` is all, `false` nothing, a list only what is in
- * it. What is left out is `false`; `read` and `import` are what loading modules takes.
+ * Permissions of a child process, as with the flags of `deno run`: `true` is all, `false` nothing, a list only the items
+ * in it. A permission that is left out is not given, but `read` and `import`, as loading modules takes them.
  */
 export interface ProcessPermissions {
   /**
@@ -98,7 +98,7 @@ function textOf(item: string | URL): string {
 /**
  * Returns the flags of `deno run` for permissions. The child never asks.
  *
- * @param permissions What the job may do.
+ * @param permissions Permissions of the jobs.
  * @param own Files that the child needs for itself.
  */
 export function permissionFlags(

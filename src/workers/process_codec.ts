@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { deserialize, serialize } from "../host/v8_serializer.ts";
+import { deserialize, serialize } from "../host/v8.ts";
 import { HEADER_BYTES, writeHeader } from "./frames.ts";
 import { readValue, writeValue } from "./value_codec.ts";
 import { VIEWS } from "./value_format.ts";
@@ -33,9 +33,9 @@ export class FrameWriter {
   /**
    * Makes a frame.
    *
-   * @param kind What it is: 0 to 255.
+   * @param kind Kind of the frame: 0 to 255.
    * @param id Its number.
-   * @param value What goes along, as a structured clone.
+   * @param value Goes along as a structured clone.
    * @returns The bytes, until the next call.
    * @throws {DOMException} If something in the value cannot be cloned.
    * @throws {RangeError} If the frame would be too long.

@@ -191,7 +191,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
   /** The last job has ended: tells the process some time later to wait in its event loop. */
   becameIdle(): void {
     this.#idleSinceMs = monotonicMs();
-    // One timer serves many jobs, as it looks at the time when it rings.
+    // The timer serves many jobs, as it looks at the time when it rings.
     this.#restTimer ??= after(REST_AFTER_MS, this.#rest, false);
   }
 

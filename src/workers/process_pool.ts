@@ -3,13 +3,9 @@
  *
  * @module
  */
-import {
-  findShell,
-  hardwareThreads,
-  mainModule,
-  readGranted,
-} from "../host/child_process.ts";
-import { OS } from "../host/platform.ts";
+import { findShell, mainModule } from "../host/child_process.ts";
+import { hardwareThreads, OS } from "../host/platform.ts";
+import { allReadGranted } from "../host/process.ts";
 import { checkInteger, checkString, inspect } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
@@ -42,7 +38,7 @@ const FRAME_BYTES_LIMIT = 2 ** 31 - 1;
 /** Options of a {@linkcode ProcessPool}. */
 export interface ProcessPoolOptions extends PoolOptions {
   /**
-   * What the processes may do, beside computing. They never ask the user.
+   * Permissions of the processes. They never ask the user.
    *
    * @default {reading files, as loading modules takes it; if this program may not read everything, the folder of its main module}
    */
@@ -72,6 +68,8 @@ export interface ProcessPoolOptions extends PoolOptions {
   readonly frameBytesMax?: number | undefined;
 }
 
+const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
+
 /**
  * A pool of processes, which call functions for this one.
  *
@@ -82,7 +80,7 @@ export interface ProcessPoolOptions extends PoolOptions {
  * trusted, threads take less time to start and less memory.
  *
  * Arguments and results are copied, as by `structuredClone`; an `ArrayBuffer` can
- * be moved, other objects cannot. What a job prints appears where this program
+ * be moved, other objects cannot. Output of a job appears where this program
  * prints (on macOS, on standard error).
  *
  * Each process is the leader of a process group of its own. Ctrl-C goes to this
@@ -125,7 +123,7 @@ export class ProcessPool extends BaseExecutor {
    * is not asked.
    * @throws {Deno.errors.NotSupported} On Windows.
    */
-  constructor(options: ProcessPoolOptions = {}) {
+  constructor(options: ProcessPoolOptions = NO_OPTIONS) {
     super();
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const link = settleLink(options);
@@ -137,7 +135,9 @@ export class ProcessPool extends BaseExecutor {
       }),
       settings,
       {
-        pool: name === "" ? "ProcessPool" : `ProcessPool "${name}"`,
+        pool: name === ""
+          ? "ProcessPool"
+          : `ProcessPool ${JSON.stringify(name)}`,
         kind: "process",
       },
       { transportedLocals },
@@ -271,7 +271,7 @@ function requireShell(): string {
 
 /** Returns what processes may read unless something else is said. */
 function readDefault(): boolean | readonly URL[] {
-  if (readGranted()) return true;
+  if (allReadGranted()) return true;
   const main = mainModule();
   return main.startsWith("file:") ? [new URL(".", main)] : false;
 }

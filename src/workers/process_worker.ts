@@ -10,7 +10,7 @@
  */
 import { PipeInput, PipeOutput } from "../host/inherited_pipe.ts";
 import { macrotask } from "../host/macrotask.ts";
-import { usedBytes } from "../host/memory.ts";
+import { usedBytes } from "../host/v8.ts";
 import { exitProcess } from "../host/process.ts";
 import { onUncaught } from "../host/uncaught.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
@@ -47,7 +47,7 @@ export class ProcessWorker {
   #isClosing = false;
   #hasClosed = false;
 
-  /** @param settings Its {@linkcode ProcessSettings}, as JSON. */
+  /** @param settings The {@linkcode ProcessSettings}, as JSON. */
   constructor(settings: string = "{}") {
     const { frameBytesMax }: ProcessSettings = JSON.parse(settings);
     this.#frames = new FrameWriter(frameBytesMax);

@@ -15,7 +15,7 @@
 import { monotonicMs } from "../host/clock.ts";
 import { ownThreadId } from "../host/libc_thread.ts";
 import { macrotask } from "../host/macrotask.ts";
-import { loadHeapLimit, usedBytes } from "../host/memory.ts";
+import { loadHeapLimit, usedBytes } from "../host/v8.ts";
 import { exitProcess } from "../host/process.ts";
 import type { OwnThread } from "../host/thread.ts";
 import { onUncaught } from "../host/uncaught.ts";

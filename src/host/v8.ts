@@ -1,5 +1,5 @@
 /**
- * The structured clone of V8 as bytes.
+ * The engine, V8: the memory of this thread, and structured clones as bytes.
  *
  * `node:v8` takes some twenty milliseconds to load, so it is loaded on first use.
  *
@@ -34,4 +34,19 @@ export function deserialize(bytes: Uint8Array): unknown {
   const deserializer = new (load().Deserializer)(bytes.slice());
   deserializer.readHeader();
   return deserializer.readValue();
+}
+
+/** Returns how many bytes the objects of this thread take, array buffers among them. */
+export function usedBytes(): number {
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
+}
+
+/**
+ * Loads what tells how many bytes the heap of this thread may have. The number grows when the runtime, at the limit, has
+ * stopped the running function for good and left everything else to go on.
+ */
+export async function loadHeapLimit(): Promise<() => number> {
+  const { getHeapStatistics } = await import("node:v8");
+  return () => getHeapStatistics().heap_size_limit;
 }

@@ -1,0 +1,89 @@
+/**
+ * Permissions of processes as flags of `deno run`.
+ *
+ * @module
+ */
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  checkPermissions,
+  permissionFlags,
+  type ProcessPermissions,
+} from "../../src/workers/permission_flags.ts";
+
+const OWN = { read: ["/dev/fd/3"], write: ["/dev/fd/4"] };
+
+function flagsOf(permissions: ProcessPermissions): string[] {
+  return permissionFlags(permissions, OWN);
+}
+
+Deno.test("without permissions a process has its pipes, and does not ask", () => {
+  assertEquals(flagsOf({}), [
+    "--no-prompt",
+    "--allow-read=/dev/fd/3",
+    "--allow-write=/dev/fd/4",
+  ]);
+});
+
+Deno.test("true is all, false is nothing, a list is what is in it", () => {
+  const flags = flagsOf({
+    read: true,
+    write: ["/tmp", new URL("file:///a%20b")],
+    net: ["example.com:443"],
+    env: true,
+    run: false,
+    ffi: [],
+    sys: ["hostname"],
+    import: ["jsr.io"],
+  });
+  assertEquals(flags, [
+    "--no-prompt",
+    "--allow-read",
+    "--allow-write=/tmp,/a b,/dev/fd/4",
+    "--allow-net=example.com:443",
+    "--allow-env",
+    "--allow-sys=hostname",
+    "--allow-import=jsr.io",
+  ]);
+});
+
+Deno.test("an empty list never becomes a flag without a list", () => {
+  const flags = permissionFlags(
+    { read: [], write: [], net: [], env: [], run: [], ffi: [], sys: [] },
+    { read: [], write: [] },
+  );
+  assertEquals(flags, ["--no-prompt"]);
+});
+
+Deno.test("nothing to import is denied, as some hosts are allowed without a flag", () => {
+  assertEquals(flagsOf({ import: false }).at(-1), "--deny-import");
+  assertEquals(flagsOf({ import: [] }).at(-1), "--deny-import");
+  assertEquals(flagsOf({ import: true }).at(-1), "--allow-import");
+});
+
+Deno.test("a comma in a path does not end it", () => {
+  assertEquals(flagsOf({ read: ["/a,b"] })[1], "--allow-read=/a,,b,/dev/fd/3");
+});
+
+Deno.test("permissions of a wrong type are refused", () => {
+  const check = (permissions: unknown) => () =>
+    checkPermissions(permissions, "create a process pool");
+  assertThrows(
+    check(null),
+    TypeError,
+    "Cannot create a process pool as permissions must be an object: received null",
+  );
+  assertThrows(check("all"), TypeError, 'received "all"');
+  assertThrows(
+    check({ hrtime: true }),
+    TypeError,
+    'as permissions may have "read", "write"',
+  );
+  for (const grant of ["/tmp", 1, null, [1], { a: 1 }]) {
+    assertThrows(
+      check({ read: grant }),
+      TypeError,
+      "as permissions.read must be a boolean or a list of strings and URLs: received",
+    );
+  }
+  check({ read: undefined, net: true })();
+});
