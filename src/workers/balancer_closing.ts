@@ -158,12 +158,14 @@ function* collect(task: Task<void>, errors: unknown[]): Coroutine<void> {
   }
 }
 
+/** Throws the failures among errors; if there are only cancellations, the first. */
 function throwAll(errors: readonly unknown[], what: string): void {
-  if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) {
+  const failures = errors.filter((error) => cancellationIn(error) === null);
+  if (failures.length > 1) {
     throw new AggregateError(
-      errors,
-      `Cannot end ${what}: ${errors.length} shutdowns failed`,
+      failures,
+      `Cannot end ${what}: ${failures.length} shutdowns failed`,
     );
   }
+  if (errors.length > 0) throw failures.length > 0 ? failures[0] : errors[0];
 }

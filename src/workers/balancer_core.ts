@@ -254,7 +254,12 @@ export class BalancerCore
       if (due !== undefined) return due;
     }
     if (this.#balancing.size === 0) return null;
-    return this.#balancing.choose(job, nowMs);
+    const chosen = this.#balancing.choose(job, nowMs);
+    if (job.refusers === null || !job.refusers.has(chosen)) return chosen;
+    for (const member of this.watched) {
+      if (member.accepts(nowMs) && !job.shuns(member)) return member;
+    }
+    return chosen;
   }
 
   #enqueue(job: AnyBalancerJob, member: Member | null, nowMs: number): void {
@@ -382,7 +387,7 @@ export class BalancerCore
 
   #findThief(job: AnyBalancerJob, nowMs: number): Member | undefined {
     if (!this.settings.stealing) return undefined;
-    return this.#board.findIdle(job.avoided) ??
+    return this.#board.findIdle(job) ??
       this.#outliers.findDue(nowMs, job.avoided);
   }
 

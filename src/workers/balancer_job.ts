@@ -60,9 +60,10 @@ export class BalancerJob<T> extends Claim<T>
   run: Run | null = null;
   /** Member that crashed under it last, or refused it. */
   avoided: Member | null = null;
-  /** How often it was begun again, and how often members refused it. */
+  /** Members that had no room for it; null if there are none. */
+  refusers: Set<Member> | null = null;
+  /** How often it was begun again. */
   retries = 0;
-  refusals = 0;
   #begin: Begin<T> | null;
   #subscription: Subscription | null = null;
   #timer: TimerHandle | null = null;
@@ -94,6 +95,12 @@ export class BalancerJob<T> extends Claim<T>
   /** Whether it was cancelled, and its member is about to end it. */
   get isCancelling(): boolean {
     return this.#accepted !== null;
+  }
+
+  /** Whether it may go to a member if there are others. */
+  shuns(member: Member): boolean {
+    return member === this.avoided ||
+      this.refusers !== null && this.refusers.has(member);
   }
 
   /** Whether the job may be begun once more. */
