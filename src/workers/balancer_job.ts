@@ -62,8 +62,8 @@ export class BalancerJob<T> extends Claim<T>
   avoided: Member | null = null;
   /** Members that had no room for it; null if there are none. */
   refusers: Set<Member> | null = null;
-  /** How often it was begun again. */
-  retries = 0;
+  /** How often it was begun. */
+  runs = 0;
   #begin: Begin<T> | null;
   #subscription: Subscription | null = null;
   #timer: TimerHandle | null = null;
@@ -106,7 +106,7 @@ export class BalancerJob<T> extends Claim<T>
   /** Whether the job may be begun once more. */
   mayRunAgain(retriesMax: number): boolean {
     return this.settings.idempotent && this.settings.transfer.length === 0 &&
-      this.retries < retriesMax && this.#accepted === null;
+      this.runs <= retriesMax && this.#accepted === null;
   }
 
   override begin(): void {
@@ -121,6 +121,7 @@ export class BalancerJob<T> extends Claim<T>
   /** Takes note that a member has it. */
   begun(run: Run): void {
     this.run = run;
+    this.runs++;
     this.#timer?.cancel();
     this.#timer = null;
   }

@@ -76,7 +76,9 @@ export class BalancerRuns {
     future.addDoneCallback(() => this.hear(run));
     if (job.done()) future.cancel(); // by what the executor has called
     else {
-      this.#host.counts.waitMs.add(nowMs - job.submittedMs);
+      const { counts } = this.#host;
+      if (job.runs > 0) counts.rerun++;
+      else counts.waitMs.add(nowMs - job.submittedMs);
       job.begun(run);
     }
   }
@@ -94,8 +96,6 @@ export class BalancerRuns {
     if (job.run !== run) this.#note(run, isCrash ? "crashed" : "cancelled");
     else if (isCrash && this.#mayRunAgain(job)) {
       this.#note(run, "crashed");
-      this.#host.counts.rerun++;
-      job.retries++;
       this.#sendOn(job, member);
     } else {
       const ended = job.settle(future);
