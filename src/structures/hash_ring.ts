@@ -21,7 +21,7 @@ interface Entry<T> {
   readonly second: number;
   /** How many points it has. */
   readonly count: number;
-  /** Its number, by which its points name it; -1 before it has any. */
+  /** Number by which its points name it; -1 before it has any. */
   slot: number;
 }
 

@@ -151,6 +151,10 @@ export class BalancerRuns {
     else if (isFull) this.#outliers.noteCrash(member, nowMs);
     if (isGone) this.#host.lost(member);
     if (job.done()) return;
+    if (job.settings.deadlineMs <= this.#host.nowMs()) {
+      job.expire(); // it passed on the way
+      return;
+    }
     if (isGone || isFull && this.#mayAskOthers(job, member)) {
       this.#sendOn(job, member);
     } else {

@@ -383,6 +383,31 @@ Deno.test("A result that comes after the cancellation was accepted does not coun
   }, VIRTUAL);
 });
 
+Deno.test("A job that is cancelled by the very call that hands it over ends once", async () => {
+  const jobs: Future<unknown>[] = [];
+  class Meddling extends FakeExecutor {
+    override submit: FakeExecutor["submit"] = (task, args, options) => {
+      jobs[this.begun.length]?.cancel("by the member");
+      return super.submit(task, args, options);
+    };
+  }
+  await run(function* () {
+    const member = new Meddling();
+    const balancer = new LoadBalancer([member]);
+    for (const name of ["a", "b", "c"]) {
+      jobs.push(submit(balancer, name, 10));
+    }
+    assertEquals(yield* settled(jobs), [
+      "result: a",
+      "cancelled: Cancelled: by the member",
+      "cancelled: Cancelled: by the member",
+    ]);
+    yield* balancer.shutdown();
+    assertEquals(accountedFor(balancer), 3);
+    assertEquals([balancer.stats().cancelled, member.jobs.size], [2, 0]);
+  }, VIRTUAL);
+});
+
 Deno.test("highWaterMark bounds the jobs in line", async () => {
   await run(function* () {
     const rejecting = setUp(2, { highWaterMark: 1, overload: "reject" });
