@@ -46,6 +46,8 @@ interface Submitted {
   settled: number;
   /** Set if it was cancelled before it had begun anywhere. */
   neverRuns: boolean;
+  /** Whether `cancel` has returned true. */
+  isCancelled: boolean;
 }
 
 /** One program, from its seed. */
@@ -143,6 +145,7 @@ class Program {
       keyed: key !== undefined,
       settled: 0,
       neverRuns: false,
+      isCancelled: false,
     };
     future.addDoneCallback(() => job.settled++);
     this.jobs.push(job);
@@ -184,6 +187,7 @@ class Program {
     }
     const hasBegun = this.begins(job.name) > 0;
     const accepted = job.future.cancel("by the program");
+    if (accepted) job.isCancelled = true;
     if (!hasBegun) {
       assert(accepted && job.future.cancelled());
       job.neverRuns = true;
@@ -264,7 +268,12 @@ class Program {
     const ends = { done: 0, failed: 0, cancelled: 0, crashed: 0 };
     for (const job of this.jobs) {
       assertEquals(job.settled, 1, `${job.name} has settled`);
-      ends[endOf(job.future)]++;
+      const end = endOf(job.future);
+      ends[end]++;
+      // A worker may die while it ends a job that was cancelled.
+      if (job.isCancelled) {
+        assert(end === "cancelled" || end === "crashed", end);
+      }
       const begins = this.begins(job.name);
       const most = job.neverRuns
         ? 0
@@ -329,7 +338,6 @@ async function play(seed: number, style: Style): Promise<void> {
         graceMs: program.oneOf([0, 20, Infinity]),
         cancelPending: program.chance(0.3),
       };
-      // Otherwise a member that is full for ever would keep its jobs.
       program.start(balancer.shutdown(options));
       yield sleep(0);
       program.isShutDown = true;
