@@ -5,6 +5,8 @@
  * @module
  */
 
+/** More than there may be nodes. A place and the number of a node are one number for sorting. */
+const SLOTS = 2 ** 21;
 /** Points of a node of weight 1. Shares differ by some 9 % with so many. */
 const POINTS = 128;
 /** Limits to the points of a node, whatever its weight. */
@@ -17,12 +19,10 @@ interface Entry<T> {
   readonly name: string;
   readonly first: number;
   readonly second: number;
-}
-
-/** A place on the ring. */
-interface Point<T> {
-  readonly place: number;
-  readonly entry: Entry<T>;
+  /** How many points it has. */
+  readonly count: number;
+  /** Number by which its points name it; -1 before it has any. */
+  slot: number;
 }
 
 /**
@@ -58,10 +58,12 @@ interface Point<T> {
  */
 export class HashRing<T> {
   readonly #entries = new Map<T, Entry<T>>();
-  /** The points in the order of their places, those of nodes that have left included. */
-  #points: Point<T>[] = [];
-  /** Points that are not among them yet. */
-  #fresh: Point<T>[] = [];
+  /** Places of the points in their order, those of nodes that have left included. */
+  #places: Uint32Array = new Uint32Array(0);
+  /** Numbers of the nodes of these points. */
+  #owners: Uint32Array = new Uint32Array(0);
+  /** The nodes by number. */
+  #slots: Entry<T>[] = [];
   #changed = false;
 
   /** The number of nodes. */
@@ -83,14 +85,9 @@ export class HashRing<T> {
     }
     const first = hashText(name, 0x9747b28c);
     const second = hashText(name, 0x3c6ef372);
-    const entry = { node, name, first, second };
-    this.#entries.set(node, entry);
     const wanted = Math.round(POINTS * weight);
     const count = Math.max(POINTS_MIN, Math.min(wanted, POINTS_MAX));
-    for (let index = 0; index < count; index++) {
-      const place = mix(first ^ mix(second + Math.imul(index, 0x9e3779b9)));
-      this.#fresh.push({ place, entry });
-    }
+    this.#entries.set(node, { node, name, first, second, count, slot: -1 });
     this.#changed = true;
   }
 
@@ -121,11 +118,11 @@ export class HashRing<T> {
     accepts?: (node: T, chance: number) => boolean,
   ): T | undefined {
     if (this.#changed) this.#merge();
-    const points = this.#points;
+    const { length } = this.#places;
     const hash = hashText(String(key), 0x5bd1e995);
-    const start = firstFrom(points, hash);
-    for (let step = 0; step < points.length; step++) {
-      const { entry } = points[(start + step) % points.length]!;
+    const start = firstFrom(this.#places, hash);
+    for (let step = 0; step < length; step++) {
+      const entry = this.#slots[this.#owners[(start + step) % length]!]!;
       if (accepts === undefined) return entry.node;
       const chance = mix(hash ^ entry.second) / 2 ** 32;
       if (accepts(entry.node, chance)) return entry.node;
@@ -133,40 +130,82 @@ export class HashRing<T> {
     return undefined;
   }
 
-  /** Puts the new points among the others, and drops those of nodes that have left. */
+  /** Puts the points of new nodes among the others, and drops those of nodes that have left. */
   #merge(): void {
-    const entries = this.#entries;
-    const isThere = ({ entry }: Point<T>) => entries.get(entry.node) === entry;
-    const old = this.#points.filter(isThere);
-    const fresh = this.#fresh.filter(isThere).sort(compare);
-    const merged: Point<T>[] = [];
-    let next = 0;
-    for (const point of old) {
-      while (next < fresh.length && compare(fresh[next]!, point) < 0) {
-        merged.push(fresh[next++]!);
-      }
-      merged.push(point);
+    const old = this.#slots;
+    const fresh: Entry<T>[] = [];
+    const slots = this.#slots = [...this.#entries.values()];
+    for (const [slot, entry] of slots.entries()) {
+      if (entry.slot < 0) fresh.push(entry);
+      entry.slot = slot;
     }
-    while (next < fresh.length) merged.push(fresh[next++]!);
-    this.#points = merged;
-    this.#fresh = [];
+    const kept = this.#sortKeys(old);
+    const added = sortedPoints(fresh);
+    const length = kept.length + added.length;
+    const places = this.#places = new Uint32Array(length);
+    const owners = this.#owners = new Uint32Array(length);
+    let next = 0;
+    let from = 0;
+    for (let index = 0; index < length; index++) {
+      const isNew = from === kept.length ||
+        next < added.length && added[next]! < kept[from]!;
+      const point = isNew ? added[next++]! : kept[from++]!;
+      places[index] = Math.floor(point / SLOTS);
+      owners[index] = point % SLOTS;
+      this.#settleTie(index);
+    }
     this.#changed = false;
+  }
+
+  /** The points of nodes that have not left, in their order, each as one number. */
+  #sortKeys(old: readonly Entry<T>[]): Float64Array {
+    const places = this.#places;
+    const owners = this.#owners;
+    const keys = new Float64Array(places.length);
+    let count = 0;
+    for (let index = 0; index < places.length; index++) {
+      const entry = old[owners[index]!]!;
+      if (this.#entries.get(entry.node) !== entry) continue;
+      keys[count++] = places[index]! * SLOTS + entry.slot;
+    }
+    return keys.subarray(0, count);
+  }
+
+  /** Has the names decide about the order of points at the same place, not the numbers of the nodes. */
+  #settleTie(index: number): void {
+    const places = this.#places;
+    const owners = this.#owners;
+    const nameAt = (at: number) => this.#slots[owners[at]!]!.name;
+    for (let at = index; at > 0; at--) {
+      if (places[at] !== places[at - 1] || nameAt(at - 1) <= nameAt(at)) return;
+      const owner = owners[at]!;
+      owners[at] = owners[at - 1]!;
+      owners[at - 1] = owner;
+    }
   }
 }
 
-/** Compares points by place; names decide between two at the same. */
-function compare(a: Point<unknown>, b: Point<unknown>): number {
-  if (a.place !== b.place) return a.place - b.place;
-  return a.entry.name < b.entry.name ? -1 : 1;
+/** All points of some nodes, in their order, each as one number. */
+function sortedPoints(entries: readonly Entry<unknown>[]): Float64Array {
+  const count = entries.reduce((sum, entry) => sum + entry.count, 0);
+  const points = new Float64Array(count);
+  let at = 0;
+  for (const { first, second, count, slot } of entries) {
+    for (let index = 0; index < count; index++) {
+      const place = mix(first ^ mix(second + Math.imul(index, 0x9e3779b9)));
+      points[at++] = place * SLOTS + slot;
+    }
+  }
+  return points.sort();
 }
 
-/** Index of the first point whose place is not below `hash`; the number of points if there is none. */
-function firstFrom(points: readonly Point<unknown>[], hash: number): number {
+/** Index of the first place that is not below `hash`; the number of places if there is none. */
+function firstFrom(places: Uint32Array, hash: number): number {
   let low = 0;
-  let high = points.length;
+  let high = places.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (points[middle]!.place < hash) low = middle + 1;
+    if (places[middle]! < hash) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -26,7 +26,7 @@ export class BalancerClosing {
   readonly #core: BalancerCore;
   #task: Task<void> | null = null;
   /** Tasks that end removed members. */
-  readonly #removals = new Set<Task<void>>();
+  readonly #removals = new Map<Member, Task<void>>();
   /** Moment at which the jobs that are left are cancelled. */
   #dueMs = Infinity;
   #timer: TimerHandle | null = null;
@@ -50,18 +50,24 @@ export class BalancerClosing {
     yield* shield(this.#task);
   }
 
-  /** Removes a member and waits for its last jobs and, if it is to be, for its shutdown. */
+  /**
+   * Removes a member and waits for its last jobs and, if it is to be, for its
+   * shutdown; joins the removal if there is one.
+   */
   *remove(member: Member, isShutDown: boolean): Coroutine<void> {
     const core = this.#core;
     const loop = getRunningLoop();
     core.bind(loop);
-    core.remove(member);
-    const task = loop.createTask(() => this.#end(member, isShutDown), {
-      name: `end of ${member.name}`,
-    });
-    this.#removals.add(task);
-    task.addDoneCallback(() => this.#removals.delete(task));
-    yield* shield(task);
+    if (member.standing !== "removed") {
+      core.remove(member);
+      const task = loop.createTask(() => this.#end(member, isShutDown), {
+        name: `end of ${member.name}`,
+      });
+      this.#removals.set(member, task);
+      task.addDoneCallback(() => this.#removals.delete(member));
+    }
+    const task = this.#removals.get(member);
+    if (task !== undefined) yield* shield(task);
   }
 
   /** Has the jobs that are left cancelled after a time, unless they are to be sooner. */
@@ -84,7 +90,7 @@ export class BalancerClosing {
     });
     this.#timer?.cancel();
     this.#timer = null;
-    const tasks = [...this.#removals];
+    const tasks = [...this.#removals.values()];
     if (core.settings.ownsMembers) {
       for (const { executor, name } of core.members.values()) {
         tasks.push(this.#shutDownMember(executor, name, cancelled !== null));
@@ -158,12 +164,14 @@ function* collect(task: Task<void>, errors: unknown[]): Coroutine<void> {
   }
 }
 
+/** Throws the failures among errors; if there are only cancellations, the first. */
 function throwAll(errors: readonly unknown[], what: string): void {
-  if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) {
+  const failures = errors.filter((error) => cancellationIn(error) === null);
+  if (failures.length > 1) {
     throw new AggregateError(
-      errors,
-      `Cannot end ${what}: ${errors.length} shutdowns failed`,
+      failures,
+      `Cannot end ${what}: ${failures.length} shutdowns failed`,
     );
   }
+  if (errors.length > 0) throw failures.length > 0 ? failures[0] : errors[0];
 }

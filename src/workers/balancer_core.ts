@@ -1,8 +1,8 @@
 /**
  * Heart of a load balancer: its members, and which of them gets a job.
  *
- * Whatever happens changes lines and counts first and then calls `dispatch`,
- * which hands jobs out until nobody with room is left that could get one.
+ * Events change lines and counts first and then call `dispatch`, which hands jobs
+ * out until nobody with room is left that could get one.
  *
  * @module
  */
@@ -116,7 +116,7 @@ export class BalancerCore
     else this.dispatch();
   }
 
-  /** Has a member get no more jobs. Those that it has, in line or running, stay. */
+  /** Has a member get no more jobs. Jobs that it has, in line or running, stay. */
   drain(member: Member): void {
     if (!this.watched.has(member)) return;
     this.#retire(member, "draining");
@@ -152,7 +152,7 @@ export class BalancerCore
     this.#outliers.forget(member, this.nowMs());
   }
 
-  /** Gives the jobs in the line of a member to others. */
+  /** Moves the jobs in the line of a member to others. */
   #moveLine(member: Member): void {
     const nowMs = this.nowMs();
     const jobs = member.listQueued();
@@ -254,7 +254,12 @@ export class BalancerCore
       if (due !== undefined) return due;
     }
     if (this.#balancing.size === 0) return null;
-    return this.#balancing.choose(job, nowMs);
+    const chosen = this.#balancing.choose(job, nowMs);
+    if (job.refusers === null || !job.refusers.has(chosen)) return chosen;
+    for (const member of this.watched) {
+      if (member.accepts(nowMs) && !job.shuns(member)) return member;
+    }
+    return chosen;
   }
 
   #enqueue(job: AnyBalancerJob, member: Member | null, nowMs: number): void {
@@ -382,7 +387,7 @@ export class BalancerCore
 
   #findThief(job: AnyBalancerJob, nowMs: number): Member | undefined {
     if (!this.settings.stealing) return undefined;
-    return this.#board.findIdle(job.avoided) ??
+    return this.#board.findIdle(job) ??
       this.#outliers.findDue(nowMs, job.avoided);
   }
 

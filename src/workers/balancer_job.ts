@@ -60,9 +60,10 @@ export class BalancerJob<T> extends Claim<T>
   run: Run | null = null;
   /** Member that crashed under it last, or refused it. */
   avoided: Member | null = null;
-  /** How often it was begun again, and how often members refused it. */
-  retries = 0;
-  refusals = 0;
+  /** Members that had no room for it; null if there are none. */
+  refusers: Set<Member> | null = null;
+  /** How often it was begun. */
+  runs = 0;
   #begin: Begin<T> | null;
   #subscription: Subscription | null = null;
   #timer: TimerHandle | null = null;
@@ -96,10 +97,16 @@ export class BalancerJob<T> extends Claim<T>
     return this.#accepted !== null;
   }
 
+  /** Whether it may go to a member if there are others. */
+  shuns(member: Member): boolean {
+    return member === this.avoided ||
+      this.refusers !== null && this.refusers.has(member);
+  }
+
   /** Whether the job may be begun once more. */
   mayRunAgain(retriesMax: number): boolean {
     return this.settings.idempotent && this.settings.transfer.length === 0 &&
-      this.retries < retriesMax && this.#accepted === null;
+      this.runs <= retriesMax && this.#accepted === null;
   }
 
   override begin(): void {
@@ -114,6 +121,7 @@ export class BalancerJob<T> extends Claim<T>
   /** Takes note that a member has it. */
   begun(run: Run): void {
     this.run = run;
+    this.runs++;
     this.#timer?.cancel();
     this.#timer = null;
   }

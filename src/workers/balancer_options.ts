@@ -162,8 +162,7 @@ export interface MemberOptions {
    */
   readonly name?: string | undefined;
   /**
-   * Its share in the jobs, beside those of others. `"round-robin"` does not go by
-   * it.
+   * Share in the jobs, beside those of others. `"round-robin"` does not go by it.
    *
    * @default {the capacity of the member, or 1 if that is infinite or 0}
    */

@@ -21,7 +21,7 @@ import type { Outliers } from "./outliers.ts";
 import type { JobEnd, PoolCounts } from "./pool_stats.ts";
 
 /** How many members may refuse a job that they have no room for. */
-const REFUSALS_MAX = 3;
+const REFUSALS_MAX = 16;
 /** Clocks of a member and of the loop may differ by so much. */
 const CLOCK_SLACK_MS = 1;
 
@@ -76,7 +76,9 @@ export class BalancerRuns {
     future.addDoneCallback(() => this.hear(run));
     if (job.done()) future.cancel(); // by what the executor has called
     else {
-      this.#host.counts.waitMs.add(nowMs - job.submittedMs);
+      const { counts } = this.#host;
+      if (job.runs > 0) counts.rerun++;
+      else counts.waitMs.add(nowMs - job.submittedMs);
       job.begun(run);
     }
   }
@@ -94,8 +96,6 @@ export class BalancerRuns {
     if (job.run !== run) this.#note(run, isCrash ? "crashed" : "cancelled");
     else if (isCrash && this.#mayRunAgain(job)) {
       this.#note(run, "crashed");
-      this.#host.counts.rerun++;
-      job.retries++;
       this.#sendOn(job, member);
     } else {
       const ended = job.settle(future);
@@ -151,14 +151,24 @@ export class BalancerRuns {
     else if (isFull) this.#outliers.noteCrash(member, nowMs);
     if (isGone) this.#host.lost(member);
     if (job.done()) return;
-    const { watched } = this.#host;
-    const others = watched.size - (watched.has(member) ? 1 : 0);
-    if (isGone || isFull && others > 0 && job.refusals++ < REFUSALS_MAX) {
+    if (job.settings.deadlineMs <= this.#host.nowMs()) {
+      job.expire(); // it passed on the way
+      return;
+    }
+    if (isGone || isFull && this.#mayAskOthers(job, member)) {
       this.#sendOn(job, member);
     } else {
       job.drop(error);
       this.#host.ended(job.cancelled() ? "cancelled" : "failed");
     }
+  }
+
+  /** Whether there is a member that has not refused a job for which `refuser` has no room. */
+  #mayAskOthers(job: AnyBalancerJob, refuser: Member): boolean {
+    const refusers = job.refusers ??= new Set();
+    if (refusers.has(refuser)) return false; // the others are ejected
+    refusers.add(refuser);
+    return refusers.size < Math.min(REFUSALS_MAX, this.#host.watched.size);
   }
 
   #isLate({ settings }: AnyBalancerJob, error: unknown): boolean {

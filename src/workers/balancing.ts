@@ -32,7 +32,7 @@ export const BALANCING_STRATEGIES: readonly BalancingStrategy[] = [
 /** A member, as strategies see it. */
 export interface Candidate {
   readonly name: string;
-  /** Its share in the jobs, beside those of others. */
+  /** Share in the jobs, beside those of others. */
   readonly weight: number;
   /** How many jobs it has, in line and running. */
   readonly pending: number;
@@ -174,7 +174,7 @@ interface Turn<M> {
   order: number;
 }
 
-/** So many turns of members that have left may be in the heap, and as many as there are others. */
+/** The heap may hold so many turns of members that have left, and as many as there are others. */
 const GONE_MAX = 64;
 
 /**

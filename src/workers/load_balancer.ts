@@ -76,14 +76,20 @@ const NO_REMOVE_OPTIONS: RemoveOptions = Object.freeze({});
  * for `n` members. A balancer belongs to the loop that uses it, as long as it has
  * jobs.
  *
- * @example Two pools behind one executor
- * ```ts ignore
+ * @example Two pools behind one executor, of which one leaves
+ * ```ts
  * import { LoadBalancer, run, ThreadPool } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
  *
  * await run(async () => {
- *   await using balancer = new LoadBalancer([new ThreadPool(), new ThreadPool()]);
- *   const sum = await balancer.submit((a: number, b: number) => a + b, [1, 2]);
- *   console.log(sum); // 3
+ *   await using balancer = new LoadBalancer();
+ *   balancer.add(new ThreadPool({ maxWorkers: 1 }), { name: "a" });
+ *   balancer.add(new ThreadPool({ maxWorkers: 1 }), { name: "b" });
+ *   const square = (n: number) => n * n;
+ *   assertEquals(await balancer.submit(square, [7]), 49);
+ *   await balancer.remove("a");
+ *   assertEquals(await balancer.map(square, [1, 2, 3]), [1, 4, 9]);
+ *   assertEquals(balancer.memberStats().map(({ name }) => name), ["b"]);
  * });
  * ```
  */
@@ -228,12 +234,12 @@ export class LoadBalancer extends BaseExecutor {
   /**
    * Submits a job to one of the members: see {@linkcode Executor.submit}.
    *
-   * It is handed over at once if its member has room, else it is in line. Errors
-   * that a member throws as it is handed the job, such as that an argument cannot
-   * be cloned, are the outcome of the job.
+   * The job is handed over at once if its member has room, else it is in line.
+   * Errors that a member throws as it is handed the job, such as that an argument
+   * cannot be cloned, are the outcome of the job.
    *
-   * Cancelling the future, or the signal, ends a job in line at once. With a
-   * member, it cancels the member's job, and the future ends when that has.
+   * Cancelling the future, or aborting the signal, ends a job in line at once.
+   * With a member, it cancels the member's job, and the future ends when that has.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
    * @param args Its arguments.

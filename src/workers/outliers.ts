@@ -97,7 +97,10 @@ export class Outliers<M extends Watched<M>> {
     const { health } = member;
     health.crashes++;
     if (health.isEjected || health.crashes < this.#rules.crashesMax) return;
-    if (this.#mayEject()) this.#eject(member, nowMs);
+    // A member that has left may still crash under its last jobs.
+    if (this.#target.watched.has(member) && this.#mayEject()) {
+      this.#eject(member, nowMs);
+    }
   }
 
   /** Returns an ejected member that may be tried now, other than `avoided`. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { LinkedList } from "../structures/linked_list.ts";
+import type { AnyBalancerJob } from "./balancer_job.ts";
 import type { Member } from "./balancer_member.ts";
 
 /** Members by the number of jobs in their lines that others may take, and idle members. */
@@ -35,11 +36,6 @@ export class StealBoard {
     this.#idle.delete(member);
   }
 
-  /** Whether any member is idle. */
-  get hasIdle(): boolean {
-    return this.#idle.size > 0;
-  }
-
   /** Returns a member with the longest line; undefined if there is nothing to take. */
   findLongest(): Member | undefined {
     // Lines grow and shrink by one job at a time, so that this takes no longer
@@ -52,9 +48,9 @@ export class StealBoard {
     return undefined;
   }
 
-  /** Returns an idle member other than `avoided`. */
-  findIdle(avoided: Member | null): Member | undefined {
-    for (const member of this.#idle) if (member !== avoided) return member;
+  /** Returns an idle member that may have a job. */
+  findIdle(job: AnyBalancerJob): Member | undefined {
+    for (const member of this.#idle) if (!job.shuns(member)) return member;
     return undefined;
   }
 

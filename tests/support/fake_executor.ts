@@ -6,14 +6,13 @@
  */
 import {
   type EventLoop,
-  ExecutorShutDownError,
   Future,
   getRunningLoop,
   Operation,
   OverloadError,
   type TimerHandle,
-  WorkerCrashError,
 } from "../../mod.ts";
+import { ExecutorShutDownError, WorkerCrashError } from "../../src/errors.ts";
 import { BaseExecutor } from "../../src/workers/base_executor.ts";
 import type {
   ExecutorStats,
@@ -168,6 +167,7 @@ export class FakeExecutor extends BaseExecutor {
     const begin = () => {
       this.shutdowns.push(options);
       this.isDown = true;
+      for (const job of jobs) if (job.loop.isClosed()) jobs.delete(job);
       const waiter = new Future<void>(getRunningLoop(), "the fake's shutdown");
       if (jobs.size === 0) waiter.setResult();
       else this.#waiters.push(waiter);
