@@ -38,6 +38,7 @@ import {
 } from "../../src/workers/loop_handle.ts";
 import { inStyle, outcomeOf, STYLES } from "../support/styles.ts";
 import { collectReports, openLoop, runTurns } from "../support/loops.ts";
+import { runDeno } from "../support/run_deno.ts";
 import { startThread } from "./handle/start_thread.ts";
 import type { ThreadFunctions } from "./handle/thread.ts";
 
@@ -320,7 +321,8 @@ Deno.test("an error after the caller has cancelled goes to the owner's exception
       try {
         await sleep(Infinity);
       } finally {
-        throw new Error("clean-up failed"); // deno-lint-ignore no-unsafe-finally
+        // deno-lint-ignore no-unsafe-finally
+        throw new Error("clean-up failed");
       }
     });
     const { value } = handle.transferable();
@@ -1062,3 +1064,31 @@ Deno.test("EventLoop.callSoonThreadsafe() is callSoon(), and wakes a loop that w
   assertThrows(() => loop.callSoonThreadsafe(() => {}), MisuseError, "closed");
   assertEquals(reports, []);
 });
+
+// -- What handles hold, in programs of their own --
+
+for (
+  const [program, what, output] of [
+    ["idle", "open handles do not keep the process alive", ["late"]],
+    ["call", "a call under way does", ["late", "late", "late", "late"]],
+    [
+      "collected",
+      "a received handle that is collected closes its line after its calls",
+      ["slow 10", "open ports: 0"],
+    ],
+  ] as const
+) {
+  Deno.test(what, async () => {
+    const { code, stdout, stderr } = await runDeno([
+      "run",
+      "-A",
+      "--v8-flags=--expose-gc",
+      "tests/workers/handle/holds.ts",
+      program,
+    ]);
+    assertEquals(stderr.split("\n").filter((line) => !/^Check/.test(line)), [
+      "",
+    ]);
+    assertEquals([stdout.trim().split("\n"), code], [[...output, "end"], 0]);
+  });
+}
