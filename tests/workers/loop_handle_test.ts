@@ -486,6 +486,45 @@ Deno.test("a name is registered once, and only at the owner", async () => {
   }, PORTABLE);
 });
 
+Deno.test("a handle is typed by its functions", () => {
+  interface Typed {
+    add(a: number, b?: number): Promise<number>;
+    none(): string;
+    rest(...names: string[]): boolean;
+  }
+  const handle = new LoopHandle<Typed>({ loop: new EventLoop(PORTABLE) });
+  const untyped = new LoopHandle({ loop: new EventLoop(PORTABLE) });
+  const typesOnly = () => {
+    const sum: Future<number> = handle.call("add", 1);
+    const text: Future<string> = handle.call("none");
+    const fine: Future<boolean> = handle.call("rest", "a", "b");
+    const anything: Future<unknown> = untyped.call("x", 1, "a", null);
+    handle.register("add", function* (a, b = 0) {
+      yield* sleep(0);
+      return a + b;
+    });
+    handle.register("add", async (a) => await Promise.resolve(a));
+    handle.register("add", (a) => a);
+    untyped.register("x", (a: number, b: string) => a + b);
+    // @ts-expect-error an argument is of the wrong type
+    handle.call("add", "1");
+    // @ts-expect-error an argument is missing
+    handle.call("add");
+    // @ts-expect-error one is too many
+    handle.call("none", 1);
+    // @ts-expect-error no such function
+    handle.call("subtract", 1);
+    // @ts-expect-error rest arguments are of the wrong type
+    handle.post("rest", 1);
+    // @ts-expect-error the result is of the wrong type
+    handle.register("add", (a) => `${a}`);
+    return [sum, text, fine, anything];
+  };
+  assertEquals(typeof typesOnly, "function");
+  handle.close();
+  untyped.close();
+});
+
 Deno.test("values that cannot be cloned fail their call, and no other", async () => {
   await using thread = await startThread();
   await run(async () => {
