@@ -146,9 +146,10 @@ class Packer {
 
   /** The name of an error, if unpacking it as one of a known class does not give it that. */
   #nameOf(error: Error, key: string, exact: boolean): string | null {
-    const inherited: unknown = classOf(key).prototype.name;
+    // Undefined for a DOMException, which has its name in itself.
+    const inherited = read(classOf(key).prototype, "name");
     const name = read(error, "name");
-    if (typeof name === "string" && (name !== inherited || isDom(key))) {
+    if (typeof name === "string" && name !== inherited) {
       return this.#cut(name, NAME_MAX);
     }
     if (exact) return null;
@@ -200,10 +201,6 @@ class Packer {
 /** Members of built-in errors that are not enumerable. */
 const PARTS = new Set(["cause", "errors", "error", "suppressed"]);
 
-function isDom(key: string): boolean {
-  return key === "DOMException";
-}
-
 function isError(value: object): value is Error {
   return attempt(() => value instanceof Error) === true;
 }
@@ -244,7 +241,7 @@ function describe(value: unknown): string {
 /**
  * Unpacks what a job has thrown on the other side.
  *
- * @param packed What {@linkcode packError} returned there.
+ * @param packed Result of {@linkcode packError}.
  * @param submittedAt Stack of the submitter, which is added to that of the error.
  * @returns The error or other value.
  */

@@ -37,8 +37,8 @@ const NATURES: readonly [prototype: unknown, nature: Nature][] = [
 const sources = new WeakMap<WeakKey, string>();
 
 /**
- * Returns the source of a function as an expression. It is looked at once: the
- * next call for the same function costs a look into a map.
+ * Returns the source of a function as an expression. Later calls for the same
+ * function cost a look into a map.
  *
  * @param fn The function.
  * @param what The refused action in messages.

@@ -2,7 +2,7 @@
  * The part of a worker that runs jobs: finds the function, calls it, and replies
  * with what becomes of it.
  *
- * It is light to load, and loads the rest of Rota only for jobs that use it.
+ * The module is light to load, and loads the rest of Rota only for jobs that use it.
  *
  * @module
  */
@@ -31,13 +31,13 @@ import { RunningJob } from "./running_job.ts";
 import { takeTransfer } from "./transfer.ts";
 import { WorkerLoop } from "./worker_loop.ts";
 
-/** What a worker is told about its jobs. Each job ends with exactly one of `returned` and `threw`. */
+/** Replies of a worker about its jobs. Each job ends with exactly one of `returned` and `threw`. */
 export interface JobReplies {
   /** The job has returned. May throw if the value cannot be sent: the job has thrown then. */
   returned(id: number, value: unknown, transfer: readonly Transferable[]): void;
   /** The job has thrown, was cancelled, or could not begin. Must not throw, whatever the error is. */
   threw(id: number, error: unknown): void;
-  /** The job has called `progress`. What it throws is thrown at the job. */
+  /** The job has called `progress`, which throws what this throws. */
   progressed(id: number, value: unknown): void;
 }
 
@@ -129,10 +129,11 @@ export class JobRunner {
    */
   async close(cancelGraceMs = Infinity): Promise<void> {
     this.closed = true;
+    const reason = new CancelledError("the worker ends");
+    // The loop cancels the tasks of those that have one.
+    for (const job of this.jobs.values()) job.abortSignal(reason);
     await this.loop.close(cancelGraceMs);
-    for (const job of this.jobs.values()) {
-      this.threw(job, new CancelledError("the worker has ended"));
-    }
+    for (const job of this.jobs.values()) this.threw(job, reason);
   }
 
   /** Begins a job once everything is loaded that it needs. */

@@ -14,7 +14,7 @@ declare const signature: unique symbol;
  * A function by the module that exports it and the name of the export.
  *
  * @typeParam A Type of the arguments.
- * @typeParam R What the function returns.
+ * @typeParam R Return type of the function.
  */
 export interface ModuleTask<A extends readonly unknown[], R> {
   /** URL of the module: `new URL("./jobs.ts", import.meta.url)`. */
@@ -26,11 +26,11 @@ export interface ModuleTask<A extends readonly unknown[], R> {
 }
 
 /**
- * What an executor can call: a function by its module and name, or a function
- * that needs nothing around it, of which the source is sent.
+ * A function for an executor: one by its module and name, or one that needs
+ * nothing around it, of which the source is sent.
  *
  * @typeParam A Type of the arguments.
- * @typeParam R What the function returns.
+ * @typeParam R Return type of the function.
  */
 export type ExecutorTask<A extends readonly unknown[], R> =
   | ModuleTask<A, R>
@@ -56,7 +56,7 @@ type IsMany<R> = [R] extends [never] ? false
   : R extends AsyncGenerator<unknown, unknown, never> ? true
   : false;
 
-/** What goes to a worker in place of the function. */
+/** Reference that goes to a worker in place of the function. */
 export type TaskRef =
   | { readonly module: string; readonly name: string }
   | { readonly source: string };
@@ -71,7 +71,7 @@ const NO_TASKS = new Set([
   "toJSON",
 ]);
 
-/** What tasks are sent as, for those that never change. */
+/** References by task, for tasks that never change. */
 const refs = new WeakMap<WeakKey, TaskRef>();
 
 /**

@@ -148,13 +148,19 @@ export class RunningJob implements JobState, Owner {
   /** Aborts its signal, and cancels its task. */
   abort(reason: unknown): void {
     if (this.abortion !== null) return;
+    this.abortSignal(reason);
+    this.#task?.cancel(reason);
+  }
+
+  /** Aborts its signal; the first reason counts. */
+  abortSignal(reason: unknown): void {
+    if (this.abortion !== null) return;
     this.abortion = { reason };
     const controller = this.#controller;
     // Listeners run in here; they are code of the job.
     if (controller !== null) {
       runOwned(this, () => controller.abort(asError(reason)));
     }
-    this.#task?.cancel(reason);
   }
 
   /** Notes that its outcome is known. */

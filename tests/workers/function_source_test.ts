@@ -4,7 +4,7 @@
  *
  * @module
  */
-// deno-lint-ignore-file no-explicit-any no-inner-declarations
+// deno-lint-ignore-file no-explicit-any
 
 import {
   assertEquals,

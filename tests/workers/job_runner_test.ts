@@ -130,6 +130,7 @@ Deno.test("Errors of jobs arrive, in each style", async () => {
   await assertRejects(() => test.call(jobs.thenThrows), RangeError, "then");
   assertStrictEquals(
     ((await test.run(() => {
+      // deno-lint-ignore no-throw-literal
       throw undefined;
     }).outcome) as { error: unknown }).error,
     undefined,
@@ -443,7 +444,11 @@ Deno.test("close() cancels what is left, and takes no more jobs", async () => {
   const inSteps = await startWaiting(test, jobs.waitInSteps);
   const outside = await startWaiting(test, jobs.waitForSignal);
   await test.runner.close();
-  for (const { outcome } of [async, inSteps, outside]) {
+  assertEquals(await outside.outcome, {
+    value: ["CancelledError: Cancelled: the worker ends", true],
+    transfer: [],
+  });
+  for (const { outcome } of [async, inSteps]) {
     const ended = await outcome;
     assert("error" in ended);
     assertInstanceOf(ended.error, CancelledError);

@@ -226,7 +226,7 @@ function typesOfSubmit(pool: Executor): void {
   // @ts-expect-error many values
   pool.submit(jobs.many, []);
   // @ts-expect-error read-only
-  jobs.add = jobs.add;
+  jobs.add = { module: JOBS, name: "add" };
 
   const doubled = pool.map(jobs.double, [1, 2]);
   assertType<Same<Awaited<typeof doubled>, number[]>>();
