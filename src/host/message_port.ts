@@ -13,12 +13,18 @@ import { detached } from "./microtask.ts";
 /** Port that can be transferred to another thread. */
 export type LinePort = MessagePort;
 
+/** Reason for which no more messages come. */
+export type PortEnd = "gone" | "unreadable";
+
 /** Listener at a port. */
 export interface PortListener {
   /** A message has come. Not called after `close()`. */
   message(data: unknown): void;
-  /** No more messages come, as the other end is gone. Called once at most, and not after `close()`. */
-  ended(): void;
+  /**
+   * No more messages come, as the other end is gone, or has sent what cannot be
+   * read here. Called once at most, and not after `close()`.
+   */
+  ended(why: PortEnd): void;
 }
 
 /** Port as `node:worker_threads` makes it. */
@@ -97,8 +103,8 @@ export class Port {
     const own = this.#port = asNodePort(port);
     this.#listener = listener;
     own.addEventListener("message", (event) => this.#receive(event));
-    own.addEventListener("messageerror", () => this.#end());
-    own.addEventListener("close", () => this.#end());
+    own.addEventListener("messageerror", () => this.#end("unreadable"));
+    own.addEventListener("close", () => this.#end("gone"));
     own.unref(); // the listener for messages has ref'd it
     detached(() => {
       if (this.#listener !== null) own.start();
@@ -111,11 +117,11 @@ export class Port {
     else for (const port of ports) port.close();
   }
 
-  /** The other end is gone, or has sent what cannot be read, after which the runtime reads no further. */
-  #end(): void {
+  /** Ends the line from the other side. After a message that it cannot read, the runtime reads no further. */
+  #end(why: PortEnd): void {
     const listener = this.#listener;
     this.close();
-    listener?.ended();
+    listener?.ended(why);
   }
 
   /**

@@ -33,11 +33,6 @@ export class Endings {
     this.#listeners.delete(listener);
   }
 
-  /** Whether the run has ended for good. */
-  get begun(): boolean {
-    return this.#begun;
-  }
-
   /** The run ends for good. */
   begin(): void {
     if (this.#begun) return;

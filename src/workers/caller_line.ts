@@ -8,6 +8,7 @@ import {
   type LinePort,
   openLine,
   Port,
+  type PortEnd,
   type PortListener,
 } from "../host/message_port.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -148,8 +149,12 @@ export class CallerLine implements HandleTarget, PortListener {
     if (this.#closesWhenIdle && this.#calls.size === 0) this.close();
   }
 
-  ended(): void {
-    this.#finish("the thread of its loop has ended");
+  ended(why: PortEnd): void {
+    this.#finish(
+      why === "gone"
+        ? "the thread of its loop has ended"
+        : "its loop has sent what cannot be read here",
+    );
   }
 
   close(): void {

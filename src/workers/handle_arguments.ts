@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { LinePort } from "../host/message_port.ts";
+import { isPort, type LinePort } from "../host/message_port.ts";
 
 /** Key of the version in a {@linkcode PackedHandle}. */
 const VERSION = "rota:loop-handle";
@@ -22,7 +22,7 @@ export interface PackedHandle {
   /** Version of the protocol on its line. */
   readonly "rota:loop-handle": 1;
   /** Port of its line, which has to be transferred. */
-  readonly port: LinePort;
+  readonly port: Transferable;
 }
 
 /** Key of the method by which a handle makes what goes to another thread. */
@@ -87,7 +87,9 @@ export function packHandles(
  * @param packed Result of {@linkcode packHandles}.
  */
 export function dropHandles(packed: readonly unknown[]): void {
-  for (const value of packed) if (isPacked(value)) value.port.close();
+  for (const value of packed) {
+    if (isPacked(value) && isPort(value.port)) value.port.close();
+  }
 }
 
 /**

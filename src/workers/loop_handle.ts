@@ -4,7 +4,7 @@
  * @module
  */
 import { Registry } from "../host/finalization.ts";
-import { isPort, type LinePort } from "../host/message_port.ts";
+import { isPort } from "../host/message_port.ts";
 import {
   checkFunction,
   checkOptions,
@@ -45,7 +45,7 @@ export type { HandleFunction } from "./incoming_call.ts";
 /** Arguments of a function of a handle; any, if its type is not known. */
 export type HandleArguments<F extends HandleFunction> = Parameters<F> extends
   infer A extends unknown[]
-  ? A extends readonly [] ? A : never[] extends A ? unknown[] : A
+  ? A extends readonly [] ? A : [A[number]] extends [never] ? unknown[] : A
   : never;
 
 /** Result of a function of a handle: the value that it returns, or that its promise or generator ends with. */
@@ -88,7 +88,7 @@ class Received implements LoopHandleOptions {
 }
 
 /** Ports of handles that have been received. */
-const taken = new WeakSet<LinePort>();
+const taken = new WeakSet<WeakKey>();
 
 /** Closes the lines of received handles that were thrown away. */
 const collected = new Registry<CallerLine>((line) => line.release());

@@ -38,6 +38,7 @@ import {
 } from "../../src/workers/loop_handle.ts";
 import { inStyle, outcomeOf, STYLES } from "../support/styles.ts";
 import { collectReports, openLoop, runTurns } from "../support/loops.ts";
+import { runDeno } from "../support/run_deno.ts";
 import { startThread } from "./handle/start_thread.ts";
 import type { ThreadFunctions } from "./handle/thread.ts";
 
@@ -320,7 +321,8 @@ Deno.test("an error after the caller has cancelled goes to the owner's exception
       try {
         await sleep(Infinity);
       } finally {
-        throw new Error("clean-up failed"); // deno-lint-ignore no-unsafe-finally
+        // deno-lint-ignore no-unsafe-finally
+        throw new Error("clean-up failed");
       }
     });
     const { value } = handle.transferable();
@@ -482,6 +484,45 @@ Deno.test("a name is registered once, and only at the owner", async () => {
       'Cannot register "d": the loop handle is closed',
     );
   }, PORTABLE);
+});
+
+Deno.test("a handle is typed by its functions", () => {
+  interface Typed {
+    add(a: number, b?: number): Promise<number>;
+    none(): string;
+    rest(...names: string[]): boolean;
+  }
+  const handle = new LoopHandle<Typed>({ loop: new EventLoop(PORTABLE) });
+  const untyped = new LoopHandle({ loop: new EventLoop(PORTABLE) });
+  const typesOnly = () => {
+    const sum: Future<number> = handle.call("add", 1);
+    const text: Future<string> = handle.call("none");
+    const fine: Future<boolean> = handle.call("rest", "a", "b");
+    const anything: Future<unknown> = untyped.call("x", 1, "a", null);
+    handle.register("add", function* (a, b = 0) {
+      yield* sleep(0);
+      return a + b;
+    });
+    handle.register("add", async (a) => await Promise.resolve(a));
+    handle.register("add", (a) => a);
+    untyped.register("x", (a: number, b: string) => a + b);
+    // @ts-expect-error an argument is of the wrong type
+    handle.call("add", "1");
+    // @ts-expect-error an argument is missing
+    handle.call("add");
+    // @ts-expect-error one is too many
+    handle.call("none", 1);
+    // @ts-expect-error no such function
+    handle.call("subtract", 1);
+    // @ts-expect-error rest arguments are of the wrong type
+    handle.post("rest", 1);
+    // @ts-expect-error the result is of the wrong type
+    handle.register("add", (a) => `${a}`);
+    return [sum, text, fine, anything];
+  };
+  assertEquals(typeof typesOnly, "function");
+  handle.close();
+  untyped.close();
 });
 
 Deno.test("values that cannot be cloned fail their call, and no other", async () => {
@@ -1062,3 +1103,31 @@ Deno.test("EventLoop.callSoonThreadsafe() is callSoon(), and wakes a loop that w
   assertThrows(() => loop.callSoonThreadsafe(() => {}), MisuseError, "closed");
   assertEquals(reports, []);
 });
+
+// -- What handles hold, in programs of their own --
+
+for (
+  const [program, what, output] of [
+    ["idle", "open handles do not keep the process alive", ["late"]],
+    ["call", "a call under way does", ["late", "late", "late", "late"]],
+    [
+      "collected",
+      "a received handle that is collected closes its line after its calls",
+      ["slow 10", "open ports: 0"],
+    ],
+  ] as const
+) {
+  Deno.test(what, async () => {
+    const { code, stdout, stderr } = await runDeno([
+      "run",
+      "-A",
+      "--v8-flags=--expose-gc",
+      "tests/workers/handle/holds.ts",
+      program,
+    ]);
+    assertEquals(stderr.split("\n").filter((line) => !/^Check/.test(line)), [
+      "",
+    ]);
+    assertEquals([stdout.trim().split("\n"), code], [[...output, "end"], 0]);
+  });
+}
