@@ -63,7 +63,8 @@ export abstract class BaseExecutor implements Executor {
     checkOptions(options, what);
     const { ordered, priority, signal, idempotent = false } = options;
     checkOneOf(idempotent, [true, false], what, "idempotent");
-    const limit = new ConcurrencyLimit(this.capacity);
+    // A balancer without members has none, and its jobs wait for the first.
+    const limit = new ConcurrencyLimit(Math.max(1, this.capacity));
     return limit.map(
       source,
       (item) => this.submit(task, [item], { priority, idempotent }),

@@ -348,9 +348,11 @@ export class PoolCore
   crewGaveUp(death: WorkerDeath): void {
     const jobs = this.#line.toArray();
     if (jobs.length === 0) this.#reportDeath(death);
+    // Of a worker that has died before it had a job: the jobs in line have no part in that.
+    const failure: WorkerDeath = { ...death, kind: "start" };
     for (const job of jobs) {
       this.#line.remove(job, this.#slots());
-      this.#crash(job, death);
+      this.#crash(job, failure);
     }
   }
 
@@ -364,10 +366,17 @@ export class PoolCore
     }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const isUnasked = this.#crew.ended(worker, end, jobs.length > 0);
+    const { unread = [] } = end;
+    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
     for (const job of jobs) {
       if (job.done()) continue;
+      if (unread.includes(job.id) && job.takeBack()) {
+        if (job.runs > 0) this.#counts.rerun--;
+        this.#again(job);
+        continue;
+      }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
@@ -386,10 +395,14 @@ export class PoolCore
     const { onCrash, retriesMax } = this.#settings;
     if (
       job.ending === null && onCrash === "retry" && job.mayRunAgain(retriesMax)
-    ) {
-      this.#line.enterAgain(job);
-      this.#crew.jobCame();
-    } else this.#crash(job, death);
+    ) this.#again(job);
+    else this.#crash(job, death);
+  }
+
+  /** Puts a job back in line. */
+  #again(job: AnyJob): void {
+    this.#line.enterAgain(job);
+    this.#crew.jobCame();
   }
 
   #crash(job: AnyJob, death: WorkerDeath): void {

@@ -12,7 +12,7 @@ const SITE_MS = 0.25;
 /**
  * Notes where jobs are submitted: always in debug mode; else for the first
  * thousand of a pool, and then as often as it costs no more than a hundredth of
- * the time. Who submits more than that saves a tenth of what a job costs.
+ * the time. Errors of very many short jobs may lack it.
  */
 export class SubmitSites {
   #freeLeft = SITES_FREE;
