@@ -347,7 +347,6 @@ export class BalancerCore
     for (const member of this.#ready) {
       this.#ready.delete(member);
       this.#begin(member);
-      return true;
     }
     if (this.lines.length === 0) return false;
     const nowMs = this.nowMs();

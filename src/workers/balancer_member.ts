@@ -12,6 +12,7 @@ import type { MemberState, MemberStats } from "./balancer_options.ts";
 import type { Candidate } from "./balancing.ts";
 import type { Executor } from "./executor.ts";
 import { Health } from "./outliers.ts";
+import { IdlePlace } from "./steal_board.ts";
 
 /** Share of a new member at first. */
 const SHARE_MIN = 0.1;
@@ -37,6 +38,7 @@ export class Member implements Candidate, ListNode<Member> {
   nextNode: Member | undefined = undefined;
   previousNode: Member | undefined = undefined;
 
+  readonly idlePlace: IdlePlace = new IdlePlace(this);
   readonly executor: Executor;
   readonly name: string;
   readonly weight: number;

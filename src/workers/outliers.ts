@@ -6,6 +6,7 @@
  */
 import type { DecayingMean } from "../structures/decaying_mean.ts";
 import { Heap } from "../structures/heap.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { EjectionSettings } from "./balancer_options.ts";
 
 /** How often run times are compared at most. */
@@ -22,7 +23,11 @@ export interface Watched<M> {
 }
 
 /** Health of one member. */
-export class Health<M> {
+export class Health<M> implements ListNode<Health<M>> {
+  /** List of those that may be tried by now. */
+  list: LinkedList<Health<M>> | undefined = undefined;
+  nextNode: Health<M> | undefined = undefined;
+  previousNode: Health<M> | undefined = undefined;
   readonly member: M;
   /** Crashes since a job last ended otherwise. */
   crashes = 0;
@@ -64,7 +69,7 @@ export class Outliers<M extends Watched<M>> {
   /** When members are to be tried; some entries have become void. */
   readonly #times = new Heap<ProbeTime<M>>((a, b) => a.atMs < b.atMs);
   /** Members that may be tried by now. */
-  readonly #due = new Set<M>();
+  readonly #due: LinkedList<Health<M>> = new LinkedList();
   #nextSweepMs = -Infinity;
 
   constructor(rules: EjectionSettings, target: EjectionTarget<M>) {
@@ -109,28 +114,33 @@ export class Outliers<M extends Watched<M>> {
     for (let next = this.#peek(); next !== undefined; next = this.#peek()) {
       if (next.atMs > nowMs) break;
       this.#times.pop();
-      this.#due.add(next.member);
+      this.#noteDue(next.member);
     }
-    let looks = LOOKS_MAX;
-    for (const member of this.#due) {
+    const due = this.#due;
+    for (let looks = Math.min(LOOKS_MAX, due.length); looks > 0; looks--) {
+      const health = due.first!;
+      const { member } = health;
       if (member !== avoided && member.mayBeProbed(nowMs)) return member;
-      if (--looks === 0) return undefined;
       // Others are looked at next time.
-      this.#due.delete(member);
-      this.#due.add(member);
+      due.remove(health);
+      due.append(health);
     }
     return undefined;
   }
 
   /** An ejected member has got a job. */
   probing(member: M): void {
-    this.#due.delete(member);
+    this.#due.remove(member.health);
+  }
+
+  #noteDue({ health }: M): void {
+    if (health.list === undefined) this.#due.append(health);
   }
 
   /** The job of an ejected member has ended; `runMs` is NaN if that says nothing, Infinity after a crash. */
   probed(member: M, runMs: number, nowMs: number): void {
     if (!member.health.isEjected) return;
-    if (Number.isNaN(runMs)) this.#due.add(member);
+    if (Number.isNaN(runMs)) this.#noteDue(member);
     else if (this.#isSlow(runMs, this.#medianWithout(member, nowMs))) {
       this.#putOff(member, nowMs);
     } else this.#reinstate(member, nowMs);
@@ -139,7 +149,7 @@ export class Outliers<M extends Watched<M>> {
   /** A member is drained or has been removed: its health is of no concern any more. */
   forget(member: M, nowMs: number): void {
     this.#ejected.delete(member);
-    this.#due.delete(member);
+    this.#due.remove(member.health);
     member.health.isEjected = false;
     // Half of fewer members may be fewer.
     while (2 * this.#ejected.size > this.#target.watched.size) {
@@ -193,14 +203,14 @@ export class Outliers<M extends Watched<M>> {
       ? backoffMs
       : Math.min(2 * health.backoffMs, backoffMaxMs);
     health.probeAtMs = nowMs + health.backoffMs;
-    this.#due.delete(member);
+    this.#due.remove(member.health);
     this.#times.push({ member, atMs: health.probeAtMs });
   }
 
   #reinstate(member: M, nowMs: number): void {
     const { health } = member;
     this.#ejected.delete(member);
-    this.#due.delete(member);
+    this.#due.remove(member.health);
     health.isEjected = false;
     health.crashes = 0;
     health.probeAtMs = Infinity;

@@ -41,6 +41,7 @@ import { PoolCounts } from "./pool_stats.ts";
 import { type KeptJobs, PoolUse } from "./pool_use.ts";
 import type { PoolWorker } from "./pool_worker.ts";
 import { type JobSettings, NO_JOB_SETTINGS } from "./submit_options.ts";
+import { SubmitSites } from "./submit_site.ts";
 
 /** How often a worker is asked for its memory, if that is limited. */
 const MEMORY_MS = 250;
@@ -73,6 +74,7 @@ export class PoolCore
   readonly #heartbeat: Heartbeat;
   readonly #lost: LostThreads;
   readonly #shutdown: PoolShutdown;
+  readonly #sites = new SubmitSites();
   #lastId = 0;
 
   /**
@@ -152,7 +154,6 @@ export class PoolCore
       settings,
       this.#transportedLocals(),
     );
-    job.site = new Error("submitted");
     this.#admit(job as AnyJob, loop);
     return job;
   }
@@ -197,6 +198,7 @@ export class PoolCore
     const { signal, deadlineMs } = job.settings;
     const nowMs = this.#clock.nowMs();
     job.submittedMs = nowMs;
+    job.site = this.#sites.take(nowMs, loop.debug);
     if (signal !== undefined && signal.aborted) {
       this.#use.jobCame();
       job.follow(signal);
@@ -346,9 +348,11 @@ export class PoolCore
   crewGaveUp(death: WorkerDeath): void {
     const jobs = this.#line.toArray();
     if (jobs.length === 0) this.#reportDeath(death);
+    // Of a worker that has died before it had a job: the jobs in line have no part in that.
+    const failure: WorkerDeath = { ...death, kind: "start" };
     for (const job of jobs) {
       this.#line.remove(job, this.#slots());
-      this.#crash(job, death);
+      this.#crash(job, failure);
     }
   }
 
@@ -362,10 +366,17 @@ export class PoolCore
     }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const isUnasked = this.#crew.ended(worker, end, jobs.length > 0);
+    const { unread = [] } = end;
+    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
     for (const job of jobs) {
       if (job.done()) continue;
+      if (unread.includes(job.id) && job.takeBack()) {
+        if (job.runs > 0) this.#counts.rerun--;
+        this.#again(job);
+        continue;
+      }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
@@ -384,10 +395,14 @@ export class PoolCore
     const { onCrash, retriesMax } = this.#settings;
     if (
       job.ending === null && onCrash === "retry" && job.mayRunAgain(retriesMax)
-    ) {
-      this.#line.enterAgain(job);
-      this.#crew.jobCame();
-    } else this.#crash(job, death);
+    ) this.#again(job);
+    else this.#crash(job, death);
+  }
+
+  /** Puts a job back in line. */
+  #again(job: AnyJob): void {
+    this.#line.enterAgain(job);
+    this.#crew.jobCame();
   }
 
   #crash(job: AnyJob, death: WorkerDeath): void {

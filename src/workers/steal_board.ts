@@ -4,9 +4,21 @@
  *
  * @module
  */
-import { LinkedList } from "../structures/linked_list.ts";
+import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { AnyBalancerJob } from "./balancer_job.ts";
 import type { Member } from "./balancer_member.ts";
+
+/** Place of a member among those that are idle. */
+export class IdlePlace implements ListNode<IdlePlace> {
+  list: LinkedList<IdlePlace> | undefined = undefined;
+  nextNode: IdlePlace | undefined = undefined;
+  previousNode: IdlePlace | undefined = undefined;
+  readonly member: Member;
+
+  constructor(member: Member) {
+    this.member = member;
+  }
+}
 
 /** Members by the number of jobs in their lines that others may take, and idle members. */
 export class StealBoard {
@@ -15,7 +27,7 @@ export class StealBoard {
   /** No line is longer than this. */
   #longest = 0;
   /** Members that have room and no line, the one that has been so for longest first. */
-  readonly #idle = new Set<Member>();
+  readonly #idle: LinkedList<IdlePlace> = new LinkedList();
 
   /** Takes note of a member whose line or whose room may have changed. */
   update(member: Member, nowMs: number): void {
@@ -26,14 +38,15 @@ export class StealBoard {
       list?.append(member);
       if (length > this.#longest) this.#longest = length;
     }
-    if (!member.isIdle(nowMs)) this.#idle.delete(member);
-    else this.#idle.add(member);
+    const { idlePlace } = member;
+    if (!member.isIdle(nowMs)) this.#idle.remove(idlePlace);
+    else if (idlePlace.list === undefined) this.#idle.append(idlePlace);
   }
 
   /** Forgets a member. */
   forget(member: Member): void {
     member.list?.remove(member);
-    this.#idle.delete(member);
+    this.#idle.remove(member.idlePlace);
   }
 
   /** Returns a member with the longest line; undefined if there is nothing to take. */
@@ -50,8 +63,11 @@ export class StealBoard {
 
   /** Returns an idle member that may have a job. */
   findIdle(job: AnyBalancerJob): Member | undefined {
-    for (const member of this.#idle) if (!job.shuns(member)) return member;
-    return undefined;
+    let place = this.#idle.first;
+    while (place !== undefined && job.shuns(place.member)) {
+      place = place.nextNode;
+    }
+    return place?.member;
   }
 
   #listOf(length: number): LinkedList<Member> {

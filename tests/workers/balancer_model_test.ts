@@ -25,7 +25,7 @@ import { LoadBalancer } from "../../src/workers/load_balancer.ts";
 import { FakeExecutor } from "../support/fake_executor.ts";
 import { inStyle, type Style, STYLES } from "../support/styles.ts";
 
-const PROGRAMS = Number(Deno.env.get("ROTA_MODEL_PROGRAMS") ?? 600);
+const PROGRAMS = Number(Deno.env.get("ROTA_MODEL_PROGRAMS") ?? 300);
 const FIRST = Number(Deno.env.get("ROTA_MODEL_SEED") ?? 1);
 const STEPS = 120;
 

@@ -257,6 +257,7 @@ Deno.test("a job holds the loop: the virtual clock stands still and no deadlock 
       fake.workers.at(0).returns(7);
     }, 0);
     assertEquals(yield* job, 7);
+    for (let turn = 0; turn < 3; turn++) yield* sleep(0);
     assertEquals(loop.time(), 0);
     assertEquals(loop[core].outside.waits, 0);
     assertEquals(allTasks(loop).map(({ name }) => name), ["main"]);
@@ -494,6 +495,29 @@ Deno.test("only idempotent jobs run again, and only so often", async () => {
   });
 });
 
+Deno.test("a job that the dead worker had not begun goes to another one", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1, concurrency: 3, cancelGraceMs: 50 });
+    const jobs = ["begun", "unread", "moved"].map((name) =>
+      submit(fake, name, {
+        transfer: name === "moved" ? [new ArrayBuffer(1)] : [],
+      })
+    );
+    const worker = fake.workers.at(0).ready();
+    const unread = [worker.idOf("unread"), worker.idOf("moved")];
+    worker.ends({ exitCode: 1, unread });
+    assertEquals([crashOf(jobs[0]!).kind, crashOf(jobs[2]!).kind], [
+      "exit",
+      "exit",
+    ]);
+    nextWorker(fake).ready().returns(1, "unread");
+    assertEquals(outcomes(jobs[1]!), ["result: 1"]);
+    const { rerun, crashed, done } = fake.pool.stats();
+    assertEquals([rerun, crashed, done], [0, 2, 1]);
+    yield* endOf(fake);
+  });
+});
+
 Deno.test("of a result and an end that cross, the first counts", async () => {
   await inLoop(function* () {
     const fake = fakePool({ maxWorkers: 1 });
@@ -559,7 +583,7 @@ Deno.test("a pool that cannot start workers fails its line with the last cause, 
     }
     assertEquals(
       crashOf(jobs[1]!).message,
-      'Cannot begin job "b": no thread of ThreadPool "test" has started, the last one could not start: no 2',
+      'Cannot begin job "b": no thread of ThreadPool "test" could be started, the last one could not start: no 2',
     );
     assertEquals(fake.clock.pending, 0);
     const later = submit(fake, "c");

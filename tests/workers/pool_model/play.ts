@@ -142,6 +142,7 @@ export class Play {
       rank,
       this.#places++,
       mayRunAgain,
+      transfer.length === 0,
       fake.clock.nowMs() + delayMs,
       signal,
     );
@@ -255,8 +256,7 @@ export class Play {
       if (roll > 0.5) return;
       say("ends");
       worker.lives = dice.chance(0.2);
-      this.#dies(worker);
-      worker.ends();
+      worker.ends({ unread: this.#dies(worker) });
       return;
     }
     if (worker.state === "starting") {
@@ -276,9 +276,9 @@ export class Play {
     } else if (roll < 0.2) worker.cpu = (worker.cpu || 0) + 5;
     else if (roll < 0.28) {
       say("dies");
-      this.#dies(worker);
       const kinds = ["error", "rejection", "exit", "out-of-memory", "killed"];
-      worker.ends({ kind: dice.pick(kinds) as "exit" });
+      const kind = dice.pick(kinds) as "exit";
+      worker.ends({ kind, unread: this.#dies(worker) });
     } else if (worker.has.size > 0) this.#workAt(worker, roll);
   }
 
@@ -314,13 +314,21 @@ export class Play {
   }
 
   /** The jobs of a worker lose it. */
-  #dies(worker: FakeWorker): void {
+  #dies(worker: FakeWorker): number[] {
+    const unread: number[] = [];
     for (const { name, id } of worker.has.values()) {
       const job = this.#job(name);
       job.worker = null;
       if (!job.isOpen) continue;
       const isAsked = worker.aborted.some((abort) => abort.id === id);
-      if (
+      const isUntold = job.told.length === 0;
+      const isUnread = isUntold && this.dice.chance(0.3);
+      if (isUnread) unread.push(id);
+      if (!isAsked && isUnread && job.isWhole) {
+        job.state = "line";
+        job.place = this.#places++;
+        job.sends--;
+      } else if (
         !isAsked && job.mayRunAgain && job.sends <= this.settings.retriesMax
       ) {
         job.state = "line";
@@ -332,6 +340,7 @@ export class Play {
     }
     // Of its death before it had a job the pool may despair.
     this.#failsToStart();
+    return unread;
   }
 
   #failsToStart(): void {
@@ -427,10 +436,10 @@ export class Play {
       ? 0
       : this.settings.maxWorkers;
     assert(starting + idle + busy <= this.settings.maxWorkers + extra);
-    assertEquals(
-      this.loop[core].outside.waits > 0,
-      open.length > 0 || this.#waits(),
-    );
+    // The hold outlasts the last job a little.
+    if (open.length > 0 || this.#waits()) {
+      assert(this.loop[core].outside.waits > 0, "the loop is not held");
+    }
   }
 
   #waits(): boolean {
@@ -471,6 +480,7 @@ export class Play {
       yield;
       this.#look();
     }
+    yield;
     for (const down of this.#shutdowns) down.result();
     for (const { name, settled } of this.jobs) assertEquals(settled, 1, name);
     assertEquals(this.fake.workers.left.length, 0);

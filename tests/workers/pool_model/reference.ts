@@ -26,6 +26,8 @@ export class NaiveJob {
   readonly name: string;
   readonly rank: number;
   readonly mayRunAgain: boolean;
+  /** Whether nothing of it is gone when it was sent. */
+  readonly isWhole: boolean;
   readonly deadlineAtMs: number;
   readonly signal: AbortSignal | undefined;
   future: Future<unknown> | null = null;
@@ -58,6 +60,7 @@ export class NaiveJob {
     rank: number,
     place: number,
     mayRunAgain: boolean,
+    isWhole: boolean,
     deadlineAtMs: number,
     signal: AbortSignal | undefined,
   ) {
@@ -65,6 +68,7 @@ export class NaiveJob {
     this.rank = rank;
     this.place = place;
     this.mayRunAgain = mayRunAgain;
+    this.isWhole = isWhole;
     this.deadlineAtMs = deadlineAtMs;
     this.signal = signal;
   }

@@ -125,6 +125,7 @@ export class FakeWorker implements WorkerLink {
         (this.isKilled ? "killed" : this.isClosed ? "closed" : "exit"),
       exitCode: end.exitCode ?? null,
       cause: end.cause,
+      unread: end.unread,
     });
   }
 }
