@@ -69,6 +69,8 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
   declare ending: "cancelled" | "deadline" | null;
   /** Reason of the cancellation. */
   declare reason: unknown;
+  /** Whether its deadline has passed. */
+  declare late: boolean;
   /** Whether it was given time to end and has not used it. */
   declare overdue: boolean;
   /** Moments of the pool's clock. */
@@ -105,6 +107,7 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
     this.worker = null;
     this.ending = null;
     this.reason = undefined;
+    this.late = false;
     this.overdue = false;
     this.submittedMs = 0;
     this.begunMs = 0;
