@@ -150,6 +150,16 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
       this.runs <= retriesMax;
   }
 
+  /**
+   * Takes back its last run, which its worker has not begun. Returns false if the
+   * job is to end, or has nothing left that it could begin with.
+   */
+  takeBack(): boolean {
+    if (this.ending !== null || this.transfer.length > 0) return false;
+    this.runs--;
+    return true;
+  }
+
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
     this.owner.cancelJob(this as AnyJob, reason);

@@ -362,10 +362,16 @@ export class PoolCore
     }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const isUnasked = this.#crew.ended(worker, end, jobs.length > 0);
+    const { unread = [] } = end;
+    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
     for (const job of jobs) {
       if (job.done()) continue;
+      if (unread.includes(job.id) && job.takeBack()) {
+        this.#line.enterAgain(job);
+        continue;
+      }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
