@@ -230,7 +230,7 @@ export class RingReader {
     return true;
   }
 
-  /** Gives the room of the frame back, which has been read. */
+  /** Frees the room of the frame, which has been read. */
   release(): void {
     if (this.#next === this.#head) return;
     this.#head = this.#next;
