@@ -267,7 +267,8 @@ class ThreadLink implements WorkerLink, ThreadListener {
   ended(exitCode: number | null): void {
     if (this.#phase === "ended") return;
     this.drain(); // its last words, and results that it sent before them
-    const end = this.endOf(exitCode);
+    const unread = this.#wire?.untaken(ToThread.JOB);
+    const end = { ...this.endOf(exitCode), unread };
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();

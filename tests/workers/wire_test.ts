@@ -141,6 +141,20 @@ Deno.test("drain() leaves what comes meanwhile for the next time", () => {
   assertEquals(received(worker).length, 1);
 });
 
+Deno.test("untaken() tells what the other end has not got, whatever way it took", () => {
+  const { pool, worker } = openWire();
+  pool.send(1, 1, "taken");
+  pool.send(1, 2, "taken as well");
+  let ids: number[] = [];
+  worker.drain((_kind, id) => {
+    if (id === 2) ids = pool.untaken(1); // it may be acted on
+  });
+  assertEquals(ids, []);
+  for (let n = 3; n < 10_000; n++) pool.send(1 + n % 2, n, new Point());
+  ids = pool.untaken(1);
+  assertEquals(ids, Array.from({ length: 4_998 }, (_, n) => 4 + 2 * n));
+});
+
 Deno.test("close() closes the port and ends a sleep", async () => {
   using _alive = keepAlive();
   const { worker, mail } = openWire();

@@ -129,6 +129,14 @@ export const deaths: Readonly<Record<string, () => void>> = {
   "Deno.exit(3)": () => Deno.exit(3),
 };
 
+/** Computes for a while, and ends the thread. */
+export function exitAfter(ms: number): void {
+  currentJob()!.progress("begun");
+  const untilMs = performance.now() + ms;
+  while (performance.now() < untilMs);
+  process.exit(7);
+}
+
 /** Fills the memory. */
 export function fill(): void {
   const lists: unknown[] = [];
