@@ -380,9 +380,8 @@ export class PoolCore
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
-    if (isUnasked) {
-      if (!isKnown) this.#reportDeath(death);
-      this.#crew.giveUpIfHopeless(death);
+    if (isUnasked && !this.#crew.giveUpIfHopeless(death) && !isKnown) {
+      this.#reportDeath(death);
     }
     this.#pump();
     if (this.#crew.workers.size > 0) return;
