@@ -52,6 +52,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.exit": ["src/host/process.ts"],
   "Deno.mainModule": ["src/host/child_process.ts"],
   "Deno.openSync": ["src/host/inherited_pipe.ts"],
+  "Deno.memoryUsage": ["src/host/memory.ts"],
   "Deno.permissions": ["src/host/process.ts"],
   "Deno.readTextFileSync": ["src/host/process_stat.ts"],
   "Deno.refTimer": [],
@@ -65,7 +66,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "clearTimeout": ["src/host/timers.ts"],
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
-  "new Worker": [],
+  "navigator.hardwareConcurrency": ["src/host/platform.ts"],
+  "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],
   "queueMicrotask": ["src/host/microtask.ts"],
   "setImmediate": ["src/host/macrotask.ts"],
@@ -76,8 +78,9 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "node:async_hooks": ["src/host/async_context.ts"],
-  "node:v8": ["src/host/v8_serializer.ts"],
-  "node:worker_threads": [],
+  // For two parts of it: what the heap may take, and values as bytes.
+  "node:v8": ["src/host/memory.ts", "src/host/v8_serializer.ts"],
+  "node:worker_threads": ["src/host/thread.ts"],
 };
 
 /** Source text by path from the root, such as "src/errors.ts". */

@@ -54,7 +54,7 @@ export class ThreadClock {
   /**
    * Makes it.
    *
-   * @param threadId What {@linkcode ownThreadId} returned in the thread; not 0.
+   * @param threadId Number that {@linkcode ownThreadId} returned in the thread; not 0.
    */
   constructor(threadId: number) {
     this.#clock = (~threadId << 3) | 6;
@@ -76,7 +76,7 @@ export class ThreadClock {
     return this.#libc === null ? undefined : !Number.isNaN(ms);
   }
 
-  /** Gives the C library back; reading the clock borrows it again. */
+  /** Returns the C library; reading the clock borrows it again. */
   close(): void {
     this.#libc?.release();
     this.#libc = null;

@@ -8,7 +8,7 @@
  */
 import type * as NodeThreads from "node:worker_threads";
 
-/** One end of a pair of message ports without listeners: messages stay in it until they are taken out. */
+/** End of a pair of message ports without listeners: messages stay in it until they are taken out. */
 export interface Mail {
   /** Posts a structured clone of `message`. Throws a `DataCloneError` if there is none; nothing was posted then. */
   post(message: unknown, transfer: readonly Transferable[]): void;
@@ -38,7 +38,7 @@ export interface ThreadSettings {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Limits of its memory. */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
-  /** What {@linkcode Threads.inside} tells the script, as a structured clone. */
+  /** Data that {@linkcode Threads.inside} hands to the script, as a structured clone. */
   readonly data: Readonly<Record<string, unknown>>;
 }
 
@@ -54,7 +54,7 @@ export interface ThreadListener {
 
 /** A thread that was started. */
 export interface Thread {
-  /** This end of the post; the thread has the other one. */
+  /** The starter's end of the post; the thread has the other one. */
   readonly mail: Mail;
   /** Ends the thread, whatever JavaScript it runs, if it holds a lock; before its script runs, the process may die of it. */
   terminate(): void;

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The part of the lock manager that is used; the types of the runtime lack it. */
+/** The part of the lock manager that is used; the runtime's types of windows and workers lack it. */
 interface LockManager {
   request(
     name: string,
@@ -20,7 +20,7 @@ interface LockManager {
  * @returns A promise that fulfils when the lock is held.
  */
 export function holdLock(): Promise<void> {
-  const { locks } = navigator as Navigator & { readonly locks: LockManager };
+  const { locks } = navigator as unknown as { readonly locks: LockManager };
   return new Promise((held, failed) => {
     const granted = (): Promise<void> => {
       held();

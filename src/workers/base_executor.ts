@@ -1,5 +1,5 @@
 /**
- * What all executors do alike: `map`, and disposal.
+ * Base of all executors: `map`, and disposal.
  *
  * @module
  */
@@ -47,7 +47,7 @@ export abstract class BaseExecutor implements Executor {
    * Jobs of other callers are in line beside those of the map.
    *
    * @typeParam T Type of an item.
-   * @typeParam R What the function returns.
+   * @typeParam R Type that the function returns.
    * @param task The function, of one argument.
    * @param source Anything that `for await` takes.
    * @param options Order, priority, signal.

@@ -11,7 +11,7 @@ import type { KillReason } from "./pool_worker.ts";
 export interface PoolNames {
   /** The pool, such as `ThreadPool` or `ThreadPool "images"`. */
   readonly pool: string;
-  /** What its workers are. */
+  /** Word for its workers. */
   readonly kind: "thread" | "process";
 }
 

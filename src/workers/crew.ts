@@ -133,7 +133,7 @@ export class Crew {
       const isWanted = active < minWorkers && !this.#isLeaving ||
         inLine > (this.#starting === 0 ? 0 : this.#starting * concurrency);
       if (!isWanted || active >= maxWorkers || this.#hasGivenUp) return;
-      // One attempt at a time, until one has succeeded.
+      // Attempts go one at a time, until a job has been done.
       if (this.#limit.failures > 0 && this.#starting > 0) return;
       if (!this.#mayStart(this.#clock.nowMs())) return;
       this.#start(null);
@@ -238,7 +238,11 @@ export class Crew {
     worker.condemned = false;
     worker.wedgeTimer?.cancel();
     worker.wedgeTimer = null;
-    if (worker.accepts) this.#accepting++;
+    if (!worker.accepts) return;
+    // Another worker may have taken its place.
+    const active = this.#starting + this.#accepting;
+    if (active < this.#settings.maxWorkers) this.#accepting++;
+    else worker.state = "draining";
   }
 
   kill(worker: PoolWorker, reason: KillReason): void {
@@ -312,7 +316,7 @@ export class Crew {
     this.#owner.crewChanged();
   }
 
-  /** Gives up if too many starts in a row have failed, and nobody is there to do the jobs. */
+  /** Has the pool give up if too many starts in a row have failed, and nobody is there to do the jobs. */
   giveUpIfHopeless(death: WorkerDeath): void {
     if (!this.#limit.exhausted || this.#starting + this.#accepting > 0) return;
     this.#hasGivenUp = true;
@@ -365,10 +369,16 @@ export class Crew {
     }
   }
 
-  /** Withdraws what is left of the timers. */
-  stopTimers(): void {
+  /** Withdraws the timer for idle workers: there are none. */
+  stopIdling(): void {
     this.#idleTimer?.cancel();
+    this.#idleTimer = null;
+  }
+
+  /** Withdraws all timers that are left. */
+  stopTimers(): void {
+    this.stopIdling();
     this.#restartTimer?.cancel();
-    this.#idleTimer = this.#restartTimer = null;
+    this.#restartTimer = null;
   }
 }

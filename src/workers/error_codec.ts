@@ -51,7 +51,7 @@ export type PackedField = readonly [
 const DEPTH_MAX = 5;
 /** Characters of a message or a stack. */
 const TEXT_MAX = 64 * 1024;
-/** Characters of a name. */
+/** Characters of a name; members with a longer one are dropped. */
 const NAME_MAX = 1024;
 /** Characters and bytes of all that is packed. */
 const SIZE_MAX = 4 * 1024 * 1024;
@@ -163,7 +163,7 @@ class Packer {
   #fieldsOf(error: Error): PackedField[] {
     const fields: PackedField[] = [];
     for (const name of attempt(() => Object.getOwnPropertyNames(error)) ?? []) {
-      if (name === "name" || name === "message" || name === "stack") continue;
+      if (OWN_MEMBERS.has(name) || name.length > NAME_MAX) continue;
       const isEnumerable = attempt(() =>
         Object.prototype.propertyIsEnumerable.call(error, name)
       ) === true;
@@ -197,6 +197,9 @@ class Packer {
     } more characters)`;
   }
 }
+
+/** Members of an error that are packed in a way of their own. */
+const OWN_MEMBERS = new Set(["name", "message", "stack"]);
 
 /** Members of built-in errors that are not enumerable. */
 const PARTS = new Set(["cause", "errors", "error", "suppressed"]);

@@ -69,6 +69,8 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
   declare ending: "cancelled" | "deadline" | null;
   /** Reason of the cancellation. */
   declare reason: unknown;
+  /** Whether its deadline has passed. */
+  declare late: boolean;
   /** Whether it was given time to end and has not used it. */
   declare overdue: boolean;
   /** Moments of the pool's clock. */
@@ -105,6 +107,7 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
     this.worker = null;
     this.ending = null;
     this.reason = undefined;
+    this.late = false;
     this.overdue = false;
     this.submittedMs = 0;
     this.begunMs = 0;
@@ -145,6 +148,16 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
   mayRunAgain(retriesMax: number): boolean {
     return this.settings.idempotent && this.transfer.length === 0 &&
       this.runs <= retriesMax;
+  }
+
+  /**
+   * Takes back its last run, which its worker has not begun. Returns false if the
+   * job is to end, or has nothing left that it could begin with.
+   */
+  takeBack(): boolean {
+    if (this.ending !== null || this.transfer.length > 0) return false;
+    this.runs--;
+    return true;
   }
 
   override cancel(reason?: unknown): boolean {

@@ -26,7 +26,7 @@ export interface EndsOwner {
   jobEnded(): void;
 }
 
-/** What ends the jobs of a pool, each exactly once. */
+/** Ends the jobs of a pool, each exactly once. */
 export class JobEnds {
   readonly #owner: EndsOwner;
   readonly #clock: PoolClock;
@@ -76,6 +76,7 @@ export class JobEnds {
     reason: unknown,
   ): boolean {
     const { ending: before } = job;
+    if (ending === "deadline") job.late = true;
     // A waiter that was cancelled has to hear of that, also after the deadline.
     if (before === null || (before === "deadline" && ending === "cancelled")) {
       job.ending = ending;
@@ -129,7 +130,7 @@ export class JobEnds {
   /** Ends a job. */
   settle(job: AnyJob, outcome: JobOutcome, value: unknown): void {
     if (job.outcome !== null) this.#held.delete(job);
-    const end = job.ending !== null && agrees(job.ending, outcome, value)
+    const end = job.ending !== null && agrees(job, outcome, value)
       ? endAsAsked(job)
       : endBy(job, outcome, value);
     this.#counts[end]++;
@@ -137,14 +138,10 @@ export class JobEnds {
   }
 }
 
-/** Whether a job that was to end has an outcome of its own. */
-function agrees(
-  ending: "cancelled" | "deadline",
-  outcome: JobOutcome,
-  value: unknown,
-): boolean {
+/** Whether a job that was to end has done so, and did not fail on the way. */
+function agrees(job: AnyJob, outcome: JobOutcome, value: unknown): boolean {
   return outcome !== "threw" || isCancellation(value) || isAbort(value) ||
-    (ending === "deadline" && value instanceof TimeoutError);
+    (job.late && value instanceof TimeoutError);
 }
 
 /** Whether an error says that a signal has aborted. */

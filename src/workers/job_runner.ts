@@ -74,6 +74,7 @@ export class JobRunner {
     this.loadLimitMs = options.loadLimitMs ?? LOAD_LIMIT_MS;
     this.loop = new WorkerLoop(options.loop ?? LOOP_OPTIONS);
     this.progressed = (id, value) => replies.progressed(id, value);
+    prepareOwners(true); // takes ten milliseconds in a process, before there is a job
   }
 
   /** How many jobs have not ended. A worker may block its thread only at 0, and not for long. */
@@ -104,7 +105,6 @@ export class JobRunner {
       this.threw(job, error);
       return;
     }
-    // The first call starts to load the async context, which is there soon.
     const isReady = prepareOwners(true) === null;
     if (fn !== null && isReady && !needsToLoadLoop(fn)) this.begin(job, fn);
     else this.beginLater(job);

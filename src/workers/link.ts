@@ -50,8 +50,10 @@ export interface LinkEnd {
   readonly kind: "closed" | WorkerCrashKind;
   /** Exit code, if it is known. */
   readonly exitCode: number | null;
-  /** What the worker threw, or why it could not start. */
+  /** Error that the worker threw, or why it could not start. */
   readonly cause: unknown;
+  /** Numbers of jobs that were sent and that the worker has certainly not begun; none if that is not known. */
+  readonly unread?: readonly number[] | undefined;
 }
 
 /** What a pool is told about one of its workers. */

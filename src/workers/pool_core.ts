@@ -45,7 +45,7 @@ import { type JobSettings, NO_JOB_SETTINGS } from "./submit_options.ts";
 /** How often a worker is asked for its memory, if that is limited. */
 const MEMORY_MS = 250;
 
-/** What a pool takes from its surroundings. */
+/** Parts that a pool takes from its surroundings. */
 export interface PoolParts {
   /** Clock of graces, backoff and time limits; that of the machine by default. */
   readonly clock?: PoolClock | undefined;
@@ -57,7 +57,7 @@ export interface PoolParts {
  * A pool of workers: takes jobs, starts workers for them, and sees to it that
  * each job ends exactly once, whatever becomes of its worker.
  *
- * What kind of workers these are, only the starter knows.
+ * Only the starter knows of what kind the workers are.
  */
 export class PoolCore
   implements JobOwner, CrewOwner, EndsOwner, KeptJobs, ShutdownOwner {
@@ -124,7 +124,7 @@ export class PoolCore
    * Takes a job. It goes to a worker at once if one is free and nothing is in
    * line.
    *
-   * @param task What goes to the worker in place of the function.
+   * @param task The function, as it goes to the worker.
    * @param args Its arguments.
    * @param settings Options of the job, checked by `checkSubmitOptions`.
    * @returns The job, as a future of the result.
@@ -229,7 +229,7 @@ export class PoolCore
     return this.#line.isBounded ? this.#crew.slotsLeft : 0;
   }
 
-  /** Gives the jobs in line to the workers that have room, and starts workers for the others. */
+  /** Hands the jobs in line to the workers that have room, and starts workers for the others. */
   #pump(): void {
     while (this.#line.length > 0) {
       const worker = this.#crew.pick();
@@ -238,9 +238,7 @@ export class PoolCore
       this.#send(job, worker, this.#clock.nowMs());
     }
     this.#crew.provide(this.#line.length);
-    if (!this.#shutdown.hasBegun) return;
-    if (this.#line.length === 0) this.#crew.dismissIdle();
-    this.#shutdown.check();
+    if (this.#shutdown.hasBegun) this.#goOnLeaving();
   }
 
   #send(job: AnyJob, worker: PoolWorker, nowMs: number): void {
@@ -288,6 +286,12 @@ export class PoolCore
 
   jobEnded(): void {
     this.#use.jobWent();
+    if (this.#shutdown.hasBegun) this.#goOnLeaving();
+  }
+
+  /** Ends workers that the shutdown does not need any more, and the shutdown itself. */
+  #goOnLeaving(): void {
+    if (this.#line.length === 0) this.#crew.dismissIdle();
     this.#shutdown.check();
   }
 
@@ -352,12 +356,22 @@ export class PoolCore
     const jobs = [...worker.jobs.values()];
     worker.jobs.clear();
     for (const job of jobs) job.leaveWorker();
+    // Begun before anything ends, as a shutdown waits for it.
+    if (worker.killedAs !== null || end.kind !== "closed") {
+      this.#lost.watch(worker.link, jobs[0]?.name ?? "");
+    }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const isUnasked = this.#crew.ended(worker, end, jobs.length > 0);
+    const { unread = [] } = end;
+    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
     for (const job of jobs) {
       if (job.done()) continue;
+      if (unread.includes(job.id) && job.takeBack()) {
+        this.#line.enterAgain(job);
+        continue;
+      }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
@@ -365,10 +379,10 @@ export class PoolCore
       if (!isKnown) this.#reportDeath(death);
       this.#crew.giveUpIfHopeless(death);
     }
-    if (worker.killedAs !== null || end.kind !== "closed") {
-      this.#lost.watch(worker.link, jobs[0]?.name ?? "");
-    }
     this.#pump();
+    if (this.#crew.workers.size > 0) return;
+    this.#crew.stopIdling();
+    this.#heartbeat.stop();
   }
 
   /** The worker of a job has died. */
@@ -376,8 +390,10 @@ export class PoolCore
     const { onCrash, retriesMax } = this.#settings;
     if (
       job.ending === null && onCrash === "retry" && job.mayRunAgain(retriesMax)
-    ) this.#line.enterAgain(job);
-    else this.#crash(job, death);
+    ) {
+      this.#line.enterAgain(job);
+      this.#crew.jobCame();
+    } else this.#crash(job, death);
   }
 
   #crash(job: AnyJob, death: WorkerDeath): void {
@@ -445,7 +461,7 @@ export class PoolCore
     });
   }
 
-  /** Tells the exception handler of the loop that uses the pool, or of the one that is running. */
+  /** Calls the exception handler of the loop that uses the pool, or of the one that is running. */
   #report(context: ExceptionContext): void {
     const { loop: user } = this.#use;
     const loop = user !== null && !user.isClosed() ? user : findLoop();

@@ -66,14 +66,15 @@ export class PoolLine {
     this.#queue.add(job);
   }
 
-  /** Takes out the first job, for a worker that has room; undefined if there is none. */
+  /**
+   * Takes out the first job, for a worker that has room; undefined if there is
+   * none. A job at the door gets the place that becomes free.
+   */
   take(slots: number): AnyJob | undefined {
-    this.#admit(slots);
-    // Jobs that were begun again may fill the line beyond its bound: then nobody
-    // at the door has been let in, and the line is not empty.
     const first = this.#queue.peek() ?? this.#door.first;
     if (first === undefined) return undefined;
     this.#drop(first);
+    this.#admit(slots - 1);
     return first as AnyJob;
   }
 

@@ -25,7 +25,7 @@ export interface ShutdownOwner {
   emptied(): void;
 }
 
-/** What a shutdown has to know: {@linkcode ShutdownOptions}, checked. */
+/** Options of a shutdown, checked: {@linkcode ShutdownOptions}. */
 export interface ShutdownSettings {
   readonly graceMs: number;
   readonly cancelPending: boolean;

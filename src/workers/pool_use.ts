@@ -66,7 +66,7 @@ export class PoolUse {
   jobCame(): void {
     if (this.#open++ > 0) return;
     const kernel = this.#loop![core];
-    // One wait stands for all jobs: the loop asks only whether there are any.
+    // A single wait stands for all jobs: the loop asks only whether there are any.
     kernel.outside.outsideBegan();
     if (this.#keeper === null) {
       this.#keeper = new JobKeeper(this.#loop!, this.#poolInWords, this.#jobs);

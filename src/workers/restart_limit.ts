@@ -36,7 +36,7 @@ export class RestartLimit {
   readonly #random: SeededRandom;
   /** Failures in a row. */
   #failures = 0;
-  /** Those of them that were failures to start, with no other kind in between. */
+  /** Failures to start in a row, with none of another kind in between. */
   #startFailures = 0;
   #lastFailureMs = -Infinity;
   #nextStartMs = -Infinity;

@@ -12,7 +12,7 @@
  * frame that is too long for the rest of the ring begins at its start, and a word of `SKIP` says so. Head and tail count
  * words since the beginning, so that a full ring differs from an empty one; their remainders are the places.
  *
- * Whoever has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
+ * A reader that has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
  * change. The writer clears the word when it has written, and wakes the reader if it was set. So the reader is woken once
  * for a burst of frames, and no frame is overlooked.
  *
@@ -204,15 +204,12 @@ export class RingReader {
    * Goes to the next frame and gives the room of the last one back.
    *
    * @param until Reads no frame behind this point, which {@linkcode RingReader.written} told.
-   * @returns Whether there is one: it lies between `start` and `end` until the next call.
+   * @returns Whether there is one: it lies between `start` and `end` until {@linkcode RingReader.release}.
    * @throws {RangeError} If the bytes there are no frame.
    */
   next(until: number = this.written): boolean {
     const { words, mask, capacity } = this.#ring;
-    if (this.#next !== this.#head) {
-      this.#head = this.#next;
-      Atomics.store(words, HEAD, this.#head);
-    }
+    this.release();
     if (this.#head === until) return false;
     let place = this.#head & mask;
     let taken = 0;
@@ -231,6 +228,13 @@ export class RingReader {
     this.end = this.start + length;
     this.#next = (this.#head + taken) | 0;
     return true;
+  }
+
+  /** Frees the room of the frame, which has been read. */
+  release(): void {
+    if (this.#next === this.#head) return;
+    this.#head = this.#next;
+    Atomics.store(this.#ring.words, HEAD, this.#head);
   }
 
   /** Whether the writer had no room and there is some again. Forgets it. */

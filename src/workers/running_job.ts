@@ -31,22 +31,24 @@ export type ProgressListener = (id: number, value: unknown) => void;
  */
 export class RunningJob implements JobState, Owner {
   readonly spec: JobSpec;
-  readonly deadlineMs: number;
   ended = false;
   /** Whether its function has been called. */
   begun = false;
-  /** Timer for the time that loading its module may take. */
-  loadLimit: HostTimer | null = null;
   /** Set once it is to end; the first reason counts. */
   abortion: { readonly reason: unknown } | null = null;
-  readonly #worker: WorkerLoop;
-  readonly #progressed: ProgressListener;
-  #controller: AbortController | null = null;
-  #task: Task<unknown> | null = null;
+  /** Timer for the time that loading its module may take. */
+  loadLimit: HostTimer | null = null;
+  private readonly worker: WorkerLoop;
+  private readonly progressed: ProgressListener;
+  /** Moment of its arrival; not read if it has no deadline. */
+  private readonly arrivedMs: number;
+  private controller: AbortController | null = null;
+  private task: Task<unknown> | null = null;
   /** Ends the task that the job became; null if it became none, or its task has a body. */
-  #release: (() => void) | null = null;
-  #becoming = false;
-  #locals: LocalValue | null;
+  private release: (() => void) | null = null;
+  private becoming = false;
+  /** Made on first use, as most jobs are over before that. */
+  private ownLocals: LocalValue | null = null;
 
   constructor(
     spec: JobSpec,
@@ -54,14 +56,9 @@ export class RunningJob implements JobState, Owner {
     progressed: ProgressListener,
   ) {
     this.spec = spec;
-    this.deadlineMs = monotonicMs() + spec.remainingMs;
-    this.#worker = worker;
-    this.#progressed = progressed;
-    this.#locals = withTransported(spec.locals, {
-      local: jobLocal as LocalValue["local"],
-      value: this,
-      next: null,
-    });
+    this.worker = worker;
+    this.progressed = progressed;
+    this.arrivedMs = spec.remainingMs === Infinity ? 0 : monotonicMs();
   }
 
   // -- What the job knows of itself --
@@ -70,30 +67,34 @@ export class RunningJob implements JobState, Owner {
     return this.spec.name;
   }
 
+  get deadlineMs(): number {
+    return this.arrivedMs + this.spec.remainingMs;
+  }
+
   get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
+    if (this.controller === null) {
+      this.controller = new AbortController();
       if (this.abortion !== null) {
-        this.#controller.abort(asError(this.abortion.reason));
+        this.controller.abort(asError(this.abortion.reason));
       }
     }
-    return this.#controller.signal;
+    return this.controller.signal;
   }
 
   progress(value: unknown): boolean {
     if (this.ended) return false;
-    this.#progressed(this.spec.id, value);
+    this.progressed(this.spec.id, value);
     return true;
   }
 
   // -- What its functions belong to --
 
   get loop(): EventLoop | null {
-    return this.#worker.start();
+    return this.worker.start();
   }
 
   get runner(): Task<unknown> | null {
-    return this.#task ?? this.#become();
+    return this.task ?? this.become();
   }
 
   get strandNow(): Strand | null {
@@ -101,46 +102,51 @@ export class RunningJob implements JobState, Owner {
   }
 
   get locals(): LocalValue | null {
-    const task = this.#task;
-    return task === null || task.done() ? this.#locals : task.localValues;
+    const task = this.task;
+    if (task !== null && !task.done()) return task.localValues;
+    return this.ownLocals ??= withTransported(this.spec.locals, {
+      local: jobLocal as LocalValue["local"],
+      value: this,
+      next: null,
+    });
   }
 
   /** Makes a task that ends when the function does. The running code is of this job. */
-  #become(): Task<unknown> | null {
-    if (this.ended || this.#becoming) return null;
-    const loop = this.#worker.start();
+  private become(): Task<unknown> | null {
+    if (this.ended || this.becoming) return null;
+    const loop = this.worker.start();
     if (loop === null) return null;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#release = resolve;
-    return this.#start(loop, () => promise);
+    this.release = resolve;
+    return this.start(loop, () => promise);
   }
 
   /** Runs a generator as the task of the job. */
   runCoroutine(body: () => Coroutine<void>): void {
-    const loop = this.#worker.start();
+    const loop = this.worker.start();
     if (loop === null) {
       throw new MisuseError(`Cannot run job "${this.name}": the worker ends`);
     }
-    this.#start(loop, body);
+    this.start(loop, body);
   }
 
-  #start(
+  private start(
     loop: EventLoop,
     body: () => Coroutine<void> | Promise<void>,
   ): Task<unknown> {
-    this.#becoming = true;
+    this.becoming = true;
     try {
       const { name } = this.spec;
       // The first step runs in there, and may end the job.
-      this.#task = runOwned(
+      this.task = runOwned(
         this,
         () => loop.createTask<void>(body, { name, eager: true }),
       ) as Task<unknown>;
     } finally {
-      this.#becoming = false;
+      this.becoming = false;
     }
-    if (this.abortion !== null) this.#task.cancel(this.abortion.reason);
-    return this.#task;
+    if (this.abortion !== null) this.task.cancel(this.abortion.reason);
+    return this.task;
   }
 
   // -- Its end --
@@ -149,14 +155,14 @@ export class RunningJob implements JobState, Owner {
   abort(reason: unknown): void {
     if (this.abortion !== null) return;
     this.abortSignal(reason);
-    this.#task?.cancel(reason);
+    this.task?.cancel(reason);
   }
 
   /** Aborts its signal; the first reason counts. */
   abortSignal(reason: unknown): void {
     if (this.abortion !== null) return;
     this.abortion = { reason };
-    const controller = this.#controller;
+    const controller = this.controller;
     // Listeners run in here; they are code of the job.
     if (controller !== null) {
       runOwned(this, () => controller.abort(asError(reason)));
@@ -167,7 +173,7 @@ export class RunningJob implements JobState, Owner {
   end(): void {
     this.ended = true;
     this.loadLimit?.cancel();
-    this.#release?.();
+    this.release?.();
   }
 }
 

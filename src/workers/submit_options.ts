@@ -4,10 +4,10 @@
  * @module
  */
 import {
-  checkFunction,
   checkNumber,
   checkOneOf,
   checkOptions,
+  checkPlainFunction,
   checkSignal,
   checkString,
   inspect,
@@ -77,7 +77,9 @@ export function checkSubmitOptions(
   if (deadlineMs !== Infinity) checkDeadline(deadlineMs);
   if (transfer !== NOTHING) checkTransfer(transfer);
   checkOneOf(idempotent, [true, false], SUBMIT, "idempotent");
-  if (onProgress !== undefined) checkFunction(onProgress, SUBMIT, "onProgress");
+  if (onProgress !== undefined) {
+    checkPlainFunction(onProgress, SUBMIT, "onProgress");
+  }
   return {
     name,
     signal,

@@ -187,7 +187,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
   /** Notes why the thread ends, and ends it as soon as that is safe. */
   endAs(kind: LinkEnd["kind"], cause: unknown): void {
     this.#fate ??= { kind, cause };
-    // Whatever has sent something is not loading its script any more.
+    // A thread that has sent something is not loading its script any more.
     const isSafe = this.#phase === "working" || kind === "protocol";
     if (isSafe) this.#thread?.terminate();
   }
@@ -267,7 +267,8 @@ class ThreadLink implements WorkerLink, ThreadListener {
   ended(exitCode: number | null): void {
     if (this.#phase === "ended") return;
     this.drain(); // its last words, and results that it sent before them
-    const end = this.endOf(exitCode);
+    const unread = this.#wire?.untaken(ToThread.JOB);
+    const end = { ...this.endOf(exitCode), unread };
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();

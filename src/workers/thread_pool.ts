@@ -155,7 +155,7 @@ export class ThreadPool extends BaseExecutor {
    * `cancelGraceMs` its thread is killed; then the future ends.
    *
    * @typeParam A Types of the arguments.
-   * @typeParam R What the function returns.
+   * @typeParam R Type of its result.
    * @param task The function: `{ module, name }`, a member of {@linkcode taskModule},
    * or a function that needs nothing around it.
    * @param args Its arguments.

@@ -44,7 +44,7 @@ export type JobMessage = readonly [
   rest?: JobRest,
 ];
 
-/** What few jobs have. */
+/** Settings that few jobs have. */
 export interface JobRest {
   readonly name: string;
   readonly remainingMs: number;
@@ -53,7 +53,7 @@ export interface JobRest {
 
 /** Why a thread ends. */
 export type DeathMessage = readonly [
-  kind: Extract<WorkerCrashKind, "error" | "rejection">,
+  kind: Extract<WorkerCrashKind, "error" | "rejection" | "out-of-memory">,
   error: PackedError,
 ];
 

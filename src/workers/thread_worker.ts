@@ -6,12 +6,16 @@
  * for which the thread has to be woken from its event loop. Blocked it runs no timers, so it blocks briefly, and never
  * for long without a pass of its event loop.
  *
+ * At the limit of the heap the runtime stops the running function without a word, unless a timer has called it. If
+ * that was the loop of this file, the thread is dumb and the pool finds out. Else the loop goes on, and finds out when it
+ * is pinged.
+ *
  * @module
  */
 import { monotonicMs } from "../host/clock.ts";
 import { ownThreadId } from "../host/libc_thread.ts";
 import { macrotask } from "../host/macrotask.ts";
-import { usedBytes } from "../host/memory.ts";
+import { loadHeapLimit, usedBytes } from "../host/memory.ts";
 import { exitProcess } from "../host/process.ts";
 import type { OwnThread } from "../host/thread.ts";
 import { onUncaught } from "../host/uncaught.ts";
@@ -46,6 +50,8 @@ export class ThreadWorker {
   readonly #tasks: TaskRef[] = [];
   /** Whether the thread is to end once it has no job. */
   #isClosing = false;
+  #heapLimit: () => number = () => 0;
+  #heapLimitBytes = 0;
   /** When the last message came. */
   #busyMs = 0;
   /** When the event loop had its last pass. */
@@ -70,6 +76,8 @@ export class ThreadWorker {
   /** Runs until the thread ends. */
   async run(): Promise<void> {
     onUncaught((kind, error) => this.die(kind, error));
+    this.#heapLimit = await loadHeapLimit();
+    this.#heapLimitBytes = this.#heapLimit();
     await holdLock();
     this.#wire.send(FromThread.READY, ownThreadId(), null);
     while (!this.isDone()) {
@@ -132,7 +140,7 @@ export class ThreadWorker {
       case ToThread.ABORT:
         return this.#runner.abort(id, unpackError(value as PackedError));
       case ToThread.PING:
-        return this.#wire.send(FromThread.ANSWERED, 0, usedBytes());
+        return this.answer();
       case ToThread.CLOSE:
         this.#isClosing = true;
         return;
@@ -140,6 +148,16 @@ export class ThreadWorker {
         throw new RangeError(`Cannot read a message: its kind is ${kind}`);
     }
   };
+
+  answer(): void {
+    if (this.#heapLimit() > this.#heapLimitBytes) {
+      const why = new RangeError(
+        "The heap was full, and the runtime has stopped a function",
+      );
+      this.die("out-of-memory", why);
+    }
+    this.#wire.send(FromThread.ANSWERED, 0, usedBytes());
+  }
 
   jobOf(id: number, [number, args, rest]: JobMessage): JobSpec {
     const task = this.#tasks[number]!;
@@ -164,7 +182,11 @@ export class ThreadWorker {
   }
 
   threw(id: number, error: unknown): void {
-    this.#wire.send(FromThread.THREW, id, packError(error));
+    try {
+      this.#wire.send(FromThread.THREW, id, packError(error));
+    } catch (failure) { // a job without an end would be worse
+      this.die("error", failure);
+    }
     this.wakeUp();
   }
 

@@ -123,7 +123,7 @@ class Reader {
       shift += 7;
       if (shift > 28) refuse("a count is too long");
     }
-    // Whatever is counted takes a byte at least.
+    // Every element takes a byte at least.
     if (count < 0 || count > this.#end - this.#at) refuse("it ends too early");
     return count;
   }

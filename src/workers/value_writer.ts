@@ -2,7 +2,7 @@
  * Writer of values as bytes, in the format of `value_format.ts`.
  *
  * A value that would read back as anything but its structured clone is not written at all: the writer says so, and its
- * caller takes another way. One exception: a `Proxy` around a plain object or an array, which cannot be told apart, is
+ * caller takes another way. The exception is a `Proxy` around a plain object or an array, which cannot be told apart, is
  * written as the object that it shows.
  *
  * @module

@@ -37,6 +37,8 @@ export type Receive = (kind: number, id: number, value: unknown) => void;
 export class Wire {
   readonly #in: RingReader;
   readonly #out: RingWriter;
+  /** Opens the other end of the ring that this end writes. */
+  readonly #openOut: () => RingReader;
   readonly #mail: Mail;
   /** Kinds and numbers of messages whose values are in the port, and that had no room in the ring. */
   readonly #crowded: number[] = [];
@@ -44,7 +46,7 @@ export class Wire {
   /**
    * Makes an end.
    *
-   * @param memory What {@linkcode wireMemory} returned.
+   * @param memory Memory that {@linkcode wireMemory} returned.
    * @param mail The end's port.
    * @param end Which end: one must be the pool's, the other the worker's.
    */
@@ -52,13 +54,14 @@ export class Wire {
     const [inAt, outAt] = end === "pool" ? [0, RING_BYTES] : [RING_BYTES, 0];
     this.#in = new RingReader(memory, inAt, CAPACITY_WORDS);
     this.#out = new RingWriter(memory, outAt, CAPACITY_WORDS);
+    this.#openOut = () => new RingReader(memory, outAt, CAPACITY_WORDS);
     this.#mail = mail;
   }
 
   /**
    * Sends a message.
    *
-   * @param kind What it is: 0 to 127.
+   * @param kind Its kind: 0 to 127.
    * @param id Its number, of 32 bits.
    * @param value Goes along as a structured clone.
    * @param transfer Objects of the value that are moved.
@@ -132,7 +135,7 @@ export class Wire {
   }
 
   /**
-   * Receives the messages that are there by now. Those that come meanwhile wait for the next call.
+   * Receives the messages that are there by now. Messages that come meanwhile wait for the next call.
    *
    * @param receive Called with each.
    * @returns Whether there were any.
@@ -143,23 +146,34 @@ export class Wire {
     const isBusy = !ring.isEmpty;
     const until = ring.written;
     while (ring.next(until)) {
-      const { bytes, start, end } = ring;
-      if (end - start < HEAD_BYTES) {
-        throw new RangeError(
-          `Cannot read a message: it has ${end - start} bytes`,
-        );
-      }
-      const kind = bytes[start]!;
-      const id = bytes[start + 1]! | bytes[start + 2]! << 8 |
-        bytes[start + 3]! << 16 | bytes[start + 4]! << 24;
+      const kind = kindOf(ring);
+      const id = idOf(ring);
       const value = kind < BY_PORT
-        ? readValue(bytes, start + HEAD_BYTES, end)
+        ? readValue(ring.bytes, ring.start + HEAD_BYTES, ring.end)
         : this.#mail.take();
-      receive(kind & ~BY_PORT, id >>> 0, value);
+      // Before it is acted on: the other end may want to know what was not, if this one dies of it.
+      ring.release();
+      receive(kind & ~BY_PORT, id, value);
     }
     if (ring.roomWanted()) this.#out.ring();
     this.flush();
     return isBusy;
+  }
+
+  /** Returns the numbers of messages of a kind that the other end has not taken. It must be gone. */
+  untaken(kind: number): number[] {
+    const ids: number[] = [];
+    const add = (itsKind: number, id: number) => {
+      if ((itsKind & ~BY_PORT) === kind) ids.push(id);
+    };
+    for (const ring = this.#openOut(); ring.next();) {
+      add(kindOf(ring), idOf(ring));
+    }
+    const crowded = this.#crowded;
+    for (let n = 0; n < crowded.length; n += 2) {
+      add(crowded[n]!, crowded[n + 1]!);
+    }
+    return ids;
   }
 
   /** Blocks the thread until there may be a message or the time is over. */
@@ -187,4 +201,15 @@ export class Wire {
     this.#mail.close();
     this.wakeUp();
   }
+}
+
+function kindOf({ bytes, start, end }: RingReader): number {
+  if (end - start >= HEAD_BYTES) return bytes[start]!;
+  throw new RangeError(`Cannot read a message: it has ${end - start} bytes`);
+}
+
+function idOf({ bytes, start }: RingReader): number {
+  const id = bytes[start + 1]! | bytes[start + 2]! << 8 |
+    bytes[start + 3]! << 16 | bytes[start + 4]! << 24;
+  return id >>> 0;
 }

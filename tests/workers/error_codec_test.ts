@@ -13,6 +13,7 @@ import {
   assertNotEquals,
   assertStrictEquals,
   assertStringIncludes,
+  equal,
 } from "@std/assert";
 import fc from "fast-check";
 import { deserialize, serialize } from "node:v8";
@@ -36,9 +37,19 @@ function send(error: unknown): any {
   assertNoGaps(packed);
   const received = Object.values(WAYS).map((way) => unpackError(way(packed)));
   for (const other of received.slice(1)) {
-    assertEquals(packError(other), packError(received[0]));
+    assertSame(packError(other), packError(received[0]));
   }
   return received[0];
+}
+
+/** Fails unless the two are equal, without a diff: for random errors that takes minutes. */
+function assertSame(actual: unknown, expected: unknown): void {
+  if (equal(actual, expected)) return;
+  throw new Error(
+    `Not the same: ${Deno.inspect(actual).slice(0, 2_000)} and ${
+      Deno.inspect(expected).slice(0, 2_000)
+    }`,
+  );
 }
 
 /** Fails on members that are undefined: some codecs drop them. */
@@ -306,9 +317,9 @@ Deno.test("No error is too large", () => {
   assertStringIncludes(send(huge).message, "more characters)");
   assertLess(size(long), 10_000_000);
   assertLess(size(Object.assign(new Error("m"), { long })), 10_000_000);
-  const bytes = new Uint8Array(50_000_000);
+  const bytes = new Uint8Array(20_000_000);
   assertLess(size(Object.assign(new Error("m"), { bytes })), 10_000_000);
-  const many = Array.from({ length: 100_000 }, () => new Error("m"));
+  const many = Array.from({ length: 20_000 }, () => new Error("m"));
   assertLess(size(new AggregateError(many)), 10_000_000);
   let wide: Error = new Error("leaf");
   for (let n = 0; n < 6; n++) wide = new AggregateError(Array(50).fill(wide));
@@ -434,6 +445,14 @@ Deno.test("Hostile errors break nothing", () => {
   for (const [error, check] of cases) check(send(error));
 });
 
+Deno.test("A member whose name is very long is dropped", () => {
+  const key = "k".repeat(10_000);
+  assertEquals(
+    Object.keys(send(Object.assign(new Error("m"), { [key]: 1 }))),
+    [],
+  );
+});
+
 Deno.test("A prototype without an end is followed for a while only", () => {
   const handler: ProxyHandler<object> = {
     getPrototypeOf: () => new Proxy({}, handler),
@@ -480,7 +499,7 @@ const anyError = fc.letrec<{ error: Error; thing: unknown }>((tie) => ({
     fields: fc.dictionary(
       fc.string().filter((key) => !["name", "message", "stack"].includes(key)),
       tie("thing"),
-      { maxKeys: 4 },
+      { maxKeys: 3 },
     ),
   }).map(({ Class, message, fields }) => {
     const error = new Class(message);
@@ -490,10 +509,10 @@ const anyError = fc.letrec<{ error: Error; thing: unknown }>((tie) => ({
     return error;
   }),
   thing: fc.oneof(
-    { depthSize: "small", withCrossShrink: true },
+    { maxDepth: 3, withCrossShrink: true },
     fc.anything({ withDate: true, withMap: true, withTypedArray: true }),
     tie("error"),
-    fc.array(tie("error"), { maxLength: 3 }),
+    fc.array(tie("error"), { maxLength: 2 }),
   ),
 })).error;
 
@@ -508,7 +527,7 @@ Deno.test("Whatever is thrown arrives: round trips of random errors", () => {
       assertEquals(back.message, error.message);
       assertEquals(back.stack, error.stack);
       // Packing again gives the same: nothing more is lost on the next way.
-      assertEquals(packError(back), packError(error));
+      assertSame(packError(back), packError(error));
     }),
   );
 });
@@ -525,7 +544,7 @@ Deno.test("Whatever is thrown arrives: values that are no errors", () => {
         withSparseArray: true,
       }),
       (value) => {
-        assertEquals(send(value), structuredClone(value));
+        assertSame(send(value), structuredClone(value));
       },
     ),
   );

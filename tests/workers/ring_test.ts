@@ -113,8 +113,14 @@ for (const length of [-2, 61, 2 ** 31 - 1, 9]) {
   });
 }
 
+function keepAlive(): Disposable {
+  const timer = setInterval(() => {}, 1e9);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 Deno.test("a sleep ends by a frame, by a ring without one, or by the reader itself", async () => {
   const { writer, reader } = openRing();
+  using _alive = keepAlive(); // a sleep does not keep the process alive
   for (
     const wake of [
       () => write(writer, 1, 1),

@@ -188,7 +188,7 @@ const refused: Readonly<Record<string, unknown>> = {
     same,
   ],
   "a cycle": cycle,
-  "a hole": [1, , 3], // deno-lint-ignore no-sparse-arrays
+  "a hole": Object.assign(new Array(3), { 0: 1, 2: 3 }),
   "a hole at the end": new Array(2),
   "a match of a pattern": /a/.exec("a"),
   "a hole and a name": Object.assign(new Array(1), { x: 1 }),

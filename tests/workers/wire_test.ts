@@ -113,7 +113,13 @@ Deno.test("a full ring loses nothing and keeps the order", () => {
   assertEquals(received(worker).length, 1);
 });
 
+function keepAlive(): Disposable {
+  const timer = setInterval(() => {}, 1e9);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 Deno.test("a sender that has no room is woken when there is some", async () => {
+  using _alive = keepAlive(); // a sleep does not keep the process alive
   const { pool, worker, received } = openWire();
   for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
   const sleep = pool.sleep();
@@ -135,7 +141,22 @@ Deno.test("drain() leaves what comes meanwhile for the next time", () => {
   assertEquals(received(worker).length, 1);
 });
 
+Deno.test("untaken() tells what the other end has not got, whatever way it took", () => {
+  const { pool, worker } = openWire();
+  pool.send(1, 1, "taken");
+  pool.send(1, 2, "taken as well");
+  let ids: number[] = [];
+  worker.drain((_kind, id) => {
+    if (id === 2) ids = pool.untaken(1); // it may be acted on
+  });
+  assertEquals(ids, []);
+  for (let n = 3; n < 10_000; n++) pool.send(1 + n % 2, n, new Point());
+  ids = pool.untaken(1);
+  assertEquals(ids, Array.from({ length: 4_998 }, (_, n) => 4 + 2 * n));
+});
+
 Deno.test("close() closes the port and ends a sleep", async () => {
+  using _alive = keepAlive();
   const { worker, mail } = openWire();
   const sleep = worker.sleep();
   worker.close();
