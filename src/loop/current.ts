@@ -206,7 +206,8 @@ function registerName(name: unknown, what: string): void {
 
 /**
  * A variable that has a value of its own in each task, inherited by the tasks
- * that it creates.
+ * that it creates and, with the option `transport`, by the jobs that it gives to
+ * executors.
  *
  * Like asyncio's `ContextVar`. A task starts with the values that its creator
  * had at that moment; later changes in either task are not seen by the other.

@@ -77,9 +77,18 @@ export class JobRunner {
     prepareOwners(true); // takes ten milliseconds in a process, before there is a job
   }
 
-  /** How many jobs have not ended. A worker may block its thread only at 0, and not for long. */
+  /** How many jobs have not ended. */
   get running(): number {
     return this.jobs.size;
+  }
+
+  /**
+   * Whether the worker may block its thread until the next job comes: no job runs,
+   * and no task or timer that one has left behind. For a while only, as functions
+   * may have left promises and timers of the runtime behind, too.
+   */
+  get mayBlock(): boolean {
+    return this.jobs.size === 0 && this.loop.isIdle;
   }
 
   /**

@@ -8,8 +8,6 @@ import { checkString, inspect } from "../loop/checks.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { sourceOf } from "./function_source.ts";
 
-declare const signature: unique symbol;
-
 /**
  * A function by the module that exports it and the name of the export.
  *
@@ -21,8 +19,8 @@ export interface ModuleTask<A extends readonly unknown[], R> {
   readonly module: string | URL;
   /** Name of the export. */
   readonly name: string;
-  /** The type of the function; there is no such property. */
-  readonly [signature]?: (...args: A) => R;
+  /** Type of the function, for the compiler; never set. */
+  readonly signature?: (...args: A) => R;
 }
 
 /**
@@ -41,20 +39,16 @@ export type JobResult<R> = R extends Coroutine<infer T> ? T : Awaited<R>;
 
 /** The functions of a module `M`, each as a task: see {@linkcode taskModule}. */
 export type TaskModule<M> = {
-  readonly [K in keyof M as TaskName<M, K>]: M[K] extends
-    (...args: infer A) => infer R ? ModuleTask<A, R> : never;
+  readonly [
+    K in keyof M as M[K] extends (...args: never[]) => infer R
+      // No async generator functions; `never` and `any` would count as such.
+      ? [R] extends [never] ? K
+      : unknown extends R ? K
+      : R extends AsyncGenerator<unknown, unknown, never> ? never
+      : K
+      : never
+  ]: M[K] extends (...args: infer A) => infer R ? ModuleTask<A, R> : never;
 };
-
-/** Name of an export that is a task: a function, but no async generator function. */
-type TaskName<M, K extends keyof M> = M[K] extends (...args: never[]) => infer R
-  ? IsMany<R> extends true ? never : K
-  : never;
-
-/** Whether it is an async generator; `never` and `any` are none. */
-type IsMany<R> = [R] extends [never] ? false
-  : unknown extends R ? false
-  : R extends AsyncGenerator<unknown, unknown, never> ? true
-  : false;
 
 /** Reference that goes to a worker in place of the function. */
 export type TaskRef =

@@ -20,9 +20,11 @@ export class WorkerLoop {
     this.#options = options;
   }
 
-  /** The loop, if it has been started. */
-  get loop(): EventLoop | null {
-    return this.#loop;
+  /** Whether there is nothing for the loop to do, nor will be by itself. */
+  get isIdle(): boolean {
+    if (this.#loop === null) return true;
+    const { ready, tasks, timers } = this.#loop.stats();
+    return ready === 0 && tasks === 0 && timers === 0;
   }
 
   /** Returns the loop, started now if it was not; null if its class is not loaded, or the worker ends. */

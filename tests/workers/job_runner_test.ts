@@ -438,6 +438,22 @@ Deno.test("A function of a module with an undefined name is not told about sourc
 
 // -- The end --
 
+Deno.test("A worker may block its thread while no job runs, and nothing that one has left", async () => {
+  await using test = new TestRunner();
+  assert(test.runner.mayBlock);
+  const job = await startWaiting(test, jobs.waitAsync);
+  assert(!test.runner.mayBlock);
+  test.runner.abort(job.id, "why");
+  await job.outcome;
+  await test.call(jobs.add, [1, 2]);
+  assert(test.runner.mayBlock);
+  await test.call(jobs.leaveBehind);
+  assertEquals(test.runner.running, 0);
+  assert(!test.runner.mayBlock);
+  waiting.get("end")!();
+  while (!test.runner.mayBlock) await test.call(jobs.operation, [0]);
+});
+
 Deno.test("close() cancels what is left, and takes no more jobs", async () => {
   const test = new TestRunner();
   const async = await startWaiting(test, jobs.waitAsync);

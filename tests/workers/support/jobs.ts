@@ -8,6 +8,7 @@ import {
   type Coroutine,
   createTask,
   currentTask,
+  Flag,
   getRunningLoop,
   Lock,
   type Operation,
@@ -271,6 +272,13 @@ export function* ignoreCancel(): Coroutine<string> {
     return "ignored it";
   }
   return "never";
+}
+
+/** Leaves a task behind, which ends when it is told to. */
+export async function leaveBehind(): Promise<void> {
+  const flag = new Flag();
+  createTask(() => flag.wait());
+  waiting.set("end", () => flag.set());
 }
 
 // -- Results --
