@@ -14,6 +14,7 @@ import type { TaskRef } from "./module_task.ts";
 import type { PoolTimer } from "./pool_clock.ts";
 import type { PoolWorker } from "./pool_worker.ts";
 import type { JobSettings } from "./submit_options.ts";
+import { addSite } from "./submit_site.ts";
 
 /** A job, whatever its result is. */
 export type AnyJob = PoolJob<unknown>;
@@ -79,7 +80,7 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
   declare deadlineAtMs: number;
   declare deadlineTimer: PoolTimer | null;
   declare graceTimer: PoolTimer | null;
-  /** Where it was submitted. */
+  /** Place where it was submitted, if that was noted. */
   declare site: Error | null;
   /** Outcome that waits for calls of `onProgress`, with the result or the error. */
   declare outcome: JobOutcome | null;
@@ -291,26 +292,4 @@ function nameOf(task: TaskRef): string {
 
 function tellProgress(job: AnyJob, value: unknown): void {
   job.tell(value);
-}
-
-/** Adds the stack of the submission to that of an error from elsewhere. */
-function addSite(error: unknown, site: Error | null): void {
-  if (site === null || !(error instanceof Error)) return;
-  try {
-    // The program may have set `Error.prepareStackTrace`, or frozen the error.
-    const frames = framesOf(site);
-    if (frames !== "") {
-      error.stack = `${error.stack}\n    --- submitted at ---\n${frames}`;
-    }
-  } catch {
-    // The error is worth more than its stack.
-  }
-}
-
-/** The frames of a stack, a line each; "" if there are none. */
-function framesOf(error: Error): string {
-  const stack: unknown = error.stack;
-  if (typeof stack !== "string") return "";
-  const firstEnd = stack.indexOf("\n");
-  return firstEnd < 0 ? "" : stack.slice(firstEnd + 1);
 }

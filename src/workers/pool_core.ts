@@ -41,6 +41,7 @@ import { PoolCounts } from "./pool_stats.ts";
 import { type KeptJobs, PoolUse } from "./pool_use.ts";
 import type { PoolWorker } from "./pool_worker.ts";
 import { type JobSettings, NO_JOB_SETTINGS } from "./submit_options.ts";
+import { SubmitSites } from "./submit_site.ts";
 
 /** How often a worker is asked for its memory, if that is limited. */
 const MEMORY_MS = 250;
@@ -73,6 +74,7 @@ export class PoolCore
   readonly #heartbeat: Heartbeat;
   readonly #lost: LostThreads;
   readonly #shutdown: PoolShutdown;
+  readonly #sites = new SubmitSites();
   #lastId = 0;
 
   /**
@@ -152,7 +154,6 @@ export class PoolCore
       settings,
       this.#transportedLocals(),
     );
-    job.site = new Error("submitted");
     this.#admit(job as AnyJob, loop);
     return job;
   }
@@ -197,6 +198,7 @@ export class PoolCore
     const { signal, deadlineMs } = job.settings;
     const nowMs = this.#clock.nowMs();
     job.submittedMs = nowMs;
+    job.site = this.#sites.take(nowMs, loop.debug);
     if (signal !== undefined && signal.aborted) {
       this.#use.jobCame();
       job.follow(signal);

@@ -7,8 +7,9 @@
 import { describeWait, destroy } from "../loop/waiters.ts";
 import { CancelledError, MisuseError } from "../errors.ts";
 import { cancellation } from "../loop/cancellation.ts";
-import { core } from "../loop/core.ts";
+import { core, type LoopCore } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import type { Runnable } from "../loop/runnable.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { Task } from "../loop/task.ts";
 import { inherit } from "../loop/work_runner.ts";
@@ -28,6 +29,7 @@ export class PoolUse {
   readonly #poolInWords: string;
   #loop: EventLoop | null = null;
   #keeper: JobKeeper | null = null;
+  #hold: OutsideHold | null = null;
   /** How many jobs have not ended. */
   #open = 0;
 
@@ -59,25 +61,83 @@ export class PoolUse {
       this.#jobs.loseLoop(new CancelledError("the event loop was closed"));
     }
     this.#keeper = null;
+    this.#hold?.release();
+    this.#hold = new OutsideHold(loop[core]);
     this.#loop = loop;
   }
 
   /** A job has been taken on. */
   jobCame(): void {
     if (this.#open++ > 0) return;
-    const kernel = this.#loop![core];
-    // A single wait stands for all jobs: the loop asks only whether there are any.
-    kernel.outside.outsideBegan();
+    this.#hold!.take();
     if (this.#keeper === null) {
       this.#keeper = new JobKeeper(this.#loop!, this.#poolInWords, this.#jobs);
-    } else kernel.tasks.add(this.#keeper);
+    } else this.#loop![core].tasks.add(this.#keeper);
   }
 
   /** A job has ended. */
   jobWent(): void {
     if (--this.#open > 0) return;
-    this.#loop![core].outside.outsideEnded();
+    this.#hold!.leave();
     if (!this.#keeper!.rest()) this.#keeper = null;
+  }
+}
+
+/** Turns that a hold outlasts its last job. */
+const TURNS_HELD = 2;
+
+/**
+ * Wait outside of the loop that stands for all jobs of a pool: the loop asks only
+ * whether there are any.
+ *
+ * A loop that begins to be kept alive by such a wait sets a timer, which costs
+ * microseconds. So the hold outlasts the last job by two turns, in which whoever
+ * has waited for that job may submit another one. Meanwhile the loop is not idle,
+ * and its clock does not move.
+ */
+class OutsideHold implements Runnable {
+  readonly #kernel: LoopCore;
+  #isTaken = false;
+  #hasJobs = false;
+  #isQueued = false;
+  #turnsLeft = 0;
+
+  constructor(kernel: LoopCore) {
+    this.#kernel = kernel;
+  }
+
+  /** There are jobs. */
+  take(): void {
+    this.#hasJobs = true;
+    if (this.#isTaken) return;
+    this.#isTaken = true;
+    this.#kernel.outside.outsideBegan();
+  }
+
+  /** There are none any more. */
+  leave(): void {
+    this.#hasJobs = false;
+    this.#turnsLeft = TURNS_HELD;
+    if (!this.#isQueued) this.#wait();
+  }
+
+  /** Lets go at once. */
+  release(): void {
+    if (!this.#isTaken) return;
+    this.#isTaken = false;
+    this.#kernel.outside.outsideEnded();
+  }
+
+  #wait(): void {
+    this.#isQueued = true;
+    this.#kernel.schedule(this);
+  }
+
+  run(): void {
+    this.#isQueued = false;
+    if (this.#hasJobs) return;
+    if (--this.#turnsLeft > 0) this.#wait();
+    else this.release();
   }
 }
 

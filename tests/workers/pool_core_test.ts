@@ -257,6 +257,7 @@ Deno.test("a job holds the loop: the virtual clock stands still and no deadlock 
       fake.workers.at(0).returns(7);
     }, 0);
     assertEquals(yield* job, 7);
+    for (let turn = 0; turn < 3; turn++) yield* sleep(0);
     assertEquals(loop.time(), 0);
     assertEquals(loop[core].outside.waits, 0);
     assertEquals(allTasks(loop).map(({ name }) => name), ["main"]);

@@ -200,6 +200,8 @@ for (const style of STYLES) {
       worker.returns(0);
       assert(worker.isClosed);
       worker.ends();
+      yield;
+      yield;
       assertEquals(fake.clock.pending, 0);
       assertEquals(loop[core].outside.waits, 0);
     });
