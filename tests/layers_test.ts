@@ -60,6 +60,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.readTextFileSync": ["src/host/process_stat.ts"],
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
+  "Deno.statSync": ["src/host/child_process.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
   "FinalizationRegistry": ["src/host/finalization.ts"],
   "Math.random": [],

@@ -16,6 +16,7 @@ import { suites as pipe } from "../pipe_bench.ts";
 import { suites as pool } from "../pool_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
 import { suites as priorityJobs } from "../priority_jobs_bench.ts";
+import { suites as processPool } from "../process_pool_bench.ts";
 import { suites as spawn } from "../spawn_bench.ts";
 import { suites as tenAtOnce } from "../ten_at_once_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
@@ -37,6 +38,7 @@ export const SUITES: readonly Suite[] = [
   ...limit,
   ...priorityJobs,
   ...pool,
+  ...processPool,
   ...debug,
   ...latency,
 ];

@@ -94,7 +94,7 @@ const PERIODIC: readonly Target[] = [
     })),
 ];
 
-/** Threads: the round trip of raw workers is that of `postMessage`. */
+/** Threads and processes: the round trip of raw workers is that of `postMessage`. */
 const POOLS: readonly Target[] = [
   ...["pool-add", "pool-add-64"].flatMap((workload) =>
     ["workerpool", "poolifier", "piscina", "tinypool"].flatMap((rival) =>
@@ -113,6 +113,14 @@ const POOLS: readonly Target[] = [
       "Rota, portable": times,
     })
   ),
+  ...beside("process-add", "raw Worker", {
+    "Rota, native": 1.3,
+    "Rota, portable": 2,
+  }),
+  ...beside("process-add", "asyncio ProcessPool", {
+    "Rota, native": 1,
+    "Rota, portable": 1,
+  }),
 ];
 
 /** All rows, in the order in which they are shown. */

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { runGranted } from "./process.ts";
+import { readGranted, runGranted } from "./process.ts";
 
 /** How a child ended. */
 export interface ChildEnd {
@@ -47,6 +47,16 @@ export function findShell(): string | null {
 /** URL of the module with which the program began. */
 export function mainModule(): string {
   return Deno.mainModule;
+}
+
+/** Whether there is a file that may be read. Never asks the user. */
+export function fileExists(file: URL): boolean {
+  if (!readGranted(file.href)) return false;
+  try {
+    return Deno.statSync(file).isFile;
+  } catch {
+    return false; // the usual reason: there is none
+  }
 }
 
 /** A child process that was started; its standard input is a pipe. */

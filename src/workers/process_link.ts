@@ -12,6 +12,7 @@ import { inheritedPath } from "../host/inherited_pipe.ts";
 import { detached } from "../host/microtask.ts";
 import { cpuMsOf } from "../host/process_stat.ts";
 import { after, type HostTimer } from "../host/timers.ts";
+import { configFlags } from "./config_flags.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
 import { FrameReader } from "./frames.ts";
 import type {
@@ -78,6 +79,7 @@ function commandOf(options: ProcessLinkOptions): string[] {
       read: [inheritedPath(INPUT_FD)],
       write: [inheritedPath(OUTPUT_FD)],
     }),
+    ...configFlags(ENTRY, options.flags),
     ...options.flags,
     ENTRY,
     JSON.stringify(settings),

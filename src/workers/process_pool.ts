@@ -44,9 +44,11 @@ export interface ProcessPoolOptions extends PoolOptions {
    */
   readonly permissions?: ProcessPermissions | undefined;
   /**
-   * More arguments for `deno run`, such as `--config=deno.json` or
-   * `--v8-flags=--max-old-space-size=512`. Flags of permissions belong into
-   * `permissions`.
+   * More arguments for `deno run`, such as `--cached-only` or
+   * `--v8-flags=--max-old-space-size=512`. Permissions belong into `permissions`.
+   * The configuration is that of the program, as found in the folders around its
+   * main module, if this library was loaded from a registry; `--config=FILE` names
+   * another one.
    *
    * @default {[]}
    */

@@ -74,8 +74,8 @@ async function graceful(): Promise<void> {
   const interrupted = new Flag();
   const loop = getRunningLoop();
   loop.addSignalHandler("SIGINT", () => interrupted.set());
-  await using pool = new ProcessPool({ maxWorkers: 2 });
-  const running = [300, 400].map((ms) =>
+  await using pool = new ProcessPool({ maxWorkers: 2, concurrency: 2 });
+  const running = [1_000, 1_100].map((ms) =>
     pool.submit(jobs.addAfter, [ms, 1, ms])
   );
   await pool.submit(jobs.add, [1, 1]);
