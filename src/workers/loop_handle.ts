@@ -425,8 +425,9 @@ export class LoopHandle<
    * Closes the handle. Calling it again does nothing.
    *
    * At the owner it rejects all calls under way from anywhere, and later ones, with
-   * an {@linkcode ExecutorShutDownError}, and cancels their tasks. A handle that
-   * was received gives up its own calls only.
+   * an {@linkcode ExecutorShutDownError}, and cancels their tasks; a registered
+   * function that closes the handle is best called by {@linkcode post}. A handle
+   * that was received gives up its own calls only.
    */
   close(): void {
     this.#target.close();
