@@ -84,7 +84,12 @@ export {
   yieldNow,
 } from "./src/loop/sleep.ts";
 export { currentBlock } from "./src/loop/block.ts";
-export { currentTask, getRunningLoop, TaskLocal } from "./src/loop/current.ts";
+export {
+  currentTask,
+  getRunningLoop,
+  TaskLocal,
+  type TaskLocalOptions,
+} from "./src/loop/current.ts";
 export { createTask } from "./src/loop/create_task.ts";
 export type { Descriptor } from "./src/loop/descriptors.ts";
 export { isCancellation } from "./src/loop/cancellation.ts";
@@ -259,6 +264,7 @@ export type {
 export { toThread } from "./src/workers/to_thread.ts";
 
 export { LoadBalancer } from "./src/workers/load_balancer.ts";
+export type { BalancingStrategy } from "./src/workers/balancing.ts";
 export type {
   EjectionOptions,
   LoadBalancerOptions,
@@ -278,5 +284,6 @@ export type {
   HandleFunction,
   HandleResult,
   LoopHandleOptions,
+  PackedHandle,
   TransferableHandle,
 } from "./src/workers/loop_handle.ts";

@@ -66,7 +66,14 @@ export {
 export { Block, type BlockOptions } from "./block.ts";
 export { checkpoint, sleep, type SleepOptions, yieldNow } from "./sleep.ts";
 export { currentBlock } from "./block.ts";
-export { currentTask, getRunningLoop, TaskLocal } from "./current.ts";
+export {
+  currentTask,
+  getRunningLoop,
+  TaskLocal,
+  type TaskLocalOptions,
+} from "./current.ts";
+export type { Executor, ShutdownOptions } from "../workers/executor.ts";
+export type { ExecutorTask, JobResult } from "../workers/module_task.ts";
 export { createTask } from "./create_task.ts";
 export type { Descriptor } from "./descriptors.ts";
 export { EventLoop } from "./event_loop.ts";

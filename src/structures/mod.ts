@@ -34,7 +34,10 @@
  *
  * @module
  */
+export { DecayingMean } from "./decaying_mean.ts";
+export { HashRing } from "./hash_ring.ts";
 export { Heap } from "./heap.ts";
+export { Histogram } from "./histogram.ts";
 export { LinkedList, type ListNode } from "./linked_list.ts";
 export { PriorityLine } from "./priority_line.ts";
 export { SeededRandom } from "./random.ts";

@@ -21,6 +21,7 @@ import {
 import { current, loaded } from "../loop/current.ts";
 import type { EventLoopOptions } from "../loop/loop_options.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import { hasPackedHandles } from "./handle_arguments.ts";
 import type { JobSpec } from "./link.ts";
 import {
   describeTask,
@@ -115,7 +116,10 @@ export class JobRunner {
       return;
     }
     const isReady = prepareOwners(true) === null;
-    if (fn !== null && isReady && !needsToLoadLoop(fn)) this.begin(job, fn);
+    if (
+      fn !== null && isReady && !needsToLoadLoop(fn) &&
+      !hasPackedHandles(spec.args)
+    ) this.begin(job, fn);
     else this.beginLater(job);
   }
 
@@ -151,6 +155,7 @@ export class JobRunner {
     job.loadLimit = after(this.loadLimitMs, () => this.loadsTooLong(job), true);
     let fn: JobFunction;
     try {
+      await unpackArguments(job); // first: handles that no job gets close when they are collected
       fn = await this.loader.load(task);
       await prepareOwners(true);
       if (needsToLoadLoop(fn)) await this.loop.load();
@@ -182,7 +187,7 @@ export class JobRunner {
       if (isGeneratorFunction(fn)) {
         this.runCoroutine(
           job,
-          () => fn(...job.spec.args) as Coroutine<unknown>,
+          () => fn(...job.args) as Coroutine<unknown>,
         );
       } else runOwned(job, callJob, this, job, fn);
     } finally {
@@ -274,6 +279,13 @@ export class JobRunner {
   }
 }
 
+/** Makes handles of those that have come with the arguments. */
+async function unpackArguments(job: RunningJob): Promise<void> {
+  if (!hasPackedHandles(job.args)) return;
+  const { unpackHandles } = await import("./loop_handle.ts");
+  job.args = unpackHandles(job.args);
+}
+
 /** Whether the loop has to be loaded before the function is called. */
 function needsToLoadLoop(fn: JobFunction): boolean {
   // Functions that have loaded operations, and no loop, may use them.
@@ -286,7 +298,7 @@ function needsToLoadLoop(fn: JobFunction): boolean {
 /** Calls a plain or async function. */
 function callJob(runner: JobRunner, job: RunningJob, fn: JobFunction): void {
   try {
-    runner.followUp(job, fn(...job.spec.args));
+    runner.followUp(job, fn(...job.args));
   } catch (error) {
     runner.threw(job, error);
   }

@@ -61,6 +61,7 @@ export { toThread } from "./to_thread.ts";
 // -- Balancing --
 
 export { LoadBalancer } from "./load_balancer.ts";
+export type { BalancingStrategy } from "./balancing.ts";
 export type {
   EjectionOptions,
   LoadBalancerOptions,
@@ -84,6 +85,7 @@ export type {
   HandleFunction,
   HandleResult,
   LoopHandleOptions,
+  PackedHandle,
   TransferableHandle,
 } from "./loop_handle.ts";
 export {

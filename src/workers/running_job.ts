@@ -31,6 +31,8 @@ export type ProgressListener = (id: number, value: unknown) => void;
  */
 export class RunningJob implements JobState, Owner {
   readonly spec: JobSpec;
+  /** Its arguments; loop handles among them are packed until it begins. */
+  args: readonly unknown[];
   ended = false;
   /** Whether its function has been called. */
   begun = false;
@@ -56,6 +58,7 @@ export class RunningJob implements JobState, Owner {
     progressed: ProgressListener,
   ) {
     this.spec = spec;
+    this.args = spec.args;
     this.worker = worker;
     this.progressed = progressed;
     this.arrivedMs = spec.remainingMs === Infinity ? 0 : monotonicMs();

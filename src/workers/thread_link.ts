@@ -18,6 +18,7 @@ import {
   type Threads,
 } from "../host/thread.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
+import { dropHandles, packHandles } from "./handle_arguments.ts";
 import type {
   JobSpec,
   LinkEnd,
@@ -138,17 +139,24 @@ class ThreadLink implements WorkerLink, ThreadListener {
   send(job: JobSpec): void {
     const wire = this.#wire;
     if (wire === null || this.#phase === "ended") return;
-    const { id, task, args, transfer } = job;
+    const { id, task } = job;
     const rest = restOf(job);
     let number = this.#tasks.find(task);
     if (number < 0) {
       number = this.#tasks.assign(task);
       wire.send(ToThread.TASK, number, task);
     }
+    const transfer = [...job.transfer];
+    const args = packHandles(job.args, transfer);
     const message: JobMessage = rest === undefined
       ? [number, args]
       : [number, args, rest];
-    wire.send(ToThread.JOB, id, message, transfer);
+    try {
+      wire.send(ToThread.JOB, id, message, transfer);
+    } catch (error) {
+      dropHandles(args);
+      throw error;
+    }
   }
 
   abort(id: number, reason: unknown): void {
