@@ -229,6 +229,7 @@ export {
   type Tick,
 } from "./src/schedule/mod.ts";
 
+export { BaseExecutor } from "./src/workers/base_executor.ts";
 export type {
   Executor,
   ExecutorMapOptions,
@@ -244,6 +245,7 @@ export {
   type TaskModule,
   taskModule,
 } from "./src/workers/module_task.ts";
+export type { ThreadResourceLimits } from "./src/host/thread.ts";
 export {
   ThreadPool,
   type ThreadPoolOptions,

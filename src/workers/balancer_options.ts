@@ -194,9 +194,13 @@ export type MemberState =
 
 /** A member and its counts, from {@linkcode LoadBalancer.memberStats}. */
 export interface MemberStats {
+  /** The member itself. */
   readonly executor: Executor;
+  /** Name under which it was added. */
   readonly name: string;
+  /** Share of the jobs that it gets beside others, where weights count. */
   readonly weight: number;
+  /** Whether it takes jobs, and which. */
   readonly state: MemberState;
   /** Jobs in its line. */
   readonly queued: number;

@@ -22,18 +22,44 @@ import type { ExecutorTask, JobResult } from "./module_task.ts";
 
 const NO_OPTIONS: ExecutorMapOptions = Object.freeze({});
 
-/** An executor that is made of `submit`, `shutdown` and `stats`. */
+/**
+ * Base of executors: adds `map` and disposal to a class that has `capacity`,
+ * `submit`, `shutdown` and `stats`. All executors of this package derive from it,
+ * and so can others.
+ */
 export abstract class BaseExecutor implements Executor {
+  /** How many jobs it runs at a time at most. */
   abstract readonly capacity: number;
 
+  /**
+   * Has a function called elsewhere.
+   *
+   * @typeParam A Types of the arguments.
+   * @typeParam R Type of what the function returns.
+   * @param task The function: see {@linkcode ExecutorTask}.
+   * @param args Its arguments.
+   * @param options Name, signal, priority, deadline and so on.
+   * @returns A future of the result, which cancels the job when it is cancelled.
+   */
   abstract submit<A extends readonly unknown[], R>(
     task: ExecutorTask<A, R>,
     args: A,
     options?: SubmitOptions,
   ): Future<JobResult<R>>;
 
+  /**
+   * Takes no more jobs, lets the others end, and ends the workers.
+   *
+   * @param options How long jobs may take, and what becomes of those in line.
+   * @returns An operation that ends when nothing is left.
+   */
   abstract shutdown(options?: ShutdownOptions): Operation<void>;
 
+  /**
+   * Returns the counts.
+   *
+   * @returns A copy.
+   */
   abstract stats(): ExecutorStats;
 
   /**

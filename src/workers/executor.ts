@@ -18,7 +18,7 @@ export interface SubmitOptions {
   readonly signal?: AbortSignal | undefined;
   /** Place in line: higher first, then first come, first served. */
   readonly priority?: Priority | undefined;
-  /** What the job is about: a balancer with the strategy `"hash"` gives all jobs of a key to one member. */
+  /** Subject of the job: a balancer with the strategy `"hash"` gives all jobs of a key to one member. */
   readonly key?: string | number | undefined;
   /**
    * Moment of the loop's clock by which the job must have ended. A job that has
@@ -48,7 +48,8 @@ export interface ExecutorMapOptions {
 /** Options of {@linkcode Executor.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * How long jobs may take to end. Those that have not are cancelled then.
+   * How long jobs may take to end. The others are
+   * cancelled then.
    *
    * @default {Infinity}
    */
@@ -102,7 +103,7 @@ export interface ExecutorStats {
 }
 
 /**
- * Whatever runs functions elsewhere: in threads, in processes, on other
+ * Contract of all that runs functions elsewhere: in threads, in processes, on other
  * machines, or on several of these.
  *
  * A job ends exactly once: with its result, its error, a cancellation, or a

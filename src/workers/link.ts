@@ -56,7 +56,7 @@ export interface LinkEnd {
   readonly unread?: readonly number[] | undefined;
 }
 
-/** What a pool is told about one of its workers. */
+/** Listener of a pool for one of its workers. */
 export interface LinkListener {
   /** The worker takes jobs now. */
   ready(): void;

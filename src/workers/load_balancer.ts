@@ -380,6 +380,11 @@ export class LoadBalancer extends BaseExecutor {
    *
    * @returns `"LoadBalancer"`.
    */
+  /**
+   * Name of the class in messages and inspections.
+   *
+   * @returns `"LoadBalancer"`.
+   */
   get [Symbol.toStringTag](): string {
     return "LoadBalancer";
   }

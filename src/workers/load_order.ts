@@ -7,11 +7,7 @@
  * @module
  */
 import "../loop/checks.ts";
-import "./function_source.ts";
-import "./module_task.ts";
 import "../errors.ts";
-import "../host/platform.ts";
-import "../host/process.ts";
 import "../host/async_context.ts";
 import "../loop/current.ts";
 import "../loop/waiters.ts";
@@ -19,6 +15,7 @@ import "../loop/core.ts";
 import "../host/host.ts";
 import "../loop/handle.ts";
 import "../loop/descriptors.ts";
+import "../host/process.ts";
 import "../loop/exceptions.ts";
 import "../host/microtask.ts";
 import "../loop/done_callback.ts";
@@ -59,6 +56,7 @@ import "../loop/block.ts";
 import "../loop/task_extras.ts";
 import "../loop/task_strand.ts";
 import "../host/auto_host.ts";
+import "../host/platform.ts";
 import "../host/errno.ts";
 import "../host/headstart.ts";
 import "../host/libc.ts";
@@ -122,6 +120,8 @@ import "../schedule/limit_map.ts";
 import "../schedule/map_plan.ts";
 import "../schedule/concurrency_limit.ts";
 import "./base_executor.ts";
+import "./function_source.ts";
+import "./module_task.ts";
 import "./lazy_link.ts";
 import "./crash.ts";
 import "./pool_clock.ts";

@@ -30,6 +30,7 @@ import "./load_order.ts";
 
 // -- Executors --
 
+export { BaseExecutor } from "./base_executor.ts";
 export type {
   Executor,
   ExecutorMapOptions,
@@ -45,6 +46,7 @@ export {
   type TaskModule,
   taskModule,
 } from "./module_task.ts";
+export type { ThreadResourceLimits } from "../host/thread.ts";
 export { ThreadPool, type ThreadPoolOptions } from "./thread_pool.ts";
 export { ProcessPool, type ProcessPoolOptions } from "./process_pool.ts";
 export type {

@@ -203,6 +203,11 @@ export class ProcessPool extends BaseExecutor {
     return this.#core.stats();
   }
 
+  /**
+   * Name of the class in messages and inspections.
+   *
+   * @returns `"ProcessPool"`.
+   */
   get [Symbol.toStringTag](): string {
     return "ProcessPool";
   }

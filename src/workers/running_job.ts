@@ -31,7 +31,7 @@ export type ProgressListener = (id: number, value: unknown) => void;
  */
 export class RunningJob implements JobState, Owner {
   readonly spec: JobSpec;
-  /** Its arguments; loop handles among them are packed until it begins. */
+  /** Arguments of the job; loop handles among them are packed until it begins. */
   args: readonly unknown[];
   ended = false;
   /** Whether its function has been called. */

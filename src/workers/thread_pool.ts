@@ -200,6 +200,11 @@ export class ThreadPool extends BaseExecutor {
     return this.#core.stats();
   }
 
+  /**
+   * Name of the class in messages and inspections.
+   *
+   * @returns `"ThreadPool"`.
+   */
   get [Symbol.toStringTag](): string {
     return "ThreadPool";
   }
