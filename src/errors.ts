@@ -344,7 +344,7 @@ export class WorkerCrashError extends Error {
   constructor(
     message: string,
     kind: WorkerCrashKind,
-    exitCode: number | null = null,
+    exitCode: number | null,
     options?: ErrorOptions,
   ) {
     super(message, options);

@@ -33,6 +33,7 @@ const VALUES: readonly unknown[] = [
   [1, "two", { three: new Date(3) }],
   new Map([[1, new Set(["x"])]]),
   new Uint8Array([1, 2, 3]),
+  // deno-lint-ignore no-sparse-arrays
   [1, , 3],
   /a+/gi,
   new RangeError("mine"),
