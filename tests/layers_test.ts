@@ -49,6 +49,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.dlopen": ["src/host/libc.ts"],
   "Deno.env": ["src/host/process.ts"],
   "Deno.exit": ["src/host/process.ts"],
+  "Deno.memoryUsage": ["src/host/memory.ts"],
   "Deno.permissions": ["src/host/process.ts"],
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
@@ -60,7 +61,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "clearTimeout": ["src/host/timers.ts"],
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
-  "new Worker": [],
+  "navigator.hardwareConcurrency": ["src/host/platform.ts"],
+  "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],
   "queueMicrotask": ["src/host/microtask.ts"],
   "setImmediate": ["src/host/macrotask.ts"],
@@ -71,7 +73,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "node:async_hooks": ["src/host/async_context.ts"],
-  "node:worker_threads": [],
+  "node:v8": ["src/host/memory.ts"],
+  "node:worker_threads": ["src/host/thread.ts"],
 };
 
 /** Source text by path from the root, such as "src/errors.ts". */

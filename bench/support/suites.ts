@@ -13,6 +13,7 @@ import { suites as handOff } from "../hand_off_bench.ts";
 import { suites as latency } from "../latency_bench.ts";
 import { suites as limit } from "../limit_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
+import { suites as pool } from "../pool_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
 import { suites as priorityJobs } from "../priority_jobs_bench.ts";
 import { suites as spawn } from "../spawn_bench.ts";
@@ -35,6 +36,7 @@ export const SUITES: readonly Suite[] = [
   ...abort,
   ...limit,
   ...priorityJobs,
+  ...pool,
   ...debug,
   ...latency,
 ];

@@ -94,6 +94,27 @@ const PERIODIC: readonly Target[] = [
     })),
 ];
 
+/** Threads: the round trip of raw workers is that of `postMessage`. */
+const POOLS: readonly Target[] = [
+  ...["pool-add", "pool-add-64"].flatMap((workload) =>
+    ["workerpool", "poolifier", "piscina", "tinypool"].flatMap((rival) =>
+      beside(workload, rival, { "Rota, native": 1, "Rota, portable": 1 })
+    )
+  ),
+  ...Object.entries({
+    "pool-add": 0.7,
+    "pool-add-64": 0.8,
+    "pool-map": 1.2,
+    "pool-buffer": 1.1,
+    "pool-fib": 1.05, // of the time of raw workers, so 0.95 of their gain
+  }).flatMap(([workload, times]) =>
+    beside(workload, "raw Worker", {
+      "Rota, native": times,
+      "Rota, portable": times,
+    })
+  ),
+];
+
 /** All rows, in the order in which they are shown. */
 export const TARGETS: readonly Target[] = [
   ...beside("chain", "queueMicrotask", {
@@ -137,6 +158,7 @@ export const TARGETS: readonly Target[] = [
     "Rota, tasks": 1,
   }),
   ...TIMERS,
+  ...POOLS,
   ...beside("ping-pong", "uvloop", { "Rota": 1 }),
   ...beside("ping-pong", "uvloop, 1,000 idle pipes", {
     "Rota, 1,000 idle pipes": 1,

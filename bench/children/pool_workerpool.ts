@@ -1,0 +1,9 @@
+/**
+ * Worker of workerpool.
+ *
+ * @module
+ */
+import workerpool from "workerpool";
+import { add } from "./pool_jobs.ts";
+
+workerpool.worker({ add });
