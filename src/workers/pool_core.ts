@@ -232,12 +232,13 @@ export class PoolCore
   }
 
   /** Hands the jobs in line to the workers that have room, and starts workers for the others. */
-  #pump(): void {
+  #pump(nowMs: number = NaN): void {
     while (this.#line.length > 0) {
       const worker = this.#crew.pick();
       if (worker === null) break;
       const job = this.#line.take(this.#slots())!;
-      this.#send(job, worker, this.#clock.nowMs());
+      if (Number.isNaN(nowMs)) nowMs = this.#clock.nowMs();
+      this.#send(job, worker, nowMs);
     }
     this.#crew.provide(this.#line.length);
     if (this.#shutdown.hasBegun) this.#goOnLeaving();
@@ -327,7 +328,7 @@ export class PoolCore
       worker.askedMs = nowMs;
       worker.ping(nowMs);
     }
-    this.#pump();
+    this.#pump(nowMs);
   }
 
   workerReady(worker: PoolWorker): void {

@@ -41,10 +41,14 @@ export function addSite(error: unknown, site: Error | null): void {
   }
 }
 
+/** Frames of the pool itself, with which each of these stacks begins. */
+const OWN_FRAME = /\b(SubmitSites|PoolCore)\b/;
+
 /** The frames of a stack, a line each; "" if there are none. */
 function framesOf(error: Error): string {
   const stack: unknown = error.stack;
   if (typeof stack !== "string") return "";
-  const firstEnd = stack.indexOf("\n");
-  return firstEnd < 0 ? "" : stack.slice(firstEnd + 1);
+  const lines = stack.split("\n").slice(1);
+  const first = lines.findIndex((line) => !OWN_FRAME.test(line));
+  return first < 0 ? "" : lines.slice(first).join("\n");
 }
