@@ -40,7 +40,10 @@ async function permissions(): Promise<void> {
   }
   console.log(
     await pool.submit(() => Deno.readTextFileSync("/etc/passwd"), [])
-      .then(() => "read", (error) => error instanceof Error ? error.name : "no error"),
+      .then(
+        () => "read",
+        (error) => error instanceof Error ? error.name : "no error",
+      ),
   );
 }
 
