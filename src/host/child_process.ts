@@ -31,7 +31,7 @@ export interface ChildSettings {
 /** How many bytes are read at a time at most: what a pipe holds. */
 const READ_BYTES = 65_536;
 
-/** Path of the program that runs this process: Deno, unless it was compiled. */
+/** Path of the program that runs this process: Deno, unless the program was compiled. */
 export function runtimePath(): string {
   return Deno.execPath();
 }
@@ -58,6 +58,9 @@ export function fileExists(file: URL): boolean {
     return false; // the usual reason: there is none
   }
 }
+
+/** Does nothing with the failure of an input: a child that does not read any more ends, or has ended. */
+function ignore(): void {}
 
 /** A child process that was started; its standard input is a pipe. */
 export class Child {
@@ -90,8 +93,7 @@ export class Child {
     this.pid = this.#process.pid;
     this.ended = this.#process.status;
     this.#input = this.#process.stdin.getWriter();
-    // Failures of the input are not looked at: a child that does not read any more ends, or has ended.
-    this.#input.closed.catch(() => {});
+    this.#input.closed.catch(ignore);
     this.#output = stdout === "piped"
       ? this.#process.stdout.getReader({ mode: "byob" })
       : null;
@@ -99,12 +101,12 @@ export class Child {
 
   /** Writes to its standard input. Never waits; the bytes must stay as they are. */
   write(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#input.write(bytes).catch(() => {});
+    this.#input.write(bytes).then(undefined, ignore);
   }
 
   /** Closes its standard input, behind what is being written. Does nothing the second time. */
   closeInput(): void {
-    this.#input.close().catch(() => {});
+    this.#input.close().catch(ignore);
   }
 
   /**

@@ -17,3 +17,6 @@ export const DARWIN: boolean = OS === "darwin";
 export function hardwareThreads(): number {
   return navigator.hardwareConcurrency ?? 1;
 }
+
+/** Whether this program was compiled into one file, which has no `deno` to run. */
+export const COMPILED: boolean = Deno.build.standalone;

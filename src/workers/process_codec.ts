@@ -194,3 +194,23 @@ function refuseForeign(clone: unknown): void {
     pushParts(item, stack);
   }
 }
+
+// -- Moved objects --
+
+/** Throws if something is to be moved that processes cannot hand over. */
+export function checkMoved(moved: readonly Transferable[]): void {
+  for (const one of moved) {
+    if (one instanceof ArrayBuffer) continue;
+    throw new DOMException(
+      `Only an ArrayBuffer can be transferred to another process: received an object of class ${one.constructor.name}`,
+      "DataCloneError",
+    );
+  }
+}
+
+/** Empties the buffers that were sent: moving leaves nothing behind. */
+export function detachMoved(moved: readonly Transferable[]): void {
+  for (const one of moved) {
+    if (one instanceof ArrayBuffer && !one.detached) one.transfer();
+  }
+}

@@ -34,7 +34,12 @@ import {
   permissionFlags,
   type ProcessPermissions,
 } from "./permission_flags.ts";
-import { FrameWriter, readBody } from "./process_codec.ts";
+import {
+  checkMoved,
+  detachMoved,
+  FrameWriter,
+  readBody,
+} from "./process_codec.ts";
 import {
   type DeathMessage,
   FromProcess,
@@ -132,11 +137,11 @@ class ProcessLink implements WorkerLink, GuardedListener {
     const child = this.#child;
     if (child === null || this.#phase === "ended") return;
     const { id, name, task, args, transfer, remainingMs, locals } = job;
-    checkTransfer(transfer);
+    checkMoved(transfer);
     const message: JobMessage = [name, task, args, remainingMs, locals];
     const frame = this.#writer.frame(ToProcess.JOB, id, message);
     child.write(frame.slice());
-    for (const moved of transfer) detach(moved);
+    detachMoved(transfer);
     this.#jobs.add(id);
     this.#isResting = false;
   }
@@ -292,20 +297,4 @@ class ProcessLink implements WorkerLink, GuardedListener {
     const { kind, cause } = this.#fate!;
     this.#listener.ended({ kind, exitCode, cause });
   }
-}
-
-/** Throws if something is to be moved that processes cannot hand over. */
-function checkTransfer(transfer: readonly Transferable[]): void {
-  for (const moved of transfer) {
-    if (moved instanceof ArrayBuffer) continue;
-    throw new DOMException(
-      `Only an ArrayBuffer can be transferred to another process: received an object of class ${moved.constructor.name}`,
-      "DataCloneError",
-    );
-  }
-}
-
-/** Empties a buffer that was sent: moving leaves nothing behind. */
-function detach(moved: Transferable): void {
-  if (moved instanceof ArrayBuffer) moved.transfer();
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { findShell, mainModule } from "../host/child_process.ts";
-import { hardwareThreads, OS } from "../host/platform.ts";
+import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
 import { allReadGranted } from "../host/process.ts";
 import { checkInteger, checkString, inspect } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
@@ -95,21 +95,48 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  * next job.
  *
  * Needs `--allow-run=sh` or `--allow-run`, and neither FFI nor a special host of
- * the loop. Not on Windows.
+ * the loop. Not on Windows, nor in a program made by `deno compile`.
  *
- * @example A function of a module, and one that is sent by its source
+ * @example A function of a module
+ * ```ts ignore
+ * import { ProcessPool, run, taskModule } from "@rota/rota";
+ *
+ * const jobs = taskModule<typeof import("./jobs.ts")>(
+ *   new URL("./jobs.ts", import.meta.url),
+ * );
+ * await run(async () => {
+ *   await using pool = new ProcessPool({ permissions: { read: ["./jobs.ts"] } });
+ *   const primes = await pool.submit(jobs.countPrimes, [1_000_000]);
+ * });
+ * ```
+ *
+ * @example A process that dies
  * ```ts
- * import { ProcessPool, run } from "@rota/rota";
- * import { assertEquals } from "@std/assert";
+ * import { ProcessPool, run, WorkerCrashError } from "@rota/rota";
+ * import { assertEquals, assertRejects } from "@std/assert";
  *
  * await run(async () => {
  *   await using pool = new ProcessPool({ maxWorkers: 1 });
- *   const task = { module: "node:path", name: "basename" };
- *   assertEquals(await pool.submit(task, ["/a/b.txt"]), "b.txt");
- *
- *   const sum = (...numbers: number[]) => numbers.reduce((a, b) => a + b);
- *   assertEquals(await pool.submit(sum, [1, 2, 3]), 6);
+ *   const error = await assertRejects(
+ *     async () => await pool.submit(() => Deno.exit(7), []),
+ *     WorkerCrashError,
+ *   );
+ *   assertEquals([error.kind, error.exitCode], ["exit", 7]);
+ *   assertEquals(await pool.submit((a: number) => a + 1, [1]), 2);
  * });
+ * ```
+ *
+ * @example In a generator
+ * ```ts
+ * import { ProcessPool, run, scoped } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sum = await run(function* () {
+ *   return yield* scoped(new ProcessPool(), function* (pool) {
+ *     return yield* pool.submit((a: number, b: number) => a + b, [1, 2]);
+ *   });
+ * });
+ * assertEquals(sum, 3);
  * ```
  */
 export class ProcessPool extends BaseExecutor {
@@ -123,7 +150,8 @@ export class ProcessPool extends BaseExecutor {
    * @throws {RangeError} If a number is out of range.
    * @throws {Deno.errors.NotCapable} Without the permission to run `sh`. The user
    * is not asked.
-   * @throws {Deno.errors.NotSupported} On Windows.
+   * @throws {Deno.errors.NotSupported} On Windows, and in a program made by
+   * `deno compile`.
    */
   constructor(options: ProcessPoolOptions = NO_OPTIONS) {
     super();
@@ -267,6 +295,11 @@ function requireShell(): string {
   if (OS === "windows") {
     throw new Deno.errors.NotSupported(
       `Cannot ${CREATE}: Windows has no process groups; use a thread pool`,
+    );
+  }
+  if (COMPILED) {
+    throw new Deno.errors.NotSupported(
+      `Cannot ${CREATE}: a compiled program has no deno to run; use a thread pool`,
     );
   }
   const shell = findShell();

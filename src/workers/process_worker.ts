@@ -18,7 +18,12 @@ import { FrameReader, LENGTH_MAX } from "./frames.ts";
 import { JobRunner } from "./job_runner.ts";
 import type { JobSpec } from "./link.ts";
 import { INPUT_FD, OUTPUT_FD } from "./orphan_guard.ts";
-import { FrameWriter, readBody } from "./process_codec.ts";
+import {
+  checkMoved,
+  detachMoved,
+  FrameWriter,
+  readBody,
+} from "./process_codec.ts";
 import {
   type DeathMessage,
   FromProcess,
@@ -53,7 +58,7 @@ export class ProcessWorker {
     this.#frames = new FrameWriter(frameBytesMax);
     this.#reader = new FrameReader(LENGTH_MAX, this.#receive);
     this.#runner = new JobRunner({
-      returned: (id, value) => this.returned(id, value),
+      returned: (id, value, transfer) => this.returned(id, value, transfer),
       threw: (id, error) => this.threw(id, error),
       progressed: (id, value) => this.send(FromProcess.PROGRESSED, id, value),
     });
@@ -127,8 +132,14 @@ export class ProcessWorker {
     }
   }
 
-  returned(id: number, value: unknown): void {
+  returned(
+    id: number,
+    value: unknown,
+    transfer: readonly Transferable[],
+  ): void {
+    checkMoved(transfer);
     this.send(FromProcess.RETURNED, id, value);
+    detachMoved(transfer);
     this.closeIfDone();
   }
 

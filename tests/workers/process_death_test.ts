@@ -299,6 +299,34 @@ Deno.test("an error after a job is reported, and the next job gets a fresh proce
   }
 });
 
+Deno.test("a process that does not go on is killed as unresponsive", async () => {
+  const error = await deathOf(
+    signalled("SIGSTOP", "wait"),
+    { unresponsiveMs: 300 },
+  );
+  assertEquals([error.kind, error.exitCode], ["unresponsive", 137]);
+});
+
+Deno.test("a grandchild in a group of its own does not hold up the end of its process", async () => {
+  const grandchild = await run(async () => {
+    await using pool = new ProcessPool({
+      maxWorkers: 1,
+      permissions: { read: true, run: true },
+    });
+    return await pool.submit(
+      () =>
+        new Deno.Command("sleep", {
+          args: ["100"],
+          stdin: "null",
+          detached: true,
+        }).spawn().pid,
+      [],
+    );
+  });
+  assert(isAlive(grandchild));
+  Deno.kill(grandchild, "SIGKILL");
+});
+
 Deno.test("a process that cannot start fails the jobs in line with the reason", async () => {
   const options: ProcessPoolOptions = {
     maxWorkers: 1,

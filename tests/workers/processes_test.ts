@@ -134,6 +134,13 @@ Deno.test("a buffer that is transferred is moved", async () => {
   });
 });
 
+Deno.test("a buffer of a result is moved", async () => {
+  await withPool(async (pool) => {
+    assertEquals((await pool.submit(jobs.giveAway, [3])).byteLength, 3);
+    assertEquals(await pool.submit(jobs.leftOfGift, []), 0);
+  });
+});
+
 Deno.test("what cannot be cloned fails its job only, in either direction", async () => {
   await withPool(async (pool) => {
     const before = await pool.submit(jobs.pid, []);

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { type Coroutine, sleep } from "../../../mod.ts";
+import { withTransfer } from "../../../src/workers/transfer.ts";
 import { currentJob } from "../../../src/workers/current_job.ts";
 
 export function add(a: number, b: number): number {
@@ -52,6 +53,17 @@ export function print(text: string): void {
 
 export function bytes(count: number): Uint8Array {
   return new Uint8Array(count).fill(7);
+}
+
+let gift = new ArrayBuffer(1);
+
+export function giveAway(count: number): ArrayBuffer {
+  gift = new ArrayBuffer(count);
+  return withTransfer(gift, [gift]);
+}
+
+export function leftOfGift(): number {
+  return gift.byteLength;
 }
 
 export function progress(count: number): number {
