@@ -338,7 +338,7 @@ export class WorkerCrashError extends Error {
    *
    * @param message Text of the message.
    * @param kind How the worker died.
-   * @param exitCode Exit code of the thread or process, if it has one.
+   * @param exitCode Exit code of the thread or process; null if it has none.
    * @param options The cause.
    */
   constructor(

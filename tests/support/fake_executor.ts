@@ -147,7 +147,7 @@ export class FakeExecutor extends BaseExecutor {
   /** Has all jobs that run here fail, as their worker has died. */
   crash(): void {
     for (const job of [...this.jobs]) {
-      job.failWith(new WorkerCrashError("crashed", "killed"));
+      job.failWith(new WorkerCrashError("crashed", "killed", null));
     }
   }
 
