@@ -7,12 +7,11 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import {
-  createTask,
   type Executor,
   type Future,
+  getRunningLoop,
   LoadBalancer,
   run,
-  sleep,
   taskModule,
   WorkerCrashError,
 } from "@rota/rota";
@@ -78,6 +77,7 @@ async function submitAll(
   executor: Executor,
   submit: (index: number, idempotent: boolean) => Future<number>,
   runsOf: (index: number) => number,
+  settled: () => void,
 ): Promise<Outcome> {
   const outcome = { done: 0, crashed: 0 };
   const waiting: [number, boolean, Future<number>][] = [];
@@ -93,6 +93,7 @@ async function submitAll(
       outcome.crashed++;
     }
     if (!idempotent) assert(runsOf(index) <= 1, `job ${index} ran twice`);
+    settled();
   };
   for (let index = 0; index < JOBS; index++) {
     const idempotent = index % 2 === 0;
@@ -107,33 +108,38 @@ async function submitAll(
   return outcome;
 }
 
-/** Kills a worker of one of the pools every `everyMs`, until cancelled. */
-async function killing(
+/** Kills a worker of one of the pools now and then, after so many jobs on average. */
+function killer(
   pools: readonly FragilePool[],
-  everyMs: number,
+  jobsPerKill: number,
   random: SeededRandom,
-): Promise<void> {
-  for (;;) {
-    await sleep(everyMs * 2 * random.next());
+): () => void {
+  const draw = () => 1 + Math.floor(random.next() * 2 * jobsPerKill);
+  let jobsLeft = draw();
+  return () => {
+    if (--jobsLeft > 0) return;
+    jobsLeft = draw();
     pools[Math.floor(random.next() * pools.length)]!.killOne(random);
-  }
+  };
 }
 
 async function survive(
   executor: Executor,
   pools: readonly FragilePool[],
-  everyMs: number,
+  jobsPerKill: number,
   submit: (index: number, idempotent: boolean) => Future<number>,
   runsOf: (index: number) => number,
 ): Promise<void> {
   const seed = Math.floor(Math.random() * 2 ** 31);
   console.log(`seed ${seed}`);
+  const random = new SeededRandom(seed);
   await run(async () => {
-    const killer = createTask(() =>
-      killing(pools, everyMs, new SeededRandom(seed))
-    );
-    const outcome = await submitAll(executor, submit, runsOf);
-    killer.cancel();
+    // Deaths of workers that had no job are reported.
+    getRunningLoop().setExceptionHandler((_loop, { exception }) => {
+      assert(exception instanceof WorkerCrashError, `${exception}`);
+    });
+    const settled = killer(pools, jobsPerKill, random);
+    const outcome = await submitAll(executor, submit, runsOf, settled);
     const kills = pools.reduce((sum, pool) => sum + pool.kills, 0);
     assert(kills > 0, "nobody was killed");
     console.log(`${kills} kills`, outcome);
@@ -149,7 +155,7 @@ Deno.test("10,000 jobs in threads that are killed all the time", async () => {
   await survive(
     pool,
     [pool],
-    10,
+    50,
     (index, idempotent) =>
       index % 3 === 0
         ? pool.submit(jobs.countInMemoryLater, [index, shared], { idempotent })
@@ -185,7 +191,7 @@ Deno.test("10,000 jobs in processes that are killed all the time", async () => {
     await survive(
       pool,
       [pool],
-      60,
+      250,
       (index, idempotent) =>
         pool.submit(jobs.countInFile, [index, path], { idempotent }),
       () => 1,
@@ -210,7 +216,7 @@ Deno.test("10,000 jobs on a balancer of threads and processes that are killed al
     await survive(
       balancer,
       pools,
-      40,
+      150,
       (index, idempotent) =>
         balancer.submit(jobs.countInFile, [index, path], { idempotent }),
       () => 1,
