@@ -27,7 +27,13 @@ import {
   type FakeWorker,
 } from "../support/fake_workers.ts";
 import { submit } from "../support/pool_steps.ts";
-import { type Counted, judge, NaiveJob, OwnError } from "./reference.ts";
+import {
+  type Counted,
+  judge,
+  NaiveJob,
+  OwnError,
+  REFUSED,
+} from "./reference.ts";
 
 const GRACE_MS = 40;
 const STUCK_MS = 400;
@@ -270,7 +276,10 @@ export class Play {
       }
       return;
     }
-    if (roll < 0.1) {
+    if (roll < 0.03) {
+      say("refuses the next job");
+      worker.refusal = new OwnError(REFUSED);
+    } else if (roll < 0.1) {
       say("answers");
       this.#answers(worker);
     } else if (roll < 0.2) worker.cpu = (worker.cpu || 0) + 5;
