@@ -322,7 +322,7 @@ export class PoolCore
     this.#crew.jobDone();
     this.#crew.freed(worker, nowMs);
     if (
-      this.#settings.recycleAboveBytes !== Infinity &&
+      this.#settings.recycleAboveBytes !== Infinity && worker.accepts &&
       nowMs - worker.askedMs >= MEMORY_MS
     ) {
       worker.askedMs = nowMs;

@@ -27,7 +27,13 @@ import {
   type FakeWorker,
 } from "../support/fake_workers.ts";
 import { submit } from "../support/pool_steps.ts";
-import { type Counted, judge, NaiveJob, OwnError } from "./reference.ts";
+import {
+  type Counted,
+  judge,
+  NaiveJob,
+  OwnError,
+  REFUSED,
+} from "./reference.ts";
 
 const GRACE_MS = 40;
 const STUCK_MS = 400;
@@ -270,7 +276,10 @@ export class Play {
       }
       return;
     }
-    if (roll < 0.1) {
+    if (roll < 0.03) {
+      say("refuses the next job");
+      worker.refusal = new OwnError(REFUSED);
+    } else if (roll < 0.1) {
       say("answers");
       this.#answers(worker);
     } else if (roll < 0.2) worker.cpu = (worker.cpu || 0) + 5;
@@ -357,6 +366,7 @@ export class Play {
 
   /** Notes what has happened, and compares. */
   #look(): void {
+    this.#lookAtSends();
     for (const worker of this.fake.workers.all) this.#lookAt(worker);
     for (const job of this.jobs) {
       if (!job.isOpen || !job.future!.done()) continue;
@@ -373,13 +383,24 @@ export class Play {
     this.#findIdlers();
   }
 
-  #lookAt(worker: FakeWorker): void {
-    if (worker.state === "starting" && worker.isKilled) this.#failsToStart();
-    const before = this.#sentBefore.get(worker) ?? 0;
-    for (const name of worker.sent.slice(before)) {
+  /** Goes through what was sent to all workers, in that order. */
+  #lookAtSends(): void {
+    const sends: { id: number; name: string; worker: FakeWorker }[] = [];
+    for (const worker of this.fake.workers.all) {
+      const before = this.#sentBefore.get(worker) ?? 0;
+      worker.sentIds.slice(before).forEach((id, index) => {
+        sends.push({ id, name: worker.sent[before + index]!, worker });
+      });
+      this.#sentBefore.set(worker, worker.sent.length);
+    }
+    sends.sort((a, b) => a.id - b.id);
+    for (const { name, worker } of sends) {
       this.#wasSent(this.#job(name), worker);
     }
-    this.#sentBefore.set(worker, worker.sent.length);
+  }
+
+  #lookAt(worker: FakeWorker): void {
+    if (worker.state === "starting" && worker.isKilled) this.#failsToStart();
     if (!worker.isKilled || this.#killedBefore.has(worker)) return;
     this.#killedBefore.add(worker);
     const strangers = [...worker.has.values()]
