@@ -46,6 +46,19 @@ export abstract class BaseExecutor implements Executor {
    * cancelled, the source is closed, and when all has ended the error is thrown.
    * Jobs of other callers are in line beside those of the map.
    *
+   * @example Squares, in threads
+   * ```ts
+   * import { run, ThreadPool } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const square = (n: number) => n * n;
+   * const squares = await run(async () => {
+   *   await using pool = new ThreadPool({ maxWorkers: 2 });
+   *   return await pool.map(square, [1, 2, 3]);
+   * });
+   * assertEquals(squares, [1, 4, 9]);
+   * ```
+   *
    * @typeParam T Type of an item.
    * @typeParam R Type that the function returns.
    * @param task The function, of one argument.
@@ -63,7 +76,8 @@ export abstract class BaseExecutor implements Executor {
     checkOptions(options, what);
     const { ordered, priority, signal, idempotent = false } = options;
     checkOneOf(idempotent, [true, false], what, "idempotent");
-    const limit = new ConcurrencyLimit(this.capacity);
+    // A balancer without members has none, and its jobs wait for the first.
+    const limit = new ConcurrencyLimit(Math.max(1, this.capacity));
     return limit.map(
       source,
       (item) => this.submit(task, [item], { priority, idempotent }),

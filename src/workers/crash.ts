@@ -68,7 +68,7 @@ export function crashError(
   const message = jobInWords === null
     ? `A ${worker} of ${pool} ${how}`
     : kind === "start"
-    ? `Cannot begin ${jobInWords}: no ${worker} of ${pool} has started, the last one ${how}`
+    ? `Cannot begin ${jobInWords}: no ${worker} of ${pool} could be started, the last one ${how}`
     : `Cannot finish ${jobInWords}: its ${worker} in ${pool} ${how}`;
   return new WorkerCrashError(
     message,

@@ -316,13 +316,19 @@ export class Crew {
     this.#owner.crewChanged();
   }
 
-  /** Has the pool give up if too many starts in a row have failed, and nobody is there to do the jobs. */
-  giveUpIfHopeless(death: WorkerDeath): void {
-    if (!this.#limit.exhausted || this.#starting + this.#accepting > 0) return;
+  /**
+   * Has the pool give up if too many starts in a row have failed, and nobody is
+   * there to do the jobs. Returns whether it has, and so has told of this death.
+   */
+  giveUpIfHopeless(death: WorkerDeath): boolean {
+    if (!this.#limit.exhausted || this.#starting + this.#accepting > 0) {
+      return false;
+    }
     this.#hasGivenUp = true;
     this.#untold = null;
     this.#limit.reset();
     this.#owner.crewGaveUp(death);
+    return true;
   }
 
   // -- Idle workers --

@@ -22,7 +22,8 @@ export interface SubmitOptions {
   readonly key?: string | number | undefined;
   /**
    * Moment of the loop's clock by which the job must have ended. A job that has
-   * not is cancelled, and fails with a `TimeoutError`.
+   * not is cancelled, and fails with a `TimeoutError`. As a virtual clock stands
+   * still while a job is outside, the time until then is that of the machine.
    */
   readonly deadlineMs?: number | undefined;
   /** Objects of the arguments that are moved to the worker instead of copied. */
@@ -79,7 +80,7 @@ export interface ExecutorStats {
   readonly done: number;
   /** Jobs that failed with an error of their own. */
   readonly failed: number;
-  /** Jobs that were cancelled, or missed their deadline. */
+  /** Jobs that were cancelled, missed their deadline, or were dropped as the line was full. */
   readonly cancelled: number;
   /** Jobs that failed because their worker died. */
   readonly crashed: number;

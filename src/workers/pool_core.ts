@@ -232,12 +232,13 @@ export class PoolCore
   }
 
   /** Hands the jobs in line to the workers that have room, and starts workers for the others. */
-  #pump(): void {
+  #pump(nowMs: number = NaN): void {
     while (this.#line.length > 0) {
       const worker = this.#crew.pick();
       if (worker === null) break;
       const job = this.#line.take(this.#slots())!;
-      this.#send(job, worker, this.#clock.nowMs());
+      if (Number.isNaN(nowMs)) nowMs = this.#clock.nowMs();
+      this.#send(job, worker, nowMs);
     }
     this.#crew.provide(this.#line.length);
     if (this.#shutdown.hasBegun) this.#goOnLeaving();
@@ -321,13 +322,13 @@ export class PoolCore
     this.#crew.jobDone();
     this.#crew.freed(worker, nowMs);
     if (
-      this.#settings.recycleAboveBytes !== Infinity &&
+      this.#settings.recycleAboveBytes !== Infinity && worker.accepts &&
       nowMs - worker.askedMs >= MEMORY_MS
     ) {
       worker.askedMs = nowMs;
       worker.ping(nowMs);
     }
-    this.#pump();
+    this.#pump(nowMs);
   }
 
   workerReady(worker: PoolWorker): void {
@@ -348,9 +349,11 @@ export class PoolCore
   crewGaveUp(death: WorkerDeath): void {
     const jobs = this.#line.toArray();
     if (jobs.length === 0) this.#reportDeath(death);
+    // Of a worker that has died before it had a job: the jobs in line have no part in that.
+    const failure: WorkerDeath = { ...death, kind: "start" };
     for (const job of jobs) {
       this.#line.remove(job, this.#slots());
-      this.#crash(job, death);
+      this.#crash(job, failure);
     }
   }
 
@@ -371,15 +374,15 @@ export class PoolCore
     for (const job of jobs) {
       if (job.done()) continue;
       if (unread.includes(job.id) && job.takeBack()) {
-        this.#line.enterAgain(job);
+        if (job.runs > 0) this.#counts.rerun--;
+        this.#again(job);
         continue;
       }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
-    if (isUnasked) {
-      if (!isKnown) this.#reportDeath(death);
-      this.#crew.giveUpIfHopeless(death);
+    if (isUnasked && !this.#crew.giveUpIfHopeless(death) && !isKnown) {
+      this.#reportDeath(death);
     }
     this.#pump();
     if (this.#crew.workers.size > 0) return;
@@ -392,10 +395,14 @@ export class PoolCore
     const { onCrash, retriesMax } = this.#settings;
     if (
       job.ending === null && onCrash === "retry" && job.mayRunAgain(retriesMax)
-    ) {
-      this.#line.enterAgain(job);
-      this.#crew.jobCame();
-    } else this.#crash(job, death);
+    ) this.#again(job);
+    else this.#crash(job, death);
+  }
+
+  /** Puts a job back in line. */
+  #again(job: AnyJob): void {
+    this.#line.enterAgain(job);
+    this.#crew.jobCame();
   }
 
   #crash(job: AnyJob, death: WorkerDeath): void {

@@ -106,6 +106,7 @@ export interface PoolOptions {
   readonly highWaterMark?: number | undefined;
   /**
    * Fate of a job that finds the line full, as with a {@linkcode ConcurrencyLimit}.
+   * Jobs that are dropped count as cancelled.
    *
    * - `"block"`: the job waits for a place in line, whatever its priority. The
    *   caller of `submit` is not held up.
@@ -125,7 +126,9 @@ export interface PoolOptions {
    */
   readonly recycle?: RecycleOptions | undefined;
   /**
-   * How long a cancelled job may take to end. Then its worker is killed.
+   * How long a cancelled job may take to end. Then its worker is killed. Other
+   * jobs that the worker has may end before that, if it still reacts: one that
+   * does not answer for the same time is killed with all that it has.
    *
    * @default {1_000}
    */

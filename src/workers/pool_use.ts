@@ -27,15 +27,22 @@ export class PoolUse {
   readonly #jobs: KeptJobs;
   /** The pool in messages. */
   readonly #poolInWords: string;
+  /** Whether the jobs run outside of the loop; else whatever runs them tells the loop. */
+  readonly #isOutside: boolean;
   #loop: EventLoop | null = null;
   #keeper: JobKeeper | null = null;
   #hold: OutsideHold | null = null;
   /** How many jobs have not ended. */
   #open = 0;
 
-  constructor(jobs: KeptJobs, poolInWords: string) {
+  constructor(
+    jobs: KeptJobs,
+    poolInWords: string,
+    where: "outside" | "with members" = "outside",
+  ) {
     this.#jobs = jobs;
     this.#poolInWords = poolInWords;
+    this.#isOutside = where === "outside";
   }
 
   /** How many jobs have not ended. */
@@ -62,14 +69,14 @@ export class PoolUse {
     }
     this.#keeper = null;
     this.#hold?.release();
-    this.#hold = new OutsideHold(loop[core]);
+    this.#hold = this.#isOutside ? new OutsideHold(loop[core]) : null;
     this.#loop = loop;
   }
 
   /** A job has been taken on. */
   jobCame(): void {
     if (this.#open++ > 0) return;
-    this.#hold!.take();
+    this.#hold?.take();
     if (this.#keeper === null) {
       this.#keeper = new JobKeeper(this.#loop!, this.#poolInWords, this.#jobs);
     } else this.#loop![core].tasks.add(this.#keeper);
@@ -78,7 +85,7 @@ export class PoolUse {
   /** A job has ended. */
   jobWent(): void {
     if (--this.#open > 0) return;
-    this.#hold!.leave();
+    this.#hold?.leave();
     if (!this.#keeper!.rest()) this.#keeper = null;
   }
 }

@@ -12,7 +12,7 @@ const SITE_MS = 0.25;
 /**
  * Notes where jobs are submitted: always in debug mode; else for the first
  * thousand of a pool, and then as often as it costs no more than a hundredth of
- * the time. Who submits more than that saves a tenth of what a job costs.
+ * the time. Errors of very many short jobs may lack it.
  */
 export class SubmitSites {
   #freeLeft = SITES_FREE;
@@ -41,10 +41,14 @@ export function addSite(error: unknown, site: Error | null): void {
   }
 }
 
+/** Frames of the pool itself, with which each of these stacks begins. */
+const OWN_FRAME = /\b(SubmitSites|PoolCore)\b/;
+
 /** The frames of a stack, a line each; "" if there are none. */
 function framesOf(error: Error): string {
   const stack: unknown = error.stack;
   if (typeof stack !== "string") return "";
-  const firstEnd = stack.indexOf("\n");
-  return firstEnd < 0 ? "" : stack.slice(firstEnd + 1);
+  const lines = stack.split("\n").slice(1);
+  const first = lines.findIndex((line) => !OWN_FRAME.test(line));
+  return first < 0 ? "" : lines.slice(first).join("\n");
 }

@@ -15,7 +15,9 @@ import {
 } from "../../mod.ts";
 import { core } from "../../src/loop/core.ts";
 import { WorkerCrashError } from "../../src/errors.ts";
-import { fakePool, TASK } from "./support/fake_workers.ts";
+import { PoolCore } from "../../src/workers/pool_core.ts";
+import { settlePoolOptions } from "../../src/workers/pool_options.ts";
+import { fakePool, FakeWorkers, TASK } from "./support/fake_workers.ts";
 import {
   endOf,
   inLoop,
@@ -495,6 +497,29 @@ Deno.test("only idempotent jobs run again, and only so often", async () => {
   });
 });
 
+Deno.test("a job that the dead worker had not begun goes to another one", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1, concurrency: 3, cancelGraceMs: 50 });
+    const jobs = ["begun", "unread", "moved"].map((name) =>
+      submit(fake, name, {
+        transfer: name === "moved" ? [new ArrayBuffer(1)] : [],
+      })
+    );
+    const worker = fake.workers.at(0).ready();
+    const unread = [worker.idOf("unread"), worker.idOf("moved")];
+    worker.ends({ exitCode: 1, unread });
+    assertEquals([crashOf(jobs[0]!).kind, crashOf(jobs[2]!).kind], [
+      "exit",
+      "exit",
+    ]);
+    nextWorker(fake).ready().returns(1, "unread");
+    assertEquals(outcomes(jobs[1]!), ["result: 1"]);
+    const { rerun, crashed, done } = fake.pool.stats();
+    assertEquals([rerun, crashed, done], [0, 2, 1]);
+    yield* endOf(fake);
+  });
+});
+
 Deno.test("of a result and an end that cross, the first counts", async () => {
   await inLoop(function* () {
     const fake = fakePool({ maxWorkers: 1 });
@@ -560,7 +585,7 @@ Deno.test("a pool that cannot start workers fails its line with the last cause, 
     }
     assertEquals(
       crashOf(jobs[1]!).message,
-      'Cannot begin job "b": no thread of ThreadPool "test" has started, the last one could not start: no 2',
+      'Cannot begin job "b": no thread of ThreadPool "test" could be started, the last one could not start: no 2',
     );
     assertEquals(fake.clock.pending, 0);
     const later = submit(fake, "c");
@@ -620,17 +645,18 @@ Deno.test("workers that die before they have had a job make the pool give up, an
     const fake = fakePool({ minWorkers: 1, maxWorkers: 1, maxRestarts: 1 });
     submit(fake, "a");
     fake.workers.last.ready().returns(0);
-    for (let round = 0; round < 4; round++) {
-      const { left } = fake.workers;
-      if (left.length === 0) break;
-      left[0]!.ready().ends({ exitCode: round });
-      fake.clock.advance(10_000);
-    }
+    fake.workers.last.ends({ exitCode: 0 });
+    nextWorker(fake).ready().ends({ exitCode: 1 });
+    nextWorker(fake).ready().ends({ exitCode: 2 });
     assertEquals(fake.clock.pending, 0);
     assertEquals(fake.pool.stats().workers.starting, 0);
     yield* endOf(fake);
   });
-  assertEquals(told.length > 0, true);
+  assertEquals(told, [
+    'A thread of ThreadPool "test" ended itself with exit code 0',
+    'A thread of ThreadPool "test" ended itself with exit code 1',
+    'A thread of ThreadPool "test" ended itself with exit code 2',
+  ]);
 });
 
 // -- Recycling --
@@ -817,6 +843,33 @@ Deno.test("waiting and running times are counted", async () => {
     assertEquals([waitMs.p50, runMs.p99], [20, 300]);
     yield* endOf(fake);
   });
+});
+
+Deno.test("on the clock of the machine no timer outlives the pool", async () => {
+  const workers = new FakeWorkers();
+  const pool = new PoolCore(
+    workers.start,
+    settlePoolOptions({ cancelGraceMs: 1, maxWorkers: 1 }, "test", 1),
+    { pool: "ThreadPool", kind: "thread" },
+  );
+  await run(function* () {
+    const job = pool.submit(TASK, []);
+    workers.at(0).ready().returns(1);
+    assertEquals(yield* job, 1);
+    const stuck = pool.submit(TASK, []);
+    stuck.cancel();
+    while (!workers.at(0).isKilled) yield* sleep(1);
+    workers.obey();
+    assert(stuck.cancelled());
+    const last = pool.submit(TASK, []);
+    workers.at(1).ready().returns(2);
+    const down = getRunningLoop().createTask(pool.shutdown());
+    while (!down.done()) {
+      workers.obey();
+      yield* sleep(0);
+    }
+    assertEquals(yield* last, 2);
+  }, { host: "portable" });
 });
 
 Deno.test("task-local values go along", async () => {

@@ -6,10 +6,10 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { getRunningLoop, run, sleep } from "../../mod.ts";
+import { getRunningLoop, PriorityScheduler, run, sleep } from "../../mod.ts";
 import { Play } from "./pool_model/play.ts";
 
-const SEEDS = Number(Deno.env.get("ROTA_POOL_SEEDS") ?? 2_000);
+const SEEDS = Number(Deno.env.get("ROTA_POOL_SEEDS") ?? 1_000);
 const FIRST = Number(Deno.env.get("ROTA_POOL_SEED") ?? 0);
 /** In parts, so that a failure is told before all of them have run. */
 const PARTS = 5;
@@ -21,6 +21,11 @@ const REPORTS =
 /** Plays the program of a seed; returns what went wrong, or null. */
 async function playSeed(seed: number): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
+  const options = [
+    {},
+    { scheduler: new PriorityScheduler() },
+    { debug: true, slowCallbackMs: Infinity },
+  ][seed % 3];
   const ended = run(function* () {
     const play = new Play(seed);
     try {
@@ -36,7 +41,7 @@ async function playSeed(seed: number): Promise<string | null> {
       const stack = error instanceof Error ? error.stack : String(error);
       resolve([`seed ${seed}: ${stack}`, ...play.log].join("\n  "));
     }
-  }, { host: "virtual" });
+  }, { host: "virtual", ...options });
   const failure = await promise;
   // A program that failed has left jobs behind: the loop waits for ever.
   if (failure === null) await ended;

@@ -27,7 +27,13 @@ import {
   type FakeWorker,
 } from "../support/fake_workers.ts";
 import { submit } from "../support/pool_steps.ts";
-import { type Counted, judge, NaiveJob, OwnError } from "./reference.ts";
+import {
+  type Counted,
+  judge,
+  NaiveJob,
+  OwnError,
+  REFUSED,
+} from "./reference.ts";
 
 const GRACE_MS = 40;
 const STUCK_MS = 400;
@@ -142,6 +148,7 @@ export class Play {
       rank,
       this.#places++,
       mayRunAgain,
+      transfer.length === 0,
       fake.clock.nowMs() + delayMs,
       signal,
     );
@@ -255,8 +262,7 @@ export class Play {
       if (roll > 0.5) return;
       say("ends");
       worker.lives = dice.chance(0.2);
-      this.#dies(worker);
-      worker.ends();
+      worker.ends({ unread: this.#dies(worker) });
       return;
     }
     if (worker.state === "starting") {
@@ -270,15 +276,18 @@ export class Play {
       }
       return;
     }
-    if (roll < 0.1) {
+    if (roll < 0.03) {
+      say("refuses the next job");
+      worker.refusal = new OwnError(REFUSED);
+    } else if (roll < 0.1) {
       say("answers");
       this.#answers(worker);
     } else if (roll < 0.2) worker.cpu = (worker.cpu || 0) + 5;
     else if (roll < 0.28) {
       say("dies");
-      this.#dies(worker);
       const kinds = ["error", "rejection", "exit", "out-of-memory", "killed"];
-      worker.ends({ kind: dice.pick(kinds) as "exit" });
+      const kind = dice.pick(kinds) as "exit";
+      worker.ends({ kind, unread: this.#dies(worker) });
     } else if (worker.has.size > 0) this.#workAt(worker, roll);
   }
 
@@ -314,13 +323,21 @@ export class Play {
   }
 
   /** The jobs of a worker lose it. */
-  #dies(worker: FakeWorker): void {
+  #dies(worker: FakeWorker): number[] {
+    const unread: number[] = [];
     for (const { name, id } of worker.has.values()) {
       const job = this.#job(name);
       job.worker = null;
       if (!job.isOpen) continue;
       const isAsked = worker.aborted.some((abort) => abort.id === id);
-      if (
+      const isUntold = job.told.length === 0;
+      const isUnread = isUntold && this.dice.chance(0.3);
+      if (isUnread) unread.push(id);
+      if (!isAsked && isUnread && job.isWhole) {
+        job.state = "line";
+        job.place = this.#places++;
+        job.sends--;
+      } else if (
         !isAsked && job.mayRunAgain && job.sends <= this.settings.retriesMax
       ) {
         job.state = "line";
@@ -332,6 +349,7 @@ export class Play {
     }
     // Of its death before it had a job the pool may despair.
     this.#failsToStart();
+    return unread;
   }
 
   #failsToStart(): void {
@@ -348,6 +366,7 @@ export class Play {
 
   /** Notes what has happened, and compares. */
   #look(): void {
+    this.#lookAtSends();
     for (const worker of this.fake.workers.all) this.#lookAt(worker);
     for (const job of this.jobs) {
       if (!job.isOpen || !job.future!.done()) continue;
@@ -364,13 +383,24 @@ export class Play {
     this.#findIdlers();
   }
 
-  #lookAt(worker: FakeWorker): void {
-    if (worker.state === "starting" && worker.isKilled) this.#failsToStart();
-    const before = this.#sentBefore.get(worker) ?? 0;
-    for (const name of worker.sent.slice(before)) {
+  /** Goes through what was sent to all workers, in that order. */
+  #lookAtSends(): void {
+    const sends: { id: number; name: string; worker: FakeWorker }[] = [];
+    for (const worker of this.fake.workers.all) {
+      const before = this.#sentBefore.get(worker) ?? 0;
+      worker.sentIds.slice(before).forEach((id, index) => {
+        sends.push({ id, name: worker.sent[before + index]!, worker });
+      });
+      this.#sentBefore.set(worker, worker.sent.length);
+    }
+    sends.sort((a, b) => a.id - b.id);
+    for (const { name, worker } of sends) {
       this.#wasSent(this.#job(name), worker);
     }
-    this.#sentBefore.set(worker, worker.sent.length);
+  }
+
+  #lookAt(worker: FakeWorker): void {
+    if (worker.state === "starting" && worker.isKilled) this.#failsToStart();
     if (!worker.isKilled || this.#killedBefore.has(worker)) return;
     this.#killedBefore.add(worker);
     const strangers = [...worker.has.values()]

@@ -25,6 +25,7 @@ export class FakeWorker implements WorkerLink {
   readonly index: number;
   /** Names of the jobs that it was sent, and what it has of them by id. */
   readonly sent: string[] = [];
+  readonly sentIds: number[] = [];
   readonly has: Map<number, JobSpec> = new Map();
   readonly aborted: { readonly id: number; readonly reason: unknown }[] = [];
   state: "starting" | "ready" | "ended" = "starting";
@@ -53,6 +54,7 @@ export class FakeWorker implements WorkerLink {
     }
     const { id, name, task, args, transfer, remainingMs, locals } = job;
     this.sent.push(name);
+    this.sentIds.push(id);
     this.has.set(id, { id, name, task, args, transfer, remainingMs, locals });
   }
 
@@ -125,6 +127,7 @@ export class FakeWorker implements WorkerLink {
         (this.isKilled ? "killed" : this.isClosed ? "closed" : "exit"),
       exitCode: end.exitCode ?? null,
       cause: end.cause,
+      unread: end.unread,
     });
   }
 }
