@@ -231,6 +231,32 @@ for (const how of ROWS) {
   });
 }
 
+Deno.test({
+  name: "an idle thread uses no processor",
+  ignore: !canCountThreads,
+  fn: async () => {
+    await withPool({ maxWorkers: 2 }, async (pool) => {
+      await pool.map(jobs.echo, [1, 2, 3]);
+      let quiet = 0;
+      let ticks = cpuTicks();
+      await eventually("the processor is idle", () => {
+        const before = ticks;
+        ticks = cpuTicks();
+        quiet = ticks === before ? quiet + 1 : 0;
+        return quiet === 20;
+      });
+      assertEquals(pool.stats().workers.idle > 0, true);
+    });
+  },
+});
+
+Deno.test("a pool in a thread of a pool", async () => {
+  await withPool(ONE, async (pool) => {
+    assertEquals(await pool.submit(jobs.addElsewhere, [1, 2]), 3);
+    assertEquals(await pool.submit(jobs.addElsewhere, [3, 4]), 7);
+  });
+});
+
 Deno.test("an idle pool does not hold the process", async () => {
   const source = new URL("../../src/workers/thread_pool.ts", import.meta.url);
   const mod = new URL("../../mod.ts", import.meta.url);

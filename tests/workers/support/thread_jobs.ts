@@ -6,6 +6,7 @@
 import process from "node:process";
 import { parentPort, threadId } from "node:worker_threads";
 import { currentJob } from "../../../src/workers/current_job.ts";
+import { ThreadPool } from "../../../src/workers/thread_pool.ts";
 import { withTransfer } from "../../../src/workers/transfer.ts";
 
 export function add(a: number, b: number): number {
@@ -31,6 +32,12 @@ export function echo(value: unknown): unknown {
 /** Moves a buffer back. */
 export function giveBack(buffer: ArrayBuffer): ArrayBuffer {
   return withTransfer(buffer, [buffer]);
+}
+
+/** Adds in a thread of a pool of its own. */
+export async function addElsewhere(a: number, b: number): Promise<number> {
+  await using pool = new ThreadPool({ maxWorkers: 1 });
+  return await pool.submit((a: number, b: number) => a + b, [a, b]);
 }
 
 export function whichThread(): number {
