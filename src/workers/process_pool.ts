@@ -231,6 +231,7 @@ export class ProcessPool extends BaseExecutor {
     return this.#core.stats();
   }
 
+  /** Name of the class, which `Object.prototype.toString` shows. */
   get [Symbol.toStringTag](): string {
     return "ProcessPool";
   }
