@@ -33,8 +33,7 @@ const VALUES: readonly unknown[] = [
   [1, "two", { three: new Date(3) }],
   new Map([[1, new Set(["x"])]]),
   new Uint8Array([1, 2, 3]),
-  // deno-lint-ignore no-sparse-arrays
-  [1, , 3],
+  Object.assign(new Array(3), { 0: 1, 2: 3 }),
   /a+/gi,
   new RangeError("mine"),
   "x".repeat(200_000),
