@@ -30,9 +30,10 @@ const WORDS_IN_FRONT = 64;
 /** Stands for the length of a frame where the next one begins at the start of the ring. */
 const SKIP = -1;
 
-// How long a reader looks for a frame before it blocks. A round trip takes some 30 us.
-const SPIN_MS_MIN = 0.005;
-const SPIN_MS_MAX = 0.06;
+/** How long a reader looks for a frame before it blocks. The writer of a round trip takes some 10 us for the next one. */
+const SPIN_MS = 0.05;
+/** How often that is left out at most, before it is tried again. */
+const SKIPS_MAX = 1_023;
 
 /** Returns the size of a buffer for a ring of `capacityWords`, a power of two. */
 export function ringBytes(capacityWords: number): number {
@@ -171,7 +172,9 @@ export class RingReader {
   #head: number;
   /** Head behind the frame that is being read. */
   #next: number;
-  #spinMs = SPIN_MS_MIN;
+  /** How often not to look for a frame before blocking, after the last time in vain, and from now on. */
+  #failures = 0;
+  #skips = 0;
 
   /**
    * Makes the end.
@@ -247,11 +250,12 @@ export class RingReader {
   /**
    * Blocks the thread until there is a frame, or somebody rings, or the time is over.
    *
-   * A call that wakes a thread takes as long as the rest of sending and receiving, so the thread first looks for a frame
-   * by itself: for some microseconds, and longer as long as that pays.
+   * Waking a thread takes as long as the rest of a round trip, so the thread first looks for a frame by itself. That
+   * pays while the writer has a processor of its own; each time that it did not, it is left out more often.
    */
   block(timeoutMs: number): void {
-    if (this.spin()) return;
+    if (this.#skips > 0) this.#skips--;
+    else if (this.spin()) return;
     if (!this.fallAsleep()) return;
     const { words } = this.#ring;
     Atomics.wait(words, ASLEEP, 1, timeoutMs);
@@ -278,14 +282,14 @@ export class RingReader {
 
   /** Looks for a frame for a moment. Returns whether there is one. */
   spin(): boolean {
-    const untilMs = monotonicMs() + this.#spinMs;
+    const untilMs = monotonicMs() + SPIN_MS;
     while (this.isEmpty) {
-      if (monotonicMs() > untilMs) {
-        this.#spinMs = Math.max(this.#spinMs / 2, SPIN_MS_MIN);
-        return false;
-      }
+      if (monotonicMs() < untilMs) continue;
+      this.#failures = Math.min(2 * this.#failures + 1, SKIPS_MAX);
+      this.#skips = this.#failures;
+      return false;
     }
-    this.#spinMs = Math.min(this.#spinMs * 2, SPIN_MS_MAX);
+    this.#failures = 0;
     return true;
   }
 
