@@ -22,6 +22,7 @@ import { type Target, TARGETS } from "./targets.ts";
 
 /** The runners of everything that `Deno.bench` cannot measure. Each takes the best of its rounds. */
 const RUNNERS = [
+  "balancer",
   "latency",
   "deadline",
   "memory",

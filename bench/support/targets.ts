@@ -121,6 +121,9 @@ const POOLS: readonly Target[] = [
     "Rota, native": 1,
     "Rota, portable": 1,
   }),
+  ...beside("waiting for 1,000 members", "round-robin", {
+    "power-of-two": 0.5,
+  }, "p99"),
 ];
 
 /** All rows, in the order in which they are shown. */
