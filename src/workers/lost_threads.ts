@@ -7,8 +7,11 @@
 import type { WorkerLink } from "./link.ts";
 import type { PoolClock, PoolTimer } from "./pool_clock.ts";
 
-/** How often a worker is looked at after its end, and at which distances: most are gone at once. */
-const LOOKS_MS: readonly number[] = [5, 20, 75, 100, 100, 100, 100];
+/**
+ * How often a worker is looked at after its end, and at which distances: most are gone at once, but on a busy machine a
+ * thread may wait for two seconds until it can die.
+ */
+const LOOKS_MS: readonly number[] = [5, 20, 75, 100, 200, 600, 1_000];
 
 /** Looks after workers that were killed, until they are gone or count as lost. */
 export class LostThreads {

@@ -92,9 +92,10 @@ export interface PoolOptions {
    */
   readonly idleTimeoutMs?: number | undefined;
   /**
-   * How long a worker may take to start.
+   * How long a worker may take to start. It takes some 50 ms, but much longer on
+   * a machine that is overloaded, or while the runtime checks types.
    *
-   * @default {10_000}
+   * @default {30_000}
    */
   readonly startTimeoutMs?: number | undefined;
   /**
@@ -248,7 +249,7 @@ function settleSizes(
 function settleTimes(options: PoolOptions, what: string) {
   const {
     idleTimeoutMs = 30_000,
-    startTimeoutMs = 10_000,
+    startTimeoutMs = 30_000,
     cancelGraceMs = 1_000,
     unresponsiveMs = 30_000,
   } = options;

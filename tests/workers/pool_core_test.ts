@@ -801,7 +801,7 @@ Deno.test("a worker that outlives its end counts as lost, and is reported with i
     yield;
     yield;
     assert(!down.done()); // not before it is known
-    fake.clock.advance(1_000);
+    fake.clock.advance(2_000);
     assertEquals(fake.pool.stats().lostThreads, 1);
     yield;
     assert(down.done());

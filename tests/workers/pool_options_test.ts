@@ -31,7 +31,7 @@ Deno.test("the defaults of a pool", () => {
     concurrency: 1,
     highWaterMark: Infinity,
     idleTimeoutMs: 30_000,
-    startTimeoutMs: 10_000,
+    startTimeoutMs: 30_000,
     cancelGraceMs: 1_000,
     unresponsiveMs: 30_000,
     recycleAfterJobs: Infinity,

@@ -257,7 +257,7 @@ Deno.test({
     const options = { maxWorkers: 1, cancelGraceMs: 0, name: "p" };
     const told = await withPool(options, async (pool) => {
       const begun = Promise.withResolvers<unknown>();
-      const job = pool.submit(jobs.sleepNatively, [3_000], {
+      const job = pool.submit(jobs.sleepNatively, [8_000], {
         name: "sleeper",
         onProgress: begun.resolve,
       });
