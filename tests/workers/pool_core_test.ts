@@ -301,14 +301,17 @@ Deno.test("the end of run cancels the jobs that are left, and waits until they h
   await run(() => {
     jobs.push(submit(fake, "a"), submit(fake, "b"));
     const worker = fake.workers.at(0).ready();
-    setTimeout(() => {
+    // At the end of a run nobody else is left who could wait for it.
+    const look = setInterval(() => {
+      if (worker.aborted.length === 0) return;
+      clearInterval(look);
       assertEquals(outcomes(...jobs), ["pending", "cancelled: Cancelled"]);
       assertEquals(worker.aborted.length, 1);
       fake.clock.advance(50);
       assert(worker.isKilled);
       assertEquals(outcomes(jobs[0]!), ["pending"]);
       worker.ends();
-    }, 5);
+    }, 1);
   });
   assertEquals(outcomes(...jobs), [
     "cancelled: Cancelled",
