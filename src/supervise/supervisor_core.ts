@@ -1,0 +1,524 @@
+/**
+ * The inside of a supervisor: its mailbox, its state, and what it does when a child
+ * has ended.
+ *
+ * A supervisor is a task that does one thing at a time. Calls, ends of children and
+ * restarts that are due wait in its mailbox while it starts or stops a child, and are
+ * served first in, first out: that is what makes OTP's rules unambiguous.
+ *
+ * @module
+ */
+import { RestartLimitError, SupervisorEndedError } from "../errors.ts";
+import { cancellation } from "../loop/cancellation.ts";
+import { core as coreKey } from "../loop/core.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { SeededRandom } from "../structures/random.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+import type { Child } from "./child.ts";
+import { isAbnormal, KILLED_END, SHUTDOWN_END } from "./child_end.ts";
+import type { RunOwner, SupervisedRun } from "./child_run.ts";
+import { Children } from "./children.ts";
+import type { Leftover } from "./leftover.ts";
+import { Leftovers } from "./leftovers.ts";
+import type { Message } from "./mailbox.ts";
+import { RestartDelays, Retry } from "./restart_delay.ts";
+import { RestartIntensity } from "./restart_intensity.ts";
+import { restartGroup, restartOne, startAll } from "./strategy.ts";
+import { stopAtOnce, stopInOrder } from "./stopping.ts";
+import type { ChildHost } from "./supervised.ts";
+import type {
+  ChildEvent,
+  EventFeed,
+  SupervisorEvent,
+} from "./supervisor_events.ts";
+import type { SupervisorSettings } from "./supervisor_options.ts";
+
+/** Messages that are served before the loop gets a turn, if it needs one. */
+const BATCH = 32;
+
+/** State of a supervisor. */
+export type SupervisorState = "starting" | "running" | "stopping" | "ended";
+
+/** Waits of a supervisor for something to happen to its children or in its mailbox. */
+class Change extends Future<void> {}
+
+/** Message that ends the supervisor. */
+class Stop implements Message {
+  serve(core: SupervisorCore): null {
+    core.endNow();
+    return null;
+  }
+
+  refuse(): void {
+    // It has ended.
+  }
+}
+
+let seeds = 0;
+
+/** A supervisor that was started. */
+export class SupervisorCore implements RunOwner {
+  readonly loop: EventLoop;
+  readonly path: string;
+  readonly settings: SupervisorSettings;
+  readonly children: Children;
+  readonly delays: RestartDelays;
+  readonly feed: EventFeed;
+  /** The supervisor above; null if there is none. */
+  readonly #host: ChildHost | null;
+  /** What the supervisor above is handed. */
+  readonly #facade: unknown;
+  readonly #mailbox: RingBuffer<Message> = new RingBuffer();
+  readonly #intensity: RestartIntensity;
+  readonly #leftovers: Leftovers;
+  #random: SeededRandom | null = null;
+
+  state: SupervisorState = "starting";
+  /** How many restarts there were. */
+  restarts = 0;
+  /** The error by which it ends; null if there is none. */
+  failure: Error | null = null;
+  /** Whether all children are to be killed. */
+  isKilled = false;
+  /** Whether a stop waits for a start. */
+  hurries = false;
+  /** The run whose start is being waited for. */
+  starting: SupervisedRun | null = null;
+  /** Ends that were asked for and have not come. */
+  awaitedEnds = 0;
+  #cancelled: { readonly reason: unknown } | null = null;
+  /** The last wait for a message; done as long as there is something to do. */
+  #idle: Change | null = null;
+  /** The wait for something else, while a message is being served. */
+  #change: Change | null = null;
+  /** Done when there is nothing to do and nothing is planned; null if nobody waits for that. */
+  #settled: Future<void> | null = null;
+  /** Done when it has ended; null if nobody waits for that. */
+  #enders: Future<void>[] | null = null;
+
+  constructor(
+    loop: EventLoop,
+    settings: SupervisorSettings,
+    children: readonly Child[],
+    feed: EventFeed,
+    host: ChildHost | null,
+    facade: unknown,
+  ) {
+    this.loop = loop;
+    this.settings = settings;
+    this.path = host === null ? settings.name : host.path;
+    this.feed = feed;
+    this.#host = host;
+    this.#facade = facade;
+    this.#intensity = new RestartIntensity(
+      settings.maxRestarts,
+      settings.withinMs,
+    );
+    const { strategy } = settings;
+    this.children = new Children(strategy !== "dynamic");
+    for (const child of children) this.children.add(child);
+    this.delays = new RestartDelays(
+      this,
+      strategy === "one-for-all" || strategy === "rest-for-one",
+    );
+    this.#leftovers = new Leftovers(this);
+  }
+
+  // -- Its life --
+
+  /** Body of its task. Calls `ready` when all children are. */
+  *main(ready: () => void): Coroutine<void> {
+    const failure = yield* startAll(this);
+    if (failure !== null) this.failure = failure;
+    else if (!this.isCancelled) {
+      this.state = "running";
+      this.#tell("supervisor-started");
+      ready();
+      this.#host?.started(this.#facade);
+      yield* this.#serve();
+    }
+    this.state = "stopping";
+    yield* this.settings.strategy === "dynamic"
+      ? stopAtOnce(this)
+      : stopInOrder(this);
+    this.#end();
+    if (this.#cancelled !== null && this.failure === null) {
+      throw cancellation(this.#cancelled.reason);
+    }
+    if (this.failure !== null) throw this.failure;
+  }
+
+  /** Serves messages until it is to end. */
+  *#serve(): Coroutine<void> {
+    let served = 0;
+    while (this.state === "running") {
+      const message = this.#mailbox.shift();
+      if (message === undefined) {
+        yield* this.#untilPosted();
+        served = 0;
+        continue;
+      }
+      const work = message.serve(this);
+      if (work !== null) yield* work;
+      if (++served % BATCH === 0 && this.isTimeToYield()) yield;
+    }
+  }
+
+  *#untilPosted(): Coroutine<void> {
+    const idle = this.#idle = new Change(this.loop, "a message");
+    if (this.#settled?.done() === false && this.isSettled) {
+      this.#settled.setResult();
+    }
+    yield* idle;
+  }
+
+  /** All children have ended: refuses what is left in the mailbox. */
+  #end(): void {
+    this.state = "ended";
+    for (;;) {
+      const message = this.#mailbox.shift();
+      if (message === undefined) break;
+      message.refuse(this);
+    }
+    if (this.#settled?.done() === false) this.#settled.setResult();
+    this.#tell("supervisor-ended", this.failure ?? undefined);
+    this.feed.end();
+    this.#tellHost();
+    for (const ender of this.#enders ?? []) {
+      if (!ender.done()) ender.setResult();
+    }
+  }
+
+  #tellHost(): void {
+    const host = this.#host;
+    if (host === null) return;
+    const leftover = this.#leftovers.whenOver();
+    const { failure } = this;
+    if (this.isKilled) host.ended(KILLED_END, leftover);
+    else if (failure instanceof RestartLimitError) {
+      if (this.settings.reportCrashes) this.report(failure.message, failure);
+      host.ended({ kind: "shutdown", reason: failure }, leftover);
+    } else if (failure !== null) {
+      host.ended({ kind: "crash", error: failure }, leftover);
+    } else if (this.#cancelled !== null) {
+      host.ended(
+        { kind: "cancelled", reason: this.#cancelled.reason },
+        leftover,
+      );
+    } else host.ended(SHUTDOWN_END, leftover);
+  }
+
+  /** Ends it after the message that is being served. */
+  endNow(): void {
+    if (this.state === "running") this.state = "stopping";
+  }
+
+  /** Asks it to end, in its turn. */
+  stop(): void {
+    this.post(new Stop());
+    this.hurry();
+  }
+
+  /** Whether it was cancelled, and with it everything in it. */
+  get isCancelled(): boolean {
+    return this.#cancelled !== null;
+  }
+
+  get endsWithTree(): boolean {
+    return this.#cancelled !== null || this.#host?.endsWithTree === true;
+  }
+
+  /** Whether it has a supervisor that ends it in its turn. */
+  get isEndedByHost(): boolean {
+    return this.#host?.endsWithTree === true;
+  }
+
+  /** Its task is cancelled: it ends as soon as it can, in order. */
+  cancel(reason: unknown): void {
+    if (this.#cancelled !== null) return;
+    this.#cancelled = { reason };
+    if (this.starting?.request === "nothing") this.starting.stop();
+    this.stop();
+  }
+
+  /** Kills all children, and ends. */
+  kill(): void {
+    if (this.isKilled) return;
+    this.isKilled = true;
+    for (
+      let child = this.children.list.first;
+      child !== undefined;
+      child = child.nextNode
+    ) {
+      if (child.run !== null && child.run.end === null) child.run.kill();
+    }
+    this.post(new Stop());
+  }
+
+  /** A stop waits for a start that goes on, which is given its shutdown time. */
+  hurry(): void {
+    this.hurries = true;
+    this.#notify();
+  }
+
+  // -- Its mailbox and its waits --
+
+  /** Adds a message. */
+  post(message: Message): void {
+    if (this.state === "ended") {
+      message.refuse(this);
+      return;
+    }
+    this.#mailbox.push(message);
+    if (this.#idle?.done() === false) this.#idle.setResult();
+  }
+
+  /** Wait for the next change of a child that is being started or stopped. */
+  change(label: string): Future<void> {
+    return this.#change = new Change(this.loop, label);
+  }
+
+  #notify(): void {
+    if (this.#change?.done() === false) this.#change.setResult();
+  }
+
+  /** Whether nothing is being done, waits to be done, or is planned. */
+  get isSettled(): boolean {
+    if (this.state === "ended") return true;
+    return this.#idle?.done() === false && this.delays.running === 0;
+  }
+
+  /** Future that is done as soon as it is settled. */
+  whenSettled(): Future<void> {
+    if (this.#settled === null || this.#settled.done()) {
+      this.#settled = new Future(
+        this.loop,
+        `supervisor "${this.path}" to be settled`,
+      );
+    }
+    return this.#settled;
+  }
+
+  /** Future that is done as soon as it has ended. */
+  whenEnded(): Future<void> {
+    const future = new Future<void>(
+      this.loop,
+      `supervisor "${this.path}" to end`,
+    );
+    (this.#enders ??= []).push(future);
+    return future;
+  }
+
+  isTimeToYield(): boolean {
+    return this.loop[coreKey].isTimeToYield();
+  }
+
+  /** The error of a call that is not served. */
+  endedError(): SupervisorEndedError {
+    return new SupervisorEndedError(
+      `Cannot call supervisor "${this.path}": it has ended`,
+    );
+  }
+
+  // -- Its children --
+
+  runStarted(run: SupervisedRun): void {
+    if (this.feed.isHeard) this.emit("started", run);
+    this.#notify();
+  }
+
+  runEnded(run: SupervisedRun): void {
+    const end = run.end!;
+    run.child.lastEnd = end;
+    if (this.feed.isHeard) this.#emitEnd(run);
+    if (run.outcome !== "started") {
+      this.#notify();
+      return;
+    }
+    if (end.kind === "crash") this.#reportCrash(run, end.error);
+    if (!run.isAwaited) this.post(run);
+    else if (--this.awaitedEnds === 0) this.#notify();
+  }
+
+  #emitEnd(run: SupervisedRun): void {
+    if (run.outcome === "started") this.emit("ended", run, { end: run.end! });
+    else if (run.outcome === "ignored") this.emit("ignored", run);
+    else this.emit("start-failed", run, { error: run.startError });
+  }
+
+  #reportCrash(run: SupervisedRun, error: unknown): void {
+    if (!this.settings.reportCrashes) return;
+    this.report(`Child "${run.path}" has crashed`, error);
+  }
+
+  runLeft(run: SupervisedRun, leftover: Leftover): void {
+    this.#leftovers.add(run, leftover);
+    const { waitsFor } = leftover;
+    if (waitsFor === undefined) return;
+    if (this.feed.isHeard) this.emit("abandoned", run, { waitsFor });
+    this.report(
+      `Child "${run.path}" was abandoned: it was asked to end and still waits for ${waitsFor}`,
+    );
+  }
+
+  /** Whether an abandoned run of a child goes on. */
+  hasLeftover(id: string): boolean {
+    return this.#leftovers.has(id);
+  }
+
+  serveEnd(run: SupervisedRun): Coroutine<void> | null {
+    if (run.isHandled) return null;
+    run.isHandled = true;
+    const { child } = run;
+    const { restart } = child.settings;
+    if (
+      restart === "permanent" ||
+      restart === "transient" && isAbnormal(run.end!)
+    ) {
+      this.#countFailure(run);
+      return this.#restartSoon(run) ? null : this.restart(child);
+    }
+    this.children.settle(child);
+    this.#shutDownWith(child);
+    return null;
+  }
+
+  /** A child has ended and is not restarted: ends the supervisor, if that is a reason to. */
+  #shutDownWith(child: Child): void {
+    if (!child.settings.significant) return;
+    const { autoShutdown } = this.settings;
+    if (autoShutdown === "never") return;
+    if (autoShutdown === "all-significant" && this.children.significant > 0) {
+      return;
+    }
+    this.#tell("auto-shutdown");
+    this.endNow();
+  }
+
+  // -- Restarts --
+
+  /** Counts a restart and makes it, with the siblings that belong to it; ends the supervisor if it is one too many. */
+  restart(child: Child): Coroutine<void> | null {
+    if (!this.#intensity.count(this.loop.time())) {
+      this.#giveUp(child);
+      return null;
+    }
+    this.restarts++;
+    child.restarts++;
+    switch (this.settings.strategy) {
+      case "one-for-all":
+        return restartGroup(this, child, this.children.list.first!);
+      case "rest-for-one":
+        return restartGroup(this, child, child);
+      default:
+        return restartOne(this, child);
+    }
+  }
+
+  /** A restart has failed at a child: it is tried again, behind all messages or after a delay. */
+  restartFailed(run: SupervisedRun): void {
+    const { child, startError } = run;
+    child.lastEnd = run.end;
+    if (this.settings.reportCrashes && !this.hasLeftover(child.id)) {
+      this.report(`Child "${run.path}" could not be restarted`, startError);
+    }
+    this.#countFailure(run);
+    if (this.hasLeftover(child.id) && !child.settings.allowOverlap) {
+      this.children.setStatus(child, "restarting"); // until that has ended
+    } else if (!this.#restartSoon(run)) {
+      this.children.setStatus(child, "restarting");
+      this.post(new Retry(child));
+    }
+  }
+
+  #countFailure(run: SupervisedRun): void {
+    const { child } = run;
+    if (child.settings.backoff === null) return;
+    if (run.wasHealthy) child.failures = 0;
+    child.failures++;
+  }
+
+  /** Has a child restarted after a delay, if it has one or one is running; false if it is to be restarted now. */
+  #restartSoon(run: SupervisedRun): boolean {
+    const { child } = run;
+    if (!this.delays.join(child)) {
+      const delayMs = this.#delayMs(child);
+      if (!(delayMs > 0)) return false;
+      this.delays.begin(child, delayMs);
+    }
+    this.children.setStatus(child, "restarting");
+    if (this.feed.isHeard) {
+      const delayMs = child.delay!.untilMs - this.loop.time();
+      this.emit("restarting", run, { delayMs });
+    }
+    return true;
+  }
+
+  #delayMs(child: Child): number {
+    const { backoff } = child.settings;
+    if (backoff === null) return 0;
+    this.#random ??= new SeededRandom(
+      this.settings.seed ??
+        (Math.floor(this.loop.time()) + seeds++ * 2 ** 32) %
+          Number.MAX_SAFE_INTEGER,
+    );
+    return backoff.delayMs(child.failures, this.#random);
+  }
+
+  #giveUp(child: Child): void {
+    const { maxRestarts, withinMs } = this.settings;
+    const { lastEnd } = child;
+    this.children.settle(child);
+    this.failure = new RestartLimitError(
+      `Supervisor "${this.path}" has given up: child "${child.id}" needed one more restart than ${maxRestarts} within ${withinMs} ms`,
+      child.id,
+      maxRestarts,
+      withinMs,
+      lastEnd?.kind === "crash" ? { cause: lastEnd.error } : {},
+    );
+    this.#tell("restart-limit", this.failure);
+    this.endNow();
+  }
+
+  // -- Telling --
+
+  /** Tells the listeners of an event of a child. Call it only if there are any. */
+  emit(
+    type: ChildEvent["type"],
+    run: SupervisedRun,
+    more: Partial<ChildEvent> = {},
+  ): void {
+    this.feed.emit(this.loop, {
+      type,
+      supervisor: this.path,
+      childId: run.id,
+      run,
+      atMs: this.loop.time(),
+      ...more,
+    });
+  }
+
+  #tell(
+    type: Exclude<SupervisorEvent["type"], ChildEvent["type"]>,
+    error?: unknown,
+  ): void {
+    if (!this.feed.isHeard) return;
+    this.feed.emit(this.loop, {
+      type,
+      supervisor: this.path,
+      atMs: this.loop.time(),
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+
+  /** Tells the exception handler of the loop. */
+  report(message: string, ...rest: [exception: unknown] | []): void {
+    this.loop.callExceptionHandler({
+      message,
+      name: this.path,
+      ...(rest.length === 0 ? {} : { exception: rest[0] }),
+    });
+  }
+}

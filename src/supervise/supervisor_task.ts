@@ -1,0 +1,90 @@
+/**
+ * The task in which a supervisor does its work.
+ *
+ * @module
+ */
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import { Task } from "../loop/task.ts";
+import type { SupervisorCore } from "./supervisor_core.ts";
+
+/** Task of a supervisor. Cancelling it has the supervisor end in order, at once. */
+export class SupervisorTask extends Task<void> {
+  readonly #core: SupervisorCore;
+  /** Told when all children are ready, or that they are not going to be. */
+  readonly ready: StartWait;
+
+  constructor(loop: EventLoop, core: SupervisorCore) {
+    const self: { ready: StartWait | null } = { ready: null };
+    super(loop, () => core.main(() => self.ready!.opened()), {
+      name: `supervisor ${core.path}`,
+    });
+    this.#core = core;
+    this.ready = self.ready = new StartWait(loop, core);
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    // At the end of a run the supervisor above ends it in its turn.
+    if (!this.#core.isEndedByHost) this.#core.cancel(reason);
+    return true;
+  }
+
+  override endWithValue(value: unknown): void {
+    super.endWithValue(value);
+    this.ready.missed();
+  }
+
+  override endWithError(error: unknown): void {
+    super.endWithError(error);
+    // Whoever has started it learns of it there.
+    if (this.ready.isAwaited && !this.ready.done() && this.failed()) {
+      this.exception();
+    }
+    this.ready.missed(error);
+  }
+
+  /** Notes that the error goes to the supervisor above. */
+  look(): void {
+    if (this.failed()) this.exception();
+  }
+}
+
+/** Wait for the start of a supervisor. Cancelling it ends the supervisor, which takes its time. */
+export class StartWait extends Future<void> {
+  readonly #core: SupervisorCore;
+  #cancelled: { readonly reason: unknown } | null = null;
+
+  constructor(loop: EventLoop, core: SupervisorCore) {
+    super(loop, `supervisor "${core.path}" to start`);
+    this.#core = core;
+  }
+
+  /** Whether somebody waits for it. */
+  get isAwaited(): boolean {
+    return this.hasWaiter();
+  }
+
+  /** All children are ready. */
+  opened(): void {
+    if (!this.done()) this.setResult();
+  }
+
+  /** The supervisor has ended; if it was not ready yet, that is how its start went. */
+  missed(error?: unknown): void {
+    if (this.done()) return;
+    if (this.#cancelled !== null) super.cancel(this.#cancelled.reason);
+    else if (error !== undefined) {
+      const isAwaited = this.hasWaiter();
+      this.setException(error);
+      if (!isAwaited) this.exception(); // the task has it
+    } else this.setException(this.#core.endedError());
+  }
+
+  override cancel(reason?: unknown): boolean {
+    if (this.done()) return false;
+    this.#cancelled ??= { reason };
+    this.#core.cancel(reason);
+    return true;
+  }
+}
