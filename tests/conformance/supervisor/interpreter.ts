@@ -67,6 +67,8 @@ class Machine {
   readonly #live = new Map<string, Live>();
   /** The last run of each instance. */
   readonly #runs = new Map<string, ChildRun>();
+  /** The runs that are supervisors. */
+  readonly #nested = new WeakSet<ChildRun>();
   readonly #supervisors = new Map<string, Supervisor | DynamicSupervisor>();
   /** The replies of the step, in the order of the calls. */
   #replies: (Event | null)[] = [];
@@ -119,6 +121,7 @@ class Machine {
         }
       });
       yield top.start();
+      this.#issue(top.join());
     } catch (error) {
       result = `error ${whyFailed(error)}`;
     }
@@ -167,20 +170,14 @@ class Machine {
       );
       supervisor = new Supervisor({ ...options, strategy, children });
     }
-    const types = new Map(record.children.map(({ id, type }) => [id, type]));
-    supervisor.subscribe((event) => this.#seen(event, path, types));
+    supervisor.subscribe((event) => this.#seen(event, path));
     this.#supervisors.set(path, supervisor);
     return supervisor;
   }
 
   /** Records what happens to nested supervisors: workers tell themselves. */
-  #seen(
-    event: SupervisorEvent,
-    sup: string,
-    types: ReadonlyMap<string, string>,
-  ): void {
-    if (!("childId" in event)) return;
-    if (types.get(event.childId) !== "supervisor") return;
+  #seen(event: SupervisorEvent, sup: string): void {
+    if (!("childId" in event) || !this.#nested.has(event.run)) return;
     const path = join(sup, event.childId);
     if (event.type === "started") this.#record("started", path);
     else if (event.type === "start-failed") {
@@ -200,8 +197,9 @@ class Machine {
 
   #startSupervisor(record: SupervisorRecord, path: string): ChildSpec["start"] {
     const machine = this;
-    return (_started) =>
+    return (_started, run) =>
       asSteps(this.#style, function* () {
+        machine.#nested.add(run);
         machine.#begin(path);
         yield* machine.#hold("start", path);
         return machine.#make(record, path);
