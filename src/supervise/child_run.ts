@@ -4,6 +4,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
+import { current } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
 import type { Task } from "../loop/task.ts";
@@ -16,7 +17,6 @@ import {
   NORMAL_END,
   SHUTDOWN_END,
 } from "./child_end.ts";
-import { Heartbeat } from "./heartbeat.ts";
 import { Leftover } from "./leftover.ts";
 import type { Message } from "./mailbox.ts";
 import {
@@ -28,6 +28,7 @@ import {
   supervised,
 } from "./supervised.ts";
 import { SupervisedTask } from "./supervised_task.ts";
+import { hasVitals, Vitals } from "./vitals.ts";
 
 /**
  * One run of a child: what `start` is called with, and what `startChild` returns.
@@ -50,11 +51,12 @@ export interface ChildRun<V = unknown> {
   /** How it has ended; `null` before that. */
   readonly end: ChildEnd | null;
   /**
-   * The task in which `start` runs. Cancelling it ends the run as `"cancelled"`. If
-   * the child is something else than a task, such as a supervisor, it has ended.
+   * The task in which `start` runs. Cancelling it ends the run as `"cancelled"`. `null`
+   * once that has returned: the child has ended, or is something else than a task,
+   * such as a supervisor.
    */
-  readonly task: Task<unknown>;
-  /** A signal that aborts when the task is cancelled, for `fetch` and the like. */
+  readonly task: Task<unknown> | null;
+  /** A signal that aborts when the task is cancelled, for `fetch` and the like; aborted once `task` is `null`. */
   readonly signal: AbortSignal;
   /** Says that the child is alive: see `heartbeatMs`. Costs a few nanoseconds. */
   heartbeat(): void;
@@ -64,6 +66,8 @@ export interface ChildRun<V = unknown> {
 export interface RunOwner {
   readonly loop: EventLoop;
   readonly path: string;
+  /** Its task, the parent of those of its children. */
+  readonly task: Task<unknown>;
   /** Whether it is being ended by cancellation, with all that is in it. */
   readonly endsWithTree: boolean;
   /** The run is ready. */
@@ -95,16 +99,11 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   isAwaited = false;
   /** Whether its supervisor has dealt with its end. */
   isHandled = false;
-  /** When it was ready, if there is a backoff or a heartbeat. */
-  startedMs = 0;
-  /** Whether it has run for long enough to have the failures before it forgotten. */
-  wasHealthy = false;
   #task: SupervisedTask | null = null;
   /** What the start returned, if that is the child; null while the task is. */
   #control: ChildControl | null = null;
-  #heartbeat: Heartbeat | null = null;
-  /** End that it has however it comes about. */
-  #certainEnd: ChildEnd | null = null;
+  /** Null until it is ready, and for children whose health is of no interest. */
+  #vitals: Vitals | null = null;
 
   constructor(child: Child, owner: RunOwner) {
     this.child = child;
@@ -123,12 +122,12 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
     return this.owner.loop;
   }
 
-  get task(): Task<unknown> {
-    return this.#task!;
+  get task(): Task<unknown> | null {
+    return this.#task;
   }
 
   get signal(): AbortSignal {
-    return this.#task!.signal;
+    return this.#task === null ? AbortSignal.abort() : this.#task.signal;
   }
 
   get endsWithTree(): boolean {
@@ -142,7 +141,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   }
 
   heartbeat(): void {
-    this.#heartbeat?.beat();
+    this.#vitals?.beat();
   }
 
   // -- The start --
@@ -154,12 +153,25 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
     const body = child.saysStarted
       ? () => start((value) => this.#saidStarted(value), this)
       : start as unknown as () => unknown;
-    const task = this.#task = new SupervisedTask(this, this.loop, body);
-    task.begin();
-    if (
-      this.outcome === null && !child.saysStarted && this.#control === null &&
-      this.end === null
-    ) this.started();
+    this.#callIn(this.owner.task, body);
+    // Ready when it waits for the first time.
+    if (this.#task !== null && !child.saysStarted) this.started();
+  }
+
+  /** Makes the task, as a child of `parent`, and runs its first step inside the code that starts it. */
+  #callIn(parent: Task<unknown>, body: () => unknown): void {
+    const { loop, task, stepper } = current;
+    current.loop = this.loop;
+    current.task = parent;
+    current.stepper = parent;
+    try {
+      this.#task = new SupervisedTask(this, this.loop, body);
+      this.#task.run();
+    } finally {
+      current.loop = loop;
+      current.task = task;
+      current.stepper = stepper;
+    }
   }
 
   #saidStarted(value: unknown): void {
@@ -175,18 +187,14 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
     if (this.outcome !== null || this.end !== null) return;
     this.outcome = "started";
     this.value = value;
-    const { heartbeatMs, backoff } = this.child.settings;
-    if (backoff !== null || heartbeatMs !== Infinity) {
-      this.startedMs = this.loop.time();
-    }
-    if (heartbeatMs !== Infinity) {
-      this.#heartbeat = new Heartbeat(this, heartbeatMs);
-    }
+    const { settings } = this.child;
+    if (hasVitals(settings)) this.#vitals = new Vitals(this, settings);
     this.owner.runStarted(this);
   }
 
   /** The function of the child has returned. */
   returned(value: unknown): void {
+    this.#task = null; // which would be kept for as long as this is
     if (this.end !== null) return; // it was abandoned
     if (isSupervisable(value)) this.#adopt(value);
     else if (this.outcome !== null) this.ended(NORMAL_END);
@@ -205,6 +213,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
 
   /** The function of the child has thrown. */
   threw(error: unknown): void {
+    this.#task = null;
     if (this.end !== null) return; // it was abandoned
     if (this.outcome === null) this.#failed(error);
     else this.ended(endByError(error, this.request));
@@ -264,21 +273,21 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   /** Asks it to end. */
   stop(): void {
     this.request = "stop";
-    if (this.#control === null) this.#task!.interrupt();
-    else this.#control.stop();
+    if (this.#task !== null) this.#task.interrupt();
+    else this.#control?.stop();
   }
 
   /** Ends it at once, as far as that is possible. */
   kill(): void {
     if (this.end !== null || this.request === "kill") return;
     this.request = "kill";
-    if (this.#control === null) this.#task!.kill();
-    else this.#control.kill();
+    if (this.#task !== null) this.#task.kill();
+    else this.#control?.kill();
   }
 
   /** Kills it, for a reason that is its end. */
   killFor(error: Error): void {
-    this.#certainEnd = { kind: "crash", error };
+    this.#vitals!.certainEnd = { kind: "crash", error };
     this.kill();
   }
 
@@ -294,20 +303,23 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   }
 
   #over(end: ChildEnd): void {
-    this.end = this.#certainEnd ?? end;
+    this.end = end;
+    const vitals = this.#vitals;
+    if (vitals !== null) {
+      vitals.end();
+      if (vitals.certainEnd !== null) this.end = vitals.certainEnd;
+    }
     if (this.outcome === null) {
       this.outcome = "failed";
       this.startError = end;
     }
-    const { backoff } = this.child.settings;
-    if (backoff !== null) {
-      this.wasHealthy = this.outcome === "started" &&
-        this.loop.time() - this.startedMs >= backoff.healthyMs;
-    }
-    this.#heartbeat?.stop();
-    this.#heartbeat = null;
     this.#control = null;
     this.owner.runEnded(this);
+  }
+
+  /** Whether it has run for long enough to have the failures before it forgotten. */
+  get wasHealthy(): boolean {
+    return this.#vitals?.wasHealthy === true;
   }
 
   /** The task cannot be ended: it counts as ended, and goes on. */

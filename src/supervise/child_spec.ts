@@ -13,7 +13,6 @@ import {
   checkOptions,
   checkString,
   inspect,
-  isGeneratorFunction,
 } from "../loop/checks.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import type { ChildRun } from "./child_run.ts";
@@ -214,6 +213,7 @@ function checkHeartbeat(heartbeatMs: unknown, what: string): void {
 export function checkSpec(spec: ChildSpec, what: string): void {
   checkOptions(spec, what);
   checkString(spec.id, what, "id");
+  if (typeof spec.start === "function") return;
   checkFunction(spec.start, what, `start of child ${inspect(spec.id)}`);
 }
 
@@ -239,9 +239,4 @@ export function checkSignificance(
 /** Whether a start has to call `started` before its child is ready: if it has a parameter by which it can. */
 export function saysStarted(start: ChildStart): boolean {
   return start.length > 0;
-}
-
-/** Whether calling the start runs nothing yet. */
-export function isLazy(start: ChildStart): boolean {
-  return isGeneratorFunction(start);
 }

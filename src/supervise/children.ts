@@ -16,9 +16,16 @@ export class Children {
   /** How many children wait for their restart. */
   restarting = 0;
 
-  /** With `keepsStopped` false a child that does not run is forgotten, whatever its restart type. */
-  constructor(keepsStopped: boolean) {
-    this.#byId = keepsStopped ? new Map() : null;
+  /**
+   * Takes children over, in start order.
+   *
+   * @param byId The children by id; null if a child that does not run is forgotten,
+   * whatever its restart type.
+   */
+  constructor(byId: Map<string, Child> | null) {
+    this.#byId = byId;
+    if (byId === null) return;
+    for (const child of byId.values()) this.list.append(child);
   }
 
   get size(): number {

@@ -87,7 +87,7 @@ export class DynamicSupervisor extends SupervisorBase {
   constructor(options: DynamicSupervisorOptions = {}) {
     const what = "make a dynamic supervisor";
     const settings = settleDynamic(options, what);
-    super(settings, []);
+    super(settings, new Map());
     this.#template = settleTemplate(options, settings, what);
   }
 

@@ -31,7 +31,7 @@ export class Leftovers {
   }
 
   has(id: string): boolean {
-    return this.#counts.has(id);
+    return this.#counts.size > 0 && this.#counts.has(id);
   }
 
   add(run: SupervisedRun, { future, waitsFor }: Leftover): void {

@@ -5,7 +5,6 @@
  */
 import type { CancelledError } from "../errors.ts";
 import { cancellation } from "../loop/cancellation.ts";
-import { current } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { NO_OPTIONS } from "../loop/loop_options.ts";
 import { Task } from "../loop/task.ts";
@@ -33,46 +32,36 @@ export interface TaskedRun {
 
 /** Task of a child. Its end is noticed by its supervisor at once, not in the turn after. */
 export class SupervisedTask extends Task<unknown> {
-  readonly #run: TaskedRun;
-  #killTurns = 0;
+  // Declared here and assigned in the constructor: a super() call that defines fields
+  // costs 10 ns more.
+  declare private readonly ofRun: TaskedRun;
+  declare private killTurns: number;
 
   constructor(run: TaskedRun, loop: EventLoop, body: () => unknown) {
     super(loop, body as TaskBody<unknown>, NO_OPTIONS, false);
-    this.#run = run;
+    this.ofRun = run;
+    this.killTurns = 0;
   }
 
   override get name(): string {
-    return this.#run.path;
+    return this.ofRun.path;
   }
 
   override set name(name: string) {
     super.name = name;
   }
 
-  /** Runs the first step now, inside the step of the supervisor. */
-  begin(): void {
-    const { loop, task, stepper } = current;
-    current.loop = this.loop;
-    try {
-      this.run();
-    } finally {
-      current.loop = loop;
-      current.task = task;
-      current.stepper = stepper;
-    }
-  }
-
   override endWithValue(value: unknown): void {
     super.endWithValue(value);
-    if (this.cancelled()) this.#run.threw(cancellation(this.cancelReason()));
-    else this.#run.returned(value);
+    if (this.cancelled()) this.ofRun.threw(cancellation(this.cancelReason()));
+    else this.ofRun.returned(value);
   }
 
   override endWithError(error: unknown): void {
     super.endWithError(error);
     // The supervisor takes it from here.
     if (this.failed()) this.exception();
-    this.#run.threw(error);
+    this.ofRun.threw(error);
   }
 
   /**
@@ -81,7 +70,7 @@ export class SupervisedTask extends Task<unknown> {
    */
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
-    if (this.#run.endsWithTree) return true;
+    if (this.ofRun.endsWithTree) return true;
     return super.cancel(reason);
   }
 
@@ -93,16 +82,16 @@ export class SupervisedTask extends Task<unknown> {
   /** Cancels it at each wait, until it has ended or has had its chances. */
   kill(): void {
     if (this.done()) return;
-    if (this.#killTurns++ < KILL_TURNS) {
+    if (this.killTurns++ < KILL_TURNS) {
       if (this.dueRequest() === null) super.cancel(KILL_REASON);
       this.loop.callSoon(() => this.kill());
-    } else if (this.isOutside()) this.#run.abandon(this[describeWait]());
+    } else if (this.isOutside()) this.ofRun.abandon(this[describeWait]());
     else this[destroy](cancellation(KILL_REASON));
   }
 
   /** Ends it without running on: it has refused to end, or its loop is closed. */
   override [destroy](reason: CancelledError): void {
     super[destroy](reason);
-    this.#run.threw(reason);
+    this.ofRun.threw(reason);
   }
 }

@@ -24,7 +24,7 @@ import {
   CountChildrenCall,
   WhichChildrenCall,
 } from "./supervisor_calls.ts";
-import { SupervisorCore } from "./supervisor_core.ts";
+import type { SupervisorCore } from "./supervisor_core.ts";
 import {
   EventFeed,
   type SupervisorEvents,
@@ -41,9 +41,9 @@ const EVENTS_KEPT = 1_024;
 /** A supervisor of any kind: its life, and the calls that all have. */
 export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   readonly #settings: SupervisorSettings;
-  readonly #children: readonly Child[];
+  /** The children, in start order: the core has them from the start on. */
+  readonly #children: Map<string, Child>;
   readonly #feed: EventFeed = new EventFeed();
-  #core: SupervisorCore | null = null;
   #task: SupervisorTask | null = null;
 
   /**
@@ -51,7 +51,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    *
    * @ignore
    */
-  constructor(settings: SupervisorSettings, children: readonly Child[]) {
+  constructor(settings: SupervisorSettings, children: Map<string, Child>) {
     this.#settings = settings;
     this.#children = children;
   }
@@ -91,12 +91,12 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   #launch(loop: EventLoop, host: ChildHost | null): SupervisorTask {
-    if (this.#core !== null) {
+    if (this.#task !== null) {
       throw new MisuseError(
         `Cannot start supervisor "${this.name}": it has been started before, make a new one`,
       );
     }
-    const core = new SupervisorCore(
+    return this.#task = new SupervisorTask(
       loop,
       this.#settings,
       this.#children,
@@ -104,8 +104,10 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
       host,
       this,
     );
-    this.#core = core;
-    return this.#task = new SupervisorTask(loop, core);
+  }
+
+  get #core(): SupervisorCore | null {
+    return this.#task === null ? null : this.#task.core;
   }
 
   /**
@@ -139,13 +141,12 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   *#join(): Coroutine<void> {
-    yield* shield(this.#started("wait for").task);
+    yield* shield(this.#started("wait for"));
   }
 
-  #started(what: string): { core: SupervisorCore; task: SupervisorTask } {
-    const core = this.#core;
+  #started(what: string): SupervisorTask {
     const task = this.#task;
-    if (core !== null && task !== null) return { core, task };
+    if (task !== null) return task;
     throw new MisuseError(
       `Cannot ${what} supervisor "${this.name}": it has not been started`,
     );
@@ -224,7 +225,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
     const { core } = this.#started("call");
     if (core.state === "ended") throw core.endedError();
     const call = make(core.loop);
-    core.post(call);
+    core.serveOrPost(call);
     return yield* call;
   }
 
@@ -310,7 +311,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    */
   [supervised](host: ChildHost): ChildControl {
     const task = this.#launch(host.loop, host);
-    const core = this.#core!;
+    const { core } = task;
     // The supervisor above is told of the end otherwise.
     task.addDoneCallback(() => task.look());
     return {

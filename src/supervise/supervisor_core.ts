@@ -14,6 +14,7 @@ import { core as coreKey } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { Task } from "../loop/task.ts";
 import { SeededRandom } from "../structures/random.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
@@ -62,6 +63,8 @@ let seeds = 0;
 export class SupervisorCore implements RunOwner {
   readonly loop: EventLoop;
   readonly path: string;
+  /** The task in which it does its work. */
+  readonly task: Task<unknown>;
   readonly settings: SupervisorSettings;
   readonly children: Children;
   readonly delays: RestartDelays;
@@ -91,6 +94,10 @@ export class SupervisorCore implements RunOwner {
   #cancelled: { readonly reason: unknown } | null = null;
   /** The last wait for a message; done as long as there is something to do. */
   #idle: Change | null = null;
+  /** Whether a call is being served in the step of its caller. */
+  #isServing = false;
+  /** The rest of such a call. */
+  #rest: Coroutine<void> | null = null;
   /** The wait for something else, while a message is being served. */
   #change: Change | null = null;
   /** Done when there is nothing to do and nothing is planned; null if nobody waits for that. */
@@ -99,14 +106,15 @@ export class SupervisorCore implements RunOwner {
   #enders: Future<void>[] | null = null;
 
   constructor(
-    loop: EventLoop,
+    task: Task<unknown>,
     settings: SupervisorSettings,
-    children: readonly Child[],
+    children: Map<string, Child>,
     feed: EventFeed,
     host: ChildHost | null,
     facade: unknown,
   ) {
-    this.loop = loop;
+    this.task = task;
+    this.loop = task.loop;
     this.settings = settings;
     this.path = host === null ? settings.name : host.path;
     this.feed = feed;
@@ -117,8 +125,7 @@ export class SupervisorCore implements RunOwner {
       settings.withinMs,
     );
     const { strategy } = settings;
-    this.children = new Children(strategy !== "dynamic");
-    for (const child of children) this.children.add(child);
+    this.children = new Children(strategy === "dynamic" ? null : children);
     this.delays = new RestartDelays(
       this,
       strategy === "one-for-all" || strategy === "rest-for-one",
@@ -154,6 +161,12 @@ export class SupervisorCore implements RunOwner {
   *#serve(): Coroutine<void> {
     let served = 0;
     while (this.state === "running") {
+      const rest = this.#rest;
+      if (rest !== null) {
+        this.#rest = null;
+        yield* rest;
+        continue;
+      }
       const message = this.#mailbox.shift();
       if (message === undefined) {
         yield* this.#untilPosted();
@@ -272,6 +285,28 @@ export class SupervisorCore implements RunOwner {
       return;
     }
     this.#mailbox.push(message);
+    if (!this.#isServing) this.#wake();
+  }
+
+  /**
+   * Serves a call now, in the step of the caller, if there is nothing else to do; else
+   * it joins the mailbox.
+   */
+  serveOrPost(call: Message): void {
+    if (this.#idle?.done() !== false || this.#isServing) {
+      this.post(call);
+      return;
+    }
+    this.#isServing = true; // what comes meanwhile joins the mailbox
+    try {
+      this.#rest = call.serve(this);
+    } finally {
+      this.#isServing = false;
+      if (this.#rest !== null || this.#mailbox.length > 0) this.#wake();
+    }
+  }
+
+  #wake(): void {
     if (this.#idle?.done() === false) this.#idle.setResult();
   }
 

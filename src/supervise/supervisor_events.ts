@@ -98,31 +98,42 @@ export interface SupervisorEventsOptions {
 
 /** The listeners of one supervisor. While there are none, an event costs a comparison. */
 export class EventFeed {
+  /** Whether anybody listens. */
+  isHeard = false;
   readonly #listeners: Set<SupervisorListener> = new Set();
   readonly #iterations: Set<SupervisorEvents> = new Set();
   #isOver = false;
-
-  /** Whether anybody listens. */
-  get isHeard(): boolean {
-    return this.#listeners.size > 0 || this.#iterations.size > 0;
-  }
 
   /** Adds a listener; returns what removes it. */
   subscribe(listener: SupervisorListener): Disposable {
     const own: SupervisorListener = (event) => listener(event);
     this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    this.isHeard = true;
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(own);
+        this.#left();
+      },
+    };
   }
 
   /** Begins an iteration over the events from now on. */
   iterate(capacity: number): SupervisorEvents {
-    const iteration = new SupervisorEvents(
-      capacity,
-      () => this.#iterations.delete(iteration),
-    );
+    const iteration = new SupervisorEvents(capacity, () => {
+      this.#iterations.delete(iteration);
+      this.#left();
+    });
     if (this.#isOver) iteration.end();
-    else this.#iterations.add(iteration);
+    else {
+      this.#iterations.add(iteration);
+      this.isHeard = true;
+    }
     return iteration;
+  }
+
+  /** A listener has left. */
+  #left(): void {
+    this.isHeard = this.#listeners.size > 0 || this.#iterations.size > 0;
   }
 
   /** Tells everybody. A listener that throws is reported, and changes nothing. */

@@ -225,20 +225,19 @@ export function settleChildren(
   options: SupervisorOptions,
   settings: SupervisorSettings,
   what: string,
-): Child[] {
+): Map<string, Child> {
   const { children: specs = [], significantLater = false } = options;
   if (!Array.isArray(specs)) {
     throw new TypeError(
       `Cannot ${what} as children must be an array: received ${inspect(specs)}`,
     );
   }
-  const children: Child[] = [];
-  const ids = new Set<string>();
+  const children = new Map<string, Child>();
   let hasSignificant = false;
   for (const spec of specs as readonly ChildSpec[]) {
     const child = settleChild(spec, settings, what);
     const { id } = child;
-    if (ids.has(id)) {
+    if (children.has(id)) {
       throw new ChildSpecError(
         `Cannot ${what} as the id of a child must be unique: received ${
           inspect(id)
@@ -247,10 +246,9 @@ export function settleChildren(
         id,
       );
     }
-    ids.add(id);
     checkSignificance(child.settings, id, settings.autoShutdown, what);
     hasSignificant ||= child.settings.significant;
-    children.push(child);
+    children.set(id, child);
   }
   if (!hasSignificant && !significantLater) {
     checkUse(settings.autoShutdown, what);

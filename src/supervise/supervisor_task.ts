@@ -6,27 +6,58 @@
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Task } from "../loop/task.ts";
-import type { SupervisorCore } from "./supervisor_core.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import type { Child } from "./child.ts";
+import type { ChildHost } from "./supervised.ts";
+import { SupervisorCore } from "./supervisor_core.ts";
+import type { EventFeed } from "./supervisor_events.ts";
+import type { SupervisorSettings } from "./supervisor_options.ts";
 
 /** Task of a supervisor. Cancelling it has the supervisor end in order, at once. */
 export class SupervisorTask extends Task<void> {
-  readonly #core: SupervisorCore;
+  readonly core: SupervisorCore;
   /** Told when all children are ready, or that they are not going to be. */
   readonly ready: StartWait;
 
-  constructor(loop: EventLoop, core: SupervisorCore) {
-    const self: { ready: StartWait | null } = { ready: null };
-    super(loop, () => core.main(() => self.ready!.opened()), {
-      name: `supervisor ${core.path}`,
+  /**
+   * Makes the task, and the inside of the supervisor.
+   *
+   * @param host The supervisor above; null if there is none.
+   * @param facade What the supervisor above is handed.
+   */
+  constructor(
+    loop: EventLoop,
+    settings: SupervisorSettings,
+    children: Map<string, Child>,
+    feed: EventFeed,
+    host: ChildHost | null,
+    facade: unknown,
+  ) {
+    const self: { task: SupervisorTask | null } = { task: null };
+    super(loop, () => self.task!.work(), {
+      name: `supervisor ${host === null ? settings.name : host.path}`,
     });
-    this.#core = core;
-    this.ready = self.ready = new StartWait(loop, core);
+    self.task = this;
+    this.core = new SupervisorCore(
+      this,
+      settings,
+      children,
+      feed,
+      host,
+      facade,
+    );
+    this.ready = new StartWait(this.core);
+  }
+
+  /** Its body. */
+  private work(): Coroutine<void> {
+    return this.core.main(() => this.ready.opened());
   }
 
   override cancel(reason?: unknown): boolean {
     if (this.done()) return false;
     // At the end of a run the supervisor above ends it in its turn.
-    if (!this.#core.isEndedByHost) this.#core.cancel(reason);
+    if (!this.core.isEndedByHost) this.core.cancel(reason);
     return true;
   }
 
@@ -55,8 +86,8 @@ export class StartWait extends Future<void> {
   readonly #core: SupervisorCore;
   #cancelled: { readonly reason: unknown } | null = null;
 
-  constructor(loop: EventLoop, core: SupervisorCore) {
-    super(loop, `supervisor "${core.path}" to start`);
+  constructor(core: SupervisorCore) {
+    super(core.loop, `supervisor "${core.path}" to start`);
     this.#core = core;
   }
 

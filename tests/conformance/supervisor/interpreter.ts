@@ -320,7 +320,7 @@ class Machine {
       this.#replies.push(["not-running", path]);
       return;
     }
-    if (reason === "kill") live.run.task.cancel("killed");
+    if (reason === "kill") live.run.task!.cancel("killed");
     else if (!live.gate.done()) live.gate.setResult(reason);
     for (let turn = 0; turn < 100 && live.run.end === null; turn++) {
       yield sleep(0);
