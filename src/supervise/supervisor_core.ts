@@ -92,8 +92,10 @@ export class SupervisorCore implements RunOwner {
   /** Ends that were asked for and have not come. */
   awaitedEnds = 0;
   #cancelled: { readonly reason: unknown } | null = null;
-  /** The last wait for a message; done as long as there is something to do. */
+  /** The last wait for a message. */
   #idle: Change | null = null;
+  /** Whether it waits for a message, or is about to find one. */
+  #isParked = false;
   /** Whether a call is being served in the step of its caller. */
   #isServing = false;
   /** The rest of such a call. */
@@ -181,10 +183,10 @@ export class SupervisorCore implements RunOwner {
 
   *#untilPosted(): Coroutine<void> {
     const idle = this.#idle = new Change(this.loop, "a message");
-    if (this.#settled?.done() === false && this.isSettled) {
-      this.#settled.setResult();
-    }
+    this.#isParked = true;
+    this.#checkSettled();
     yield* idle;
+    this.#isParked = false;
   }
 
   /** All children have ended: refuses what is left in the mailbox. */
@@ -285,25 +287,31 @@ export class SupervisorCore implements RunOwner {
       return;
     }
     this.#mailbox.push(message);
-    if (!this.#isServing) this.#wake();
+    this.#wake();
   }
 
   /**
-   * Serves a call now, in the step of the caller, if there is nothing else to do; else
-   * it joins the mailbox.
+   * Adds a call. If nothing else is being done, serves it now, in the step of the
+   * caller, with the messages before it.
    */
   serveOrPost(call: Message): void {
-    if (this.#idle?.done() !== false || this.#isServing) {
-      this.post(call);
-      return;
-    }
+    this.post(call);
+    if (!this.#isParked || this.#isServing) return;
     this.#isServing = true; // what comes meanwhile joins the mailbox
     try {
-      this.#rest = call.serve(this);
+      for (let left = BATCH; left > 0 && this.#mayServe; left--) {
+        this.#rest = this.#mailbox.shift()!.serve(this);
+      }
     } finally {
       this.#isServing = false;
-      if (this.#rest !== null || this.#mailbox.length > 0) this.#wake();
+      this.#checkSettled();
     }
+  }
+
+  /** Whether a message can be served in the step of a caller. */
+  get #mayServe(): boolean {
+    return this.#rest === null && this.state === "running" &&
+      this.#mailbox.length > 0;
   }
 
   #wake(): void {
@@ -322,7 +330,15 @@ export class SupervisorCore implements RunOwner {
   /** Whether nothing is being done, waits to be done, or is planned. */
   get isSettled(): boolean {
     if (this.state === "ended") return true;
-    return this.#idle?.done() === false && this.delays.running === 0;
+    return this.#isParked && !this.#isServing && this.#mailbox.length === 0 &&
+      this.#rest === null && this.state === "running" &&
+      this.delays.running === 0;
+  }
+
+  #checkSettled(): void {
+    if (this.#settled?.done() === false && this.isSettled) {
+      this.#settled.setResult();
+    }
   }
 
   /** Future that is done as soon as it is settled. */
