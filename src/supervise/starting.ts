@@ -55,6 +55,9 @@ export function* untilStarted(
   }
 }
 
+/** Time that the start of a child has which takes none to end. */
+const START_MS = 5_000;
+
 /** A stop waits for the start: it may go on for as long as the child may take to end. */
 function limitStart(
   core: SupervisorCore,
@@ -63,7 +66,7 @@ function limitStart(
   const { shutdown } = run.child.settings;
   run.hurry();
   return core.loop.callLater(
-    shutdown === "brutal-kill" ? 0 : shutdown,
+    shutdown === "brutal-kill" ? START_MS : shutdown,
     () => run.kill(),
   );
 }
