@@ -49,7 +49,7 @@ export function isAbnormal(end: ChildEnd): boolean {
  * The end of a child whose function has thrown.
  *
  * @param error The error.
- * @param request What its supervisor has asked of it, if anything.
+ * @param request Request of its supervisor, if there was one.
  */
 export function endByError(
   error: unknown,

@@ -1,5 +1,5 @@
 /**
- * One run of a child, from its start to its end.
+ * Runs of a child, each from its start to its end.
  *
  * @module
  */
@@ -31,8 +31,8 @@ import { SupervisedTask } from "./supervised_task.ts";
 import { hasVitals, Vitals } from "./vitals.ts";
 
 /**
- * One run of a child: what `start` is called with, and what `startChild` returns.
- * After a restart there is another one. Like a pid in OTP.
+ * A run of a child: the second argument of its `start`, and the result of
+ * `startChild`. After a restart there is another one. Like a pid in OTP.
  *
  * @typeParam V Type of the value that the child handed over when it was ready.
  */
@@ -66,7 +66,7 @@ export interface ChildRun<V = unknown> {
 export interface RunOwner {
   readonly loop: EventLoop;
   readonly path: string;
-  /** Its task, the parent of those of its children. */
+  /** Task of the supervisor, the parent of those of its children. */
   readonly task: Task<unknown>;
   /** Whether it is being ended by cancellation, with all that is in it. */
   readonly endsWithTree: boolean;
@@ -93,14 +93,14 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   outcome: StartOutcome = null;
   /** The error of a start that failed. */
   startError: unknown = undefined;
-  /** What its supervisor has asked of it. */
+  /** Request of its supervisor. */
   request: "nothing" | "stop" | "kill" = "nothing";
   /** Whether its supervisor waits for its end, and so takes no further notice of it. */
   isAwaited = false;
   /** Whether its supervisor has dealt with its end. */
   isHandled = false;
   #task: SupervisedTask | null = null;
-  /** What the start returned, if that is the child; null while the task is. */
+  /** Means to end what the start has returned, if that is the child; null while the task is. */
   #control: ChildControl | null = null;
   /** Null until it is ready, and for children whose health is of no interest. */
   #vitals: Vitals | null = null;

@@ -128,7 +128,7 @@ const TYPES: readonly ChildType[] = ["worker", "supervisor"];
 const BOOLEANS: readonly boolean[] = [true, false];
 const WORKER_SHUTDOWN_MS = 5_000;
 
-/** The options of a child, checked, each with its value. Those of a dynamic supervisor are shared by all its children. */
+/** The options of a child, checked, each with its value. All children of a dynamic supervisor share one. */
 export class ChildSettings {
   readonly restart: RestartType;
   readonly shutdown: ShutdownType;

@@ -79,7 +79,7 @@ export class DynamicSupervisor extends SupervisorBase {
    * Makes a dynamic supervisor. Nothing runs until {@linkcode start} or
    * {@linkcode run}.
    *
-   * @param options What its children have in common, limits and so on.
+   * @param options Options that its children have in common, limits and so on.
    * @throws {TypeError} If an option is of the wrong type.
    * @throws {RangeError} If a number is out of range.
    * @throws {ChildSpecError} If options contradict each other.

@@ -1,6 +1,6 @@
 /**
- * What is left of a run that could not be ended: an async function that waits for
- * a promise outside the loop.
+ * Rest of a run that could not be ended: an async function that waits for a promise
+ * outside the loop.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Future } from "../loop/future.ts";
 export class Leftover {
   /** Done when it has ended after all. */
   readonly future: Future<unknown>;
-  /** What it waits for, in words; `undefined` if it is part of a child, which has reported it. */
+  /** Description of what it waits for; `undefined` if it is part of a child, which has reported it. */
   readonly waitsFor: string | undefined;
 
   constructor(future: Future<unknown>, waitsFor?: string) {

@@ -26,8 +26,8 @@ export class RestartDelay implements Message {
   }
 
   serve(core: SupervisorCore): Coroutine<void> | null {
-    const first = core.delays.release(this);
-    return first === null ? null : core.restart(first);
+    const first = core.restarts.delays.release(this);
+    return first === null ? null : core.restarts.make(first);
   }
 
   refuse(): void {
@@ -120,7 +120,7 @@ export class Retry implements Message {
     const child = this.#child;
     // Terminated, restarted by a sibling's failure, or in a delay, meanwhile.
     if (child.status !== "restarting" || child.delay !== null) return null;
-    return core.restart(child);
+    return core.restarts.make(child);
   }
 
   refuse(): void {

@@ -21,7 +21,7 @@ export function terminate(
   core: SupervisorCore,
   child: Child,
 ): Coroutine<void> | null {
-  if (child.status === "restarting") core.delays.leave(child);
+  if (child.status === "restarting") core.restarts.delays.leave(child);
   if (child.status !== "running") return null;
   const run = child.run!;
   run.isHandled = true;
@@ -86,7 +86,7 @@ export function* stopAtOnce(core: SupervisorCore): Coroutine<void> {
     child !== undefined;
     child = child.nextNode
   ) {
-    if (child.status === "restarting") core.delays.leave(child);
+    if (child.status === "restarting") core.restarts.delays.leave(child);
     const run = child.run!;
     if (child.status === "running" && run.end === null) {
       runs.push(run);

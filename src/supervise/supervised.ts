@@ -68,7 +68,7 @@ export interface Supervisable {
   [supervised](host: ChildHost): ChildControl;
 }
 
-/** What a supervisor offers to a {@linkcode Supervisable}. */
+/** Supervisor, as a {@linkcode Supervisable} sees it. */
 export interface ChildHost {
   /** The loop. */
   readonly loop: EventLoop;

@@ -65,7 +65,7 @@ export class SupervisedTask extends Task<unknown> {
   }
 
   /**
-   * Somebody else than the supervisor cancels it. At the end of a run everything is
+   * Cancels it, on behalf of somebody else than the supervisor. At the end of a run everything is
    * cancelled, the supervisor first: it ends its children in its own order then.
    */
   override cancel(reason?: unknown): boolean {

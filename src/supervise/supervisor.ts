@@ -151,8 +151,8 @@ export class Supervisor extends SupervisorBase {
   }
 
   /**
-   * Stops a child and waits until it has ended. It is not restarted, and stays known
-   * unless it is temporary. A child that does not run is left as it is; one that waits
+   * Stops a child and waits until it has ended. The child is not restarted, and stays
+   * known unless it is temporary. A child that does not run is left as it is; one that waits
    * for its restart waits no longer.
    *
    * @param id Id of the child.

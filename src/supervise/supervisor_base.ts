@@ -1,5 +1,5 @@
 /**
- * What a supervisor and a dynamic supervisor have in common.
+ * Common base of supervisors and dynamic supervisors.
  *
  * @module
  */
@@ -33,7 +33,7 @@ import {
 } from "./supervisor_events.ts";
 import type { SupervisorSettings } from "./supervisor_options.ts";
 import { SupervisorTask } from "./supervisor_task.ts";
-import { SupervisorTree, treeOf } from "./supervisor_tree.ts";
+import { SupervisorTree, treeOf, type TreeState } from "./supervisor_tree.ts";
 
 /** Events that an iteration keeps by default. */
 const EVENTS_KEPT = 1_024;
@@ -62,7 +62,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   /** `"new"` until it is started, `"stopping"` from the moment it ends its children for good. */
-  get state(): "new" | "starting" | "running" | "stopping" | "ended" {
+  get state(): TreeState {
     return this.#core?.state ?? "new";
   }
 
@@ -154,7 +154,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
 
   /**
    * Stops the children in reverse start order, each when the one before has ended, and
-   * ends. What is in the mailbox is served before.
+   * ends. Messages in the mailbox are served before.
    *
    * A start that goes on is waited for, but for no longer than the child may take to
    * end. Does nothing if the supervisor was not started, and waits with the others if
@@ -279,8 +279,8 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   /**
-   * Has a function called with each event, at the moment of the event. What it throws
-   * is reported to the exception handler of the loop, and changes nothing.
+   * Has a function called with each event, at the moment of the event. An error that it
+   * throws is reported to the exception handler of the loop, and changes nothing.
    *
    * @param listener Function to call. It must not wait.
    * @returns A disposable that ends it.

@@ -29,7 +29,7 @@ export interface ChildInfo {
   readonly status: "running" | "restarting" | "stopped";
   /** Whether it is a supervisor. */
   readonly type: ChildType;
-  /** Its run; that before, while it waits for its restart; `null` if it is stopped. */
+  /** Run of the child; that before, while it waits for its restart; `null` if it is stopped. */
   readonly run: ChildRun | null;
 }
 
@@ -122,7 +122,7 @@ abstract class StartCall extends Call<ChildRun | undefined> {
     this.reply(run.outcome === "started" ? run : undefined);
   }
 
-  /** Its start has failed. */
+  /** Called when the start has failed. */
   protected abstract forget(core: SupervisorCore, child: Child): void;
 }
 
@@ -216,7 +216,7 @@ export class RestartChildCall extends StartCall {
   }
 
   protected override forget(): void {
-    // It stays as it was.
+    // The child stays as it was.
   }
 }
 

@@ -15,7 +15,6 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { Task } from "../loop/task.ts";
-import { SeededRandom } from "../structures/random.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
 import { isAbnormal, KILLED_END, SHUTDOWN_END } from "./child_end.ts";
@@ -24,9 +23,8 @@ import { Children } from "./children.ts";
 import type { Leftover } from "./leftover.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Message } from "./mailbox.ts";
-import { RestartDelays, Retry } from "./restart_delay.ts";
-import { RestartIntensity } from "./restart_intensity.ts";
-import { restartGroup, restartOne, startAll } from "./strategy.ts";
+import { Restarts } from "./restarts.ts";
+import { startAll } from "./strategy.ts";
 import { stopAtOnce, stopInOrder } from "./stopping.ts";
 import type { ChildHost } from "./supervised.ts";
 import type {
@@ -53,11 +51,9 @@ class Stop implements Message {
   }
 
   refuse(): void {
-    // It has ended.
+    // Nothing to do.
   }
 }
-
-let seeds = 0;
 
 /** A supervisor that was started. */
 export class SupervisorCore implements RunOwner {
@@ -67,20 +63,16 @@ export class SupervisorCore implements RunOwner {
   readonly task: Task<unknown>;
   readonly settings: SupervisorSettings;
   readonly children: Children;
-  readonly delays: RestartDelays;
+  readonly restarts: Restarts;
   readonly feed: EventFeed;
   /** The supervisor above; null if there is none. */
   readonly #host: ChildHost | null;
-  /** What the supervisor above is handed. */
+  /** Object that the supervisor above is handed. */
   readonly #facade: unknown;
   readonly #mailbox: RingBuffer<Message> = new RingBuffer();
-  readonly #intensity: RestartIntensity;
   readonly #leftovers: Leftovers;
-  #random: SeededRandom | null = null;
 
   state: SupervisorState = "starting";
-  /** How many restarts there were. */
-  restarts = 0;
   /** The error by which it ends; null if there is none. */
   failure: Error | null = null;
   /** Whether all children are to be killed. */
@@ -122,16 +114,9 @@ export class SupervisorCore implements RunOwner {
     this.feed = feed;
     this.#host = host;
     this.#facade = facade;
-    this.#intensity = new RestartIntensity(
-      settings.maxRestarts,
-      settings.withinMs,
-    );
     const { strategy } = settings;
     this.children = new Children(strategy === "dynamic" ? null : children);
-    this.delays = new RestartDelays(
-      this,
-      strategy === "one-for-all" || strategy === "rest-for-one",
-    );
+    this.restarts = new Restarts(this);
     this.#leftovers = new Leftovers(this);
   }
 
@@ -250,7 +235,7 @@ export class SupervisorCore implements RunOwner {
     return this.#host?.endsWithTree === true;
   }
 
-  /** Its task is cancelled: it ends as soon as it can, in order. */
+  /** Ends it as soon as possible, in order: its task is cancelled. */
   cancel(reason: unknown): void {
     if (this.#cancelled !== null) return;
     this.#cancelled = { reason };
@@ -332,7 +317,7 @@ export class SupervisorCore implements RunOwner {
     if (this.state === "ended") return true;
     return this.#isParked && !this.#isServing && this.#mailbox.length === 0 &&
       this.#rest === null && this.state === "running" &&
-      this.delays.running === 0;
+      this.restarts.delays.running === 0;
   }
 
   #checkSettled(): void {
@@ -427,10 +412,7 @@ export class SupervisorCore implements RunOwner {
     if (
       restart === "permanent" ||
       restart === "transient" && isAbnormal(run.end!)
-    ) {
-      this.#countFailure(run);
-      return this.#restartSoon(run) ? null : this.restart(child);
-    }
+    ) return this.restarts.handleFailure(run);
     this.children.settle(child);
     this.#shutDownWith(child);
     return null;
@@ -448,94 +430,26 @@ export class SupervisorCore implements RunOwner {
     this.endNow();
   }
 
-  // -- Restarts --
-
-  /** Counts a restart and makes it, with the siblings that belong to it; ends the supervisor if it is one too many. */
-  restart(child: Child): Coroutine<void> | null {
-    if (!this.#intensity.count(this.loop.time())) {
-      this.#giveUp(child);
-      return null;
-    }
-    this.restarts++;
-    child.restarts++;
-    switch (this.settings.strategy) {
-      case "one-for-all":
-        return restartGroup(this, child, this.children.list.first!);
-      case "rest-for-one":
-        return restartGroup(this, child, child);
-      default:
-        return restartOne(this, child);
-    }
-  }
-
-  /** A restart has failed at a child: it is tried again, behind all messages or after a delay. */
+  /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    child.lastEnd = run.end;
     if (this.settings.reportCrashes && !this.hasLeftover(child.id)) {
       this.report(`Child "${run.path}" could not be restarted`, startError);
     }
-    this.#countFailure(run);
-    if (this.hasLeftover(child.id) && !child.settings.allowOverlap) {
-      this.children.setStatus(child, "restarting"); // until that has ended
-    } else if (!this.#restartSoon(run)) {
-      this.children.setStatus(child, "restarting");
-      this.post(new Retry(child));
-    }
+    this.restarts.tryAgain(run);
   }
 
-  #countFailure(run: SupervisedRun): void {
-    const { child } = run;
-    if (child.settings.backoff === null) return;
-    if (run.wasHealthy) child.failures = 0;
-    child.failures++;
-  }
-
-  /** Has a child restarted after a delay, if it has one or one is running; false if it is to be restarted now. */
-  #restartSoon(run: SupervisedRun): boolean {
-    const { child } = run;
-    if (!this.delays.join(child)) {
-      const delayMs = this.#delayMs(child);
-      if (!(delayMs > 0)) return false;
-      this.delays.begin(child, delayMs);
-    }
-    this.children.setStatus(child, "restarting");
-    if (this.feed.isHeard) {
-      const delayMs = child.delay!.untilMs - this.loop.time();
-      this.emit("restarting", run, { delayMs });
-    }
-    return true;
-  }
-
-  #delayMs(child: Child): number {
-    const { backoff } = child.settings;
-    if (backoff === null) return 0;
-    this.#random ??= new SeededRandom(
-      this.settings.seed ??
-        (Math.floor(this.loop.time()) + seeds++ * 2 ** 32) %
-          Number.MAX_SAFE_INTEGER,
-    );
-    return backoff.delayMs(child.failures, this.#random);
-  }
-
-  #giveUp(child: Child): void {
-    const { maxRestarts, withinMs } = this.settings;
-    const { lastEnd } = child;
+  /** A child needed one restart too many. */
+  giveUp(child: Child, error: RestartLimitError): void {
     this.children.settle(child);
-    this.failure = new RestartLimitError(
-      `Supervisor "${this.path}" has given up: child "${child.id}" needed one more restart than ${maxRestarts} within ${withinMs} ms`,
-      child.id,
-      maxRestarts,
-      withinMs,
-      lastEnd?.kind === "crash" ? { cause: lastEnd.error } : {},
-    );
-    this.#tell("restart-limit", this.failure);
+    this.failure = error;
+    this.#tell("restart-limit", error);
     this.endNow();
   }
 
   // -- Telling --
 
-  /** Tells the listeners of an event of a child. Call it only if there are any. */
+  /** Calls the listeners with an event of a child. To be called only if there are any. */
   emit(
     type: ChildEvent["type"],
     run: SupervisedRun,
@@ -564,7 +478,7 @@ export class SupervisorCore implements RunOwner {
     });
   }
 
-  /** Tells the exception handler of the loop. */
+  /** Calls the exception handler of the loop. */
   report(message: string, ...rest: [exception: unknown] | []): void {
     this.loop.callExceptionHandler({
       message,

@@ -53,7 +53,7 @@ export interface ChildEvent {
   readonly error?: unknown;
   /** Delay of the restart. */
   readonly delayMs?: number;
-  /** What an abandoned child waits for, in words. */
+  /** Description of what an abandoned child waits for. */
   readonly waitsFor?: string;
 }
 
@@ -136,7 +136,7 @@ export class EventFeed {
     this.isHeard = this.#listeners.size > 0 || this.#iterations.size > 0;
   }
 
-  /** Tells everybody. A listener that throws is reported, and changes nothing. */
+  /** Calls everybody. A listener that throws is reported, and changes nothing. */
   emit(loop: EventLoop, event: SupervisorEvent): void {
     for (const iteration of this.#iterations) iteration.push(event);
     for (const listener of this.#listeners) {
@@ -165,7 +165,7 @@ export class EventFeed {
  * The events of a supervisor from the call of {@linkcode Supervisor.events} until it
  * has ended: for `for await`, and for {@linkcode each} in generators.
  *
- * Events that nobody has taken yet are kept, up to a bound. One consumer at a time.
+ * Events that nobody has taken yet are kept, up to a bound. There may be one consumer at a time.
  */
 export class SupervisorEvents
   implements

@@ -23,7 +23,7 @@ import {
 } from "./child_spec.ts";
 
 /**
- * Who is restarted with a child:
+ * Strategy: who is restarted with a child.
  *
  * - `"one-for-one"`: nobody;
  * - `"one-for-all"`: all children;
@@ -95,7 +95,7 @@ export interface CommonSupervisorOptions {
 /** Options of a {@linkcode Supervisor}. */
 export interface SupervisorOptions extends CommonSupervisorOptions {
   /**
-   * Who is restarted with a child.
+   * Strategy: who is restarted with a child.
    *
    * @default {"one-for-one"}
    */

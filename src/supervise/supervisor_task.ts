@@ -23,7 +23,7 @@ export class SupervisorTask extends Task<void> {
    * Makes the task, and the inside of the supervisor.
    *
    * @param host The supervisor above; null if there is none.
-   * @param facade What the supervisor above is handed.
+   * @param facade Object that the supervisor above is handed.
    */
   constructor(
     loop: EventLoop,
@@ -49,7 +49,7 @@ export class SupervisorTask extends Task<void> {
     this.ready = new StartWait(this.core);
   }
 
-  /** Its body. */
+  /** Body of the task. */
   private work(): Coroutine<void> {
     return this.core.main(() => this.ready.opened());
   }
@@ -68,7 +68,7 @@ export class SupervisorTask extends Task<void> {
 
   override endWithError(error: unknown): void {
     super.endWithError(error);
-    // Whoever has started it learns of it there.
+    // The error goes to the code that has started it.
     if (this.ready.isAwaited && !this.ready.done() && this.failed()) {
       this.exception();
     }

@@ -14,7 +14,7 @@ export interface ChildTree {
   readonly id: string;
   /** Whether it is a supervisor. */
   readonly type: ChildType;
-  /** What it does: as in {@linkcode ChildRun}, or `"restarting"`, `"stopped"`. */
+  /** State: as in {@linkcode ChildRun}, or `"restarting"`, `"stopped"`. */
   readonly state:
     | "starting"
     | "running"
@@ -32,14 +32,17 @@ export interface ChildTree {
   readonly supervisor: SupervisorTree | null;
 }
 
+/** State of a supervisor: `"new"` before the start. */
+export type TreeState = "new" | "starting" | "running" | "stopping" | "ended";
+
 /** Snapshot of a supervisor, from {@linkcode Supervisor.tree}. Its text shows it in lines. */
 export class SupervisorTree {
   /** Name of the supervisor, or the path of the child that it is. */
   readonly name: string;
   /** Strategy; `"dynamic"` for a dynamic supervisor. */
   readonly strategy: RestartStrategy | "dynamic";
-  /** `"new"` before the start. */
-  readonly state: "new" | "starting" | "running" | "stopping" | "ended";
+  /** State of the supervisor. */
+  readonly state: TreeState;
   /** How many restarts it has made; a group that is restarted together counts once. */
   readonly restarts: number;
   /** The children, in start order. */
@@ -53,7 +56,7 @@ export class SupervisorTree {
   constructor(
     name: string,
     strategy: RestartStrategy | "dynamic",
-    state: SupervisorTree["state"],
+    state: TreeState,
     restarts: number,
     children: readonly ChildTree[],
   ) {
@@ -161,7 +164,7 @@ export function treeOf(
     core.path,
     settings.strategy,
     state,
-    restarts,
+    restarts.made,
     children,
   );
 }

@@ -1,5 +1,5 @@
 /**
- * What is known of the health of a run, for children with a backoff or a heartbeat.
+ * Health of a run, for children with a backoff or a heartbeat.
  *
  * @module
  */

@@ -196,14 +196,19 @@ class Machine {
   }
 
   #startSupervisor(record: SupervisorRecord, path: string): ChildSpec["start"] {
-    const machine = this;
     return (_started, run) =>
-      asSteps(this.#style, function* () {
-        machine.#nested.add(run);
-        machine.#begin(path);
-        yield* machine.#hold("start", path);
-        return machine.#make(record, path);
-      })();
+      asSteps(this.#style, () => this.#nest(record, path, run))();
+  }
+
+  *#nest(
+    record: SupervisorRecord,
+    path: string,
+    run: ChildRun,
+  ): Steps<unknown> {
+    this.#nested.add(run);
+    this.#begin(path);
+    yield* this.#hold("start", path);
+    return this.#make(record, path);
   }
 
   // -- Workers --
@@ -372,16 +377,17 @@ class Machine {
       replies[at] = ["reply", op, "noproc"];
       return;
     }
-    const machine = this;
+    const answer = (value: unknown) => {
+      this.#activity++;
+      replies[at] = ["reply", op, callResult(op, value, supervisor)];
+    };
+    const operation = this.#operation(step, path, supervisor);
     this.#loop.createTask(function* () {
-      let result: unknown;
       try {
-        result = yield* machine.#operation(step, path, supervisor);
+        answer(yield* operation);
       } catch (error) {
-        result = error;
+        answer(error);
       }
-      machine.#activity++;
-      replies[at] = ["reply", op, callResult(op, result, supervisor)];
     }, { eager: true });
   }
 

@@ -287,9 +287,9 @@ class Naive {
     const isShared = this.#program.strategy !== "one-for-one";
     const running = isShared
       ? this.#children.map(({ delay }) => delay).find((delay) => delay !== null)
-      : undefined;
+      : null;
     const { backoffMs } = child.plan;
-    if (running != null) child.delay = running;
+    if (running) child.delay = running;
     else if (backoffMs > 0) {
       const dueMs = this.#nowMs + backoffMs * 2 ** (child.failures - 1);
       child.delay = { dueMs, for: child, over: false };
