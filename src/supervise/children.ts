@@ -6,34 +6,37 @@
 import { LinkedList } from "../structures/linked_list.ts";
 import type { Child, ChildStatus } from "./child.ts";
 
-/** List of children. Adding, removing and finding one are O(1), and so are the counts. */
+/**
+ * List of children. Adding, removing and finding one are O(1), but for the first that is
+ * looked for, and so are the counts.
+ */
 export class Children {
   readonly list: LinkedList<Child> = new LinkedList();
-  /** Null in a dynamic supervisor, whose children are named by their runs. */
-  readonly #byId: Map<string, Child> | null;
+  /** Made when a child is looked for by its id. */
+  #byId: Map<string, Child> | null = null;
+  readonly #keepsStopped: boolean;
   /** How many significant children run or are about to. */
   significant = 0;
   /** How many children wait for their restart. */
   restarting = 0;
 
-  /**
-   * Takes children over, in start order.
-   *
-   * @param byId The children by id; null if a child that does not run is forgotten,
-   * whatever its restart type.
-   */
-  constructor(byId: Map<string, Child> | null) {
-    this.#byId = byId;
-    if (byId === null) return;
-    for (const child of byId.values()) this.list.append(child);
+  /** With `keepsStopped` false a child that does not run is forgotten, whatever its restart type. */
+  constructor(keepsStopped: boolean) {
+    this.#keepsStopped = keepsStopped;
   }
 
   get size(): number {
     return this.list.length;
   }
 
+  /** The child of an id. In a dynamic supervisor ids name nobody. */
   find(id: string): Child | undefined {
-    return this.#byId?.get(id);
+    if (!this.#keepsStopped) return undefined;
+    if (this.#byId === null) {
+      this.#byId = new Map();
+      for (const child of this.list.toArray()) this.#byId.set(child.id, child);
+    }
+    return this.#byId.get(id);
   }
 
   /** Adds a child that does not run. */
@@ -70,7 +73,7 @@ export class Children {
 
   /** The child does not run: it is kept, unless it is temporary or the supervisor is dynamic. */
   settle(child: Child): void {
-    if (child.isTemporary || this.#byId === null) this.drop(child);
+    if (child.isTemporary || !this.#keepsStopped) this.drop(child);
     else this.setStatus(child, "stopped");
   }
 }

@@ -10,6 +10,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import type { Operation } from "../loop/operation.ts";
+import { Children } from "./children.ts";
 import { type ChildRun, SupervisedRun } from "./child_run.ts";
 import type { ChildSettings, ChildStart } from "./child_spec.ts";
 import { SupervisorBase } from "./supervisor_base.ts";
@@ -25,6 +26,11 @@ import {
   settleDynamic,
   settleTemplate,
 } from "./supervisor_options.ts";
+
+const START = { name: "DynamicSupervisor.startChild()" };
+const TERMINATE = { name: "DynamicSupervisor.terminateChild()" };
+const RESTART = { name: "DynamicSupervisor.restartChild()" };
+const DELETE = { name: "DynamicSupervisor.deleteChild()" };
 
 /** Options of {@linkcode DynamicSupervisor.startChild}. */
 export interface DynamicChildOptions {
@@ -87,7 +93,7 @@ export class DynamicSupervisor extends SupervisorBase {
   constructor(options: DynamicSupervisorOptions = {}) {
     const what = "make a dynamic supervisor";
     const settings = settleDynamic(options, what);
-    super(settings, new Map());
+    super(settings, new Children(false));
     this.#template = settleTemplate(options, settings, what);
   }
 
@@ -113,7 +119,7 @@ export class DynamicSupervisor extends SupervisorBase {
     const { name = `${++this.#count}` } = options;
     checkString(name, what, "name");
     return this.call(
-      "DynamicSupervisor.startChild()",
+      START,
       (loop) => new StartDynamicCall(loop, name, start, this.#template),
     ) as Operation<ChildRun<V> | undefined>;
   }
@@ -134,9 +140,8 @@ export class DynamicSupervisor extends SupervisorBase {
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
   terminateChild(run: ChildRun | string): Operation<void> {
-    const name = "DynamicSupervisor.terminateChild()";
     if (typeof run === "string") {
-      return this.call(name, (loop) => new TerminateChildCall(loop, run));
+      return this.call(TERMINATE, (loop) => new TerminateChildCall(loop, run));
     }
     if (!(run instanceof SupervisedRun)) {
       throw new TypeError(
@@ -145,7 +150,7 @@ export class DynamicSupervisor extends SupervisorBase {
         }`,
       );
     }
-    return this.call(name, (loop) => new TerminateRunCall(loop, run));
+    return this.call(TERMINATE, (loop) => new TerminateRunCall(loop, run));
   }
 
   /**
@@ -159,7 +164,7 @@ export class DynamicSupervisor extends SupervisorBase {
   restartChild(id: string): Operation<ChildRun | undefined> {
     checkString(id, "restart a child", "id");
     return this.call(
-      "DynamicSupervisor.restartChild()",
+      RESTART,
       (loop) => new RestartChildCall(loop, id),
     );
   }
@@ -175,7 +180,7 @@ export class DynamicSupervisor extends SupervisorBase {
   deleteChild(id: string): Operation<void> {
     checkString(id, "delete a child", "id");
     return this.call(
-      "DynamicSupervisor.deleteChild()",
+      DELETE,
       (loop) => new DeleteChildCall(loop, id),
     );
   }

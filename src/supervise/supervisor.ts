@@ -23,6 +23,11 @@ import {
   type SupervisorSettings,
 } from "./supervisor_options.ts";
 
+const START = { name: "Supervisor.startChild()" };
+const TERMINATE = { name: "Supervisor.terminateChild()" };
+const RESTART = { name: "Supervisor.restartChild()" };
+const DELETE = { name: "Supervisor.deleteChild()" };
+
 /**
  * Starts children in order, restarts those that end when they should not, and stops
  * them in reverse order. Like OTP's `supervisor`, whose rules it follows.
@@ -145,7 +150,7 @@ export class Supervisor extends SupervisorBase {
   startChild<V>(spec: ChildSpec<V>): Operation<ChildRun<V> | undefined> {
     const child = settleChild(spec, this.#settings, "start a child");
     return this.call(
-      "Supervisor.startChild()",
+      START,
       (loop) => new StartChildCall(loop, child),
     ) as Operation<ChildRun<V> | undefined>;
   }
@@ -164,7 +169,7 @@ export class Supervisor extends SupervisorBase {
   terminateChild(id: string): Operation<void> {
     checkString(id, "terminate a child", "id");
     return this.call(
-      "Supervisor.terminateChild()",
+      TERMINATE,
       (loop) => new TerminateChildCall(loop, id),
     );
   }
@@ -183,7 +188,7 @@ export class Supervisor extends SupervisorBase {
   restartChild(id: string): Operation<ChildRun | undefined> {
     checkString(id, "restart a child", "id");
     return this.call(
-      "Supervisor.restartChild()",
+      RESTART,
       (loop) => new RestartChildCall(loop, id),
     );
   }
@@ -200,7 +205,7 @@ export class Supervisor extends SupervisorBase {
   deleteChild(id: string): Operation<void> {
     checkString(id, "delete a child", "id");
     return this.call(
-      "Supervisor.deleteChild()",
+      DELETE,
       (loop) => new DeleteChildCall(loop, id),
     );
   }

@@ -7,16 +7,17 @@ import { MisuseError } from "../errors.ts";
 import { checkFunction, checkInteger, checkOptions } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { Operation } from "../loop/operation.ts";
+import { Operation, type OperationOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { shield } from "../structured/shield.ts";
-import type { Child } from "./child.ts";
+import type { Children } from "./children.ts";
 import {
   type ChildControl,
   type ChildHost,
   type Supervisable,
   supervised,
 } from "./supervised.ts";
+import { CallOperation } from "./call_operation.ts";
 import {
   type Call,
   type ChildCounts,
@@ -35,6 +36,9 @@ import type { SupervisorSettings } from "./supervisor_options.ts";
 import { SupervisorTask } from "./supervisor_task.ts";
 import { SupervisorTree, treeOf, type TreeState } from "./supervisor_tree.ts";
 
+const WHICH = { name: "Supervisor.whichChildren()" };
+const COUNT = { name: "Supervisor.countChildren()" };
+
 /** Events that an iteration keeps by default. */
 const EVENTS_KEPT = 1_024;
 
@@ -42,7 +46,7 @@ const EVENTS_KEPT = 1_024;
 export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   readonly #settings: SupervisorSettings;
   /** The children, in start order: the core has them from the start on. */
-  readonly #children: Map<string, Child>;
+  readonly #children: Children;
   readonly #feed: EventFeed = new EventFeed();
   #task: SupervisorTask | null = null;
 
@@ -51,7 +55,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    *
    * @ignore
    */
-  constructor(settings: SupervisorSettings, children: Map<string, Child>) {
+  constructor(settings: SupervisorSettings, children: Children) {
     this.#settings = settings;
     this.#children = children;
   }
@@ -215,18 +219,10 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
 
   /** Makes the operation of a call. */
   protected call<T>(
-    name: string,
+    options: OperationOptions,
     make: (loop: EventLoop) => Call<T>,
   ): Operation<T> {
-    return new Operation(() => this.#call(make), { name });
-  }
-
-  *#call<T>(make: (loop: EventLoop) => Call<T>): Coroutine<T> {
-    const { core } = this.#started("call");
-    if (core.state === "ended") throw core.endedError();
-    const call = make(core.loop);
-    core.serveOrPost(call);
-    return yield* call;
+    return new CallOperation(options, () => this.#started("call").core, make);
   }
 
   /**
@@ -239,10 +235,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
   whichChildren(): Operation<ChildInfo[]> {
-    return this.call(
-      "Supervisor.whichChildren()",
-      (loop) => new WhichChildrenCall(loop),
-    );
+    return this.call(WHICH, (loop) => new WhichChildrenCall(loop));
   }
 
   /**
@@ -252,10 +245,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
   countChildren(): Operation<ChildCounts> {
-    return this.call(
-      "Supervisor.countChildren()",
-      (loop) => new CountChildrenCall(loop),
-    );
+    return this.call(COUNT, (loop) => new CountChildrenCall(loop));
   }
 
   // -- Watching it --

@@ -19,7 +19,7 @@ import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
 import { isAbnormal, KILLED_END, SHUTDOWN_END } from "./child_end.ts";
 import type { RunOwner, SupervisedRun } from "./child_run.ts";
-import { Children } from "./children.ts";
+import type { Children } from "./children.ts";
 import type { Leftover } from "./leftover.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Message } from "./mailbox.ts";
@@ -102,7 +102,7 @@ export class SupervisorCore implements RunOwner {
   constructor(
     task: Task<unknown>,
     settings: SupervisorSettings,
-    children: Map<string, Child>,
+    children: Children,
     feed: EventFeed,
     host: ChildHost | null,
     facade: unknown,
@@ -114,8 +114,7 @@ export class SupervisorCore implements RunOwner {
     this.feed = feed;
     this.#host = host;
     this.#facade = facade;
-    const { strategy } = settings;
-    this.children = new Children(strategy === "dynamic" ? null : children);
+    this.children = children;
     this.restarts = new Restarts(this);
     this.#leftovers = new Leftovers(this);
   }

@@ -14,6 +14,7 @@ import {
 } from "../loop/checks.ts";
 import { Backoff, type BackoffOptions, checkSeed } from "./backoff.ts";
 import { Child } from "./child.ts";
+import { Children } from "./children.ts";
 import {
   checkSignificance,
   checkSpec,
@@ -225,19 +226,20 @@ export function settleChildren(
   options: SupervisorOptions,
   settings: SupervisorSettings,
   what: string,
-): Map<string, Child> {
+): Children {
   const { children: specs = [], significantLater = false } = options;
   if (!Array.isArray(specs)) {
     throw new TypeError(
       `Cannot ${what} as children must be an array: received ${inspect(specs)}`,
     );
   }
-  const children = new Map<string, Child>();
+  const children = new Children(true);
+  const ids = new Set<string>();
   let hasSignificant = false;
   for (const spec of specs as readonly ChildSpec[]) {
     const child = settleChild(spec, settings, what);
     const { id } = child;
-    if (children.has(id)) {
+    if (ids.has(id)) {
       throw new ChildSpecError(
         `Cannot ${what} as the id of a child must be unique: received ${
           inspect(id)
@@ -248,7 +250,8 @@ export function settleChildren(
     }
     checkSignificance(child.settings, id, settings.autoShutdown, what);
     hasSignificant ||= child.settings.significant;
-    children.set(id, child);
+    ids.add(id);
+    children.add(child);
   }
   if (!hasSignificant && !significantLater) {
     checkUse(settings.autoShutdown, what);

@@ -7,7 +7,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import type { Child } from "./child.ts";
+import type { Children } from "./children.ts";
 import type { ChildHost } from "./supervised.ts";
 import { SupervisorCore } from "./supervisor_core.ts";
 import type { EventFeed } from "./supervisor_events.ts";
@@ -28,7 +28,7 @@ export class SupervisorTask extends Task<void> {
   constructor(
     loop: EventLoop,
     settings: SupervisorSettings,
-    children: Map<string, Child>,
+    children: Children,
     feed: EventFeed,
     host: ChildHost | null,
     facade: unknown,
