@@ -4,10 +4,15 @@
  *
  * @module
  */
-import { run, taskGroup } from "../mod.ts";
+import { run, sleep, taskGroup } from "../mod.ts";
 import { DynamicSupervisor } from "../src/supervise/dynamic_supervisor.ts";
 import { Supervisor } from "../src/supervise/supervisor.ts";
-import { register, type Stopwatch, type Suite } from "./support/suite.ts";
+import {
+  type Case,
+  register,
+  type Stopwatch,
+  type Suite,
+} from "./support/suite.ts";
 
 /** How many tasks have run. */
 interface Count {
@@ -19,11 +24,6 @@ function child(count: Count): () => Generator<undefined, void, unknown> {
   return function* () {
     count.done++;
   };
-}
-
-/** A child that runs until it is stopped. */
-function* forever(): Generator<undefined, void, unknown> {
-  for (;;) yield;
 }
 
 /** A task group. */
@@ -60,24 +60,6 @@ async function inSupervisor(size: number, watch: Stopwatch): Promise<number> {
   return count.done;
 }
 
-/** The same, with the supervisor made in the time that counts. */
-async function withMaking(size: number, watch: Stopwatch): Promise<number> {
-  const count = { done: 0 };
-  const one = child(count);
-  const ids = Array.from({ length: size }, (_, n) => `${n}`);
-  await run(function* () {
-    watch.start();
-    const supervisor = new Supervisor({
-      children: ids.map((id) => ({ id, start: one, restart: "temporary" })),
-    });
-    yield* supervisor.start();
-    yield* supervisor.settled();
-    watch.end();
-    yield* supervisor.stop();
-  }, { host: "portable" });
-  return count.done;
-}
-
 /** A dynamic supervisor, each child started by a call that waits for it. */
 async function inDynamic(size: number, watch: Stopwatch): Promise<number> {
   const count = { done: 0 };
@@ -96,19 +78,15 @@ async function inDynamic(size: number, watch: Stopwatch): Promise<number> {
   return count.done;
 }
 
-/** Children that run until they are stopped: start and stop of all. */
-function startAndStop(factor: number) {
-  return async (size: number, watch: Stopwatch): Promise<number> => {
-    const wait = function* () {
-      yield* taskGroup((group) => void group.createTask(forever));
-    };
-    void wait;
+/** Children that run until they are stopped, `factor` times as many: start and stop of all. */
+function startAndStop(
+  factor: number,
+): (size: number, watch: Stopwatch) => Promise<number> {
+  return async (size, watch) => {
     let active = 0;
-    const { sleep } = await import("../mod.ts");
-    const park = () => sleep(Infinity);
     const children = Array.from({ length: size * factor }, (_, n) => ({
       id: `${n}`,
-      start: park,
+      start: () => sleep(Infinity),
     }));
     await run(function* () {
       const supervisor = new Supervisor({ children });
@@ -143,6 +121,8 @@ async function restarts(size: number, watch: Stopwatch): Promise<number> {
   return count.done;
 }
 
+const group: Case = { name: "taskGroup", role: "rota", run: inGroup };
+
 /** What is compared. */
 export const suites: readonly Suite[] = [{
   name: "supervise",
@@ -151,17 +131,27 @@ export const suites: readonly Suite[] = [{
   size: 10_000,
   tinySize: 20,
   cases: [
-    { name: "taskGroup", role: "rota", run: inGroup },
+    group,
     { name: "Supervisor", role: "rota", run: inSupervisor },
-    { name: "Supervisor, made as well", role: "rota", run: withMaking },
-    { name: "DynamicSupervisor, one by one", role: "rota", run: inDynamic },
-    { name: "restarts", role: "rota", run: restarts },
-    { name: "start and stop", role: "rota", run: startAndStop(1) },
-    {
-      name: "start and stop, twice as many",
-      role: "rota",
-      run: startAndStop(2),
-    },
+    { name: "DynamicSupervisor, a call each", role: "rota", run: inDynamic },
+  ],
+}, {
+  name: "restart",
+  title: "restart beside spawn",
+  things: "tasks",
+  size: 10_000,
+  tinySize: 20,
+  cases: [group, { name: "restarts", role: "rota", run: restarts }],
+}, {
+  name: "supervise-many",
+  title: "start and stop children",
+  things: "children",
+  size: 10_000,
+  tinySize: 20,
+  iterations: 10,
+  cases: [
+    { name: "so many", role: "rota", run: startAndStop(1) },
+    { name: "twice as many", role: "rota", run: startAndStop(2) },
   ],
 }];
 suites.forEach(register);
