@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { type CancelledError, MisuseError } from "../errors.ts";
 import { current } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
@@ -70,6 +70,8 @@ export interface RunOwner {
   readonly task: Task<unknown>;
   /** Whether it is being ended by cancellation, with all that is in it. */
   readonly endsWithTree: boolean;
+  /** Returns the error by which it asks its children to end. */
+  stopError(): CancelledError;
   /** The run is ready. */
   runStarted(run: SupervisedRun): void;
   /** The run has ended, or has failed to start. */
@@ -273,7 +275,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   /** Asks it to end. */
   stop(): void {
     this.request = "stop";
-    if (this.#task !== null) this.#task.interrupt();
+    if (this.#task !== null) this.#task.interrupt(this.owner.stopError());
     else this.#control?.stop();
   }
 

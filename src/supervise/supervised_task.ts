@@ -10,7 +10,7 @@ import { NO_OPTIONS } from "../loop/loop_options.ts";
 import { Task } from "../loop/task.ts";
 import type { TaskBody } from "../loop/task_body.ts";
 import { describeWait, destroy } from "../loop/waiters.ts";
-import { KILL_REASON, SHUTDOWN_REASON } from "./child_end.ts";
+import { KILL_REASON } from "./child_end.ts";
 
 /**
  * Turns in which a task that is killed is cancelled again, if it waits once more. An
@@ -74,9 +74,9 @@ export class SupervisedTask extends Task<unknown> {
     return super.cancel(reason);
   }
 
-  /** Asks it to end, on behalf of the supervisor. */
-  interrupt(): void {
-    super.cancel(SHUTDOWN_REASON);
+  /** Asks it to end, on behalf of the supervisor, by an error that it may share with others. */
+  interrupt(error: CancelledError): void {
+    super.cancel(error);
   }
 
   /** Cancels it at each wait, until it has ended or has had its chances. */

@@ -8,7 +8,11 @@
  *
  * @module
  */
-import { RestartLimitError, SupervisorEndedError } from "../errors.ts";
+import {
+  CancelledError,
+  RestartLimitError,
+  SupervisorEndedError,
+} from "../errors.ts";
 import { cancellation } from "../loop/cancellation.ts";
 import { core as coreKey } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -17,7 +21,12 @@ import type { Coroutine } from "../loop/task_body.ts";
 import type { Task } from "../loop/task.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
-import { isAbnormal, KILLED_END, SHUTDOWN_END } from "./child_end.ts";
+import {
+  isAbnormal,
+  KILLED_END,
+  SHUTDOWN_END,
+  SHUTDOWN_REASON,
+} from "./child_end.ts";
 import type { RunOwner, SupervisedRun } from "./child_run.ts";
 import type { Children } from "./children.ts";
 import type { Leftover } from "./leftover.ts";
@@ -96,6 +105,7 @@ export class SupervisorCore implements RunOwner {
   #change: Change | null = null;
   /** Done when there is nothing to do and nothing is planned; null if nobody waits for that. */
   #settled: Future<void> | null = null;
+  #stopError: CancelledError | null = null;
   /** Done when it has ended; null if nobody waits for that. */
   #enders: Future<void>[] | null = null;
 
@@ -358,6 +368,11 @@ export class SupervisorCore implements RunOwner {
   }
 
   // -- Its children --
+
+  /** Error by which it asks children to end: the same for all, as making one is most of the cost of a cancellation. */
+  stopError(): CancelledError {
+    return this.#stopError ??= new CancelledError(SHUTDOWN_REASON);
+  }
 
   runStarted(run: SupervisedRun): void {
     if (this.feed.isHeard) this.emit("started", run);
