@@ -252,6 +252,16 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
       this.#over(this.request === "kill" ? KILLED_END : SHUTDOWN_END);
       return;
     }
+    if (
+      child.isSupervisor === true && this.child.settings.type !== "supervisor"
+    ) {
+      this.threw(
+        new TypeError(
+          `Cannot start child "${this.path}" as its type must be "supervisor": its start has returned one`,
+        ),
+      );
+      return;
+    }
     let control: ChildControl;
     try {
       control = child[supervised](this);

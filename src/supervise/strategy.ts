@@ -13,16 +13,18 @@ import type { SupervisorCore } from "./supervisor_core.ts";
 /** Children that are started before the loop gets a turn, if it needs one. */
 const BATCH = 32;
 
-/** Starts the children in order; returns the error of the one that has failed, null if all run. */
+/** Starts the children in order; returns the error of the one that has failed, null if none has or all are being ended. */
 export function* startAll(core: SupervisorCore): Coroutine<Error | null> {
   let started = 0;
   let child = core.children.list.first;
   while (child !== undefined) {
-    if (core.isCancelled) return null;
+    if (core.endsWithTree) return null;
     const next: Child | undefined = child.nextNode;
     const run = beginStart(core, child);
     if (run.outcome === null) yield* untilStarted(core, run);
-    if (run.outcome === "failed") return startErrorOf(run);
+    if (run.outcome === "failed") {
+      return core.endsWithTree ? null : startErrorOf(run);
+    }
     settleStart(core, run);
     if (++started % BATCH === 0 && core.isTimeToYield()) yield;
     child = next;
@@ -81,7 +83,7 @@ export function* restartGroup(
     : child;
   let started = 0;
   while (next !== undefined) {
-    if (core.isCancelled) return;
+    if (core.endsWithTree) return;
     const run = beginStart(core, next);
     if (run.outcome === null) yield* untilStarted(core, run);
     settleRestart(core, run);

@@ -59,6 +59,8 @@ export const supervised: unique symbol = Symbol("supervised");
  * ```
  */
 export interface Supervisable {
+  /** Whether it is a supervisor; its child has to be of that type then. */
+  readonly isSupervisor?: boolean;
   /**
    * Starts it, once.
    *

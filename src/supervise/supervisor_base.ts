@@ -70,6 +70,11 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
     return this.#core?.state ?? "new";
   }
 
+  /** @ignore */
+  get isSupervisor(): boolean {
+    return true;
+  }
+
   // -- Its life --
 
   /**
@@ -217,7 +222,11 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
 
   // -- Calls --
 
-  /** Makes the operation of a call. */
+  /**
+   * Makes the operation of a call.
+   *
+   * @ignore
+   */
   protected call<T>(
     options: OperationOptions,
     make: (loop: EventLoop) => Call<T>,

@@ -135,7 +135,7 @@ export class SupervisorCore implements RunOwner {
   *main(ready: () => void): Coroutine<void> {
     const failure = yield* startAll(this);
     if (failure !== null) this.failure = failure;
-    else if (!this.isCancelled) {
+    else if (!this.endsWithTree) {
       this.state = "running";
       this.#tell("supervisor-started");
       ready();
@@ -226,13 +226,11 @@ export class SupervisorCore implements RunOwner {
 
   /** Asks it to end, in its turn. */
   stop(): void {
+    if (this.endsWithTree && this.starting?.request === "nothing") {
+      this.starting.stop();
+    }
     this.post(new Stop());
     this.hurry();
-  }
-
-  /** Whether it was cancelled, and with it everything in it. */
-  get isCancelled(): boolean {
-    return this.#cancelled !== null;
   }
 
   get endsWithTree(): boolean {
@@ -248,7 +246,6 @@ export class SupervisorCore implements RunOwner {
   cancel(reason: unknown): void {
     if (this.#cancelled !== null) return;
     this.#cancelled = { reason };
-    if (this.starting?.request === "nothing") this.starting.stop();
     this.stop();
   }
 
@@ -447,6 +444,10 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
+    if (this.endsWithTree) {
+      this.children.settle(child);
+      return;
+    }
     if (this.settings.reportCrashes && !this.hasLeftover(child.id)) {
       this.report(`Child "${run.path}" could not be restarted`, startError);
     }

@@ -102,14 +102,15 @@ export class StartWait extends Future<void> {
   }
 
   /** The supervisor has ended; if it was not ready yet, that is how its start went. */
-  missed(error?: unknown): void {
+  missed(error: unknown = this.#core.endedError()): void {
     if (this.done()) return;
-    if (this.#cancelled !== null) super.cancel(this.#cancelled.reason);
-    else if (error !== undefined) {
-      const isAwaited = this.hasWaiter();
-      this.setException(error);
-      if (!isAwaited) this.exception(); // the task has it
-    } else this.setException(this.#core.endedError());
+    if (this.#cancelled !== null) {
+      super.cancel(this.#cancelled.reason);
+      return;
+    }
+    const isAwaited = this.hasWaiter();
+    this.setException(error);
+    if (!isAwaited) this.exception(); // the task has it
   }
 
   override cancel(reason?: unknown): boolean {
