@@ -142,8 +142,8 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    *
    * @returns An operation.
    * @throws {MisuseError} If it was not started.
-   * @throws {RestartLimitError} If it has given up. An error that nobody waits for is
-   * reported to the exception handler of the loop, once.
+   * @throws {RestartLimitError} If it has given up. If nobody waits for it at that
+   * moment, the error is reported to the exception handler of the loop as well.
    */
   join(): Operation<void> {
     return new Operation(() => this.#join(), { name: "Supervisor.join()" });

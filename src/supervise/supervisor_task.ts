@@ -67,12 +67,18 @@ export class SupervisorTask extends Task<void> {
   }
 
   override endWithError(error: unknown): void {
+    const isAwaited = this.hasWaiter();
     super.endWithError(error);
-    // The error goes to the code that has started it.
-    if (this.ready.isAwaited && !this.ready.done() && this.failed()) {
-      this.exception();
-    }
+    if (this.failed() && !isAwaited) this.#deliver(error);
     this.ready.missed(error);
+  }
+
+  /** Nobody waits for the end: the error goes to the code that waits for the start, else it is reported, and not only when somebody forgets the supervisor. */
+  #deliver(error: unknown): void {
+    this.exception();
+    if (this.ready.isAwaited) return;
+    const { path } = this.core;
+    this.core.report(`Supervisor "${path}" has ended by an error`, error);
   }
 
   /** Notes that the error goes to the supervisor above. */

@@ -241,10 +241,12 @@ for (const style of STYLES) {
       yield* supervisor.start();
       stage.end("a", "crash");
       yield* sleep(1);
+      reports.push("at once");
     }, { host: "virtual" });
     assertEquals(reports, [
       'Child "top/a" has crashed (Error: a has crashed)',
-      'task "supervisor top" failed and nobody ever looked at the error (RestartLimitError: Supervisor "top" has given up: child "a" needed one more restart than 0 within 5000 ms)',
+      'Supervisor "top" has ended by an error (RestartLimitError: Supervisor "top" has given up: child "a" needed one more restart than 0 within 5000 ms)',
+      "at once",
     ]);
   });
 
