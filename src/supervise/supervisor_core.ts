@@ -400,6 +400,11 @@ export class SupervisorCore implements RunOwner {
     this.report(`Child "${run.path}" has crashed`, error);
   }
 
+  #reportSilentExit(run: SupervisedRun): void {
+    if (!this.settings.reportCrashes) return;
+    this.report(`Child "${run.path}" has ended, and is to run for ever`);
+  }
+
   runLeft(run: SupervisedRun, leftover: Leftover): void {
     this.#leftovers.add(run, leftover);
     const { waitsFor } = leftover;
@@ -423,7 +428,10 @@ export class SupervisorCore implements RunOwner {
     if (
       restart === "permanent" ||
       restart === "transient" && isAbnormal(run.end!)
-    ) return this.restarts.handleFailure(run);
+    ) {
+      if (run.end!.kind === "normal") this.#reportSilentExit(run);
+      return this.restarts.handleFailure(run);
+    }
     this.children.settle(child);
     this.#shutDownWith(child);
     return null;

@@ -85,8 +85,9 @@ export interface CommonSupervisorOptions {
    */
   readonly seed?: number | undefined;
   /**
-   * Whether crashes of children are reported to the exception handler of the loop,
-   * each once, as OTP logs them.
+   * Whether crashes of children, starts that fail in a restart, and silent exits, when a
+   * permanent child just returns, are reported to the exception handler of the loop, each
+   * once, as OTP logs them.
    *
    * @default {true}
    */

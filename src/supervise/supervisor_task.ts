@@ -73,7 +73,7 @@ export class SupervisorTask extends Task<void> {
     this.ready.missed(error);
   }
 
-  /** Nobody waits for the end: the error goes to the code that waits for the start, else it is reported, and not only when somebody forgets the supervisor. */
+  /** Hands over an error that no wait for the end gets: to the code that waits for the start, else to the exception handler. */
   #deliver(error: unknown): void {
     this.exception();
     if (this.ready.isAwaited) return;

@@ -419,6 +419,31 @@ for (const style of STYLES) {
     assertEquals(value, [10, 20, 30, 40]);
   });
 
+  Deno.test(`a permanent child that returns without a word is reported, and restarted, ${style}`, async () => {
+    const { value, reports } = await play(style, function* () {
+      const stage = new Stage(style);
+      const supervisor = new Supervisor({
+        name: "top",
+        children: [
+          stage.child("a"),
+          stage.child("b", { restart: "transient" }),
+        ],
+      });
+      yield supervisor.start();
+      stage.take();
+      stage.end("a", "normal");
+      stage.end("b", "normal");
+      yield sleep(1);
+      const log = stage.take();
+      yield supervisor.stop();
+      return log;
+    });
+    assertEquals(value, "!a !b +a");
+    assertEquals(reports, [
+      'Child "top/a" has ended, and is to run for ever',
+    ]);
+  });
+
   Deno.test(`await using stops it, ${style}`, async () => {
     const stage = new Stage(style);
     await run(async () => {
