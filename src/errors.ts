@@ -363,3 +363,190 @@ export class ExecutorShutDownError extends MisuseError {
     this.prototype.name = "ExecutorShutDownError";
   }
 }
+
+/**
+ * Reasons for which a supervisor refuses a child:
+ *
+ * - `"duplicate-id"`: two children have the same `id`;
+ * - `"bad-combination"`: `significant` together with `restart: "permanent"` or
+ *   with a supervisor that has `autoShutdown: "never"`;
+ * - `"nothing-significant"`: `autoShutdown` without a significant child;
+ * - `"brutal-kill"`: `shutdown: "brutal-kill"` for a supervisor.
+ */
+export type ChildSpecProblem =
+  | "duplicate-id"
+  | "bad-combination"
+  | "nothing-significant"
+  | "brutal-kill";
+
+/** Thrown for children that contradict each other, themselves or the options of their supervisor. */
+export class ChildSpecError extends TypeError {
+  /** The kind of contradiction. */
+  readonly problem: ChildSpecProblem;
+  /** Id of the child concerned; `undefined` if it is the supervisor as a whole. */
+  readonly childId: string | undefined;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param problem The kind of contradiction.
+   * @param childId Id of the child concerned, if it is about one.
+   */
+  constructor(message: string, problem: ChildSpecProblem, childId?: string) {
+    super(message);
+    this.problem = problem;
+    this.childId = childId;
+  }
+
+  static {
+    this.prototype.name = "ChildSpecError";
+  }
+}
+
+/** Thrown when a child could not be started. `cause` is what the start threw. */
+export class ChildStartError extends Error {
+  /** Id of the child. */
+  readonly childId: string;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param childId Id of the child.
+   * @param options The cause.
+   */
+  constructor(message: string, childId: string, options?: ErrorOptions) {
+    super(message, options);
+    this.childId = childId;
+  }
+
+  static {
+    this.prototype.name = "ChildStartError";
+  }
+}
+
+/**
+ * States of a child, or of its supervisor, in which a call is refused:
+ *
+ * - `"not-found"`: there is no child of this id;
+ * - `"running"`, `"restarting"`: the child must not run, nor be about to;
+ * - `"already-started"`, `"already-present"`: the id is taken, by a child that
+ *   runs or by one that does not;
+ * - `"dynamic"`: children of a dynamic supervisor have no ids for such calls;
+ * - `"max-children"`: a dynamic supervisor has as many children as it may have;
+ * - `"abandoned"`: an earlier run of the child could not be ended, and goes on.
+ */
+export type ChildStateProblem =
+  | "not-found"
+  | "running"
+  | "restarting"
+  | "already-started"
+  | "already-present"
+  | "dynamic"
+  | "max-children"
+  | "abandoned";
+
+/** Thrown by a call of a supervisor that the state of a child does not allow. */
+export class ChildStateError extends InvalidStateError {
+  /** The state that is in the way. */
+  readonly problem: ChildStateProblem;
+  /** Id of the child. */
+  readonly childId: string;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param problem The state that is in the way.
+   * @param childId Id of the child.
+   */
+  constructor(message: string, problem: ChildStateProblem, childId: string) {
+    super(message);
+    this.problem = problem;
+    this.childId = childId;
+  }
+
+  static {
+    this.prototype.name = "ChildStateError";
+  }
+}
+
+/**
+ * Thrown by a child to end itself with `shutdown`: a deliberate end, after which
+ * a transient child is not restarted. Like OTP's `exit({shutdown, Reason})`.
+ */
+export class ChildShutdown extends Error {
+  /** The argument of the constructor, of any type. */
+  readonly reason: unknown;
+
+  /**
+   * Makes the error.
+   *
+   * @param reason Cause, of any type.
+   */
+  constructor(reason?: unknown) {
+    super(
+      reason === undefined ? "Shut down" : `Shut down: ${describe(reason)}`,
+    );
+    this.reason = reason;
+  }
+
+  static {
+    this.prototype.name = "ChildShutdown";
+  }
+}
+
+/** End of a child that has sent no heartbeat for longer than its `heartbeatMs`. */
+export class HeartbeatLostError extends Error {
+  static {
+    this.prototype.name = "HeartbeatLostError";
+  }
+}
+
+/**
+ * Thrown by a supervisor that has given up: its children needed more restarts
+ * than `maxRestarts` within `withinMs`. `cause` is the error of the child that
+ * was not restarted any more, if it has one.
+ */
+export class RestartLimitError extends Error {
+  /** Id of the child that was not restarted any more. */
+  readonly childId: string;
+  /** The limit: how many restarts there may be. */
+  readonly maxRestarts: number;
+  /** The time within which they count, in milliseconds. */
+  readonly withinMs: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param childId Id of the child.
+   * @param maxRestarts The limit.
+   * @param withinMs The time within which restarts count.
+   * @param options The cause.
+   */
+  constructor(
+    message: string,
+    childId: string,
+    maxRestarts: number,
+    withinMs: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.childId = childId;
+    this.maxRestarts = maxRestarts;
+    this.withinMs = withinMs;
+  }
+
+  static {
+    this.prototype.name = "RestartLimitError";
+  }
+}
+
+/** Thrown by calls of a supervisor that has ended, or ends before it has served them. */
+export class SupervisorEndedError extends MisuseError {
+  static {
+    this.prototype.name = "SupervisorEndedError";
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Ends of a child: how a run of it came to its end, and whether that is a
+ * failure.
+ *
+ * @module
+ */
+import { ChildShutdown } from "../errors.ts";
+import { cancellationIn } from "../loop/cancellation.ts";
+
+/**
+ * How a run of a child has ended:
+ *
+ * - `"normal"`: its function returned;
+ * - `"shutdown"`: it ended because its supervisor asked it to, or by throwing a
+ *   {@linkcode ChildShutdown}; a supervisor that has ended itself counts as this;
+ * - `"cancelled"`: somebody else cancelled it;
+ * - `"killed"`: its supervisor ended it without waiting for it;
+ * - `"abandoned"`: its supervisor could not end it, and waits for it no longer;
+ * - `"crash"`: it threw anything else.
+ *
+ * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`.
+ */
+export type ChildEnd =
+  | { readonly kind: "normal" }
+  | { readonly kind: "shutdown"; readonly reason: unknown }
+  | { readonly kind: "cancelled"; readonly reason: unknown }
+  | { readonly kind: "killed" }
+  | { readonly kind: "abandoned"; readonly waitsFor: string }
+  | { readonly kind: "crash"; readonly error: unknown };
+
+/** Reason of the cancellation by which a supervisor asks a child to end. */
+export const SHUTDOWN_REASON = "shutdown";
+/** Reason of the cancellation by which a supervisor kills a child. */
+export const KILL_REASON = "killed";
+
+export const NORMAL_END: ChildEnd = Object.freeze({ kind: "normal" });
+export const KILLED_END: ChildEnd = Object.freeze({ kind: "killed" });
+export const SHUTDOWN_END: ChildEnd = Object.freeze({
+  kind: "shutdown",
+  reason: SHUTDOWN_REASON,
+});
+
+/** Whether a transient child is restarted after this end. */
+export function isAbnormal(end: ChildEnd): boolean {
+  return end.kind !== "normal" && end.kind !== "shutdown";
+}
+
+/**
+ * The end of a child whose function has thrown.
+ *
+ * @param error The error.
+ * @param request Request of its supervisor, if there was one.
+ */
+export function endByError(
+  error: unknown,
+  request: "nothing" | "stop" | "kill",
+): ChildEnd {
+  const cancelled = cancellationIn(error);
+  if (cancelled !== null) {
+    if (request === "kill") return KILLED_END;
+    if (request === "stop") return SHUTDOWN_END;
+    return { kind: "cancelled", reason: cancelled.reason };
+  }
+  if (error instanceof ChildShutdown) {
+    return { kind: "shutdown", reason: error.reason };
+  }
+  return { kind: "crash", error };
+}

@@ -1,0 +1,123 @@
+/**
+ * Restarts of one supervisor: whether there may be one more, when it is made, and
+ * with whom.
+ *
+ * @module
+ */
+import { RestartLimitError } from "../errors.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { SeededRandom } from "../structures/random.ts";
+import type { Child } from "./child.ts";
+import type { SupervisedRun } from "./child_run.ts";
+import { RestartDelays, Retry } from "./restart_delay.ts";
+import { RestartIntensity } from "./restart_intensity.ts";
+import { restartGroup, restartOne } from "./strategy.ts";
+import type { SupervisorCore } from "./supervisor_core.ts";
+
+let seeds = 0;
+
+/** Makes restarts, and counts them. */
+export class Restarts {
+  /** How many there were; a group that is restarted together counts once. */
+  made = 0;
+  readonly delays: RestartDelays;
+  readonly #core: SupervisorCore;
+  readonly #intensity: RestartIntensity;
+  #random: SeededRandom | null = null;
+
+  constructor(core: SupervisorCore) {
+    const { strategy, maxRestarts, withinMs } = core.settings;
+    this.#core = core;
+    this.#intensity = new RestartIntensity(maxRestarts, withinMs);
+    this.delays = new RestartDelays(
+      core,
+      strategy === "one-for-all" || strategy === "rest-for-one",
+    );
+  }
+
+  /** A child has failed: restarts it now, or has it wait for a delay. */
+  handleFailure(run: SupervisedRun): Coroutine<void> | null {
+    this.#countFailure(run);
+    return this.#waits(run) ? null : this.make(run.child);
+  }
+
+  /** Counts a restart and makes it, with the siblings that belong to it; has the supervisor give up if it is one too many. */
+  make(child: Child): Coroutine<void> | null {
+    const core = this.#core;
+    if (!this.#intensity.count(core.loop.time())) {
+      core.giveUp(child, this.#limitError(child));
+      return null;
+    }
+    this.made++;
+    child.restarts++;
+    switch (core.settings.strategy) {
+      case "one-for-all":
+        return restartGroup(core, child, core.children.list.first!);
+      case "rest-for-one":
+        return restartGroup(core, child, child);
+      default:
+        return restartOne(core, child);
+    }
+  }
+
+  /** A restart has failed at a child: it is tried again, behind all messages or after a delay. */
+  tryAgain(run: SupervisedRun): void {
+    const { child } = run;
+    const core = this.#core;
+    this.#countFailure(run);
+    if (core.hasLeftover(child.id) && !child.settings.allowOverlap) {
+      core.children.setStatus(child, "restarting"); // until that has ended
+    } else if (!this.#waits(run)) {
+      core.children.setStatus(child, "restarting");
+      core.post(new Retry(child));
+    }
+  }
+
+  #countFailure(run: SupervisedRun): void {
+    const { child } = run;
+    if (child.settings.backoff === null) return;
+    if (run.wasHealthy) child.failures = 0;
+    child.failures++;
+  }
+
+  /** Has a child wait for its restart, if it has a delay or one is running; false if it is to be restarted now. */
+  #waits(run: SupervisedRun): boolean {
+    const { child } = run;
+    const core = this.#core;
+    if (!this.delays.join(child)) {
+      const delayMs = this.#delayMs(child);
+      if (!(delayMs > 0)) return false;
+      this.delays.begin(child, delayMs);
+    }
+    core.children.setStatus(child, "restarting");
+    if (core.feed.isHeard) {
+      const delayMs = child.delay!.untilMs - core.loop.time();
+      core.emit("restarting", run, { delayMs });
+    }
+    return true;
+  }
+
+  #delayMs(child: Child): number {
+    const { backoff } = child.settings;
+    if (backoff === null) return 0;
+    const { loop, settings } = this.#core;
+    this.#random ??= new SeededRandom(
+      settings.seed ??
+        (Math.floor(loop.time()) + seeds++ * 2 ** 32) %
+          Number.MAX_SAFE_INTEGER,
+    );
+    return backoff.delayMs(child.failures, this.#random);
+  }
+
+  #limitError(child: Child): RestartLimitError {
+    const { maxRestarts, withinMs } = this.#intensity;
+    const { id, lastEnd } = child;
+    return new RestartLimitError(
+      `Supervisor "${this.#core.path}" has given up: child "${id}" needed one more restart than ${maxRestarts} within ${withinMs} ms`,
+      id,
+      maxRestarts,
+      withinMs,
+      lastEnd?.kind === "crash" ? { cause: lastEnd.error } : {},
+    );
+  }
+}
