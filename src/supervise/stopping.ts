@@ -25,12 +25,20 @@ export function terminate(
   if (child.status !== "running") return null;
   const run = child.run!;
   run.isHandled = true;
-  return run.end === null ? endRun(core, run) : null;
+  if (run.end !== null) return null;
+  askToEnd(core, run);
+  return core.awaitedEnds === 0
+    ? null
+    : untilEnded(core, run.child.settings.shutdown, run);
 }
 
-function* endRun(core: SupervisorCore, run: SupervisedRun): Coroutine<void> {
-  askToEnd(core, run);
-  yield* untilEnded(core, run.child.settings.shutdown, () => run.kill());
+/** Something that can be killed. */
+interface Killable {
+  kill(): void;
+}
+
+function killIt(target: Killable): void {
+  target.kill();
 }
 
 /** Begins to end a run. */
@@ -50,12 +58,12 @@ function askToEnd(core: SupervisorCore, run: SupervisedRun): void {
 function* untilEnded(
   core: SupervisorCore,
   shutdown: ShutdownType,
-  kill: () => void,
+  target: Killable,
 ): Coroutine<void> {
   const timer: TimerHandle | null =
     shutdown === "brutal-kill" || shutdown === Infinity
       ? null
-      : core.loop.callLater(shutdown, kill);
+      : core.loop.callLater(shutdown, killIt, target);
   try {
     while (core.awaitedEnds > 0) {
       yield* core.change(`children of "${core.path}" to end`);
@@ -96,8 +104,10 @@ export function* stopAtOnce(core: SupervisorCore): Coroutine<void> {
     if (++asked % BATCH === 0 && core.isTimeToYield()) yield;
   }
   if (runs.length > 0) {
-    yield* untilEnded(core, runs[0]!.child.settings.shutdown, () => {
-      for (const run of runs) run.kill();
+    yield* untilEnded(core, runs[0]!.child.settings.shutdown, {
+      kill: () => {
+        for (const run of runs) run.kill();
+      },
     });
   }
   children.clear();
