@@ -21,7 +21,8 @@ import { ffiGranted } from "./process.ts";
 
 // -- Functions --
 
-const ERRNO = {
+/** The functions that tell why a call failed; every table has them. */
+export const ERRNO = {
   /** int *__errno_location(void) */
   errno_location: {
     name: DARWIN ? "__error" : "__errno_location",

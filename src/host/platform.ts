@@ -12,3 +12,8 @@ export const ARCH: typeof Deno.build.arch = Deno.build.arch;
 
 /** Whether this is macOS, whose C library has other numbers than that of Linux. */
 export const DARWIN: boolean = OS === "darwin";
+
+/** How many threads the machine runs at a time; 1 if the runtime does not tell. */
+export function hardwareThreads(): number {
+  return navigator.hardwareConcurrency ?? 1;
+}

@@ -9,6 +9,12 @@ export function ffiGranted(): boolean {
   return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }
 
+/** Whether the file of a `file:` URL may be read. Never asks the user. */
+export function readGranted(file: string): boolean {
+  const path = new URL(file);
+  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
+}
+
 /** Whether environment variable `variable` may be read. Never asks the user. */
 function envGranted(variable: string): boolean {
   return Deno.permissions.querySync({ name: "env", variable }).state ===

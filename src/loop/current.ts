@@ -6,7 +6,9 @@
  */
 import { MisuseError } from "../errors.ts";
 import { ownerOfContinuation } from "../host/async_context.ts";
+import { checkOptions, checkString } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
+import type { EventLoopOptions } from "./loop_options.ts";
 import type { Task } from "./task.ts";
 import type { Stepper } from "./stepping.ts";
 import type { Strand } from "./strand_tree.ts";
@@ -21,6 +23,17 @@ export const current: {
 
 /** The loops that are inside a `run...` call, in the order in which they began. */
 export const runningLoops: Set<EventLoop> = new Set();
+
+/**
+ * Registers which parts of the loop are loaded. A worker of an executor starts a
+ * loop when a job first needs one, and may not load it for jobs that need none.
+ */
+export const loaded: {
+  /** Makes a loop; null until the class is loaded. */
+  makeLoop: ((options: EventLoopOptions) => EventLoop) | null;
+  /** Whether operations are loaded, which need a loop. */
+  operations: boolean;
+} = { makeLoop: null, operations: false };
 
 /**
  * The task that the running code belongs to, or null.
@@ -38,17 +51,34 @@ export function findTask(): Task<unknown> | null {
 }
 
 /**
- * The object that async functions belong to: a strand of a task, or a posted
- * function, which becomes a task once it has returned a promise.
+ * The object that async functions belong to: a strand of a task, a posted
+ * function, which becomes a task once it has returned a promise, or a job in a
+ * worker, which becomes one when it first needs it.
  *
  * @internal
  */
 export interface Owner {
-  readonly loop: EventLoop;
+  /** The loop of the function; null if there is none yet. */
+  readonly loop: EventLoop | null;
   /** The task that the function runs in; null if there is none yet. */
   readonly runner: Task<unknown> | null;
   /** The strand that it runs in; null if there is none yet, and when its task has ended. */
   readonly strandNow: Strand | null;
+  /** Task-local values of an owner that has some without being a task. */
+  readonly locals?: LocalValue | null;
+}
+
+/** The task-local values of the running code. Unlike {@linkcode findTask} it has no job become a task. */
+export function findLocals(): LocalValue | null {
+  if (current.loop !== null) {
+    return current.task === null ? null : current.task.localValues;
+  }
+  const owner = ownerOfContinuation() as Owner | undefined;
+  if (owner === undefined) return null;
+  const { locals } = owner;
+  if (locals !== undefined) return locals;
+  const task = owner.runner;
+  return task === null || task.done() ? null : task.localValues;
 }
 
 /** The loop that the running code belongs to, or null. */
@@ -57,7 +87,7 @@ export function findLoop(): EventLoop | null {
   const owner = ownerOfContinuation() as Owner | undefined;
   if (owner !== undefined) {
     const { loop } = owner;
-    if (runningLoops.has(loop)) return loop;
+    if (loop !== null && runningLoops.has(loop)) return loop;
   }
   if (runningLoops.size !== 1) return null;
   for (const loop of runningLoops) return loop;
@@ -139,6 +169,41 @@ export interface LocalValue {
   readonly next: LocalValue | null;
 }
 
+/** Options of a {@linkcode TaskLocal}. */
+export interface TaskLocalOptions {
+  /**
+   * Name under which the value goes along with the jobs that a task gives to
+   * threads, processes and other executors. A variable of the same name there
+   * has the value in the job. The value has to be one that can be cloned.
+   *
+   * @default {the value stays on its thread}
+   */
+  readonly transport?: string | undefined;
+}
+
+/** Values that came with a job, by the name under which they were sent. */
+export type TransportedValues = Readonly<Record<string, unknown>>;
+
+const transportNames = new Set<string>();
+
+/** Takes a name for transport. Two variables of one name would get each other's values. */
+function registerName(name: unknown, what: string): void {
+  checkString(name, what, "transport");
+  if (name === "") {
+    throw new RangeError(
+      `Cannot ${what} as transport must be a name: received ""`,
+    );
+  }
+  if (transportNames.has(name as string)) {
+    throw new MisuseError(
+      `Cannot ${what}: another one is transported as ${
+        JSON.stringify(name)
+      } already, make it once in a module and import it`,
+    );
+  }
+  transportNames.add(name as string);
+}
+
 /**
  * A variable that has a value of its own in each task, inherited by the tasks
  * that it creates.
@@ -173,25 +238,41 @@ export interface LocalValue {
  */
 export class TaskLocal<T> {
   readonly #initial: T;
+  /** Name under which the value goes along with jobs; `null` if it does not. */
+  readonly transport: string | null;
 
   /**
    * Makes a variable that is not set in any task.
    *
    * @param initial Value that {@linkcode get} returns where none was set.
+   * @param options Whether the value goes along with jobs of executors.
+   * @throws {TypeError} If `transport` is not a string.
+   * @throws {RangeError} If `transport` is empty.
+   * @throws {MisuseError} If another variable of this thread goes by that name.
    */
-  constructor(initial: T) {
+  constructor(initial: T, options: TaskLocalOptions = {}) {
+    const what = "make a task-local variable";
+    checkOptions(options, what);
+    const { transport } = options;
     this.#initial = initial;
+    this.transport = transport ?? null;
+    if (transport !== undefined) registerName(transport, what);
   }
 
   /**
    * Returns the value in the current task.
    *
    * @returns The value that the task has set or inherited, else the initial
-   * value; outside tasks the initial value.
+   * value; outside tasks the initial value. In a job of an executor, the value
+   * that the submitter had, if the variable was made for transport.
    */
   get(): T {
-    for (let at = findTask()?.localValues ?? null; at !== null; at = at.next) {
+    const name = this.transport;
+    for (let at = findLocals(); at !== null; at = at.next) {
       if (at.local === this) return at.value as T;
+      if (name === null || at.local !== transported) continue;
+      const values = at.value as TransportedValues;
+      if (Object.hasOwn(values, name)) return values[name] as T;
     }
     return this.#initial;
   }
@@ -247,6 +328,15 @@ export class TaskLocal<T> {
     };
   }
 }
+
+/**
+ * Variable whose value in a job is the record of all values that came with it.
+ * Variables look into it by their name, so that also one that is made later,
+ * when its module is loaded, finds its value.
+ */
+export const transported: TaskLocal<TransportedValues | null> = new TaskLocal<
+  TransportedValues | null
+>(null);
 
 /** The chain without the value of `local`, so that setting again and again does not lengthen it. */
 function without<T>(

@@ -17,7 +17,7 @@ import {
   checkWaitOptions,
 } from "./checks.ts";
 import { core, type LoopCore } from "./core.ts";
-import { findTask } from "./current.ts";
+import { findTask, loaded } from "./current.ts";
 import { type Descriptor, DescriptorHandle } from "./descriptors.ts";
 import {
   checkContext,
@@ -827,3 +827,5 @@ export class EventLoop implements AsyncDisposable {
     return { state: this.#kernel.stateName(), ...this.stats() };
   }
 }
+
+loaded.makeLoop = (options) => new EventLoop(options);

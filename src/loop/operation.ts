@@ -13,7 +13,7 @@ import {
   checkSignal,
   checkString,
 } from "./checks.ts";
-import { current, getRunningLoop } from "./current.ts";
+import { current, getRunningLoop, loaded } from "./current.ts";
 import type { Suspension } from "./future.ts";
 import { Guarded } from "./guarded.ts";
 import {
@@ -311,3 +311,5 @@ export function claim(value: unknown): void {
 
 /** The options of `sleep(0)`, known to be right. */
 export const TRUSTED: OperationOptions = { name: "sleep(0)" };
+
+loaded.operations = true;

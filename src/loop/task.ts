@@ -36,7 +36,7 @@ import {
   inspect,
   isGeneratorFunction,
 } from "./checks.ts";
-import { current, findTask, type LocalValue } from "./current.ts";
+import { current, findLocals, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Suspension } from "./future.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
@@ -129,7 +129,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     this.body = body;
     const parent = findTask();
     this.parentTask = parent;
-    if (parent === null) this.localValues = null;
+    if (parent === null) this.localValues = findLocals();
     else {
       this.localValues = parent.localValues;
       parent.becomeKnown();

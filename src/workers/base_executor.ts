@@ -1,0 +1,84 @@
+/**
+ * What all executors do alike: `map`, and disposal.
+ *
+ * @module
+ */
+import { checkOneOf, checkOptions } from "../loop/checks.ts";
+import { findLoop } from "../loop/current.ts";
+import type { OperationIterable } from "../loop/each.ts";
+import type { Future } from "../loop/future.ts";
+import type { Operation } from "../loop/operation.ts";
+import { run } from "../loop/run.ts";
+import { ConcurrencyLimit } from "../schedule/concurrency_limit.ts";
+import type { LimitMap } from "../schedule/limit_map.ts";
+import type {
+  Executor,
+  ExecutorMapOptions,
+  ExecutorStats,
+  ShutdownOptions,
+  SubmitOptions,
+} from "./executor.ts";
+import type { ExecutorTask, JobResult } from "./module_task.ts";
+
+const NO_OPTIONS: ExecutorMapOptions = Object.freeze({});
+
+/** An executor that is made of `submit`, `shutdown` and `stats`. */
+export abstract class BaseExecutor implements Executor {
+  abstract readonly capacity: number;
+
+  abstract submit<A extends readonly unknown[], R>(
+    task: ExecutorTask<A, R>,
+    args: A,
+    options?: SubmitOptions,
+  ): Future<JobResult<R>>;
+
+  abstract shutdown(options?: ShutdownOptions): Operation<void>;
+
+  abstract stats(): ExecutorStats;
+
+  /**
+   * Has a function called for each item of a source, for as many at a time as
+   * there is {@linkcode capacity}, and returns the results.
+   *
+   * An item is pulled when there is room for it, and not before. Await the map
+   * for an array of the results, or iterate it with `for await` or
+   * {@linkcode each}. The first failure ends the map: the jobs of other items are
+   * cancelled, the source is closed, and when all has ended the error is thrown.
+   * Jobs of other callers are in line beside those of the map.
+   *
+   * @typeParam T Type of an item.
+   * @typeParam R What the function returns.
+   * @param task The function, of one argument.
+   * @param source Anything that `for await` takes.
+   * @param options Order, priority, signal.
+   * @returns An operation: nothing happens until it is awaited or iterated.
+   * @throws {TypeError} If an argument is of the wrong type.
+   */
+  map<T, R>(
+    task: ExecutorTask<readonly [T], R>,
+    source: OperationIterable<T> | AsyncIterable<T> | Iterable<T>,
+    options: ExecutorMapOptions = NO_OPTIONS,
+  ): LimitMap<JobResult<R>> {
+    const what = "map over a source";
+    checkOptions(options, what);
+    const { ordered, priority, signal, idempotent = false } = options;
+    checkOneOf(idempotent, [true, false], what, "idempotent");
+    const limit = new ConcurrencyLimit(this.capacity);
+    return limit.map(
+      source,
+      (item) => this.submit(task, [item], { priority, idempotent }),
+      { ordered, priority, signal },
+    );
+  }
+
+  /**
+   * Shuts down, and waits for the jobs that are left. Outside of any loop it runs
+   * one for that.
+   *
+   * @returns A promise that resolves when nothing is left.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (findLoop() !== null) await this.shutdown();
+    else await run(() => this.shutdown());
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * A job while it runs in a worker: what it knows of itself, and the owner of the
+ * async functions that it calls, which makes it a task when it first needs one.
+ *
+ * @module
+ */
+import { CancelledError, MisuseError } from "../errors.ts";
+import { runOwned } from "../host/async_context.ts";
+import { monotonicMs } from "../host/clock.ts";
+import type { HostTimer } from "../host/timers.ts";
+import type { LocalValue, Owner } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { Strand } from "../loop/strand_tree.ts";
+import type { Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { jobLocal, type JobState } from "./current_job.ts";
+import type { JobSpec } from "./link.ts";
+import { withTransported } from "./transport.ts";
+import type { WorkerLoop } from "./worker_loop.ts";
+
+/** Sends a value of `progress`. */
+export type ProgressListener = (id: number, value: unknown) => void;
+
+/**
+ * A job that a worker has got and has not ended.
+ *
+ * A plain or async function runs with the job as its owner. When it, or anything
+ * that it calls, asks for a loop or a task, the loop is started and the job
+ * becomes a task of it, which ends with the function. A generator function is the
+ * body of the task.
+ */
+export class RunningJob implements JobState, Owner {
+  readonly spec: JobSpec;
+  readonly deadlineMs: number;
+  ended = false;
+  /** Whether its function has been called. */
+  begun = false;
+  /** Timer for the time that loading its module may take. */
+  loadLimit: HostTimer | null = null;
+  /** Set once it is to end; the first reason counts. */
+  abortion: { readonly reason: unknown } | null = null;
+  readonly #worker: WorkerLoop;
+  readonly #progressed: ProgressListener;
+  #controller: AbortController | null = null;
+  #task: Task<unknown> | null = null;
+  /** Ends the task that the job became; null if it became none, or its task has a body. */
+  #release: (() => void) | null = null;
+  #becoming = false;
+  #locals: LocalValue | null;
+
+  constructor(
+    spec: JobSpec,
+    worker: WorkerLoop,
+    progressed: ProgressListener,
+  ) {
+    this.spec = spec;
+    this.deadlineMs = monotonicMs() + spec.remainingMs;
+    this.#worker = worker;
+    this.#progressed = progressed;
+    this.#locals = withTransported(spec.locals, {
+      local: jobLocal as LocalValue["local"],
+      value: this,
+      next: null,
+    });
+  }
+
+  // -- What the job knows of itself --
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.abortion !== null) {
+        this.#controller.abort(asError(this.abortion.reason));
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  progress(value: unknown): boolean {
+    if (this.ended) return false;
+    this.#progressed(this.spec.id, value);
+    return true;
+  }
+
+  // -- What its functions belong to --
+
+  get loop(): EventLoop | null {
+    return this.#worker.start();
+  }
+
+  get runner(): Task<unknown> | null {
+    return this.#task ?? this.#become();
+  }
+
+  get strandNow(): Strand | null {
+    return this.runner?.strandNow ?? null;
+  }
+
+  get locals(): LocalValue | null {
+    const task = this.#task;
+    return task === null || task.done() ? this.#locals : task.localValues;
+  }
+
+  /** Makes a task that ends when the function does. The running code is of this job. */
+  #become(): Task<unknown> | null {
+    if (this.ended || this.#becoming) return null;
+    const loop = this.#worker.start();
+    if (loop === null) return null;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#release = resolve;
+    return this.#start(loop, () => promise);
+  }
+
+  /** Runs a generator as the task of the job. */
+  runCoroutine(body: () => Coroutine<void>): void {
+    const loop = this.#worker.start();
+    if (loop === null) {
+      throw new MisuseError(`Cannot run job "${this.name}": the worker ends`);
+    }
+    this.#start(loop, body);
+  }
+
+  #start(
+    loop: EventLoop,
+    body: () => Coroutine<void> | Promise<void>,
+  ): Task<unknown> {
+    this.#becoming = true;
+    try {
+      const { name } = this.spec;
+      // The first step runs in there, and may end the job.
+      this.#task = runOwned(
+        this,
+        () => loop.createTask<void>(body, { name, eager: true }),
+      ) as Task<unknown>;
+    } finally {
+      this.#becoming = false;
+    }
+    if (this.abortion !== null) this.#task.cancel(this.abortion.reason);
+    return this.#task;
+  }
+
+  // -- Its end --
+
+  /** Aborts its signal, and cancels its task. */
+  abort(reason: unknown): void {
+    if (this.abortion !== null) return;
+    this.abortion = { reason };
+    this.#controller?.abort(asError(reason));
+    this.#task?.cancel(reason);
+  }
+
+  /** Notes that its outcome is known. */
+  end(): void {
+    this.ended = true;
+    this.loadLimit?.cancel();
+    this.#release?.();
+  }
+}
+
+/** The reason of an abort, which code may throw: an error in any case. */
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new CancelledError(reason);
+}

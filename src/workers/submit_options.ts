@@ -1,0 +1,154 @@
+/**
+ * Options of `submit`, checked: what every executor of functions does first.
+ *
+ * @module
+ */
+import {
+  checkFunction,
+  checkNumber,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+  inspect,
+} from "../loop/checks.ts";
+import { getRunningLoop } from "../loop/current.ts";
+import { checkPriority, DEFAULT_PRIORITY } from "../loop/priority.ts";
+import type { SubmitOptions } from "./executor.ts";
+
+const SUBMIT = "submit a job";
+const NOTHING: readonly never[] = Object.freeze([]);
+
+/** Options of a job, checked and complete. */
+export interface JobSettings {
+  /** "" if none was given. */
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  /** Priority as a number. */
+  readonly rank: number;
+  readonly key: string | number | undefined;
+  /** Moment of the loop's clock; Infinity if there is no deadline. */
+  readonly deadlineMs: number;
+  readonly transfer: readonly Transferable[];
+  readonly idempotent: boolean;
+  readonly onProgress: ((value: unknown) => void) | null;
+}
+
+/** The settings of a job that was submitted without options. */
+export const NO_JOB_SETTINGS: JobSettings = Object.freeze({
+  name: "",
+  signal: undefined,
+  rank: DEFAULT_PRIORITY,
+  key: undefined,
+  deadlineMs: Infinity,
+  transfer: NOTHING,
+  idempotent: false,
+  onProgress: null,
+});
+
+/**
+ * Checks the options of `submit`.
+ *
+ * @param options Options as they were given; undefined if there were none.
+ * @throws {TypeError} If an option is of the wrong type, or `transfer` has
+ * something that cannot be moved.
+ * @throws {RangeError} If `deadlineMs` is `NaN` or has passed.
+ * @throws {MisuseError} If there is a deadline and no loop is running.
+ */
+export function checkSubmitOptions(
+  options: SubmitOptions | undefined,
+): JobSettings {
+  if (options === undefined) return NO_JOB_SETTINGS;
+  checkOptions(options, SUBMIT);
+  const {
+    name = "",
+    signal,
+    priority,
+    key,
+    deadlineMs = Infinity,
+    transfer = NOTHING,
+    idempotent = false,
+    onProgress,
+  } = options;
+  checkString(name, SUBMIT, "name");
+  checkSignal(signal, SUBMIT);
+  const rank = checkPriority(priority, SUBMIT);
+  if (key !== undefined) checkKey(key);
+  if (deadlineMs !== Infinity) checkDeadline(deadlineMs);
+  if (transfer !== NOTHING) checkTransfer(transfer);
+  checkOneOf(idempotent, [true, false], SUBMIT, "idempotent");
+  if (onProgress !== undefined) checkFunction(onProgress, SUBMIT, "onProgress");
+  return {
+    name,
+    signal,
+    rank,
+    key,
+    deadlineMs,
+    transfer,
+    idempotent,
+    onProgress: onProgress ?? null,
+  };
+}
+
+/** Throws unless the arguments of a job are an array. */
+export function checkArguments(args: unknown): void {
+  if (!Array.isArray(args)) {
+    throw new TypeError(
+      `Cannot ${SUBMIT} as args must be an array: received ${inspect(args)}`,
+    );
+  }
+}
+
+function checkKey(key: unknown): void {
+  const { inWords, isOne } = typeof key === "number"
+    ? { inWords: "not be NaN", isOne: !Number.isNaN(key) }
+    : { inWords: "be a string or a number", isOne: typeof key === "string" };
+  if (isOne) return;
+  throw new TypeError(
+    `Cannot ${SUBMIT} as key must ${inWords}: received ${inspect(key)}`,
+  );
+}
+
+function checkDeadline(deadlineMs: unknown): void {
+  checkNumber(deadlineMs, SUBMIT, "deadlineMs");
+  const nowMs = getRunningLoop().time();
+  if (deadlineMs as number > nowMs) return;
+  throw new RangeError(
+    `Cannot ${SUBMIT} as deadlineMs must be after now, ${nowMs}: received ${deadlineMs}`,
+  );
+}
+
+/** Throws for what can be known not to be movable. The rest is found out when the job is sent. */
+function checkTransfer(transfer: unknown): void {
+  if (!Array.isArray(transfer)) {
+    throw new TypeError(
+      `Cannot ${SUBMIT} as transfer must be an array: received ${
+        inspect(transfer)
+      }`,
+    );
+  }
+  for (const item of transfer) {
+    const fault = transferFault(item);
+    if (fault === null) continue;
+    throw new TypeError(
+      `Cannot ${SUBMIT} as transfer must hold objects that can be moved: received ${fault}`,
+    );
+  }
+  if (new Set(transfer).size < transfer.length) {
+    throw new TypeError(
+      `Cannot ${SUBMIT} as transfer must hold each object once: received one of them twice`,
+    );
+  }
+}
+
+/** Why an object cannot be moved, in words; null if that is not known. */
+function transferFault(item: unknown): string | null {
+  if (typeof item !== "object" || item === null) return inspect(item);
+  if (ArrayBuffer.isView(item)) {
+    return `${inspect(item)}, whose buffer can be moved`;
+  }
+  if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
+  return item instanceof ArrayBuffer && item.detached
+    ? "an ArrayBuffer that was moved before"
+    : null;
+}

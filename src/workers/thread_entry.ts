@@ -1,0 +1,11 @@
+/**
+ * Script of the threads of a pool. Elsewhere it does nothing.
+ *
+ * @module
+ */
+import { loadThreads } from "../host/thread.ts";
+import { ThreadWorker } from "./thread_worker.ts";
+
+const { inside } = await loadThreads();
+const thread = inside(import.meta.url);
+if (thread !== null) new ThreadWorker(thread).run();

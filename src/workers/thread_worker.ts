@@ -1,0 +1,193 @@
+/**
+ * The worker's side of a thread: it takes messages from the wire, has jobs run, and ends when it is told to or something
+ * went wrong.
+ *
+ * After a job, if none is under way, the thread blocks for a moment: a job that comes meanwhile begins half as late as one
+ * for which the thread has to be woken from its event loop. Blocked it runs no timers, so it blocks briefly, and never
+ * for long without a pass of its event loop.
+ *
+ * @module
+ */
+import { monotonicMs } from "../host/clock.ts";
+import { ownThreadId } from "../host/libc_thread.ts";
+import { macrotask } from "../host/macrotask.ts";
+import { usedBytes } from "../host/memory.ts";
+import { exitProcess } from "../host/process.ts";
+import type { OwnThread } from "../host/thread.ts";
+import { onUncaught } from "../host/uncaught.ts";
+import { holdLock } from "../host/web_lock.ts";
+import { type PackedError, packError, unpackError } from "./error_codec.ts";
+import { JobRunner } from "./job_runner.ts";
+import type { JobSpec } from "./link.ts";
+import type { TaskRef } from "./module_task.ts";
+import {
+  type DeathMessage,
+  FromThread,
+  type JobMessage,
+  ToThread,
+} from "./thread_protocol.ts";
+import { Wire } from "./wire.ts";
+
+/** How long the thread blocks. */
+const BLOCK_MS = 2;
+/** How long the thread may go without a pass of its event loop. */
+const PASS_MS = 2;
+/** Microtasks that an async function may take to end, before the thread looks elsewhere. */
+const HOPS = 8;
+/** How long tasks that jobs have left behind may take to end, once they are cancelled. */
+const CLOSE_GRACE_MS = 1_000;
+/** How long last words may wait for room. */
+const LAST_WORDS_MS = 1_000;
+
+/** A thread that runs jobs. */
+export class ThreadWorker {
+  readonly #wire: Wire;
+  readonly #runner: JobRunner;
+  readonly #tasks: TaskRef[] = [];
+  /** Whether the thread is to end once it has no job. */
+  #isClosing = false;
+  /** When the last message came. */
+  #busyMs = 0;
+  /** When the event loop had its last pass. */
+  #passedMs = 0;
+  /** Whether it waits for messages in its event loop. */
+  #isAsleep = false;
+
+  constructor({ mail, data }: OwnThread) {
+    const { memory } = data;
+    if (!(memory instanceof SharedArrayBuffer)) {
+      throw new TypeError("Cannot start a thread: it got no shared memory");
+    }
+    this.#wire = new Wire(memory, mail, "worker");
+    this.#runner = new JobRunner({
+      returned: (id, value, transfer) => this.returned(id, value, transfer),
+      threw: (id, error) => this.threw(id, error),
+      progressed: (id, value) =>
+        this.#wire.send(FromThread.PROGRESSED, id, value),
+    });
+  }
+
+  /** Runs until the thread ends. */
+  async run(): Promise<void> {
+    onUncaught((kind, error) => this.die(kind, error));
+    await holdLock();
+    this.#wire.send(FromThread.READY, ownThreadId(), null);
+    while (!this.isDone()) {
+      const isBusy = this.#wire.drain(this.#receive);
+      if (isBusy) this.#busyMs = monotonicMs();
+      const isFree = await this.settles();
+      if (this.#isClosing || !isFree || this.isIdle()) await this.sleep();
+      else await this.block();
+    }
+    await this.#runner.close(CLOSE_GRACE_MS);
+    this.end(FromThread.CLOSED, null, 0);
+  }
+
+  /** Lets promises settle. Returns whether no job is under way. */
+  async settles(): Promise<boolean> {
+    const runner = this.#runner;
+    await null;
+    for (let n = 0; n < HOPS && runner.running > 0; n++) await null;
+    return runner.running === 0;
+  }
+
+  isIdle(): boolean {
+    return monotonicMs() - this.#busyMs > BLOCK_MS;
+  }
+
+  /** Waits for a message without the event loop. */
+  async block(): Promise<void> {
+    if (this.#busyMs - this.#passedMs > PASS_MS) {
+      await new Promise<void>(macrotask);
+      this.#passedMs = monotonicMs();
+    }
+    this.#wire.block(BLOCK_MS);
+  }
+
+  /** Waits for a message, or the end of the last job, in the event loop. */
+  async sleep(): Promise<void> {
+    await new Promise<void>(macrotask);
+    if (!this.isDone()) {
+      this.#isAsleep = true;
+      await this.#wire.sleep();
+      this.#isAsleep = false;
+    }
+    this.#passedMs = monotonicMs();
+  }
+
+  isDone(): boolean {
+    return this.#isClosing && this.#runner.running === 0 &&
+      !this.#wire.hasMessages;
+  }
+
+  // -- Messages --
+
+  readonly #receive = (kind: number, id: number, value: unknown): void => {
+    switch (kind) {
+      case ToThread.JOB:
+        return this.#runner.run(this.jobOf(id, value as JobMessage));
+      case ToThread.TASK:
+        this.#tasks[id] = value as TaskRef;
+        return;
+      case ToThread.ABORT:
+        return this.#runner.abort(id, unpackError(value as PackedError));
+      case ToThread.PING:
+        return this.#wire.send(FromThread.ANSWERED, 0, usedBytes());
+      case ToThread.CLOSE:
+        this.#isClosing = true;
+        return;
+      default:
+        throw new RangeError(`Cannot read a message: its kind is ${kind}`);
+    }
+  };
+
+  jobOf(id: number, [number, args, rest]: JobMessage): JobSpec {
+    const task = this.#tasks[number]!;
+    return {
+      id,
+      name: rest?.name ?? ("name" in task ? task.name : ""),
+      task,
+      args,
+      transfer: [],
+      remainingMs: rest?.remainingMs ?? Infinity,
+      locals: rest?.locals ?? null,
+    };
+  }
+
+  returned(
+    id: number,
+    value: unknown,
+    transfer: readonly Transferable[],
+  ): void {
+    this.#wire.send(FromThread.RETURNED, id, value, transfer);
+    this.wakeUp();
+  }
+
+  threw(id: number, error: unknown): void {
+    this.#wire.send(FromThread.THREW, id, packError(error));
+    this.wakeUp();
+  }
+
+  /** A job has ended: the thread may block now, or end. */
+  wakeUp(): void {
+    if (this.#isAsleep) this.#wire.wakeUp();
+  }
+
+  // -- The end --
+
+  die(kind: DeathMessage[0], error: unknown): never {
+    this.end(
+      FromThread.DIED,
+      [kind, packError(error)] satisfies DeathMessage,
+      1,
+    );
+  }
+
+  /** Sends last words, makes sure that they were sent, and ends the thread. */
+  end(kind: number, words: unknown, exitCode: number): never {
+    this.#wire.send(kind, 0, words);
+    const untilMs = monotonicMs() + LAST_WORDS_MS;
+    while (!this.#wire.flush() && monotonicMs() < untilMs) this.#wire.block(1);
+    exitProcess(exitCode);
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * The wire: messages in order, by ring or port, also when the ring is full.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { Mail } from "../../src/host/thread.ts";
+import { Wire, wireMemory } from "../../src/workers/wire.ts";
+
+/** One direction of a port without threads. */
+class MailBox implements Mail {
+  readonly messages: unknown[] = [];
+  other: MailBox = this;
+  closed = false;
+
+  post(message: unknown, transfer: readonly Transferable[]): void {
+    this.other.messages.push(
+      structuredClone(message, { transfer: [...transfer] }),
+    );
+  }
+
+  take(): unknown {
+    if (this.messages.length === 0) throw new RangeError("none");
+    return this.messages.shift();
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
+type Message = [kind: number, id: number, value: unknown];
+
+function openWire(): {
+  pool: Wire;
+  worker: Wire;
+  mail: MailBox;
+  received: (wire: Wire) => Message[];
+} {
+  const memory = wireMemory();
+  const [mine, its] = [new MailBox(), new MailBox()];
+  mine.other = its;
+  its.other = mine;
+  return {
+    pool: new Wire(memory, mine, "pool"),
+    worker: new Wire(memory, its, "worker"),
+    mail: its,
+    received: (wire) => {
+      const messages: Message[] = [];
+      wire.drain((...message) => messages.push(message));
+      return messages;
+    },
+  };
+}
+
+class Point {
+  x = 1;
+}
+
+Deno.test("small values go by the ring, others by the port, in order, both ways", () => {
+  const { pool, worker, mail, received } = openWire();
+  const same = [1];
+  const buffer = new ArrayBuffer(4);
+  pool.send(1, 7, { a: [1, "two"] });
+  assertEquals(mail.messages.length, 0);
+  pool.send(2, 2 ** 32 - 1, new Point());
+  pool.send(3, 8, "x".repeat(1e5));
+  pool.send(127, 9, [same, same]);
+  pool.send(5, 10, buffer, [buffer]);
+  pool.send(6, 0, undefined);
+  assertEquals(mail.messages.length, 4);
+  assert(buffer.detached);
+  assertEquals(received(worker), [
+    [1, 7, { a: [1, "two"] }],
+    [2, 2 ** 32 - 1, { x: 1 }],
+    [3, 8, "x".repeat(1e5)],
+    [127, 9, [[1], [1]]],
+    [5, 10, new ArrayBuffer(4)],
+    [6, 0, undefined],
+  ]);
+  worker.send(1, 1, "back");
+  assertEquals(received(pool), [[1, 1, "back"]]);
+});
+
+Deno.test("what cannot be cloned or moved throws, and nothing was sent", () => {
+  const { pool, worker, received } = openWire();
+  const buffer = new ArrayBuffer(4);
+  structuredClone(buffer, { transfer: [buffer] });
+  assertThrows(() => pool.send(1, 1, () => {}), DOMException);
+  assertThrows(() => pool.send(1, 1, [1], [buffer]), DOMException);
+  pool.send(1, 2, "after");
+  assertEquals(received(worker), [[1, 2, "after"]]);
+});
+
+Deno.test("a full ring loses nothing and keeps the order", () => {
+  const { pool, worker, received } = openWire();
+  const count = 20_000;
+  for (let n = 0; n < count; n++) pool.send(1, n, { n });
+  let next = 0;
+  let rounds = 0;
+  while (next < count) {
+    rounds++;
+    for (const [, id, value] of received(worker)) {
+      assertEquals([id, value], [next, { n: next }]);
+      next++;
+    }
+    assertEquals(received(pool), []); // finds that there is room again
+    assert(rounds < 100);
+  }
+  assert(rounds > 2, "the ring was never full");
+  assertEquals(received(worker), []);
+  pool.send(1, 0, "by the ring again");
+  assertEquals(received(worker).length, 1);
+});
+
+Deno.test("a sender that has no room is woken when there is some", async () => {
+  const { pool, worker, received } = openWire();
+  for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
+  const sleep = pool.sleep();
+  assert(sleep !== null);
+  received(worker);
+  await sleep;
+});
+
+Deno.test("drain() leaves what comes meanwhile for the next time", () => {
+  const { pool, worker, received } = openWire();
+  pool.send(1, 1, null);
+  let count = 0;
+  worker.drain(() => {
+    count++;
+    pool.send(1, 2, null);
+  });
+  assertEquals(count, 1);
+  assert(worker.hasMessages);
+  assertEquals(received(worker).length, 1);
+});
+
+Deno.test("close() closes the port and ends a sleep", async () => {
+  const { worker, mail } = openWire();
+  const sleep = worker.sleep();
+  worker.close();
+  await sleep;
+  assert(mail.closed);
+});
