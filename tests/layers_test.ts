@@ -41,6 +41,9 @@ const LEAVES = ["src/errors.ts"];
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "AbortSignal.any": [], // leaks on a signal that lives long
   "AbortSignal.timeout": [], // a timer that no clock of ours knows
+  "BroadcastChannel": [],
+  "MessageChannel": ["src/host/message_port.ts"],
+  "MessagePort": ["src/host/message_port.ts"],
   "AsyncLocalStorage": ["src/host/async_context.ts"],
   "Date.now": ["src/host/clock.ts"],
   "Deno.Command": [],

@@ -4,6 +4,7 @@
  * @module
  */
 import { DescriptorsUnsupportedError } from "../errors.ts";
+import { autoHost } from "./auto_host.ts";
 import { EpollHost } from "./epoll.ts";
 import type { Host } from "./host.ts";
 import { OS } from "./platform.ts";
@@ -15,7 +16,8 @@ import { VirtualHost } from "./virtual.ts";
 /**
  * Name of the host with which a loop waits.
  *
- * - `"auto"`: like `"native"` where that works, else like `"portable"`.
+ * - `"auto"`: like `"native"` where that works, else like `"portable"`, as in the
+ *   threads of a pool, which could not be killed while they wait in native code.
  * - `"native"`: the best the operating system has, needs `--allow-ffi`.
  * - `"poll"`: poll(2), on any POSIX system, needs `--allow-ffi`.
  * - `"portable"`: the runtime's timers, without descriptors. Any system, no
@@ -45,7 +47,9 @@ export type HostChoice = "auto" | "native" | "poll" | "portable" | "virtual";
 export function createHost(choice: HostChoice): Host {
   switch (choice) {
     case "auto":
-      return ffiGranted() && hasPosix() ? createNative() : new PortableHost();
+      return autoHost.mayBeNative && ffiGranted() && hasPosix()
+        ? createNative()
+        : new PortableHost();
     case "native":
       requireNative(choice);
       return createNative();

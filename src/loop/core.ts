@@ -15,6 +15,8 @@
  * @module
  */
 import type { DebugMode } from "./debug_mode.ts";
+import type { DefaultExecutor } from "./default_executor.ts";
+import type { Endings } from "./endings.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Descriptors } from "./descriptors.ts";
 import type { OutsideWork } from "./outside_work.ts";
@@ -124,6 +126,10 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly unstarted: UnstartedOperations;
   /** Waits and subscriptions of code outside of tasks, which end with the loop. */
   readonly strays: StrayWaits;
+  /** Parts of the library that are told when the loop ends. */
+  readonly endings: Endings;
+  /** The executor of `runInExecutor(null, …)`. */
+  readonly executor: DefaultExecutor;
   /** Creation stacks, and the time that callbacks take. */
   readonly debug: DebugMode;
 

@@ -7,6 +7,8 @@
  */
 import { inWords, mayBeAsync } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
+import type { Executor, ShutdownOptions } from "../workers/executor.ts";
+import type { ExecutorTask, JobResult } from "../workers/module_task.ts";
 import {
   checkFunction,
   checkNotNegative,
@@ -29,6 +31,7 @@ import {
 import { Future } from "./future.ts";
 import { Handle } from "./handle.ts";
 import { Kernel } from "./kernel.ts";
+import type { Operation } from "./operation.ts";
 import {
   checkTaskOptions,
   type EventLoopOptions,
@@ -141,6 +144,28 @@ export class EventLoop implements AsyncDisposable {
     if (kernel.instrumented) kernel.debug.instrument(handle, callback);
     kernel.enqueue(handle);
     return handle;
+  }
+
+  /**
+   * Runs `callback` in the next turn: the same as {@linkcode callSoon}, which
+   * wakes a loop that waits, whatever code calls it.
+   *
+   * For programs that come from asyncio. There the method is for other threads,
+   * to which JavaScript cannot hand a function: they call functions of this loop
+   * by name, with {@linkcode LoopHandle.post}.
+   *
+   * @typeParam A The types of the arguments.
+   * @param callback Function to run. Its errors go to the exception handler.
+   * @param args Arguments of the call.
+   * @returns A handle that withdraws the callback.
+   * @throws {TypeError} If `callback` is not a function.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  callSoonThreadsafe<A extends unknown[]>(
+    callback: (...args: A) => unknown,
+    ...args: A
+  ): Handle {
+    return this.callSoon(callback, ...args);
   }
 
   /**
@@ -521,7 +546,8 @@ export class EventLoop implements AsyncDisposable {
    * Callbacks that were queued never run. Unfinished tasks are reported to the
    * exception handler, each by name, and end as cancelled without running on,
    * so that their waiters do not wait for ever; cancel them and let them clean
-   * up before, as {@linkcode run} does. Failures that were never looked at are
+   * up before, as {@linkcode run} does. The default executor is given up: shut
+   * it down before. Failures that were never looked at are
    * reported too.
    *
    * @returns A promise that resolves once nothing is open any more.
@@ -543,6 +569,87 @@ export class EventLoop implements AsyncDisposable {
    */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  // -- Executors --
+
+  /**
+   * Has a function called by an executor, in another thread or process. Like
+   * asyncio's `run_in_executor`.
+   *
+   * The job is handed over at once, whether the future is awaited or not.
+   * Cancelling the future, or a task that waits for it, cancels the job. With
+   * `null` the default executor has it: the one that
+   * {@linkcode setDefaultExecutor} set, else a pool of threads that is made now,
+   * on first use, and shut down at the end of {@linkcode run}. Options of a job,
+   * such as its deadline, are those of `executor.submit`.
+   *
+   * @example A computation that does not block the loop
+   * ```ts
+   * import { getRunningLoop, run } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const sum = await run(async () => {
+   *   const loop = getRunningLoop();
+   *   return await loop.runInExecutor(null, (n: number) => {
+   *     let sum = 0;
+   *     for (let i = 1; i <= n; i++) sum += i;
+   *     return sum;
+   *   }, 1_000);
+   * });
+   * assertEquals(sum, 500_500);
+   * ```
+   *
+   * @typeParam A The types of the arguments.
+   * @typeParam R Return type of the function.
+   * @param executor An executor of this loop, or `null` for the default one.
+   * @param task The function: one that needs nothing around it, or an export of
+   * a module.
+   * @param args Its arguments, which are copied.
+   * @returns A future of the result.
+   * @throws {TypeError} If `executor` is neither, or `task` is nothing that it
+   * can call.
+   * @throws {MisuseError} If there is no default executor, as only
+   * `@rota/rota/loop` is imported, or the executor serves another loop.
+   * @throws {ExecutorShutDownError} If the executor has been shut down.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  runInExecutor<A extends unknown[], R>(
+    executor: Executor | null,
+    task: ExecutorTask<A, R>,
+    ...args: A
+  ): Future<JobResult<R>> {
+    this.#kernel.checkMayStart("run in an executor");
+    return this.#kernel.executor.run(executor, task, args);
+  }
+
+  /**
+   * Sets the executor that `runInExecutor(null, …)` and `toThread` use from now
+   * on. The one before is left alone, with its jobs; the loop still shuts it
+   * down with this one if it has made it itself.
+   *
+   * @param executor The executor. The end of {@linkcode run} shuts it down.
+   * @throws {TypeError} If `executor` has no `submit` and `shutdown`.
+   * @throws {LoopClosedError} If the loop is closed.
+   */
+  setDefaultExecutor(executor: Executor): void {
+    this.#kernel.checkMayStart("set the default executor");
+    this.#kernel.executor.set(executor);
+  }
+
+  /**
+   * Shuts the default executor down and waits until its jobs have ended. From
+   * then on `runInExecutor(null, …)` throws. Does nothing else if there is none.
+   *
+   * {@linkcode run} and {@linkcode Runner} do this at their end.
+   *
+   * @param options How long jobs may take, and what becomes of those in line.
+   * @returns An operation: nothing happens until it is waited for.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
+   */
+  shutdownDefaultExecutor(options: ShutdownOptions = {}): Operation<void> {
+    return this.#kernel.executor.shutDown(options);
   }
 
   // -- Descriptors and signals --

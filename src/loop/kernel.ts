@@ -242,6 +242,7 @@ export class Kernel extends LoopParts
 
   /** Ends and reports everything that the loop still holds; it must not be running. */
   close(): void {
+    this.endings.close();
     this.signals.clear();
     this.descriptors.clear();
     this.#ready.clear();

@@ -10,7 +10,9 @@ import { current } from "./current.ts";
 import { describeHandle, Handle } from "./handle.ts";
 import { CLOSED, LoopRun } from "./loop_run.ts";
 import { DebugMode } from "./debug_mode.ts";
+import { DefaultExecutor } from "./default_executor.ts";
 import { Descriptors } from "./descriptors.ts";
+import { Endings } from "./endings.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { SettledOptions } from "./loop_options.ts";
 import { PriorityReadyQueue } from "./priority_ready_queue.ts";
@@ -39,6 +41,8 @@ export abstract class LoopParts {
   readonly unstarted: UnstartedOperations;
   readonly strays: StrayWaits = new StrayWaits();
   readonly debug: DebugMode;
+  readonly endings: Endings = new Endings();
+  readonly executor: DefaultExecutor;
   /** State of the run: stopped, running, stopping or closed. */
   readonly run: LoopRun;
   instrumented: boolean;
@@ -67,6 +71,8 @@ export abstract class LoopParts {
       ? null
       : new PriorityReadyQueue(loop, settled.scheduler);
     this.descriptors = new Descriptors(this.host, queue);
+    this.executor = new DefaultExecutor(loop);
+    this.endings.add(this.executor);
     this.#cancelWarnMs = settled.cancelWarnMs;
   }
 

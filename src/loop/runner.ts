@@ -30,8 +30,9 @@ export interface RunOptions extends EventLoopOptions {
   /** Name of the main task in messages. */
   readonly name?: string | undefined;
   /**
-   * How long tasks that were cancelled at the end may take to clean up. Tasks
-   * that take longer are reported and given up.
+   * How long tasks that were cancelled at the end may take to clean up, and jobs
+   * that the default executor still has may take to end. Tasks that take longer
+   * are reported and given up, jobs are cancelled.
    *
    * @default {Infinity}
    */
@@ -163,8 +164,11 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Cancels the tasks that are left, lets them clean up, and closes the loop.
-   * Calling it again does nothing.
+   * Cancels the tasks that are left, lets them clean up, shuts the default
+   * executor down, and closes the loop. Calling it again does nothing.
+   *
+   * A job of the default executor whose waiter is cancelled here is cancelled as
+   * well. Jobs that no task waits for end by themselves, within `cancelGraceMs`.
    *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If a program is running.
@@ -186,9 +190,7 @@ export class Runner implements AsyncDisposable {
     const loop = this.#loop;
     if (loop === null) return;
     try {
-      if (!loop.isClosed()) {
-        await cancelLeftovers(loop, this.#options.cancelGraceMs ?? Infinity);
-      }
+      if (!loop.isClosed()) await endRun(loop, this.#options);
     } finally {
       await loop.close();
       this.#guard?.loopClosed();
@@ -202,6 +204,21 @@ export class Runner implements AsyncDisposable {
    */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+/** Ends everything that programs have left on a stopped loop: tasks first, then what the default executor has for them. */
+async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
+  const { cancelGraceMs = Infinity } = options;
+  const untilMs = loop.time() + cancelGraceMs;
+  loop[core].endings.begin();
+  try {
+    await cancelLeftovers(loop, cancelGraceMs);
+  } finally {
+    if (loop[core].executor.isInUse) {
+      const graceMs = Math.max(untilMs - loop.time(), 0);
+      await loop.runUntilComplete(loop.shutdownDefaultExecutor({ graceMs }));
+    }
   }
 }
 

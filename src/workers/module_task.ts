@@ -46,10 +46,15 @@ export type TaskModule<M> = {
 };
 
 /** Name of an export that is a task: a function, but no async generator function. */
-type TaskName<M, K extends keyof M> = M[K] extends
-  (...args: never[]) => AsyncGenerator<unknown, unknown, never> ? never
-  : M[K] extends (...args: never[]) => unknown ? K
+type TaskName<M, K extends keyof M> = M[K] extends (...args: never[]) => infer R
+  ? IsMany<R> extends true ? never : K
   : never;
+
+/** Whether it is an async generator; `never` and `any` are none. */
+type IsMany<R> = [R] extends [never] ? false
+  : unknown extends R ? false
+  : R extends AsyncGenerator<unknown, unknown, never> ? true
+  : false;
 
 /** What goes to a worker in place of the function. */
 export type TaskRef =

@@ -149,7 +149,11 @@ export class RunningJob implements JobState, Owner {
   abort(reason: unknown): void {
     if (this.abortion !== null) return;
     this.abortion = { reason };
-    this.#controller?.abort(asError(reason));
+    const controller = this.#controller;
+    // Listeners run in here; they are code of the job.
+    if (controller !== null) {
+      runOwned(this, () => controller.abort(asError(reason)));
+    }
     this.#task?.cancel(reason);
   }
 
