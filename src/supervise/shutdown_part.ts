@@ -223,6 +223,8 @@ export class CancelPart implements ShutdownPart {
   #timer: TimerHandle | null = null;
   #ended: () => void = () => {};
   #over = false;
+  #untilMs = 0;
+  #executorAsked = false;
 
   /** @param limitMs Time that the phase has left. */
   constructor(
@@ -240,6 +242,7 @@ export class CancelPart implements ShutdownPart {
   begin(ended: () => void): void {
     this.#ended = ended;
     const { loop, main } = this.#member;
+    this.#untilMs = loop.time() + this.#limitMs;
     const cancelAll = () => this.#cancelAll();
     if (main === null || main.done()) {
       loop.callSoon(cancelAll);
@@ -267,9 +270,24 @@ export class CancelPart implements ShutdownPart {
     if (this.#over) return;
     const left = this.#record.leftOn(this.#member.loop);
     for (const task of left) this.#cancel(task);
-    if (left.length > 0) return;
+    if (left.length > 0 || this.#asksExecutor()) return;
     this.#finish();
     this.#ended();
+  }
+
+  /** Has the default executor end its jobs, within half of what is left; false if there is none, or it has. */
+  #asksExecutor(): boolean {
+    const { loop } = this.#member;
+    if (this.#executorAsked || !loop[core].executor.isInUse) return false;
+    this.#executorAsked = true;
+    const graceMs = Math.max(this.#untilMs - loop.time(), 0) / 2;
+    const task = loop.createTask(
+      () => loop.shutdownDefaultExecutor({ graceMs }),
+      { name: "the default executor" },
+    );
+    this.#record.cancelled.add(task); // its end is what is waited for
+    this.#cancel(task);
+    return true;
   }
 
   #finish(): void {
