@@ -139,6 +139,12 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly debugging: boolean;
   /** Whether callbacks and tasks run in the async context of the code that scheduled them. */
   readonly inheritsContext: boolean;
+  /** Whether resumptions of async functions are observed. */
+  readonly observing: boolean;
+  /** Has a resumption of an async function observed. */
+  observeResume(task: Task<unknown>, resume: () => void): void;
+  /** Takes over the watch of this thread, or lets go of it. Not inside of a turn. */
+  adoptWatch(): void;
   /** Returns a function that runs others in the async context of now. */
   captureContext(): <R>(fn: () => R) => R;
   /** Has the exception handler told if a cancelled task does not react for long. */

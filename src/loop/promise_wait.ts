@@ -207,10 +207,10 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
 
   private resume<V>(callback: (value: V) => unknown, value: V): void {
     const { kernel, task } = this;
-    if (task === null || !kernel.debugging) {
+    if (task === null || !kernel.observing) {
       this.followIn(this.strand, kernel, callback, value);
     } else {
-      kernel.debug.resumeTimed(
+      kernel.observeResume(
         task,
         () => this.followIn(this.strand, kernel, callback, value),
       );

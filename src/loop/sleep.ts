@@ -171,10 +171,10 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   }
 
   // No #private method: it would cost each of these objects a brand.
-  private runTimed(strand: Strand, request: CancelRequest | null): void {
+  private runObserved(strand: Strand, request: CancelRequest | null): void {
     const task = strand.runner!;
     const { kernel } = task;
-    kernel.debug.resumeTimed(task, () => {
+    kernel.observeResume(task, () => {
       if (request === null) {
         this.outcome().followIn(
           strand,
@@ -199,8 +199,8 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     const { kernel } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeAtYield(strand);
-    if (kernel.debugging) {
-      this.runTimed(strand, request);
+    if (kernel.observing) {
+      this.runObserved(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
       this.outcome().followIn(strand, kernel, this.#onRejected!, error);

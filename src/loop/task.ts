@@ -178,6 +178,15 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return this.label === "" ? `Task-${this.id}` : this.label;
   }
 
+  /**
+   * The name that was given; `""` if none was.
+   *
+   * @ignore
+   */
+  get givenName(): string {
+    return this.label;
+  }
+
   set name(name: string) {
     checkString(name, "rename a task", "name");
     this.label = name;

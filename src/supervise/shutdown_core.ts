@@ -14,7 +14,7 @@ import type { MainRun, RunGuard } from "../loop/main_run.ts";
 import type { Subscription } from "../loop/signal_hub.ts";
 import type { Task } from "../loop/task.ts";
 import { destroy } from "../loop/waiters.ts";
-import { activeWatchdog } from "./active_watchdog.ts";
+import { expectShutdown, shutdownBegins } from "./active_watchdog.ts";
 import { ShutdownHooks } from "./shutdown_hooks.ts";
 import {
   joinShutdown,
@@ -159,7 +159,7 @@ export class ShutdownCore {
     signals.listen(settled.signals);
     this.#signals = signals;
     this.#settled = settled;
-    activeWatchdog.current?.expectShutdown(settled);
+    if (settled.exit) expectShutdown(settled);
     for (const member of this.#members) {
       if (member.loop === loop) return member;
     }
@@ -177,8 +177,8 @@ export class ShutdownCore {
     else if (!this.#begun) {
       this.#signals?.clear();
       this.#signals = null;
+      if (this.#settled?.exit === true) expectShutdown(null);
       this.#settled = null;
-      activeWatchdog.current?.expectNoShutdown();
     }
   }
 
@@ -214,7 +214,7 @@ export class ShutdownCore {
     this.#begun = true;
     this.#reason = reason;
     const { budgetMs, exit } = settled;
-    const agoMs = activeWatchdog.current?.shutdownBegins(budgetMs) ?? 0;
+    const agoMs = exit ? shutdownBegins(budgetMs) : 0;
     if (exit) this.#limit(budgetMs - agoMs);
     this.#sequence = new ShutdownSequence({
       loop: first.loop,
@@ -274,7 +274,6 @@ export class ShutdownCore {
 
   /** All loops are closed. */
   #conclude(report: ShutdownReport): void {
-    activeWatchdog.current?.expectNoShutdown();
     if (!this.#settled!.exit) {
       this.#signals?.clear();
       return;

@@ -1,0 +1,104 @@
+/**
+ * Publisher of steps: writes to the board of a watchdog what the loops of this thread run.
+ *
+ * @module
+ */
+import { microtask } from "../host/microtask.ts";
+import { callbackNameOf, Handle } from "../loop/handle.ts";
+import { Future } from "../loop/future.ts";
+import { TASK_RUN } from "../loop/run_runnable.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { StepWatch } from "../loop/step_watch.ts";
+import { Task } from "../loop/task.ts";
+import { inWords } from "../loop/waiters.ts";
+import { type WatchBoard, Word } from "./watch_board.ts";
+
+/** Number of the text that stands for everything that has found no place. */
+const NO_ROOM = -0x7fff_ffff;
+
+/** Watch over the steps of a thread that writes to a board. */
+export class StepPublisher implements StepWatch {
+  readonly #board: WatchBoard;
+  readonly #words: Int32Array;
+  readonly #tags: Int32Array;
+  readonly #mask: number;
+  readonly #texts: Map<string, number> = new Map();
+  /** Tasks that go on in the microtasks to come, in order. */
+  readonly #resumed: number[] = [];
+  #resumedAt = 0;
+
+  constructor(board: WatchBoard) {
+    this.#board = board;
+    this.#words = board.words;
+    this.#tags = board.tags;
+    this.#mask = board.tags.length - 1;
+  }
+
+  // The usual step writes one word, and reads another one to see that its name is on the board.
+
+  entering(runnable: Runnable): void {
+    if (runnable.run !== TASK_RUN) {
+      this.#words[Word.STEP] = this.#numberOf(runnable);
+      return;
+    }
+    const task = runnable as Task<unknown>;
+    const { id } = task;
+    this.#words[Word.STEP] = id;
+    if (this.#tags[id & this.#mask] !== id) {
+      this.#board.nameTask(id, task.givenName);
+    }
+  }
+
+  leaving(): void {
+    this.#words[Word.STEP] = 0;
+  }
+
+  parking(): void {
+    this.#words[Word.STEP] = 0;
+    this.#words[Word.RESUMED] = 0;
+  }
+
+  resuming(task: Task<unknown>): void {
+    this.#resumed.push(this.#numberOfTask(task));
+    microtask(this.#goesOn);
+  }
+
+  /** Runs right before the task goes on. */
+  readonly #goesOn = (): void => {
+    this.#words[Word.RESUMED] = this.#resumed[this.#resumedAt++]!;
+    if (this.#resumedAt < this.#resumed.length) return;
+    this.#resumed.length = 0;
+    this.#resumedAt = 0;
+  };
+
+  #numberOfTask(task: Task<unknown>): number {
+    const { id } = task;
+    if (this.#tags[id & this.#mask] !== id) {
+      this.#board.nameTask(id, task.givenName);
+    }
+    return id;
+  }
+
+  /** Number of a runnable that is no plain task: a callback, a wait, an internal future. */
+  #numberOf(runnable: Runnable): number {
+    if (runnable instanceof Handle) {
+      const name = callbackNameOf(runnable);
+      return this.#numberOfText(name === "" ? "(anonymous)" : name, true);
+    }
+    const { task } = runnable as { readonly task?: unknown };
+    if (task instanceof Task) return this.#numberOfTask(task);
+    return runnable instanceof Future
+      ? this.#numberOfText((runnable as Future<unknown>)[inWords](), false)
+      : this.#numberOfText("a wait", false);
+  }
+
+  #numberOfText(text: string, isCallback: boolean): number {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known;
+    const number = -this.#texts.size - 1;
+    const words = isCallback ? `callback "${text}"` : text;
+    if (!this.#board.nameText(number, words)) return NO_ROOM;
+    this.#texts.set(text, number);
+    return number;
+  }
+}
