@@ -7,7 +7,7 @@ import { MisuseError, WatchdogUnsupportedError } from "../errors.ts";
 import { ffiGranted, killGranted, writeError } from "../host/process.ts";
 import { loadThreads, type Thread, type Threads } from "../host/thread.ts";
 import { detached, microtask } from "../host/microtask.ts";
-import { after, type HostTimer } from "../host/timers.ts";
+import { after, type HostTimer, KeepAlive } from "../host/timers.ts";
 import {
   checkFunction,
   checkInteger,
@@ -228,9 +228,23 @@ export class Watchdog implements AsyncDisposable {
     }
   }
 
-  /** Waits until the thread watches: what blocks before that may go unseen. */
+  /**
+   * Waits until the thread watches. What blocks before that may go unseen. In a
+   * generator: `yield* until(watchdog.ready())`.
+   *
+   * @returns A promise that resolves once the thread watches.
+   * @throws {WatchdogUnsupportedError} If the thread cannot start.
+   * @throws {MisuseError} If the watchdog was closed before.
+   */
   ready(): Promise<void> {
-    return this.#ready.promise;
+    return this.#holdUntil(this.#ready.promise);
+  }
+
+  /** Keeps the process alive until the promise is settled, for those who wait. */
+  #holdUntil(promise: Promise<void>): Promise<void> {
+    const holding = new KeepAlive();
+    holding.set(true);
+    return promise.finally(() => holding.set(false));
   }
 
   /** Shows the watchdog that this thread is not blocked. The timer does not keep the process alive. */
@@ -271,7 +285,7 @@ export class Watchdog implements AsyncDisposable {
       Atomics.store(this.#board.words, Word.CLOSE, 1);
       this.#turnOff();
     }
-    return this.#ended.promise;
+    return this.#holdUntil(this.#ended.promise);
   }
 
   #turnOff(): void {

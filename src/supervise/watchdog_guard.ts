@@ -173,7 +173,9 @@ export class WatchdogGuard {
     if (isFirst || !this.#isBegun() && !this.#isStuck()) {
       this.#signal = signal;
       this.#signalMs = 0;
-      if (!this.#isBegun()) this.#shutdownMs = 0;
+      if (this.#isBegun()) return;
+      this.#shutdownMs = 0;
+      Atomics.store(this.#board.words, Word.SIGNALLED_MS, 1);
     } else if (this.#isStuck() && this.#signalMs > SAME_REQUEST_MS) {
       this.#world.end(forcedExitCode(signal));
     }
