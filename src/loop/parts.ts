@@ -52,7 +52,6 @@ export abstract class LoopParts {
   watch: StepWatch | null;
   instrumented: boolean;
   debugging: boolean;
-  /** Whether resumptions of async functions are observed, by debug mode or by a watch. */
   observing: boolean;
   readonly #cancelWarnMs: number;
 
@@ -158,10 +157,8 @@ export abstract class LoopParts {
     return this.ready.length;
   }
 
-  /** Has a resumption of an async function observed. */
-  observeResume(task: Task<unknown>, resume: () => void): void {
+  noteResume(task: Task<unknown>): boolean {
     this.watch?.resuming(task);
-    if (this.debugging) this.debug.resumeTimed(task, resume);
-    else resume();
+    return this.debugging;
   }
 }

@@ -171,10 +171,10 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   }
 
   // No #private method: it would cost each of these objects a brand.
-  private runObserved(strand: Strand, request: CancelRequest | null): void {
+  private runTimed(strand: Strand, request: CancelRequest | null): void {
     const task = strand.runner!;
     const { kernel } = task;
-    kernel.observeResume(task, () => {
+    kernel.debug.resumeTimed(task, () => {
       if (request === null) {
         this.outcome().followIn(
           strand,
@@ -199,8 +199,8 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     const { kernel } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeAtYield(strand);
-    if (kernel.observing) {
-      this.runObserved(strand, request);
+    if (kernel.observing && kernel.noteResume(strand.runner!)) {
+      this.runTimed(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
       this.outcome().followIn(strand, kernel, this.#onRejected!, error);
@@ -228,6 +228,9 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
 function rethrow(error: unknown): never {
   throw error;
 }
+
+/** The `run` of all of them, which only resumes a function. */
+export const YIELD_RUN = YieldOperation.prototype.run;
 
 /** Promise-like that `then` of a {@linkcode YieldOperation} returns. */
 class YieldOutcome<R> implements PromiseLike<R> {

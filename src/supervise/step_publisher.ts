@@ -9,6 +9,7 @@ import { Future } from "../loop/future.ts";
 import { TASK_RUN } from "../loop/run_runnable.ts";
 import type { Runnable } from "../loop/runnable.ts";
 import type { StepWatch } from "../loop/step_watch.ts";
+import { YIELD_RUN } from "../loop/sleep.ts";
 import { Task } from "../loop/task.ts";
 import { inWords } from "../loop/waiters.ts";
 import { type WatchBoard, Word } from "./watch_board.ts";
@@ -23,9 +24,11 @@ export class StepPublisher implements StepWatch {
   readonly #tags: Int32Array;
   readonly #mask: number;
   readonly #texts: Map<string, number> = new Map();
-  /** Tasks that go on in the microtasks to come, in order. */
-  readonly #resumed: number[] = [];
-  #resumedAt = 0;
+  /** Numbers of the tasks that go on in the microtasks to come, in order. */
+  #queue: Int32Array = new Int32Array(256);
+  /** How many tasks are in it, and how many of them have gone on. */
+  #resumed = 0;
+  #gone = 0;
 
   constructor(board: WatchBoard) {
     this.#board = board;
@@ -38,7 +41,9 @@ export class StepPublisher implements StepWatch {
 
   entering(runnable: Runnable): void {
     if (runnable.run !== TASK_RUN) {
-      this.#words[Word.STEP] = this.#numberOf(runnable);
+      // The task that a `sleep(0)` resumes goes on later.
+      const isYield = runnable.run === YIELD_RUN;
+      this.#words[Word.STEP] = isYield ? 0 : this.#numberOf(runnable);
       return;
     }
     const task = runnable as Task<unknown>;
@@ -59,17 +64,22 @@ export class StepPublisher implements StepWatch {
   }
 
   resuming(task: Task<unknown>): void {
-    this.#resumed.push(this.#numberOfTask(task));
+    if (this.#resumed === this.#queue.length) this.#makeRoom();
+    this.#queue[this.#resumed++] = this.#numberOfTask(task);
     microtask(this.#goesOn);
   }
 
   /** Runs right before the task goes on. */
   readonly #goesOn = (): void => {
-    this.#words[Word.RESUMED] = this.#resumed[this.#resumedAt++]!;
-    if (this.#resumedAt < this.#resumed.length) return;
-    this.#resumed.length = 0;
-    this.#resumedAt = 0;
+    this.#words[Word.RESUMED] = this.#queue[this.#gone++]!;
+    if (this.#gone === this.#resumed) this.#gone = this.#resumed = 0;
   };
+
+  #makeRoom(): void {
+    const wider = new Int32Array(2 * this.#queue.length);
+    wider.set(this.#queue);
+    this.#queue = wider;
+  }
 
   #numberOfTask(task: Task<unknown>): number {
     const { id } = task;

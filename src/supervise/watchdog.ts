@@ -4,7 +4,12 @@
  * @module
  */
 import { MisuseError, WatchdogUnsupportedError } from "../errors.ts";
-import { ffiGranted, killGranted, writeError } from "../host/process.ts";
+import {
+  ffiGranted,
+  killGranted,
+  readGranted,
+  writeError,
+} from "../host/process.ts";
 import { loadThreads, type Thread, type Threads } from "../host/thread.ts";
 import { detached, microtask } from "../host/microtask.ts";
 import { after, type HostTimer, KeepAlive } from "../host/timers.ts";
@@ -110,8 +115,10 @@ const COUNTED_MS_MAX = 500;
  * program: `"exit"`, with the right code, needs `--allow-ffi`; `"kill"`, with the
  * code 137, `--allow-run`; `"never"` means that it can only report.
  *
- * Costs a thread, a look every 50 ms or less, and a nanosecond or two for each step
- * of a task. It does not keep the process alive.
+ * Costs a thread, which looks every 50 ms or less, a timer as often in this one, a
+ * nanosecond or two for each step of a generator, and some forty for each time that
+ * an async function is resumed. It does not keep the process alive. From a local
+ * folder it needs permission to read its script.
  *
  * @example
  * ```ts
@@ -154,12 +161,14 @@ export class Watchdog implements AsyncDisposable {
    * @param options Durations, and what to do about blocks.
    * @throws {TypeError} If an option is of the wrong type.
    * @throws {RangeError} If a duration is out of range, or `exitCode` is no code.
-   * @throws {WatchdogUnsupportedError} If it is to end the process and may not.
+   * @throws {WatchdogUnsupportedError} If it is to end the process and may not, or
+   * may not read the script of its thread.
    * @throws {MisuseError} If this thread has a watchdog already.
    */
   constructor(options: WatchdogOptions = {}) {
     this.ends = ffiGranted() ? "exit" : killGranted() ? "kill" : "never";
     this.#settings = settle(options, this.ends);
+    checkStart();
     if (hasWatch()) {
       throw new MisuseError(`Cannot ${WHAT}: this thread has one already`);
     }
@@ -354,6 +363,14 @@ function checkDuration(ms: unknown, name: string): void {
   if (ms as number >= DURATION_MS_MIN) return;
   throw new RangeError(
     `Cannot ${WHAT} as ${name} must be >= ${DURATION_MS_MIN}: received ${ms}`,
+  );
+}
+
+/** Throws if the thread cannot start. */
+function checkStart(): void {
+  if (!SCRIPT.startsWith("file:") || readGranted(SCRIPT)) return;
+  throw new WatchdogUnsupportedError(
+    `Cannot ${WHAT}: the permission to read ${SCRIPT} is missing, run with --allow-read`,
   );
 }
 

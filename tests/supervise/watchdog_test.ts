@@ -502,6 +502,13 @@ Deno.test("What a watchdog may not do for lack of permissions is said when it is
   const missing =
     "WatchdogUnsupportedError: Cannot make a watchdog that ends the process: " +
     "the permission is missing, run with --allow-ffi, or with --allow-run for exit code 137\n";
+  const unread = await startChild("blocks", "permissions", {
+    flags: ["--allow-env"],
+  }).end();
+  assertMatch(
+    unread.stdout,
+    /^(WatchdogUnsupportedError: Cannot make a watchdog.*: the permission.* is missing, run with --allow-.*\n){3}$/,
+  );
   const basics = ["--allow-read", "--allow-env"];
   const cases: [flags: string[], stdout: string][] = [
     [basics, `ends: never\n${missing}${missing}`],
