@@ -52,7 +52,6 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.dlopen": ["src/host/libc.ts"],
   "Deno.env": ["src/host/process.ts"],
   "Deno.exit": ["src/host/process.ts"],
-  "Deno.exitCode": ["src/host/process.ts"],
   "Deno.kill": ["src/host/process.ts"],
   "Deno.permissions": ["src/host/process.ts"],
   "Deno.refTimer": [],

@@ -141,7 +141,7 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly inheritsContext: boolean;
   /** Whether resumptions of async functions are observed, by debug mode or by a watch. */
   readonly observing: boolean;
-  /** Tells the watch that an async function is about to be resumed. Returns whether debug mode wants to time it. */
+  /** Notes that an async function is about to be resumed, for the watch. Returns whether debug mode wants to time it. */
   noteResume(task: Task<unknown>): boolean;
   /** Takes over the watch of this thread, or lets go of it. Not inside of a turn. */
   adoptWatch(): void;

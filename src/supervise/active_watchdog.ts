@@ -32,13 +32,13 @@ export function setWatch(active: ShutdownWatch | null): void {
   watch?.expect(expected);
 }
 
-/** Tells the watchdog of the shutdown of the process; null if none is to be expected any more. */
+/** Announces the shutdown of the process to the watchdog; null if none is to be expected any more. */
 export function expectShutdown(shutdown: ExpectedShutdown | null): void {
   expected = shutdown;
   watch?.expect(shutdown);
 }
 
-/** Tells the watchdog that the shutdown begins. Returns how long ago its signal came, in milliseconds. */
+/** Announces to the watchdog that the shutdown begins. Returns how long ago its signal came, in milliseconds. */
 export function shutdownBegins(budgetMs: number): number {
   return watch === null ? 0 : watch.begins(budgetMs);
 }

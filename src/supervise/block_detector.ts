@@ -3,7 +3,7 @@
  * blocked.
  *
  * Time counts as long as it itself gets to look. A machine or process that is suspended stops both threads, which is no
- * block.
+ * block: after a gap between two looks nothing is concluded before the thread has had the time to beat.
  *
  * @module
  */
@@ -17,6 +17,9 @@ export type BlockEvent =
   /** A block that was told is over. */
   | { readonly kind: "over"; readonly blockedMs: number };
 
+/** Time between two looks from which on it was a gap. */
+const GAP_MS = 200;
+
 const NONE: BlockEvent = { kind: "none" };
 
 /** Detector for one thread. */
@@ -25,6 +28,7 @@ export class BlockDetector {
   readonly #mostMs: number;
   #beat: number | null = null;
   #lookedMs = NaN;
+  #steady = true;
   #blockedMs = 0;
   /** From which duration on the block is told. */
   #tellMs: number;
@@ -44,15 +48,15 @@ export class BlockDetector {
     return this.#blockedMs;
   }
 
-  /** Time that counts of what has passed since the last look. */
-  #countedMs(nowMs: number): number {
-    return Math.min(nowMs - this.#lookedMs, this.#mostMs);
+  /** Whether the last look was no later than usual, so that something may be concluded. */
+  get isSteady(): boolean {
+    return this.#steady;
   }
 
   /** Takes a look: the time, and the number of beats so far. */
   look(nowMs: number, beat: number): BlockEvent {
-    const first = this.#beat === null;
-    const counted = first ? 0 : this.#countedMs(nowMs);
+    const passedMs = this.#beat === null ? 0 : nowMs - this.#lookedMs;
+    this.#steady = passedMs <= GAP_MS;
     this.#lookedMs = nowMs;
     if (beat !== this.#beat) {
       const blockedMs = this.#blockedMs;
@@ -62,8 +66,8 @@ export class BlockDetector {
       this.#tellMs = this.#blockMs;
       return told ? { kind: "over", blockedMs } : NONE;
     }
-    this.#blockedMs += counted;
-    if (this.#blockedMs < this.#tellMs) return NONE;
+    this.#blockedMs += Math.min(passedMs, this.#mostMs);
+    if (!this.#steady || this.#blockedMs < this.#tellMs) return NONE;
     this.#tellMs = 2 * Math.max(this.#tellMs, this.#blockedMs);
     return { kind: "blocked", blockedMs: this.#blockedMs };
   }

@@ -24,9 +24,9 @@ export const Word = {
   BLOCKS: 5,
   /** How long the last one was, in milliseconds. */
   BLOCK_MS: 6,
-  /** Its number. */
+  /** Number of the thing that ran in it. */
   BLOCK_STEP: 7,
-  /** How it was running: see {@linkcode RunningKind}. */
+  /** How that ran: see {@linkcode RunningKind}. */
   BLOCK_KIND: 8,
   /** Signals to listen to, as bits: places in {@linkcode WATCHED_SIGNALS}. */
   SIGNALS: 9,
@@ -57,7 +57,7 @@ export type RunningKind = "step" | "resumed" | "outside";
 /** Kinds by their number on the board. */
 const KINDS: readonly RunningKind[] = ["outside", "step", "resumed"];
 
-/** What a thread runs. */
+/** State of a thread: the thing that it runs. */
 export interface Running {
   readonly kind: RunningKind;
   /** Number of the task or text; 0 if nothing is known. */

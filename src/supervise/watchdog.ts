@@ -38,7 +38,7 @@ import type { WatchdogData } from "./watchdog_thread.ts";
 /** URL of the script: `file:` in a checkout, `https:` from a registry. */
 const SCRIPT = import.meta.resolve("./watchdog_thread.ts");
 
-/** Puts the script into the module graph, so that registries and caches have it. Nobody calls it. */
+/** Puts the script into the module graph, so that registries and caches have it; never called. */
 export const loadWatchdogScript = (): Promise<unknown> =>
   import("./watchdog_thread.ts");
 
@@ -92,15 +92,15 @@ const LOOKS_PER_BLOCK = 4;
 const DURATION_MS_MIN = 4;
 /** Longest time between two looks: a shutdown counts on them. */
 const EVERY_MS_MAX = 50;
-/** The most that counts between two looks. */
+/** The most that counts between two looks: a suspended process has not been blocked. */
 const COUNTED_MS_MAX = 500;
 
 /**
  * A thread that watches this one: it names the task that blocks the loop while it
  * blocks, also if it never comes back, and by request ends the process.
  *
- * There is at most one for a thread, and it serves all its loops. It is off unless
- * one is made. It writes to standard error after `blockMs`; {@linkcode
+ * There is at most one for a thread, and it serves all its loops; without one
+ * nothing is watched. It writes to standard error after `blockMs`; {@linkcode
  * WatchdogOptions.onBlock} is called once the thread is free again. A process or
  * machine that is suspended does not count as blocked.
  *
@@ -238,7 +238,7 @@ export class Watchdog implements AsyncDisposable {
   }
 
   /**
-   * Waits until the thread watches. What blocks before that may go unseen. In a
+   * Waits until the thread watches. A block before that may go unseen. In a
    * generator: `yield* until(watchdog.ready())`.
    *
    * @returns A promise that resolves once the thread watches.
@@ -352,7 +352,7 @@ function settle(
     endAfterMs,
     exitCode,
     everyMs: Math.min(shortestMs / LOOKS_PER_BLOCK, EVERY_MS_MAX),
-    mostMs: Math.min(shortestMs / 2, COUNTED_MS_MAX),
+    mostMs: Math.min(endAfterMs / 2, COUNTED_MS_MAX),
     writes: write,
   };
 }

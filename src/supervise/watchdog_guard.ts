@@ -113,10 +113,11 @@ export class WatchdogGuard {
       this.#blocker = this.#board.running();
       if (this.#settings.writes) this.#tellBlock(event.blockedMs);
     }
-    if (this.#detector.blockedMs < this.#settings.endAfterMs) return;
+    const { isSteady, blockedMs } = this.#detector;
+    if (!isSteady || blockedMs < this.#settings.endAfterMs) return;
     this.#world.write(
       `rota: watchdog: the process is ended, as the thread has been blocked for ${
-        inMs(this.#detector.blockedMs)
+        inMs(blockedMs)
       } by ${this.#board.describe(this.#board.running())}`,
     );
     this.#world.end(this.#settings.exitCode);
@@ -131,7 +132,7 @@ export class WatchdogGuard {
   }
 
   #isStuck(): boolean {
-    return this.#detector.blockedMs >= STUCK_MS;
+    return this.#detector.isSteady && this.#detector.blockedMs >= STUCK_MS;
   }
 
   // -- Shutdown --

@@ -63,13 +63,18 @@ Deno.test("A thread that beats is never blocked, and short blocks are not told",
   assertEquals(new Set(conclude(detector, looks)), new Set(["-"]));
 });
 
-Deno.test("Time in which the watchdog itself was held up counts as far as it may", () => {
-  const detector = new BlockDetector(100, 50);
+Deno.test("After a gap nothing is concluded before the thread has had the time to beat", () => {
+  const suspended = new BlockDetector(100, 500);
   assertEquals(
-    conclude(detector, [[0, 1], [25, 1], [60_000, 1], [60_010, 2]]),
+    conclude(suspended, [[0, 1], [25, 1], [60_000, 1], [60_025, 2]]),
     ["-", "-", "-", "-"],
   );
-  assertEquals(detector.blockedMs, 0);
+  assertEquals(suspended.blockedMs, 0);
+  const blocked = new BlockDetector(100, 500);
+  assertEquals(
+    conclude(blocked, [[0, 1], [25, 1], [60_000, 1], [60_025, 1], [60_050, 2]]),
+    ["-", "-", "-", "blocked 550", "over 550"],
+  );
 });
 
 // -- The watchdog, in a world of its own --
