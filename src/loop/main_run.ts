@@ -16,8 +16,10 @@ import type { Task } from "./task.ts";
 export interface RunGuard {
   /** Whether SIGINT is its business. */
   readonly handlesInterrupt: boolean;
-  /** Main has ended, or its run has. Returns a future for which the loop has to run on; null if there is none. */
-  mainEnded(): Future<void> | null;
+  /** Returns a future for which the loop has to run on before it is left; null if there is none. */
+  rest(): Future<void> | null;
+  /** The tasks that are left are about to be cancelled, by the runner. */
+  cleanUpBegins(): void;
   /** Returns the error that `run` throws in place of `error`, which came out of main. */
   errorFor(error: unknown): unknown;
   /** The loop is closed. May end the process. */
@@ -108,6 +110,6 @@ export class MainRun {
   end(): Future<void> | null {
     openRuns.delete(this.loop);
     this.#interrupt?.release();
-    return this.#guard === null ? null : this.#guard.mainEnded();
+    return this.#guard === null ? null : this.#guard.rest();
   }
 }

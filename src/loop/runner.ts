@@ -189,11 +189,17 @@ export class Runner implements AsyncDisposable {
   async #cleanUp(): Promise<void> {
     const loop = this.#loop;
     if (loop === null) return;
+    const guard = this.#guard;
     try {
-      if (!loop.isClosed()) await endRun(loop, this.#options);
+      if (!loop.isClosed()) {
+        guard?.cleanUpBegins();
+        await endRun(loop, this.#options);
+        const rest = guard === null ? null : guard.rest();
+        if (rest !== null) await loop.runUntilComplete(rest);
+      }
     } finally {
       await loop.close();
-      this.#guard?.loopClosed();
+      guard?.loopClosed();
     }
   }
 

@@ -178,6 +178,11 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     return this.label === "" ? `Task-${this.id}` : this.label;
   }
 
+  set name(name: string) {
+    checkString(name, "rename a task", "name");
+    this.label = name;
+  }
+
   /**
    * The name that was given; `""` if none was.
    *
@@ -185,11 +190,6 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    */
   get givenName(): string {
     return this.label;
-  }
-
-  set name(name: string) {
-    checkString(name, "rename a task", "name");
-    this.label = name;
   }
 
   /**

@@ -28,12 +28,13 @@ import { inText, type ShutdownReport } from "./shutdown_report.ts";
 import { ShutdownSignals } from "./shutdown_signals.ts";
 import type { ShutdownPhase } from "./shutdown_timetable.ts";
 
-/** A loop that takes part, from its joining until its run ends or, once the shutdown has begun, until it is closed. */
+/** A loop that takes part, from its joining until it is closed. */
 class Member implements ShutdownMember, RunGuard, Subscription {
   readonly loop: EventLoop;
-  readonly #run: MainRun | null;
+  #run: MainRun | null;
   readonly #shutdown: ShutdownCore;
   #cancelled = false;
+  #cleansUp = false;
   /** Set at the end of the shutdown, until which a run goes on. */
   #released: Future<void> | null = null;
 
@@ -61,12 +62,26 @@ class Member implements ShutdownMember, RunGuard, Subscription {
     this.#cancelled = true;
   }
 
-  mainEnded(): Future<void> | null {
-    if (!this.#shutdown.hasBegun) this.#shutdown.leave(this);
-    else if (this.#shutdown.report === null) {
-      return this.#released ??= this.loop.createFuture("the shutdown");
-    }
-    return null;
+  /** A run takes the place of the one before, or of none. */
+  attach(run: MainRun | null): void {
+    if (run === null) return;
+    this.#run = run;
+    this.loop[core].strays.subscriptions.delete(this);
+  }
+
+  get cleansUp(): boolean {
+    return this.#cleansUp;
+  }
+
+  cleanUpBegins(): void {
+    this.#cleansUp = true;
+  }
+
+  rest(): Future<void> | null {
+    const shutdown = this.#shutdown;
+    return shutdown.hasBegun && shutdown.report === null
+      ? this.#released ??= this.loop.createFuture("the shutdown")
+      : null;
   }
 
   errorFor(error: unknown): unknown {
@@ -161,7 +176,9 @@ export class ShutdownCore {
     this.#settled = settled;
     if (settled.exit) expectShutdown(settled);
     for (const member of this.#members) {
-      if (member.loop === loop) return member;
+      if (member.loop !== loop) continue;
+      member.attach(run);
+      return member;
     }
     const member = new Member(loop, run, this);
     this.#members.add(member);
@@ -239,6 +256,7 @@ export class ShutdownCore {
     setExitCode(1);
     if (leftMs === Infinity) return;
     after(Math.max(leftMs, 0), () => {
+      this.#sequence?.giveUp(); // ends the process if something is left
       if (this.#report?.code !== 1) {
         writeError(
           `rota: shutdown (${

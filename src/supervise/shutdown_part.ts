@@ -27,6 +27,8 @@ export interface ShutdownMember {
   readonly loop: EventLoop;
   /** Null if the loop was not started by `run`. */
   readonly main: Task<unknown> | null;
+  /** Whether the run is over, and its runner has cancelled the tasks that were left. */
+  readonly cleansUp: boolean;
   /** Main is about to be cancelled. */
   noteCancel(): void;
 }
@@ -262,6 +264,7 @@ export class CancelPart implements ShutdownPart {
     });
     const { reason, cancelled } = this.#record;
     if (cancelled.has(task)) return;
+    if (this.#member.cleansUp && task.cancelling() > 0) return;
     cancelled.add(task);
     task.cancel(reason);
   }

@@ -180,6 +180,22 @@ export class ShutdownSequence {
     loop.callSoon(() => this.#enter(next));
   }
 
+  /** Ends the shutdown at once, as the budget is spent: whatever has not stopped goes into the report. */
+  giveUp(): void {
+    const phase = this.#phase;
+    if (phase === null) return;
+    for (const part of this.#parts) part.expire();
+    const { loop, members } = this.#settings;
+    const forMs = loop.time() - this.#phaseBeganMs;
+    for (const member of members()) {
+      for (const task of this.#record.leftOn(member.loop)) {
+        const kind = task === member.main ? "main" : "task";
+        this.#record.list(task, kind, phase, forMs);
+      }
+    }
+    this.#end();
+  }
+
   #end(): void {
     const { loop, hooks, settled, reason, onEnd } = this.#settings;
     this.#phase = null;

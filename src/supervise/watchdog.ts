@@ -26,12 +26,7 @@ import { stepWatch } from "../loop/step_watch.ts";
 import { hasWatch, setWatch } from "./active_watchdog.ts";
 import { BoardShutdown } from "./board_shutdown.ts";
 import { StepPublisher } from "./step_publisher.ts";
-import {
-  type RunningKind,
-  WatchBoard,
-  WATCHED_SIGNALS,
-  Word,
-} from "./watch_board.ts";
+import { type RunningKind, WatchBoard, Word } from "./watch_board.ts";
 import type { GuardSettings } from "./watchdog_guard.ts";
 import type { WatchdogData } from "./watchdog_thread.ts";
 

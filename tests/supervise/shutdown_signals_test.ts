@@ -217,6 +217,23 @@ Deno.test("After a run that has ended by itself the signals have their default a
   assertEquals({ code, stdout }, { code: 143, stdout: "" });
 });
 
+Deno.test("A signal that comes when main has ended lets what it has left behind clean up", async () => {
+  assertEquals(await stop("leftovers"), {
+    ...CLEAN,
+    stdout: "drain\ncleaned up\nbehind the run\n",
+  });
+  const { code, killed, stderr } = await stop("foreignLeftovers");
+  assertEquals({ code, killed }, { code: 1, killed: false });
+  assertMatch(stderr, /task "leftover" did not stop in phase "cancel"/);
+});
+
+Deno.test("A signal that comes between two runs of a runner is not lost", async () => {
+  assertEquals(await stop("runner"), {
+    ...CLEAN,
+    stdout: "InterruptedError: Interrupted by SIGTERM\ndrain\n",
+  });
+});
+
 Deno.test("A main that fails meanwhile ends the program with its error, after the hooks", async () => {
   const { code, stdout, stderr } = await stop("failing");
   assertEquals({ code, stdout }, { code: 1, stdout: "drain\n" });

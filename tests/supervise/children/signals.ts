@@ -7,6 +7,7 @@ import {
   getRunningLoop,
   newEventLoop,
   run,
+  Runner,
   type RunOptions,
   sleep,
 } from "../../../mod.ts";
@@ -245,6 +246,50 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     await run(async () => {}, options());
     say("ready");
     await new Promise((resolve) => setTimeout(resolve, 1e6));
+  },
+
+  /** Main has ended, and what it has left behind cleans up. */
+  leftovers: async () => {
+    await run(async () => {
+      onShutdown("drain", () => say("drain"));
+      getRunningLoop().createTask(async () => {
+        try {
+          await sleep(1e9);
+        } finally {
+          say("ready");
+          await waitForShutdown();
+          await sleep(20);
+          say("cleaned up");
+        }
+      });
+      await sleep(1);
+    }, options());
+    say("behind the run");
+  },
+
+  /** The same, and what is left waits outside of the loop. */
+  foreignLeftovers: async () => {
+    await run(async () => {
+      getRunningLoop().createTask(async () => {
+        try {
+          await sleep(1e9);
+        } finally {
+          say("ready");
+          await new Promise((resolve) => setTimeout(resolve, 1e9));
+        }
+      }, { name: "leftover" });
+      await sleep(1);
+    }, options({ budgetMs: 500 }));
+  },
+
+  /** Between two runs of a runner. */
+  runner: async () => {
+    await using runner = new Runner(options());
+    await runner.run(async () => {});
+    say("ready");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    say(String(await runner.run(async () => {}).catch((error) => error)));
+    onShutdown("drain", () => say("drain"));
   },
 
   /** Main fails while it is being shut down. */
