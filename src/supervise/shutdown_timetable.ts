@@ -7,16 +7,6 @@
  * @module
  */
 
-/** The phases of a shutdown, in their order. */
-export const SHUTDOWN_PHASES = [
-  "not-ready",
-  "pre-stop",
-  "stop-intake",
-  "drain",
-  "cancel",
-  "force",
-] as const;
-
 /**
  * Phase of a shutdown:
  *
@@ -27,7 +17,23 @@ export const SHUTDOWN_PHASES = [
  * - `"cancel"`: main and all other tasks are cancelled, with the reason.
  * - `"force"`: what has not stopped until now is ended by other means. Skipped if all has stopped.
  */
-export type ShutdownPhase = typeof SHUTDOWN_PHASES[number];
+export type ShutdownPhase =
+  | "not-ready"
+  | "pre-stop"
+  | "stop-intake"
+  | "drain"
+  | "cancel"
+  | "force";
+
+/** The phases of a shutdown, in their order. */
+export const SHUTDOWN_PHASES: readonly ShutdownPhase[] = [
+  "not-ready",
+  "pre-stop",
+  "stop-intake",
+  "drain",
+  "cancel",
+  "force",
+];
 
 /** Times by phase, in milliseconds. */
 export type PhaseTimes = Readonly<Record<ShutdownPhase, number>>;

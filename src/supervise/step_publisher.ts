@@ -20,6 +20,8 @@ const NO_ROOM = -0x7fff_ffff;
 /** Watch over the steps of a thread that writes to a board. */
 export class StepPublisher implements StepWatch {
   readonly #board: WatchBoard;
+  readonly step: Int32Array;
+  readonly known: Int32Array;
   readonly #words: Int32Array;
   readonly #tags: Int32Array;
   readonly #mask: number;
@@ -33,11 +35,10 @@ export class StepPublisher implements StepWatch {
   constructor(board: WatchBoard) {
     this.#board = board;
     this.#words = board.words;
-    this.#tags = board.tags;
+    this.#tags = this.known = board.tags;
+    this.step = board.words.subarray(Word.STEP, Word.STEP + 1);
     this.#mask = board.tags.length - 1;
   }
-
-  // The usual step writes one word, and reads another one to see that its name is on the board.
 
   entering(runnable: Runnable): void {
     if (runnable.run !== TASK_RUN) {
@@ -46,12 +47,7 @@ export class StepPublisher implements StepWatch {
       this.#words[Word.STEP] = isYield ? 0 : this.#numberOf(runnable);
       return;
     }
-    const task = runnable as Task<unknown>;
-    const { id } = task;
-    this.#words[Word.STEP] = id;
-    if (this.#tags[id & this.#mask] !== id) {
-      this.#board.nameTask(id, task.givenName);
-    }
+    this.#words[Word.STEP] = this.#numberOfTask(runnable as Task<unknown>);
   }
 
   leaving(): void {
@@ -81,6 +77,7 @@ export class StepPublisher implements StepWatch {
     this.#queue = wider;
   }
 
+  /** Number of a task whose name is on the board, or is put there. */
   #numberOfTask(task: Task<unknown>): number {
     const { id } = task;
     if (this.#tags[id & this.#mask] !== id) {
