@@ -234,6 +234,17 @@ Deno.test("A signal that comes between two runs of a runner is not lost", async 
   });
 });
 
+Deno.test("A hook that was registered before there was a loop runs on one that takes part", async () => {
+  assertEquals(await stop("early"), { ...CLEAN, stdout: "drain, true\n" });
+});
+
+Deno.test("A thread of the default executor that computes for ever is ended within the budget", async () => {
+  assertEquals(await stop("executor"), {
+    ...CLEAN,
+    stdout: "job cancelled: true\nbehind the run\n",
+  });
+});
+
 Deno.test("A main that fails meanwhile ends the program with its error, after the hooks", async () => {
   const { code, stdout, stderr } = await stop("failing");
   assertEquals({ code, stdout }, { code: 1, stdout: "drain\n" });

@@ -11,6 +11,8 @@ import {
   type RunOptions,
   sleep,
 } from "../../../mod.ts";
+import { provideDefaultExecutor } from "../../../src/loop/default_executor.ts";
+import { ThreadPool } from "../../../src/workers/thread_pool.ts";
 import {
   gracefulShutdown,
   onShutdown,
@@ -290,6 +292,33 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     await new Promise((resolve) => setTimeout(resolve, 500));
     say(String(await runner.run(async () => {}).catch((error) => error)));
     onShutdown("drain", () => say("drain"));
+  },
+
+  /** A hook that was registered before there was a loop. */
+  early: async () => {
+    onShutdown("drain", async () => {
+      await sleep(5);
+      say(`drain, ${getRunningLoop().isRunning()}`);
+    });
+    await run(async () => {
+      say("ready");
+      await waitForShutdown();
+    }, options());
+  },
+
+  /** A thread of the default executor computes for ever, and nobody waits for it. */
+  executor: async () => {
+    provideDefaultExecutor(() => new ThreadPool({ maxWorkers: 1 }));
+    await run(async () => {
+      const job = getRunningLoop().runInExecutor(null, () => {
+        for (;;);
+      });
+      job.addDoneCallback(() => say(`job cancelled: ${job.cancelled()}`));
+      await sleep(300);
+      say("ready");
+      await waitForShutdown();
+    }, options({ budgetMs: 4_000 }));
+    say("behind the run");
   },
 
   /** Main fails while it is being shut down. */
