@@ -6,7 +6,7 @@
  */
 
 import { createTask, run, sleep, Watchdog } from "@rota/rota";
-import { assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 
 const blocks: string[] = [];
 
@@ -32,4 +32,4 @@ await run(async () => {
   while (blocks.length === 0) await sleep(20);
 });
 
-assertEquals(blocks, ['task "report"']);
+assert(blocks.includes('task "report"'));

@@ -118,21 +118,21 @@ const COUNTED_MS_MAX = 500;
  * @example
  * ```ts
  * import { run, sleep, Watchdog } from "@rota/rota";
- * import { assertEquals } from "@std/assert";
+ * import { assert } from "@std/assert";
  *
  * const blocks: string[] = [];
  * await using watchdog = new Watchdog({
- *   blockMs: 40,
+ *   blockMs: 100,
  *   write: false,
  *   onBlock: ({ description }) => blocks.push(description),
  * });
  * await watchdog.ready();
  * await run(function* () {
- *   const end = Date.now() + 400;
+ *   const end = Date.now() + 500;
  *   while (Date.now() < end); // blocks
  *   while (blocks.length === 0) yield* sleep(10);
  * }, { name: "main" });
- * assertEquals(blocks, ['task "main"']);
+ * assert(blocks.includes('task "main"'));
  * ```
  */
 export class Watchdog implements AsyncDisposable {

@@ -418,6 +418,20 @@ Deno.test("Bad options of a watchdog are refused, and none is on then", () => {
 
 // -- Real processes --
 
+/** Asserts that lines are there in this order. On a machine that is busy a thread may be held up at other places, too. */
+function assertInOrder(
+  lines: readonly string[],
+  expected: readonly string[],
+): void {
+  const rest = [...lines];
+  const found = expected.filter((line) => {
+    const at = rest.indexOf(line);
+    if (at >= 0) rest.splice(0, at + 1);
+    return at >= 0;
+  });
+  assertEquals(found, expected, lines.join("\n"));
+}
+
 Deno.test("A task that blocks for ever is named while it does, and the process ends with the code", async () => {
   const child = startChild("blocks", "ended", { env: { CODE: "7" } });
   const { code, killed, stderr } = await child.end();
@@ -447,41 +461,40 @@ Deno.test("Blocks of every kind are named once they are over", async () => {
   const { code, stdout, stderr } = await child.end();
   const lines = stdout.trim().split("\n");
   const id = /^without a name: (\d+)$/.exec(lines.at(-1) ?? "")?.[1];
-  assertEquals({ code, stderr, lines: lines.slice(0, -1) }, {
-    code: 0,
-    stderr: "",
-    lines: [
-      'step: task "generator"',
-      'step: task "first step"',
-      'resumed: task "b", which was resumed last',
-      'resumed: task "after sleep(0)", which was resumed last',
-      'step: callback "compute"',
-      'step: callback "timer"',
-      "outside: code outside of the loop's steps",
-      'step: task "every(5)"',
-      `step: task "Task-${id}"`,
-    ],
-  });
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+  assertInOrder(lines, [
+    'step: task "generator"',
+    'step: task "first step"',
+    'resumed: task "b", which was resumed last',
+    'resumed: task "after sleep(0)", which was resumed last',
+    'step: callback "compute"',
+    'step: callback "timer"',
+    "outside: code outside of the loop's steps",
+    'step: task "every(5)"',
+    `step: task "Task-${id}"`,
+  ]);
 });
 
 for (const ranked of ["0", "1"]) {
   Deno.test(`Loops in debug mode are watched too (by priority: ${ranked})`, async () => {
     const child = startChild("blocks", "ranked", { env: { RANKED: ranked } });
     const { code, stdout } = await child.end();
-    assertEquals({ code, stdout }, {
-      code: 0,
-      stdout:
-        'step: task "ranked"\nresumed: task "resumed", which was resumed last\n',
-    });
+    assertEquals(code, 0);
+    assertInOrder(stdout.split("\n"), [
+      'step: task "ranked"',
+      'resumed: task "resumed", which was resumed last',
+    ]);
   });
 }
 
 Deno.test("A watchdog can be turned on and off inside of a running loop", async () => {
   const { code, stdout } = await startChild("blocks", "inside").end();
-  assertEquals({ code, stdout }, {
-    code: 0,
-    stdout: 'step: task "round 1"\nstep: task "round 2"\nover\n',
-  });
+  assertEquals(code, 0);
+  assertInOrder(stdout.split("\n"), [
+    'step: task "round 1"',
+    'step: task "round 2"',
+    "over",
+  ]);
 });
 
 Deno.test("A process that is suspended is not blocked", async () => {
@@ -489,7 +502,7 @@ Deno.test("A process that is suspended is not blocked", async () => {
   await waitForLine(child, "ready");
   child.send("SIGSTOP");
   // The time in which the process is not there is the subject of the test.
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
   child.send("SIGCONT");
   const { code, stdout } = await child.end();
   assertEquals({ code, stdout }, {

@@ -30,9 +30,9 @@ function hang(): never {
 }
 
 /** Says which blocks are over. */
-function watch(): Watchdog {
+function watch(blockMs = 100): Watchdog {
   return new Watchdog({
-    blockMs: 100,
+    blockMs,
     write: false,
     onBlock: ({ kind, description }) => say(`${kind}: ${description}`),
   });
@@ -163,16 +163,16 @@ const SCENES: Record<string, () => Promise<unknown>> = {
 
   /** Suspended from outside, which is no block. */
   suspended: async () => {
-    await using watchdog = watch();
+    await using watchdog = watch(1_000);
     await watchdog.ready();
     await run(async () => {
       say("ready");
       // As many beats as the watchdog would need to tell of a block.
-      const wakened = Date.now() + 2_000;
+      const wakened = Date.now() + 4_000;
       let last = Date.now();
       while (Date.now() < wakened || last === 0) {
         await sleep(20);
-        if (Date.now() - last > 700) say("was suspended");
+        if (Date.now() - last > 1_500) say("was suspended");
         last = Date.now();
       }
     });

@@ -19,17 +19,20 @@ await run(async () => {
   const pool = new ThreadPool({ maxWorkers: 1 });
   let begun = () => {};
   const midRun = new Promise<void>((resolve) => begun = resolve);
+  const stopping = new Flag();
   const idle = new Flag();
   const work = style === "generator"
     ? function* () {
       begun();
-      yield* sleep(200);
+      yield* stopping.wait();
+      yield* sleep(20);
       console.log("run is finished");
       idle.set();
     }
     : async () => {
       begun();
-      await sleep(200);
+      await stopping.wait();
+      await sleep(20);
       console.log("run is finished");
       idle.set();
     };
@@ -45,6 +48,7 @@ await run(async () => {
   onShutdown("stop-intake", () => {
     console.log("no more runs");
     job.pause();
+    stopping.set();
   });
   onShutdown("drain", async () => {
     await idle.wait();
@@ -58,10 +62,10 @@ await run(async () => {
     const end = Date.now() + ms;
     while (Date.now() < end);
     return "computed";
-  }, [300]);
+  }, [1_500]);
   busy.addDoneCallback(() => console.log(`thread: ${busy.result()}`));
   await midRun;
   console.log("ready");
   await waitForShutdown();
-}, { shutdown: { budgetMs: 5_000 } });
+}, { shutdown: { budgetMs: scene === "foreign" ? 5_000 : 60_000 } });
 console.log("run has returned");

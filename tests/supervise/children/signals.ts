@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  Flag,
   getRunningLoop,
   newEventLoop,
   run,
@@ -253,14 +254,17 @@ const SCENES: Record<string, () => Promise<unknown>> = {
   /** Main has ended, and what it has left behind cleans up. */
   leftovers: async () => {
     await run(async () => {
-      onShutdown("drain", () => say("drain"));
+      const drained = new Flag();
+      onShutdown("drain", () => {
+        say("drain");
+        drained.set();
+      });
       getRunningLoop().createTask(async () => {
         try {
           await sleep(1e9);
         } finally {
           say("ready");
-          await waitForShutdown();
-          await sleep(20);
+          await drained.wait();
           say("cleaned up");
         }
       });
