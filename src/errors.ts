@@ -550,3 +550,17 @@ export class SupervisorEndedError extends MisuseError {
     this.prototype.name = "SupervisorEndedError";
   }
 }
+
+/** Thrown when a hook is given to a phase of the shutdown that has begun already. */
+export class HookTooLateError extends MisuseError {
+  static {
+    this.prototype.name = "HookTooLateError";
+  }
+}
+
+/** Thrown when a watchdog is to do what the permissions do not allow; the message says what to grant. */
+export class WatchdogUnsupportedError extends Error {
+  static {
+    this.prototype.name = "WatchdogUnsupportedError";
+  }
+}

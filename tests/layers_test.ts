@@ -53,6 +53,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.env": ["src/host/process.ts"],
   "Deno.execPath": ["src/host/child_process.ts"],
   "Deno.exit": ["src/host/process.ts"],
+  "Deno.kill": ["src/host/process.ts"],
   "Deno.mainModule": ["src/host/child_process.ts"],
   "Deno.memoryUsage": ["src/host/v8.ts"],
   "Deno.openSync": ["src/host/inherited_pipe.ts"],

@@ -47,3 +47,18 @@ export function writeError(text: string): void {
 export function exitProcess(code: number): never {
   Deno.exit(code);
 }
+
+/** Sets the code with which the process ends when nothing keeps it alive. */
+export function setExitCode(code: number): void {
+  Deno.exitCode = code;
+}
+
+/** Whether processes may be killed. Asks the runtime, never the user. */
+export function killGranted(): boolean {
+  return Deno.permissions.querySync({ name: "run" }).state === "granted";
+}
+
+/** Kills this process, whatever its threads do; needs `--allow-run`. */
+export function killProcess(): void {
+  Deno.kill(Deno.pid, "SIGKILL");
+}

@@ -139,6 +139,12 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly debugging: boolean;
   /** Whether callbacks and tasks run in the async context of the code that scheduled them. */
   readonly inheritsContext: boolean;
+  /** Whether resumptions of async functions are observed, by debug mode or by a watch. */
+  readonly observing: boolean;
+  /** Notes that an async function is about to be resumed, for the watch. Returns whether debug mode wants to time it. */
+  noteResume(task: Task<unknown>): boolean;
+  /** Takes over the watch of this thread, or lets go of it. Not inside of a turn. */
+  adoptWatch(): void;
   /** Returns a function that runs others in the async context of now. */
   captureContext(): <R>(fn: () => R) => R;
   /** Has the exception handler told if a cancelled task does not react for long. */

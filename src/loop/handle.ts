@@ -11,6 +11,9 @@ export const NO_ARGUMENTS: readonly unknown[] = Object.freeze([]);
 /** Returns a handle in words, for messages. */
 export let describeHandle: (handle: Handle) => string;
 
+/** Returns the name of a handle's callback; `""` if it has none, or was withdrawn. */
+export let callbackNameOf: (handle: Handle) => string;
+
 /** Has a handle's callback run by `enter`, in some async context. */
 export let wrapCallback: (
   handle: Handle,
@@ -110,6 +113,7 @@ export class Handle implements Disposable {
         name === undefined || name === "" ? "(anonymous)" : `"${name}"`
       }`;
     };
+    callbackNameOf = ({ callback }) => callback === null ? "" : callback.name;
     wrapCallback = (handle, enter) => {
       const run = handle.callback!;
       handle.callback = (...args) => enter(() => run(...args));

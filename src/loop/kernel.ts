@@ -38,7 +38,7 @@ import { CLOSED, STOPPING } from "./loop_run.ts";
 import { isInterrupted } from "./strand.ts";
 import { detached, microtask } from "../host/microtask.ts";
 import { prepareOwners } from "../host/async_context.ts";
-import { RingBuffer } from "../structures/ring_buffer.ts";
+import type { RingBuffer } from "../structures/ring_buffer.ts";
 import type { LoopCore, RunMode } from "./core.ts";
 import { current } from "./current.ts";
 import { DeadlockWatch } from "./deadlock.ts";
@@ -61,7 +61,7 @@ import { POSTED_RUN, type PostedTask, runPosted } from "./posted_task.ts";
 import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
-import type { ReadyQueue, Runnable } from "./runnable.ts";
+import type { Runnable } from "./runnable.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
 import type { Task } from "./task.ts";
@@ -89,8 +89,6 @@ export class Kernel extends LoopParts
   readonly #deadlock: DeadlockWatch;
   readonly #ignoresOutside: boolean;
 
-  // Ready queue and timers.
-  readonly #ready: ReadyQueue = this.ranking ?? new RingBuffer<Runnable>();
   readonly timers: LoopTimers;
 
   // Looking.
@@ -134,7 +132,7 @@ export class Kernel extends LoopParts
   #promisesTouched = false;
 
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
-    super(loop, settled, overridden, (runnable) => this.#ready.push(runnable));
+    super(loop, settled, overridden);
     this.#ignoresOutside = settled.ignoresOutside;
     this.#handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
     this.#gate = new IoGate(this.host);
@@ -162,7 +160,7 @@ export class Kernel extends LoopParts
 
   /** Queues a handle; a parked loop wakes up. For `callSoon`, as it never goes back through an overridden `callSoon`. */
   enqueue(runnable: Runnable): void {
-    this.#ready.push(runnable);
+    this.ready.push(runnable);
     if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
@@ -193,10 +191,6 @@ export class Kernel extends LoopParts
     }
   };
 
-  readyCount(): number {
-    return this.#ready.length;
-  }
-
   // -- Begin and end of a run --
 
   drive(mode: RunMode, isAsync = false): Promise<void> {
@@ -206,6 +200,7 @@ export class Kernel extends LoopParts
       return Promise.reject(error);
     }
     const ended = this.run.begin(mode);
+    this.adoptWatch();
     this.#deadlock.reset();
     this.updateKeepAlive();
     const begin = () => {
@@ -245,11 +240,11 @@ export class Kernel extends LoopParts
     this.endings.close();
     this.signals.clear();
     this.descriptors.clear();
-    this.#ready.clear();
+    this.ready.clear();
     this.timers.clear();
     destroyTasks(this.loop);
     this.run.close();
-    this.#ready.clear(); // again: the ends of tasks have queued their waiters
+    this.ready.clear(); // again: the ends of tasks have queued their waiters
     this.strays.close();
     this.failures.reportAll();
     this.unstarted.reportAll();
@@ -272,12 +267,12 @@ export class Kernel extends LoopParts
   #turn(): void {
     if (
       --this.#turnsToLook <= 0 || this.#handlesToLook <= 0 ||
-      this.#ready.length === 0 || this.virtual
+      this.ready.length === 0 || this.virtual
     ) {
       if (!this.#look()) return;
     }
     this.turns++;
-    this.#batch = Math.min(this.#ready.length, this.#handlesPerTurnMax);
+    this.#batch = Math.min(this.ready.length, this.#handlesPerTurnMax);
     this.#runBatch();
   }
 
@@ -298,9 +293,9 @@ export class Kernel extends LoopParts
     this.#turnsToLook = this.#gate.turnsPerLook(
       this.timers.firstMs() - nowMs,
     );
-    if (this.#ready.length > 0 || this.run.state === STOPPING) return true;
+    if (this.ready.length > 0 || this.run.state === STOPPING) return true;
     this.#parking.checkDeadlock(nowMs);
-    if (this.#ready.length > 0 || this.#isStopping()) return true;
+    if (this.ready.length > 0 || this.#isStopping()) return true;
     if (
       this.#precision !== null && this.#precision.approach(
         this.timers.firstMs() - nowMs,
@@ -336,7 +331,7 @@ export class Kernel extends LoopParts
    */
   #isPollDue(nowMs: number): boolean {
     return this.descriptors.size > 0 &&
-      (this.#ready.length === 0 || this.virtual ||
+      (this.ready.length === 0 || this.virtual ||
         nowMs - this.#polledAtMs > LOOK_MS ||
         this.turns - this.#polledAtTurn >= TURNS_PER_LOOK ||
         this.timers.firstMs() <= nowMs);
@@ -349,7 +344,7 @@ export class Kernel extends LoopParts
     // the next poll is due a little sooner, which does no harm.
     this.#polledAtMs = this.#gate.lookedAtMs;
     this.descriptors.poll();
-    return this.#ready.length > 0;
+    return this.ready.length > 0;
   }
 
   /** Step 3: queues the timers whose deadline has come. */
@@ -360,7 +355,7 @@ export class Kernel extends LoopParts
       let timer = timers.popDue(nowMs);
       timer !== undefined;
       timer = timers.popDue(nowMs)
-    ) this.#ready.push(timer);
+    ) this.ready.push(timer);
   }
 
   /** Step 4: runs what is left of the batch, unless the gate has to open first. */
@@ -390,7 +385,7 @@ export class Kernel extends LoopParts
 
   /** Runs so many handles from the head of the queue. */
   #runFifo(count: number): void {
-    const ready = this.#ready;
+    const ready = this.ready;
     // Time after the last handle, if that was a tick, which had to read it.
     let readMs = NaN;
     for (; count > 0; count--) {
@@ -425,7 +420,7 @@ export class Kernel extends LoopParts
   /** Runs so many handles in debug mode. */
   #runTimed(count: number): void {
     for (; count > 0; count--) {
-      const runnable = this.#ready.shift()!;
+      const runnable = this.ready.shift()!;
       try {
         this.debug.runTimed(runnable);
       } catch (error) {
@@ -447,6 +442,7 @@ export class Kernel extends LoopParts
         return;
       }
       if (runnable === undefined) break;
+      this.watch?.entering(runnable);
       try {
         if (this.debugging) this.debug.runTimed(runnable);
         else runRunnable(runnable);
@@ -482,6 +478,7 @@ export class Kernel extends LoopParts
 
   /** Step 5: stops, or has the next turn begin. */
   #endTurn(): void {
+    if (this.watch !== null) this.watch.leaving();
     this.#turnsSinceYield++;
     this.#startedAtOnce = 0;
     if (this.failures.arePending) this.failures.passTurn();
@@ -587,7 +584,7 @@ export class Kernel extends LoopParts
       this.#queueDueTimers(nowMs);
       leftMs = this.timers.firstMs() - nowMs;
     } while (
-      this.#ready.length === 0 && this.run.state !== STOPPING &&
+      this.ready.length === 0 && this.run.state !== STOPPING &&
       isImminent(leftMs)
     );
     this.#turn();

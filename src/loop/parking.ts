@@ -10,6 +10,7 @@ import { DEADLOCK_MS, type DeadlockWatch } from "./deadlock.ts";
 import type { IoGate } from "./io_gate.ts";
 import type { LoopTimers } from "./loop_timers.ts";
 import type { Precision } from "./precision.ts";
+import { stepWatch } from "./step_watch.ts";
 
 /**
  * A turn runs, or a continuation that begins one is on its way: a microtask hop,
@@ -72,6 +73,7 @@ export class Parking implements HostClient {
 
   /** Has the host wait for the first deadline, or until the loop is woken. */
   park(): void {
+    stepWatch.current?.parking();
     let untilMs = this.#timers.firstMs();
     let { hold } = this.#timers;
     if (untilMs === Infinity && this.#deadlock.isNeeded()) {

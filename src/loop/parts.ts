@@ -16,8 +16,9 @@ import { Endings } from "./endings.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { SettledOptions } from "./loop_options.ts";
 import { PriorityReadyQueue } from "./priority_ready_queue.ts";
-import type { Runnable } from "./runnable.ts";
+import type { ReadyQueue, Runnable } from "./runnable.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
+import { makeReadyQueue, type StepWatch, stepWatch } from "./step_watch.ts";
 import { StrayWaits } from "./stray_waits.ts";
 import { warnOfStuckTask } from "./stuck_task.ts";
 import type { Task } from "./task.ts";
@@ -45,17 +46,16 @@ export abstract class LoopParts {
   readonly executor: DefaultExecutor;
   /** State of the run: stopped, running, stopping or closed. */
   readonly run: LoopRun;
+  /** Ready queue: a ring, or the ranking of a loop that goes by priority. */
+  ready: ReadyQueue;
+  /** Watch over the steps; null without a watchdog. */
+  watch: StepWatch | null;
   instrumented: boolean;
   debugging: boolean;
+  observing: boolean;
   readonly #cancelWarnMs: number;
 
-  /** Ready descriptors' callbacks go to `queue`. */
-  constructor(
-    loop: EventLoop,
-    settled: SettledOptions,
-    overridden: boolean,
-    queue: (runnable: Runnable) => void,
-  ) {
+  constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
     this.loop = loop;
     this.run = new LoopRun(loop);
     this.host = settled.host;
@@ -64,13 +64,19 @@ export abstract class LoopParts {
     this.inheritsContext = settled.inheritsContext;
     this.debugging = settled.debug;
     this.instrumented = settled.debug || settled.inheritsContext;
+    this.watch = stepWatch.current;
+    this.observing = settled.debug || this.watch !== null;
     this.failures = new UnseenFailures(loop);
     this.unstarted = new UnstartedOperations(loop);
     this.debug = new DebugMode(loop, settled.slowCallbackMs);
     this.ranking = settled.scheduler === undefined
       ? null
       : new PriorityReadyQueue(loop, settled.scheduler);
-    this.descriptors = new Descriptors(this.host, queue);
+    this.ready = this.ranking ?? makeReadyQueue(this.watch, null);
+    this.descriptors = new Descriptors(
+      this.host,
+      (runnable) => this.ready.push(runnable),
+    );
     this.executor = new DefaultExecutor(loop);
     this.endings.add(this.executor);
     this.#cancelWarnMs = settled.cancelWarnMs;
@@ -135,5 +141,24 @@ export abstract class LoopParts {
     }
     this.debugging = debugging;
     this.instrumented = debugging || this.inheritsContext;
+    this.observing = debugging || this.watch !== null;
+  }
+
+  /** Takes over the watch of this thread, or lets go of it. Not inside of a turn, which holds the ready queue. */
+  adoptWatch(): void {
+    const { current: watch } = stepWatch;
+    if (watch === this.watch) return;
+    this.watch = watch;
+    this.observing = this.debugging || watch !== null;
+    if (this.ranking === null) this.ready = makeReadyQueue(watch, this.ready);
+  }
+
+  readyCount(): number {
+    return this.ready.length;
+  }
+
+  noteResume(task: Task<unknown>): boolean {
+    this.watch?.resuming(task);
+    return this.debugging;
   }
 }

@@ -207,14 +207,12 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
 
   private resume<V>(callback: (value: V) => unknown, value: V): void {
     const { kernel, task } = this;
-    if (task === null || !kernel.debugging) {
-      this.followIn(this.strand, kernel, callback, value);
-    } else {
+    if (task !== null && kernel.observing && kernel.noteResume(task)) {
       kernel.debug.resumeTimed(
         task,
         () => this.followIn(this.strand, kernel, callback, value),
       );
-    }
+    } else this.followIn(this.strand, kernel, callback, value);
   }
 }
 

@@ -18,6 +18,9 @@ import { checkBody, type TaskBody } from "./task_body.ts";
  * code 130. While only foreign promises are pending, the runtime decides
  * whether the process lives on; see {@linkcode EventLoop.runUntilComplete}.
  *
+ * With the option `shutdown` a SIGINT or SIGTERM begins a graceful shutdown: see
+ * {@linkcode gracefulShutdown}.
+ *
  * @example In both styles
  * ```ts
  * import { run, sleep } from "@rota/rota";
@@ -43,7 +46,8 @@ import { checkBody, type TaskBody } from "./task_body.ts";
  * @throws {TypeError} If `main` or an option is of the wrong type.
  * @throws {MisuseError} If `loopFactory` returns a loop that is running.
  * @throws {DeadlockError} If all tasks wait for ever; see `deadlock`.
- * @throws {InterruptedError} If SIGINT ended `main`.
+ * @throws {InterruptedError} If SIGINT ended `main`, or a shutdown did that does
+ * not end the process itself.
  */
 export async function run<T>(
   main: TaskBody<T>,

@@ -5,7 +5,8 @@
  * @module
  */
 import { describeWait, destroy } from "./waiters.ts";
-import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
+import { CancelledError, MisuseError } from "../errors.ts";
+import type { RunShutdownOptions } from "../supervise/shutdown_options.ts";
 import {
   checkFunction,
   checkNotNegative,
@@ -16,8 +17,8 @@ import {
 } from "./checks.ts";
 import { core } from "./core.ts";
 import { EventLoop } from "./event_loop.ts";
-import { Interrupt } from "./interrupt.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
+import { checkShutdown, MainRun, type RunGuard } from "./main_run.ts";
 import { newEventLoop } from "./policy.ts";
 import type { Task } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
@@ -43,6 +44,11 @@ export interface RunOptions extends EventLoopOptions {
    * @default {true, but false on the virtual host}
    */
   readonly handleInterrupt?: boolean | undefined;
+  /**
+   * Graceful shutdown of the run in phases, after SIGINT, SIGTERM and whatever
+   * else is named: see {@linkcode gracefulShutdown}. `{}` means all defaults.
+   */
+  readonly shutdown?: RunShutdownOptions | undefined;
 }
 
 /**
@@ -65,6 +71,7 @@ export class Runner implements AsyncDisposable {
   #closed = false;
   #closing: Promise<void> | null = null;
   #interrupts: boolean;
+  #guard: RunGuard | null = null;
 
   /**
    * Makes a runner. The loop is made when it is first needed.
@@ -72,6 +79,8 @@ export class Runner implements AsyncDisposable {
    * @param options The same as for {@linkcode run}.
    * @throws {TypeError} If an option is of the wrong type.
    * @throws {RangeError} If `cancelGraceMs` is negative or `NaN`.
+   * @throws {MisuseError} If `shutdown` is given, and only `@rota/rota/loop` is
+   * imported.
    */
   constructor(options: RunOptions = {}) {
     const what = "create a runner";
@@ -87,6 +96,7 @@ export class Runner implements AsyncDisposable {
     checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
     checkOneOf(handleInterrupt, [true, false], what, "handleInterrupt");
     if (options.name !== undefined) checkString(options.name, what, "name");
+    checkShutdown(options.shutdown, options.host === "virtual");
     this.#options = options;
     this.#interrupts = handleInterrupt;
   }
@@ -128,7 +138,8 @@ export class Runner implements AsyncDisposable {
    * @param main A body for {@linkcode run}.
    * @returns A promise for the result of `main`.
    * @throws {MisuseError} If the runner is closed, or its loop is running.
-   * @throws {InterruptedError} If SIGINT ended `main`.
+   * @throws {InterruptedError} If SIGINT ended `main`, or the shutdown of the
+   * process did, or had begun before.
    */
   async run<T>(main: TaskBody<T>): Promise<T> {
     const loop = this.getLoop();
@@ -137,20 +148,18 @@ export class Runner implements AsyncDisposable {
         "Cannot run a program: the runner's event loop is running already",
       );
     }
-    const { name } = this.#options;
-    const task = loop.createTask<T>(main, { name });
-    const interrupt = this.#interrupts
-      ? new Interrupt(loop, task as Task<unknown>)
-      : null;
+    const { name, shutdown } = this.#options;
+    const mainRun = new MainRun(loop, shutdown);
     try {
+      const task = loop.createTask<T>(main, { name });
+      mainRun.begin(task as Task<unknown>, this.#interrupts);
       return await loop.runUntilComplete<T>(task);
     } catch (error) {
-      if (interrupt?.ended(error) === true) {
-        throw new InterruptedError("SIGINT");
-      }
-      throw error;
+      throw mainRun.errorFor(error);
     } finally {
-      interrupt?.release();
+      const rest = mainRun.end();
+      this.#guard = mainRun.guard;
+      if (rest !== null) await loop.runUntilComplete(rest);
     }
   }
 
@@ -181,10 +190,17 @@ export class Runner implements AsyncDisposable {
   async #cleanUp(): Promise<void> {
     const loop = this.#loop;
     if (loop === null) return;
+    const guard = this.#guard;
     try {
-      if (!loop.isClosed()) await endRun(loop, this.#options);
+      if (!loop.isClosed()) {
+        guard?.cleanUpBegins();
+        await endRun(loop, this.#options);
+        const rest = guard === null ? null : guard.rest();
+        if (rest !== null) await loop.runUntilComplete(rest);
+      }
     } finally {
       await loop.close();
+      guard?.loopClosed();
     }
   }
 

@@ -199,7 +199,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     const { kernel } = strand.runner!;
     strand.yields--;
     const request = strand.dueYields === null ? null : takeAtYield(strand);
-    if (kernel.debugging) {
+    if (kernel.observing && kernel.noteResume(strand.runner!)) {
       this.runTimed(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
@@ -228,6 +228,9 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
 function rethrow(error: unknown): never {
   throw error;
 }
+
+/** The `run` of all of them, which only resumes a function. */
+export const YIELD_RUN = YieldOperation.prototype.run;
 
 /** Promise-like that `then` of a {@linkcode YieldOperation} returns. */
 class YieldOutcome<R> implements PromiseLike<R> {

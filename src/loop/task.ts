@@ -184,6 +184,15 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   }
 
   /**
+   * The name that was given; `""` if none was.
+   *
+   * @ignore
+   */
+  get givenName(): string {
+    return this.label;
+  }
+
+  /**
    * Priority of the task as a number: the one that was set, else that of its
    * creator. See {@linkcode Priority}.
    */

@@ -9,6 +9,7 @@ import { current } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Operation } from "../loop/operation.ts";
 import { DEFAULT_PRIORITY } from "../loop/priority.ts";
+import { stepWatch } from "../loop/step_watch.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { Task } from "../loop/task.ts";
 import { isCoroutine } from "../structured/waitable.ts";
@@ -118,8 +119,9 @@ export abstract class PeriodicRuns {
     return this.task.priority === DEFAULT_PRIORITY;
   }
 
-  /** Counts a run. */
+  /** Counts a run that is about to begin. */
   protected count(tick: Tick, nowMs: number): void {
+    stepWatch.current?.entering(this.task as Task<unknown>);
     this.#skippedAtRun = beginTick(tick, nowMs, this.#skippedAtRun);
     const { lateMs } = tick;
     if (lateMs > LATE_MS) this.#late++;

@@ -1,0 +1,111 @@
+/**
+ * Publisher of steps: writes to the board of a watchdog what the loops of this thread run.
+ *
+ * @module
+ */
+import { microtask } from "../host/microtask.ts";
+import { callbackNameOf, Handle } from "../loop/handle.ts";
+import { Future } from "../loop/future.ts";
+import { TASK_RUN } from "../loop/run_runnable.ts";
+import type { Runnable } from "../loop/runnable.ts";
+import type { StepWatch } from "../loop/step_watch.ts";
+import { YIELD_RUN } from "../loop/sleep.ts";
+import { Task } from "../loop/task.ts";
+import { inWords } from "../loop/waiters.ts";
+import { type WatchBoard, Word } from "./watch_board.ts";
+
+/** Number of the text that stands for everything that has found no place. */
+const NO_ROOM = -0x7fff_ffff;
+
+/** Watch over the steps of a thread that writes to a board. */
+export class StepPublisher implements StepWatch {
+  readonly #board: WatchBoard;
+  readonly step: Int32Array;
+  readonly known: Int32Array;
+  readonly #words: Int32Array;
+  readonly #tags: Int32Array;
+  readonly #mask: number;
+  readonly #texts: Map<string, number> = new Map();
+  /** Numbers of the tasks that go on in the microtasks to come, in order. */
+  #queue: Int32Array = new Int32Array(256);
+  /** How many tasks are in it, and how many of them have gone on. */
+  #resumed = 0;
+  #gone = 0;
+
+  constructor(board: WatchBoard) {
+    this.#board = board;
+    this.#words = board.words;
+    this.#tags = this.known = board.tags;
+    this.step = board.words.subarray(Word.STEP, Word.STEP + 1);
+    this.#mask = board.tags.length - 1;
+  }
+
+  entering(runnable: Runnable): void {
+    if (runnable.run !== TASK_RUN) {
+      // The task that a `sleep(0)` resumes goes on later.
+      const isYield = runnable.run === YIELD_RUN;
+      this.#words[Word.STEP] = isYield ? 0 : this.#numberOf(runnable);
+      return;
+    }
+    this.#words[Word.STEP] = this.#numberOfTask(runnable as Task<unknown>);
+  }
+
+  leaving(): void {
+    this.#words[Word.STEP] = 0;
+  }
+
+  parking(): void {
+    this.#words[Word.STEP] = 0;
+    this.#words[Word.RESUMED] = 0;
+  }
+
+  resuming(task: Task<unknown>): void {
+    if (this.#resumed === this.#queue.length) this.#makeRoom();
+    this.#queue[this.#resumed++] = this.#numberOfTask(task);
+    microtask(this.#goesOn);
+  }
+
+  /** Runs right before the task goes on. */
+  readonly #goesOn = (): void => {
+    this.#words[Word.RESUMED] = this.#queue[this.#gone++]!;
+    if (this.#gone === this.#resumed) this.#gone = this.#resumed = 0;
+  };
+
+  #makeRoom(): void {
+    const wider = new Int32Array(2 * this.#queue.length);
+    wider.set(this.#queue);
+    this.#queue = wider;
+  }
+
+  /** Number of a task whose name is on the board, or is put there. */
+  #numberOfTask(task: Task<unknown>): number {
+    const { id } = task;
+    if (this.#tags[id & this.#mask] !== id) {
+      this.#board.nameTask(id, task.givenName);
+    }
+    return id;
+  }
+
+  /** Number of a runnable that is no plain task: a callback, a wait, an internal future. */
+  #numberOf(runnable: Runnable): number {
+    if (runnable instanceof Handle) {
+      const name = callbackNameOf(runnable);
+      return this.#numberOfText(name === "" ? "(anonymous)" : name, true);
+    }
+    const { task } = runnable as { readonly task?: unknown };
+    if (task instanceof Task) return this.#numberOfTask(task);
+    return runnable instanceof Future
+      ? this.#numberOfText((runnable as Future<unknown>)[inWords](), false)
+      : this.#numberOfText("a wait", false);
+  }
+
+  #numberOfText(text: string, isCallback: boolean): number {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known;
+    const number = -this.#texts.size - 1;
+    const words = isCallback ? `callback "${text}"` : text;
+    if (!this.#board.nameText(number, words)) return NO_ROOM;
+    this.#texts.set(text, number);
+    return number;
+  }
+}
