@@ -475,6 +475,30 @@ export class ChildStateError extends InvalidStateError {
 /**
  * Thrown by a child to end itself with `shutdown`: a deliberate end, after which
  * a transient child is not restarted. Like OTP's `exit({shutdown, Reason})`.
+ *
+ * @example A child that has nothing more to do
+ * ```ts
+ * import { ChildShutdown, run, sleep, Supervisor } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let starts = 0;
+ * await run(async () => {
+ *   await using supervisor = new Supervisor({
+ *     children: [{
+ *       id: "import",
+ *       restart: "transient",
+ *       *start() {
+ *         starts++;
+ *         yield* sleep(10);
+ *         throw new ChildShutdown("no more files");
+ *       },
+ *     }],
+ *   });
+ *   await supervisor.start();
+ *   await sleep(100);
+ * }, { host: "virtual" });
+ * assertEquals(starts, 1);
+ * ```
  */
 export class ChildShutdown extends Error {
   /** The argument of the constructor, of any type. */

@@ -12,6 +12,21 @@ import type { ChildEnd } from "./child_end.ts";
  * Result by which the `start` of a child says that the child is not to run. Like
  * OTP's `ignore`: no failure, and the child stays known as `"stopped"`, unless
  * it is temporary.
+ *
+ * @example A child that is not needed here
+ * ```ts
+ * import { ignore, run, Supervisor } from "@rota/rota";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(async () => {
+ *   await using supervisor = new Supervisor({
+ *     children: [{ id: "metrics", start: () => ignore }],
+ *   });
+ *   await supervisor.start();
+ *   const [metrics] = await supervisor.whichChildren();
+ *   assertEquals(metrics?.status, "stopped");
+ * }, { host: "virtual" });
+ * ```
  */
 export const ignore: unique symbol = Symbol("ignore");
 
