@@ -255,7 +255,7 @@ export {
   type ProcessPoolOptions,
 } from "./src/workers/process_pool.ts";
 export type {
-  BackoffOptions,
+  PoolBackoffOptions,
   PoolOptions,
   RecycleOptions,
 } from "./src/workers/pool_options.ts";

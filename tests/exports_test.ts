@@ -119,7 +119,6 @@ const VALUES: readonly string[] = [
 /** Interfaces and type aliases. A class is a type too, but stands above. */
 const TYPES: readonly string[] = [
   "AsCompletedOptions",
-  "BackoffOptions",
   "BalancingStrategy",
   "BlockBody",
   "BlockOptions",
@@ -182,6 +181,7 @@ const TYPES: readonly string[] = [
   "PeriodicStats",
   "PermissionGrant",
   "Permit",
+  "PoolBackoffOptions",
   "PoolOptions",
   "PostTaskOptions",
   "PostedFunction",

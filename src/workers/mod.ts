@@ -50,7 +50,7 @@ export type { ThreadResourceLimits } from "../host/thread.ts";
 export { ThreadPool, type ThreadPoolOptions } from "./thread_pool.ts";
 export { ProcessPool, type ProcessPoolOptions } from "./process_pool.ts";
 export type {
-  BackoffOptions,
+  PoolBackoffOptions,
   PoolOptions,
   RecycleOptions,
 } from "./pool_options.ts";

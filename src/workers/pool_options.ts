@@ -37,7 +37,7 @@ export interface RecycleOptions {
  * attempt after a failure comes at once; the delays before those after it are
  * random, up to a limit that begins with `minMs` and doubles each time.
  */
-export interface BackoffOptions {
+export interface PoolBackoffOptions {
   /**
    * Limit of the first delay.
    *
@@ -163,7 +163,7 @@ export interface PoolOptions {
    */
   readonly withinMs?: number | undefined;
   /** Delays between attempts to start a worker. */
-  readonly backoff?: BackoffOptions | undefined;
+  readonly backoff?: PoolBackoffOptions | undefined;
   /**
    * How long a worker that has jobs may answer nothing while it uses no CPU time.
    * Then it is killed, and its jobs fail as `"unresponsive"`. Has no effect where
