@@ -39,9 +39,17 @@ export {
   BrokenBarrierError,
   CancelledError,
   ChannelClosedError,
+  ChildShutdown,
+  ChildSpecError,
+  type ChildSpecProblem,
+  ChildStartError,
+  ChildStateError,
+  type ChildStateProblem,
   DeadlockError,
   DescriptorsUnsupportedError,
   ExecutorShutDownError,
+  HeartbeatLostError,
+  HookTooLateError,
   InterruptedError,
   InvalidStateError,
   LoopClosedError,
@@ -52,9 +60,12 @@ export {
   QueueFullError,
   QueueShutDownError,
   RateLimitError,
+  RestartLimitError,
+  SupervisorEndedError,
   TaskGroupClosedError,
   TaskGroupError,
   TimeoutError,
+  WatchdogUnsupportedError,
   WorkerCrashError,
   type WorkerCrashKind,
 } from "./src/errors.ts";
@@ -289,3 +300,88 @@ export type {
   PackedHandle,
   TransferableHandle,
 } from "./src/workers/loop_handle.ts";
+
+export { Supervisor } from "./src/supervise/supervisor.ts";
+export {
+  type DynamicChildOptions,
+  DynamicSupervisor,
+} from "./src/supervise/dynamic_supervisor.ts";
+export { SupervisorBase } from "./src/supervise/supervisor_base.ts";
+export type {
+  AutoShutdown,
+  CommonSupervisorOptions,
+  DynamicSupervisorOptions,
+  RestartStrategy,
+  SupervisorOptions,
+} from "./src/supervise/supervisor_options.ts";
+export type {
+  ChildOptions,
+  ChildSpec,
+  ChildStart,
+  ChildType,
+  RestartType,
+  ShutdownType,
+} from "./src/supervise/child_spec.ts";
+export type { BackoffOptions } from "./src/supervise/backoff.ts";
+export type { ChildRun } from "./src/supervise/child_run.ts";
+export type { ChildEnd } from "./src/supervise/child_end.ts";
+export type {
+  ChildCounts,
+  ChildInfo,
+} from "./src/supervise/supervisor_calls.ts";
+export {
+  type ChildControl,
+  type ChildHost,
+  ignore,
+  type Supervisable,
+  supervised,
+} from "./src/supervise/supervised.ts";
+
+export {
+  type ChildEvent,
+  type SupervisorEvent,
+  SupervisorEvents,
+  type SupervisorEventsOptions,
+  type SupervisorListener,
+  type SupervisorStateEvent,
+} from "./src/supervise/supervisor_events.ts";
+export {
+  type ChildTree,
+  SupervisorTree,
+  type TreeState,
+} from "./src/supervise/supervisor_tree.ts";
+
+export {
+  GracefulShutdown,
+  gracefulShutdown,
+  onShutdown,
+  shutdownSignal,
+  waitForShutdown,
+} from "./src/supervise/graceful_shutdown.ts";
+export {
+  ShutdownHook,
+  type ShutdownHookContext,
+  type ShutdownHookFunction,
+  type ShutdownHookOptions,
+} from "./src/supervise/shutdown_hooks.ts";
+export type {
+  GracefulShutdownOptions,
+  RunShutdownOptions,
+} from "./src/supervise/shutdown_options.ts";
+export type {
+  ShutdownFailure,
+  ShutdownPhaseReport,
+  ShutdownReport,
+  ShutdownStraggler,
+} from "./src/supervise/shutdown_report.ts";
+export type {
+  SharedPhase,
+  ShutdownPhase,
+} from "./src/supervise/shutdown_timetable.ts";
+
+export {
+  Watchdog,
+  type WatchdogBlock,
+  type WatchdogOptions,
+} from "./src/supervise/watchdog.ts";
+export type { RunningKind } from "./src/supervise/watch_board.ts";

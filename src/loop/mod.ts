@@ -72,6 +72,7 @@ export {
   TaskLocal,
   type TaskLocalOptions,
 } from "./current.ts";
+export type { RunShutdownOptions } from "../supervise/shutdown_options.ts";
 export type { Executor, ShutdownOptions } from "../workers/executor.ts";
 export type { ExecutorTask, JobResult } from "../workers/module_task.ts";
 export { createTask } from "./create_task.ts";
