@@ -17,15 +17,18 @@
  *
  * const log: string[] = [];
  * await run(async () => {
- *   await using supervisor = new Supervisor([{
- *     id: "worker",
- *     start: async () => {
- *       log.push("started");
- *       await sleep(10);
- *       if (log.length === 1) throw new Error("crashed");
- *       await sleep(1_000);
- *     },
- *   }], { reportCrashes: false });
+ *   await using supervisor = new Supervisor({
+ *     children: [{
+ *       id: "worker",
+ *       start: async () => {
+ *         log.push("started");
+ *         await sleep(10);
+ *         if (log.length === 1) throw new Error("crashed");
+ *         await sleep(1_000);
+ *       },
+ *     }],
+ *     reportCrashes: false,
+ *   });
  *   await supervisor.start();
  *   await sleep(50);
  * }, { host: "virtual" });
