@@ -43,8 +43,12 @@ function* main(names: readonly string[]): Coroutine<Job> {
   const job = new Job(sources);
   for (const source of sources) job.bytes += yield* until(sizeOf(source));
   console.log(`Reading ${amount(sources.length, "file")}`);
-  yield* superviseJob(job).run();
-  yield* until(writeResult(job));
+  try {
+    yield* superviseJob(job).run();
+  } finally {
+    job.status.clear();
+    yield* until(writeResult(job));
+  }
   return job;
 }
 
@@ -56,7 +60,6 @@ function sourceOf(name: string): Source {
 
 async function demo(names: readonly string[]): Promise<number> {
   const job = await run(main(names), { shutdown: { budgetMs: BUDGET_MS } });
-  job.status.clear();
   if (!job.isComplete) console.error("Interrupted, the result is incomplete");
   console.log(reportOf(job));
   if (shutdownSignal.aborted) return INTERRUPTED;
