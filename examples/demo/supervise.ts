@@ -25,7 +25,7 @@ export function superviseJob(job: Job): Supervisor {
   const supervisor: Supervisor = new Supervisor({
     name: "demo",
     autoShutdown: "all-significant",
-    backoff: { initialMs: 300, jitter: "none" },
+    backoff: { initialMs: 500, jitter: "none" },
     reportCrashes: false, // the report at the end has them
     children: [
       { id: "threads", start: (started) => runThreads(job, started) },
