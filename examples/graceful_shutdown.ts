@@ -1,8 +1,9 @@
 /**
  * Graceful shutdown in phases, with one budget for the process.
  *
- * A small server with a queue of jobs behind it. SIGTERM makes its health check fail, then it takes no more requests,
- * finishes the jobs that it has taken, and ends with code 0. Here the program sends the signal to itself, which needs
+ * A small server with a queue of jobs behind it. At SIGTERM its health check begins
+ * to fail. Then it takes no more requests, finishes the jobs that it has taken, and
+ * ends with code 0. Here the program sends the signal to itself, which needs
  * --allow-run.
  */
 
@@ -46,8 +47,9 @@ function* work(): Generator {
 }
 
 await run(async () => {
-  const server = Deno.serve({ port: 0, onListen: () => {} }, handle);
-  const url = `http://127.0.0.1:${server.addr.port}`;
+  const hostname = "127.0.0.1";
+  const server = Deno.serve({ hostname, port: 0, onListen: () => {} }, handle);
+  const url = `http://${hostname}:${server.addr.port}`;
 
   // The hooks of a phase run side by side, and the next phase waits for them.
   onShutdown("not-ready", async ({ reason }) => {

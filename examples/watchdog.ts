@@ -1,7 +1,9 @@
 /**
- * A watchdog: a second thread that names the task which blocks the first, while it blocks.
+ * A watchdog: a second thread that names the task which blocks the first, while it
+ * blocks.
  *
- * From a local folder it needs --allow-read for the script of its thread. To end a process that blocks for too long, or whose shutdown hangs, it needs --allow-ffi or
+ * From a local folder it needs --allow-read for the script of its thread. To end a
+ * process that blocks for too long, or whose shutdown hangs, it needs --allow-ffi or
  * --allow-run.
  */
 

@@ -10,6 +10,11 @@ import { ROOT } from "./support/run_deno.ts";
 
 const LIMIT_MS = 30_000;
 
+/** Program that starts the demo, and its arguments, given those of `deno`. */
+type StartedBy = (
+  args: readonly string[],
+) => readonly [program: string, args: readonly string[]];
+
 /** A folder in which a demo runs, so that runs do not write over each other's result. */
 class Workplace implements AsyncDisposable {
   readonly folder: string;
@@ -31,9 +36,15 @@ class Workplace implements AsyncDisposable {
     return path;
   }
 
-  start(names: readonly string[]): Deno.ChildProcess {
-    return new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", new URL("examples/demo.ts", ROOT).href, ...names],
+  /** Starts the demo; `by` may have another program do so. */
+  start(
+    names: readonly string[],
+    by: StartedBy = (args) => [Deno.execPath(), args],
+  ): Deno.ChildProcess {
+    const demo = new URL("examples/demo.ts", ROOT).href;
+    const [program, args] = by(["run", "-A", demo, ...names]);
+    return new Deno.Command(program, {
+      args: [...args],
       cwd: this.folder,
       env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", INIT_CWD: this.folder },
       stdin: "piped",
@@ -85,6 +96,20 @@ interface Ended {
   readonly stderr: string;
   /** The file that was written, "" if none was. */
   readonly result: string;
+}
+
+/** Whether there is such a program. */
+async function canRun(program: string): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command(program, {
+      args: ["--version"],
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch {
+    return false;
+  }
 }
 
 /** How often each word stands in `text`, found in another way than by the demo. */
@@ -157,11 +182,13 @@ Deno.test("the demo reads the files that it is given", async () => {
   assertEquals(code, 0, stderr);
   assertEquals(stderr, "");
   assertEquals(
-    stdout,
+    stdout.replace(/ averages .*/, " averages …"),
     [
       "Reading 3 files",
       "3 of 3 files, 7 lines, 15 words, 9 different",
       "Most frequent: two (5), three (3), $x (1), _y (1), end (1)",
+      "Restarted: counter 1 (Error: crashed on purpose)",
+      "Status averages …",
       `Result: ${workplace.folder}/.report/concordance.txt`,
       "",
     ].join("\n"),
@@ -252,40 +279,78 @@ Deno.test("the demo names files that it cannot read, and reads the others", asyn
   );
 });
 
+Deno.test("the demo has nothing to restart if there is nothing to count", async () => {
+  await using workplace = await Workplace.create();
+  await workplace.write("empty.txt", "");
+  const { code, stdout, stderr } = await workplace.run("empty.txt");
+  assertEquals(code, 0, stderr);
+  assertEquals(stderr, "");
+  assertStringIncludes(stdout, "1 of 1 file, 0 lines, 0 words, 0 different\n");
+  assert(!stdout.includes("Restarted"), stdout);
+});
+
 Deno.test({
-  name: "the demo writes what it has read when it is interrupted",
-  ignore: Deno.build.os === "windows",
+  name: "the demo shows its children and how far it is on a terminal",
+  ignore: !await canRun("script"),
   fn: async () => {
     await using workplace = await Workplace.create();
-    await workplace.write("done.txt", "all of this");
-    const child = workplace.start(["done.txt", "-"]);
-    // The pipe, a chunk of the reader and the queue hold far less than this. When
-    // all of it is written, most of it has been counted, and the end is open.
-    const line = "word ".repeat(20) + "\n";
-    const lines = 10_000;
-    const writer = child.stdin.getWriter();
-    try {
-      for (let n = 0; n < lines; n += 100) {
-        await writer.write(new TextEncoder().encode(line.repeat(100)));
-      }
-      child.kill("SIGINT");
-    } catch {
-      // It has ended already. Its output says why.
-    }
-    const { code, stdout, stderr, result } = await workplace.end(child);
-    await writer.abort().catch(() => {}); // nobody is left to read
-    assertEquals(code, 130, stderr);
-    assertEquals(stderr, "Interrupted, the result is incomplete\n");
-    assertStringIncludes(stdout, "1 of 2 files, ");
-    assertStringIncludes(
-      result,
-      "Concordance of 1 of 2 files, and of others as far as they were read\n",
-    );
-    const counts = countsIn(result);
-    assertEquals(counts.get("all"), 1);
-    const words = counts.get("word") ?? 0;
-    assert(words >= 0.7 * 20 * lines, `it has counted ${words} words only`);
-    assert(words <= 20 * lines, `it has counted ${words} words`);
-    assertEquals([...counts.keys()].length, 4);
+    await workplace.write("there.txt", "here it is");
+    // Gives it a terminal.
+    const child = workplace.start(["missing.txt", "there.txt"], (args) => [
+      "script",
+      ["-qec", [Deno.execPath(), ...args].join(" "), "/dev/null"],
+    ]);
+    const { code, stdout } = await workplace.end(child);
+    await child.stdin.close();
+    assertEquals(code, 1, stdout);
+    assert(Number(/\((\d+) looks\)/.exec(stdout)?.[1]) > 0, stdout);
+    assertStringIncludes(stdout, "demo (one-for-one, running");
+    assertStringIncludes(stdout, "├─ counter 1 (restarting in ");
+    assertStringIncludes(stdout, "Error: crashed on purpose");
+    assertStringIncludes(stdout, "] 1 of 2 files, 0.0 MB");
+    // Nothing of that is left.
+    const last = stdout.slice(stdout.lastIndexOf("\x1b[J"));
+    assertStringIncludes(last, "1 of 2 files, 1 line, 3 words, 3 different");
+    assert(!last.includes("counter 2"), last);
   },
 });
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test({
+    name: `the demo writes what it has read when it gets ${signal}`,
+    ignore: Deno.build.os === "windows",
+    fn: async () => {
+      await using workplace = await Workplace.create();
+      await workplace.write("done.txt", "all of this");
+      const child = workplace.start(["done.txt", "-"]);
+      // The pipe, a chunk of the reader and the queue hold far less than this. When
+      // all of it is written, most of it has been counted, and the end is open.
+      const line = "word ".repeat(20) + "\n";
+      const lines = 10_000;
+      const writer = child.stdin.getWriter();
+      try {
+        for (let n = 0; n < lines; n += 100) {
+          await writer.write(new TextEncoder().encode(line.repeat(100)));
+        }
+        child.kill(signal);
+      } catch {
+        // It has ended already. Its output says why.
+      }
+      const { code, stdout, stderr, result } = await workplace.end(child);
+      await writer.abort().catch(() => {}); // nobody is left to read
+      assertEquals(code, 130, stderr);
+      assertEquals(stderr, "Interrupted, the result is incomplete\n");
+      assertStringIncludes(stdout, "1 of 2 files, ");
+      assertStringIncludes(
+        result,
+        "Concordance of 1 of 2 files, and of others as far as they were read\n",
+      );
+      const counts = countsIn(result);
+      assertEquals(counts.get("all"), 1);
+      const words = counts.get("word") ?? 0;
+      assert(words >= 0.7 * 20 * lines, `it has counted ${words} words only`);
+      assert(words <= 20 * lines, `it has counted ${words} words`);
+      assertEquals([...counts.keys()].length, 4);
+    },
+  });
+}
