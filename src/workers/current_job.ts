@@ -50,10 +50,10 @@ export interface CurrentJob {
    * pool, a job that runs may still submit others.
    *
    * While this job waits it keeps its place in the pool, so the new one needs
-   * another. If there is none, the new job does not begin to wait, which might be
-   * for ever: the future fails with a {@linkcode MisuseError}, and the caller may
-   * catch that and call the function itself. Whatever else a pool refuses makes
-   * the future fail, too.
+   * another. If there is none, the new job might wait for ever: the future fails
+   * with a {@linkcode MisuseError}, and the caller may catch that and call the
+   * function itself. The future fails as well with whatever else the pool refuses
+   * the job for.
    *
    * Arguments and results go by way of the pool: the trip takes twice as long as
    * that of a job that the pool's own loop submits. The first call starts the
@@ -137,7 +137,7 @@ export type MakeNested = <A extends readonly unknown[], R>(
 
 let make: MakeNested | null = null;
 
-/** Sets the function that submits: `nested_job.ts` does, when it is loaded. */
+/** Sets the function that submits jobs from inside jobs: `nested_job.ts` does, when it is loaded. */
 export function provideNested(submit: MakeNested): void {
   make = submit;
 }

@@ -73,7 +73,7 @@ export class NestedDesk {
     for (const job of [...family.values()]) job.cancel(reason);
   }
 
-  /** Cancels the jobs of a job that has ended. Nobody gets their outcomes. */
+  /** Cancels the jobs of a job that has ended, and forgets them. */
   parentEnded(parentId: number): void {
     const family = this.#families.get(parentId);
     if (family === undefined) return;

@@ -10,7 +10,7 @@
 import { CancelledError } from "../errors.ts";
 import type { NestedSpec } from "./link.ts";
 
-/** What a worker sends for jobs that submit others. */
+/** Messages of a worker for jobs that submit others. */
 export interface NestedSender {
   /** The job `id` submits another one. Throws if an argument cannot be sent; nothing was sent then. */
   submitted(id: number, spec: NestedSpec): void;

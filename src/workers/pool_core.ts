@@ -449,7 +449,7 @@ export class PoolCore
 
   loseLoop(reason: CancelledError): void {
     for (const job of this.#openJobs()) {
-      // One that the job before had submitted has ended with it.
+      // The end of a job before it in the list may have ended it, too.
       if (!job.done()) this.#ends.abandon(job, reason);
     }
   }

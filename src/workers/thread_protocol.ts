@@ -20,7 +20,7 @@ export const ToThread = {
   CLOSE: 5,
   /** A job that a job of the thread has submitted returned a value; the number is that of its `NestedSpec`. */
   NESTED_RETURNED: 6,
-  /** It threw, or was refused with, a packed error. */
+  /** Such a job threw a packed error, or was refused with one. */
   NESTED_THREW: 7,
   NESTED_PROGRESSED: 8,
 } as const;

@@ -8,11 +8,14 @@ import {
   assertEquals,
   assertInstanceOf,
   assertRejects,
+  assertThrows,
 } from "@std/assert";
 import {
   type BaseExecutor,
   CancelledError,
   type Coroutine,
+  EventLoop,
+  getRunningLoop,
   LoopHandle,
   MisuseError,
   type ModuleTask,
@@ -22,9 +25,14 @@ import {
   scoped,
   taskModule,
   ThreadPool,
+  TimeoutError,
   WorkerCrashError,
 } from "../../mod.ts";
+import type { AnyJob } from "../../src/workers/job.ts";
+import type { NestedSpec } from "../../src/workers/link.ts";
+import { fakePool, TASK } from "./support/fake_workers.ts";
 import { requestId } from "./support/nested_jobs.ts";
+import { endOf, inLoop, outcomes, submit } from "./support/pool_steps.ts";
 import { eventually } from "./support/threads.ts";
 
 const jobs = taskModule<typeof import("./support/nested_jobs.ts")>(
@@ -176,7 +184,7 @@ for (const [kind, makePool] of POOLS) {
         onProgress: () => job.cancel("enough"),
       });
       const error = await assertRejects(async () => await job, CancelledError);
-      assertEquals(error.cause, "enough");
+      assertEquals(error.message, "Cancelled: enough");
       await untilQuiet(pool);
       const { cancelled, crashed, failed } = pool.stats();
       assertEquals([cancelled, crashed, failed], [2, 0, 0]);
@@ -195,12 +203,59 @@ for (const [kind, makePool] of POOLS) {
 
   test("the deadline of a job cancels the job that it waits for", async () => {
     await using pool = makePool({ maxWorkers: 2, cancelGraceMs: 60_000 });
+    await pool.submit(jobs.add, [1, 2]);
     const job = pool.submit(jobs.waitNested, [], {
-      deadlineMs: performance.now() + 1,
+      deadlineMs: getRunningLoop().time() + 300,
     });
-    await assertRejects(async () => await job);
+    await assertRejects(async () => await job, TimeoutError);
     await untilQuiet(pool);
-    assertEquals(pool.stats().failed, 0);
+    const { failed, crashed, workers } = pool.stats();
+    assertEquals([failed, crashed, workers.stopping], [0, 0, 0]);
+  });
+
+  test("when the worker of a job is killed, its jobs are cancelled", async () => {
+    await using pool = makePool({ maxWorkers: 2, cancelGraceMs: 500 });
+    const job = pool.submit(jobs.spinNested, [], {
+      onProgress: () => job.cancel("enough"),
+    });
+    await assertRejects(async () => await job, CancelledError, "enough");
+    await untilQuiet(pool);
+    const { cancelled, crashed, failed } = pool.stats();
+    assertEquals([cancelled, crashed, failed], [2, 0, 0]);
+    assertEquals(await pool.submit(jobs.call, ["add", [1, 2]]), 3);
+  });
+
+  test("a job that runs again submits its jobs again", async () => {
+    await using pool = makePool({
+      maxWorkers: 2,
+      cancelGraceMs: 60_000,
+      onCrash: "retry",
+      retriesMax: 1,
+    });
+    const job = pool.submit(jobs.dieNested, [], { idempotent: true });
+    await assertRejects(async () => await job, WorkerCrashError);
+    await untilQuiet(pool);
+    const { cancelled, crashed, rerun } = pool.stats();
+    assertEquals([cancelled, crashed, rerun], [2, 1, 1]);
+  });
+
+  Deno.test(`${kind}: the error of a job whose submitter has ended is reported`, async () => {
+    const reports: unknown[] = [];
+    await run(async () => {
+      getRunningLoop().setExceptionHandler((_, { exception }) =>
+        reports.push(exception)
+      );
+      await using pool = makePool({ maxWorkers: 2, cancelGraceMs: 60_000 });
+      assertEquals(
+        await pool.submit(jobs.returnEarly, ["waitAndFail"]),
+        "early",
+      );
+      await untilQuiet(pool);
+      assertEquals(pool.stats().failed, 1);
+    });
+    assertEquals(reports.length, 1);
+    assertInstanceOf(reports[0], RangeError);
+    assertEquals(reports[0].message, "at the end");
   });
 
   test("when the worker of a job dies, its jobs are cancelled", async () => {
@@ -228,7 +283,7 @@ for (const [kind, makePool] of POOLS) {
 
   test("when a job returns, its jobs are cancelled", async () => {
     await using pool = makePool({ maxWorkers: 2, cancelGraceMs: 60_000 });
-    assertEquals(await pool.submit(jobs.returnEarly, []), "early");
+    assertEquals(await pool.submit(jobs.returnEarly, ["wait"]), "early");
     await untilQuiet(pool);
     assertEquals(pool.stats().cancelled, 1);
     assertEquals(await pool.submit(jobs.leaveBehind, []), "left");
@@ -281,3 +336,78 @@ Deno.test("threads: loop handles go along", () =>
       42,
     );
   }));
+
+// -- The pool, with workers that the test plays --
+
+const SPEC: NestedSpec = {
+  number: 1,
+  name: "nested",
+  task: TASK,
+  args: [],
+  transfer: [],
+  rank: 0,
+  remainingMs: Infinity,
+  idempotent: false,
+  locals: null,
+  tellsProgress: false,
+};
+
+Deno.test("a job that is to end, or has ended, submits nothing", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 2 });
+    const parent = submit(fake, "a");
+    const worker = fake.workers.at(0).ready();
+    const id = worker.idOf();
+    assertEquals(worker.listener.nested(id + 1, SPEC, null), null);
+    parent.cancel("enough");
+    assertThrows(
+      () => worker.listener.nested(id, SPEC, null),
+      CancelledError,
+      'job "a" is to end',
+    );
+    worker.throws(new CancelledError());
+    assertEquals(worker.listener.nested(id, SPEC, null), null);
+    yield* endOf(fake);
+  });
+});
+
+Deno.test("a job is refused unless there is room for all that wait", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 2 });
+    submit(fake, "a");
+    const worker = fake.workers.at(0).ready();
+    const nested = worker.listener.nested(worker.idOf(), SPEC, null)!;
+    assertEquals(fake.pool.stats().queued, 1);
+    assertThrows(
+      () => worker.listener.nested(worker.idOf(), SPEC, null),
+      MisuseError,
+    );
+    assertEquals(fake.pool.stats().queued, 1);
+    fake.workers.at(1).ready().returns(5, "nested");
+    assertEquals(outcomes(nested), ["result: 5"]);
+    worker.returns(0);
+    yield* endOf(fake);
+  });
+});
+
+Deno.test("a loop that is closed ends a job and the one that it waits for once", async () => {
+  const fake = fakePool({ maxWorkers: 2, cancelGraceMs: 50 });
+  const loop = new EventLoop();
+  const reports: string[] = [];
+  loop.setExceptionHandler((_, { message }) => reports.push(message));
+  let nested: AnyJob | null = null;
+  await loop.runUntilComplete(function* () {
+    submit(fake, "a");
+    const worker = fake.workers.at(0).ready();
+    nested = worker.listener.nested(worker.idOf(), SPEC, null);
+    worker.abort = (_id, reason) => void nested!.cancel(reason); // as links do
+  });
+  loop.close();
+  assert(nested!.cancelled());
+  assertEquals(reports.length, 1); // of the task that stands for the jobs
+  const { queued, running, cancelled } = fake.pool.stats();
+  assertEquals([queued, running, cancelled], [0, 0, 2]);
+  fake.clock.advance(50);
+  fake.workers.obey();
+  for (const worker of fake.workers.left) worker.ends();
+});

@@ -234,11 +234,30 @@ export async function dieNested(): Promise<never> {
   return await new Promise<never>(() => setInterval(() => {}, 1_000));
 }
 
-/** Returns while a job that it has submitted waits. */
-export async function returnEarly(): Promise<string> {
+/** Submits a job that waits, and does not react to anything once that runs. */
+export async function spinNested(): Promise<never> {
   parent = currentJob();
   const { promise, resolve } = Promise.withResolvers<void>();
   submit("wait", [], { onProgress: () => resolve() });
+  await promise;
+  parent!.progress("spins");
+  for (;;);
+}
+
+/** Tells that it runs, and fails when it is cancelled. */
+export async function waitAndFail(): Promise<never> {
+  try {
+    return await wait();
+  } catch {
+    throw new RangeError("at the end");
+  }
+}
+
+/** Returns while a job that it has submitted waits. */
+export async function returnEarly(name: string): Promise<string> {
+  parent = currentJob();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  submit(name, [], { onProgress: () => resolve() });
   await promise;
   return "early";
 }
