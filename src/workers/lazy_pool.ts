@@ -31,17 +31,27 @@ import { transportedLocals } from "./transport.ts";
 /** Makes a pool. */
 type MakePool = (plan: PoolPlan) => PoolCore;
 
-/** Loads the code of pools. */
-type LoadPools = () => Promise<{ readonly makePool: MakePool }>;
+/** The code of pools, which is loaded once. */
+export class PoolCode {
+  /** Makes a pool; null until the code is loaded. */
+  makePool: MakePool | null = null;
+  readonly #import: () => Promise<{ readonly makePool: MakePool }>;
 
-/** The code of pools, once it is loaded. */
-let loaded: MakePool | null = null;
+  constructor(
+    load: () => Promise<{ readonly makePool: MakePool }> = () =>
+      import("./make_pool.ts"),
+  ) {
+    this.#import = load;
+  }
 
-async function loadPools() {
-  const module = await import("./make_pool.ts");
-  loaded = module.makePool;
-  return module;
+  /** Loads the code. Calling it again is harmless. */
+  async load(): Promise<MakePool> {
+    const { makePool } = await this.#import();
+    return this.makePool = makePool;
+  }
 }
+
+const CODE = new PoolCode();
 
 const NO_WORKERS: ExecutorStats["workers"] = Object.freeze({
   starting: 0,
@@ -57,7 +67,7 @@ const NO_WORKERS: ExecutorStats["workers"] = Object.freeze({
  */
 export class LazyPool implements JobOwner, KeptJobs, ShutdownOwner {
   readonly #plan: PoolPlan;
-  readonly #load: LoadPools;
+  readonly #code: PoolCode;
   readonly #counts: PoolCounts = new PoolCounts();
   readonly #shutdown: PoolShutdown;
   #core: PoolCore | null = null;
@@ -71,16 +81,16 @@ export class LazyPool implements JobOwner, KeptJobs, ShutdownOwner {
    * Makes a pool. Nothing is loaded before the first job.
    *
    * @param plan Options, names in messages, and what starts a worker.
-   * @param load Loads the code, for tests.
+   * @param code The code of pools, for tests.
    */
   constructor(
     plan: Pick<PoolPlan, "loadStarter" | "settings" | "names">,
-    load: LoadPools = loadPools,
+    code: PoolCode = CODE,
   ) {
     const { pool } = plan.names;
     this.#shutdown = new PoolShutdown(this, MACHINE_CLOCK, pool);
     this.#plan = { ...plan, counts: this.#counts, shutdown: this.#shutdown };
-    this.#load = load;
+    this.#code = code;
     this.#use = new PoolUse(this, pool);
   }
 
@@ -119,8 +129,9 @@ export class LazyPool implements JobOwner, KeptJobs, ShutdownOwner {
 
   /** Makes the pool if its code is loaded and no job waits; else returns null. */
   #makeNow(): PoolCore | null {
-    if (loaded === null || this.#jobs.size > 0) return null;
-    return this.#core = loaded(this.#plan);
+    const { makePool } = this.#code;
+    if (makePool === null || this.#jobs.size > 0) return null;
+    return this.#core = makePool(this.#plan);
   }
 
   #keep<T>(
@@ -158,16 +169,19 @@ export class LazyPool implements JobOwner, KeptJobs, ShutdownOwner {
   #beginLoading(): void {
     this.#isLoading = true;
     detached(() => {
-      this.#load().then(
-        ({ makePool }) => this.#arrived(makePool),
+      this.#code.load().then(
+        (makePool) => this.#arrived(makePool),
         (cause) => this.#failed(cause),
       );
     });
   }
 
-  /** Gives the jobs to the pool. */
+  /** Hands the jobs to the pool. Loading is too short for a timer for each deadline. */
   #arrived(makePool: MakePool): void {
     this.#isLoading = false;
+    for (const job of [...this.#jobs]) {
+      if (job.remainingMs <= 0) this.#end(job, "deadline", undefined);
+    }
     if (this.#jobs.size === 0) return;
     const core = this.#core = makePool(this.#plan);
     const jobs = [...this.#jobs];
@@ -195,7 +209,15 @@ export class LazyPool implements JobOwner, KeptJobs, ShutdownOwner {
   // -- Their ends: JobOwner and KeptJobs --
 
   cancelJob(job: AnyJob, reason: unknown): void {
-    job.ending = "cancelled";
+    this.#end(job, "cancelled", reason);
+  }
+
+  #end(
+    job: AnyJob,
+    ending: "cancelled" | "deadline",
+    reason: unknown,
+  ): void {
+    job.ending = ending;
     job.reason = reason;
     job.endAsAsked();
     this.#ended(job, "cancelled");
