@@ -15,17 +15,15 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import { lazyStarter } from "./lazy_link.ts";
+import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import {
   checkPermissions,
   type ProcessPermissions,
 } from "./permission_flags.ts";
-import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
 import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
-import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a process pool";
 /** Default of `frameBytesMax`: 256 MB. */
@@ -140,7 +138,7 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  * ```
  */
 export class ProcessPool extends BaseExecutor {
-  readonly #core: PoolCore;
+  readonly #pool: LazyPool;
 
   /**
    * Makes a pool. No process is started before the first job.
@@ -158,25 +156,20 @@ export class ProcessPool extends BaseExecutor {
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const link = settleLink(options);
     const { name } = settings;
-    this.#core = new PoolCore(
-      lazyStarter(async () => {
-        const { processStarter } = await import("./process_link.ts");
-        return processStarter(link);
-      }),
-      settings,
-      {
-        pool: name === ""
-          ? "ProcessPool"
-          : `ProcessPool ${JSON.stringify(name)}`,
-        kind: "process",
-      },
-      { transportedLocals },
-    );
+    const loadStarter = async () => {
+      const { processStarter } = await import("./process_link.ts");
+      return processStarter(link);
+    };
+    const names = {
+      pool: name === "" ? "ProcessPool" : `ProcessPool ${JSON.stringify(name)}`,
+      kind: "process",
+    } as const;
+    this.#pool = new LazyPool({ loadStarter, settings, names });
   }
 
   /** How many jobs it runs at a time at most. */
   get capacity(): number {
-    return this.#core.capacity;
+    return this.#pool.capacity;
   }
 
   /**
@@ -208,7 +201,7 @@ export class ProcessPool extends BaseExecutor {
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
     checkArguments(args);
-    return this.#core.submit(ref, args, checkSubmitOptions(options));
+    return this.#pool.submit(ref, args, checkSubmitOptions(options));
   }
 
   /**
@@ -219,7 +212,7 @@ export class ProcessPool extends BaseExecutor {
    * @returns An operation that ends when no process is left.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
-    return this.#core.shutdown(options);
+    return this.#pool.shutdown(options);
   }
 
   /**
@@ -228,7 +221,7 @@ export class ProcessPool extends BaseExecutor {
    * @returns A copy.
    */
   stats(): ExecutorStats {
-    return this.#core.stats();
+    return this.#pool.stats();
   }
 
   /**

@@ -16,13 +16,11 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import { lazyStarter } from "./lazy_link.ts";
+import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
-import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
-import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a thread pool";
 const LIMITS = [
@@ -108,7 +106,7 @@ const NO_OPTIONS: ThreadPoolOptions = Object.freeze({});
  * ```
  */
 export class ThreadPool extends BaseExecutor {
-  readonly #core: PoolCore;
+  readonly #pool: LazyPool;
 
   /**
    * Makes a pool. No thread is started before the first job.
@@ -131,19 +129,20 @@ export class ThreadPool extends BaseExecutor {
       env,
       resourceLimits,
     };
-    const starter = lazyStarter(async () => {
+    const loadStarter = async () => {
       const { loadThreadStarter } = await import("./thread_link.ts");
       return await loadThreadStarter(link);
-    });
-    this.#core = new PoolCore(starter, settings, {
+    };
+    const names = {
       pool: name === "" ? "ThreadPool" : `ThreadPool ${JSON.stringify(name)}`,
       kind: "thread",
-    }, { transportedLocals });
+    } as const;
+    this.#pool = new LazyPool({ loadStarter, settings, names });
   }
 
   /** How many jobs it runs at a time at most. */
   get capacity(): number {
-    return this.#core.capacity;
+    return this.#pool.capacity;
   }
 
   /**
@@ -176,7 +175,7 @@ export class ThreadPool extends BaseExecutor {
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
     checkArguments(args);
-    return this.#core.submit(ref, args, checkSubmitOptions(options));
+    return this.#pool.submit(ref, args, checkSubmitOptions(options));
   }
 
   /**
@@ -188,7 +187,7 @@ export class ThreadPool extends BaseExecutor {
    * @throws {TypeError} If an option is of the wrong type.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
-    return this.#core.shutdown(options);
+    return this.#pool.shutdown(options);
   }
 
   /**
@@ -197,7 +196,7 @@ export class ThreadPool extends BaseExecutor {
    * @returns A copy.
    */
   stats(): ExecutorStats {
-    return this.#core.stats();
+    return this.#pool.stats();
   }
 
   /**
