@@ -54,7 +54,7 @@ const NOTHING: readonly never[] = Object.freeze([]);
 export class PoolJob<T> extends Claim<T> implements JobSpec {
   // Declared here and assigned in the constructor, as in Future.
 
-  declare owner: JobOwner;
+  declare readonly owner: JobOwner;
   declare readonly settings: JobSettings;
   declare task: TaskRef;
   declare args: readonly unknown[];
@@ -181,7 +181,7 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
 
   /** Cancels the job when `signal` aborts. */
   follow(signal: AbortSignal): void {
-    this.subscription ??= subscribe(
+    this.subscription = subscribe(
       signal,
       () => this.cancel(cancellationBy(signal)),
     );

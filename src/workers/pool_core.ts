@@ -4,7 +4,11 @@
  *
  * @module
  */
-import { CancelledError, MisuseError } from "../errors.ts";
+import {
+  CancelledError,
+  ExecutorShutDownError,
+  MisuseError,
+} from "../errors.ts";
 import { findLoop, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { type ExceptionContext, reportToConsole } from "../loop/exceptions.ts";
@@ -48,10 +52,6 @@ export interface PoolParts {
   readonly clock?: PoolClock | undefined;
   /** Collects the task-local values that go along with a job; none by default. */
   readonly transportedLocals?: (() => JobLocals) | undefined;
-  /** Counts that have begun before the pool was made. */
-  readonly counts?: PoolCounts | undefined;
-  /** Shutdown that may have begun before the pool was made. */
-  readonly shutdown?: PoolShutdown | undefined;
 }
 
 /**
@@ -66,7 +66,7 @@ export class PoolCore
   readonly #names: PoolNames;
   readonly #clock: PoolClock;
   readonly #transportedLocals: () => JobLocals;
-  readonly #counts: PoolCounts;
+  readonly #counts: PoolCounts = new PoolCounts();
   readonly #line: PoolLine;
   readonly #crew: Crew;
   readonly #ends: JobEnds;
@@ -91,17 +91,11 @@ export class PoolCore
     names: PoolNames,
     parts: PoolParts = {},
   ) {
-    const {
-      clock = MACHINE_CLOCK,
-      transportedLocals = () => null,
-      counts = new PoolCounts(),
-      shutdown = new PoolShutdown(this, clock, names.pool),
-    } = parts;
+    const { clock = MACHINE_CLOCK, transportedLocals = () => null } = parts;
     this.#settings = settings;
     this.#names = names;
     this.#clock = clock;
     this.#transportedLocals = transportedLocals;
-    this.#counts = counts;
     const { highWaterMark, overload, cancelGraceMs, unresponsiveMs } = settings;
     this.#line = new PoolLine(highWaterMark, overload, names.pool);
     this.#crew = new Crew(this, starter, settings, clock);
@@ -118,8 +112,7 @@ export class PoolCore
       (jobName) => this.#threadLost(jobName),
       () => this.#shutdown.check(),
     );
-    this.#shutdown = shutdown;
-    shutdown.owner = this;
+    this.#shutdown = new PoolShutdown(this, clock, names.pool);
   }
 
   // -- What executors offer --
@@ -146,7 +139,11 @@ export class PoolCore
     args: readonly unknown[],
     settings: JobSettings = NO_JOB_SETTINGS,
   ): Future<T> {
-    this.#shutdown.refuseIfBegun("submit a job");
+    if (this.#shutdown.hasBegun) {
+      throw new ExecutorShutDownError(
+        `Cannot submit a job: ${this.#names.pool} was shut down`,
+      );
+    }
     const loop = getRunningLoop();
     this.#use.bind(loop);
     const job = new PoolJob<T>(
@@ -159,13 +156,6 @@ export class PoolCore
     );
     this.#admit(job as AnyJob, loop);
     return job;
-  }
-
-  /** Takes a job over that was submitted before the pool was made. */
-  adopt(job: AnyJob): void {
-    this.#use.bind(job.loop);
-    job.owner = this;
-    this.#enter(job, this.#clock.nowMs());
   }
 
   /**
@@ -214,22 +204,16 @@ export class PoolCore
       job.follow(signal);
       return;
     }
-    if (deadlineMs !== Infinity) {
-      job.deadlineAtMs = nowMs + deadlineMs - loop.time();
-    }
-    this.#enter(job, nowMs);
-  }
-
-  /** Hands a job to a worker, or puts it in line. */
-  #enter(job: AnyJob, nowMs: number): void {
-    const { signal } = job.settings;
     const worker = this.#line.length === 0 ? this.#crew.pick() : null;
     const dropped = worker === null
       ? this.#line.enter(job, this.#slots())
       : null;
     this.#use.jobCame();
     if (signal !== undefined) job.follow(signal);
-    if (job.deadlineAtMs !== Infinity) this.#ends.setDeadline(job);
+    if (deadlineMs !== Infinity) {
+      job.deadlineAtMs = nowMs + deadlineMs - loop.time();
+      this.#ends.setDeadline(job);
+    }
     if (worker !== null) {
       this.#send(job, worker, nowMs);
       return;

@@ -4,13 +4,12 @@
  *
  * @module
  */
-import type { OverloadError } from "../errors.ts";
+import { OverloadError } from "../errors.ts";
 import type { AnyClaim } from "../schedule/claim.ts";
 import { ClaimQueue } from "../schedule/claim_queue.ts";
 import type { OverloadStrategy } from "../schedule/concurrency_limit_options.ts";
 import { LinkedList } from "../structures/linked_list.ts";
 import type { AnyJob } from "./job.ts";
-import { lineFull } from "./pool_options.ts";
 
 /** The line for the workers of a pool, and the door before it. */
 export class PoolLine {
@@ -92,7 +91,9 @@ export class PoolLine {
 
   /** The error for a job that there is no room for. */
   overloaded(what: string): OverloadError {
-    return lineFull(what, this.#poolInWords, this.#highWaterMark);
+    return new OverloadError(
+      `Cannot ${what}: the line of ${this.#poolInWords} is full, highWaterMark is ${this.#highWaterMark}`,
+    );
   }
 
   #hasRoom(slots: number): boolean {

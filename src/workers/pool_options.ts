@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { OverloadError } from "../errors.ts";
 import { wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
@@ -226,17 +225,6 @@ export function settlePoolOptions(
     ...settleRecycling(options.recycle, what),
     ...settleRestarts(options, what),
   };
-}
-
-/** The error for a job that there is no room for in the line of a pool. */
-export function lineFull(
-  what: string,
-  poolInWords: string,
-  highWaterMark: number,
-): OverloadError {
-  return new OverloadError(
-    `Cannot ${what}: the line of ${poolInWords} is full, highWaterMark is ${highWaterMark}`,
-  );
 }
 
 function settleSizes(

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CancelledError, ExecutorShutDownError } from "../errors.ts";
+import { CancelledError } from "../errors.ts";
 import { checkNotNegative, checkOneOf, checkOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -52,8 +52,7 @@ export function checkShutdownOptions(
 
 /** The shutdown of one pool, which any number of calls may ask for. */
 export class PoolShutdown {
-  /** The pool, or what stands for it until it is made. */
-  owner: ShutdownOwner;
+  readonly #owner: ShutdownOwner;
   readonly #clock: PoolClock;
   readonly #poolInWords: string;
   #hasBegun = false;
@@ -64,7 +63,7 @@ export class PoolShutdown {
   readonly #waiters: Set<Future<void>> = new Set();
 
   constructor(owner: ShutdownOwner, clock: PoolClock, poolInWords: string) {
-    this.owner = owner;
+    this.#owner = owner;
     this.#clock = clock;
     this.#poolInWords = poolInWords;
   }
@@ -72,14 +71,6 @@ export class PoolShutdown {
   /** Whether the pool takes no more jobs. */
   get hasBegun(): boolean {
     return this.#hasBegun;
-  }
-
-  /** Throws if the pool takes no more jobs. */
-  refuseIfBegun(what: string): void {
-    if (!this.#hasBegun) return;
-    throw new ExecutorShutDownError(
-      `Cannot ${what}: ${this.#poolInWords} was shut down`,
-    );
   }
 
   /** Returns an operation that begins or joins the shutdown, and ends with it. */
@@ -103,10 +94,10 @@ export class PoolShutdown {
       this.#timer?.cancel();
       this.#timer = setTimer(this.#clock, graceMs, () => {
         this.#timer = null;
-        this.owner.cancelAll(reason);
+        this.#owner.cancelAll(reason);
       });
     }
-    this.owner.leave(cancelPending ? reason : null);
+    this.#owner.leave(cancelPending ? reason : null);
   }
 
   /** Waits until nothing is left. The wait may be cancelled; the shutdown goes on. */
@@ -126,11 +117,11 @@ export class PoolShutdown {
 
   /** Ends the shutdown if nothing is left. */
   check(): void {
-    if (!this.#hasBegun || this.#isDown || !this.owner.isEmpty()) return;
+    if (!this.#hasBegun || this.#isDown || !this.#owner.isEmpty()) return;
     this.#isDown = true;
     this.#timer?.cancel();
     this.#timer = null;
-    this.owner.emptied();
+    this.#owner.emptied();
     for (const waiter of this.#waiters) {
       if (!waiter.done()) waiter.setResult();
     }

@@ -15,15 +15,17 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import { LazyPool } from "./lazy_pool.ts";
+import { lazyStarter } from "./lazy_link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import {
   checkPermissions,
   type ProcessPermissions,
 } from "./permission_flags.ts";
+import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
 import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a process pool";
 /** Default of `frameBytesMax`: 256 MB. */
@@ -138,7 +140,7 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  * ```
  */
 export class ProcessPool extends BaseExecutor {
-  readonly #pool: LazyPool;
+  readonly #core: PoolCore;
 
   /**
    * Makes a pool. No process is started before the first job.
@@ -156,20 +158,25 @@ export class ProcessPool extends BaseExecutor {
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const link = settleLink(options);
     const { name } = settings;
-    const loadStarter = async () => {
-      const { processStarter } = await import("./process_link.ts");
-      return processStarter(link);
-    };
-    const names = {
-      pool: name === "" ? "ProcessPool" : `ProcessPool ${JSON.stringify(name)}`,
-      kind: "process",
-    } as const;
-    this.#pool = new LazyPool({ loadStarter, settings, names });
+    this.#core = new PoolCore(
+      lazyStarter(async () => {
+        const { processStarter } = await import("./process_link.ts");
+        return processStarter(link);
+      }),
+      settings,
+      {
+        pool: name === ""
+          ? "ProcessPool"
+          : `ProcessPool ${JSON.stringify(name)}`,
+        kind: "process",
+      },
+      { transportedLocals },
+    );
   }
 
   /** How many jobs it runs at a time at most. */
   get capacity(): number {
-    return this.#pool.capacity;
+    return this.#core.capacity;
   }
 
   /**
@@ -201,7 +208,7 @@ export class ProcessPool extends BaseExecutor {
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
     checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    return this.#core.submit(ref, args, checkSubmitOptions(options));
   }
 
   /**
@@ -212,7 +219,7 @@ export class ProcessPool extends BaseExecutor {
    * @returns An operation that ends when no process is left.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
-    return this.#pool.shutdown(options);
+    return this.#core.shutdown(options);
   }
 
   /**
@@ -221,7 +228,7 @@ export class ProcessPool extends BaseExecutor {
    * @returns A copy.
    */
   stats(): ExecutorStats {
-    return this.#pool.stats();
+    return this.#core.stats();
   }
 
   /**

@@ -42,7 +42,7 @@ export function addSite(error: unknown, site: Error | null): void {
 }
 
 /** Frames of the pool itself, with which each of these stacks begins. */
-const OWN_FRAME = /\b(SubmitSites|PoolCore|LazyPool)\b/;
+const OWN_FRAME = /\b(SubmitSites|PoolCore)\b/;
 
 /** The frames of a stack, a line each; "" if there are none. */
 function framesOf(error: Error): string {

@@ -16,11 +16,13 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import { LazyPool } from "./lazy_pool.ts";
+import { lazyStarter } from "./lazy_link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
+import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
+import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a thread pool";
 const LIMITS = [
@@ -106,7 +108,7 @@ const NO_OPTIONS: ThreadPoolOptions = Object.freeze({});
  * ```
  */
 export class ThreadPool extends BaseExecutor {
-  readonly #pool: LazyPool;
+  readonly #core: PoolCore;
 
   /**
    * Makes a pool. No thread is started before the first job.
@@ -129,20 +131,19 @@ export class ThreadPool extends BaseExecutor {
       env,
       resourceLimits,
     };
-    const loadStarter = async () => {
+    const starter = lazyStarter(async () => {
       const { loadThreadStarter } = await import("./thread_link.ts");
       return await loadThreadStarter(link);
-    };
-    const names = {
+    });
+    this.#core = new PoolCore(starter, settings, {
       pool: name === "" ? "ThreadPool" : `ThreadPool ${JSON.stringify(name)}`,
       kind: "thread",
-    } as const;
-    this.#pool = new LazyPool({ loadStarter, settings, names });
+    }, { transportedLocals });
   }
 
   /** How many jobs it runs at a time at most. */
   get capacity(): number {
-    return this.#pool.capacity;
+    return this.#core.capacity;
   }
 
   /**
@@ -175,7 +176,7 @@ export class ThreadPool extends BaseExecutor {
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
     checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    return this.#core.submit(ref, args, checkSubmitOptions(options));
   }
 
   /**
@@ -187,7 +188,7 @@ export class ThreadPool extends BaseExecutor {
    * @throws {TypeError} If an option is of the wrong type.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
-    return this.#pool.shutdown(options);
+    return this.#core.shutdown(options);
   }
 
   /**
@@ -196,7 +197,7 @@ export class ThreadPool extends BaseExecutor {
    * @returns A copy.
    */
   stats(): ExecutorStats {
-    return this.#pool.stats();
+    return this.#core.stats();
   }
 
   /**
