@@ -55,8 +55,8 @@ export interface CurrentJob {
    * function itself. The future fails as well with whatever else the pool refuses
    * the job for.
    *
-   * Arguments and results go by way of the pool: the trip takes twice as long as
-   * that of a job that the pool's own loop submits. The first call starts the
+   * Arguments and results go by way of the pool's loop: the trip takes two to
+   * four times as long as that of a job which that loop submits. The first call starts the
    * worker's loop. `key` has no effect; the moment `deadlineMs` is on the clock of
    * loops in this worker.
    *

@@ -448,10 +448,7 @@ export class PoolCore
   }
 
   loseLoop(reason: CancelledError): void {
-    for (const job of this.#openJobs()) {
-      // The end of a job before it in the list may have ended it, too.
-      if (!job.done()) this.#ends.abandon(job, reason);
-    }
+    for (const job of this.#openJobs()) this.#ends.abandon(job, reason);
   }
 
   #openJobs(): AnyJob[] {

@@ -33,6 +33,7 @@ import type { NestedSpec } from "../../src/workers/link.ts";
 import { fakePool, TASK } from "./support/fake_workers.ts";
 import { requestId } from "./support/nested_jobs.ts";
 import { endOf, inLoop, outcomes, submit } from "./support/pool_steps.ts";
+import { TestRunner } from "./support/runner.ts";
 import { eventually } from "./support/threads.ts";
 
 const jobs = taskModule<typeof import("./support/nested_jobs.ts")>(
@@ -410,4 +411,38 @@ Deno.test("a loop that is closed ends a job and the one that it waits for once",
   fake.clock.advance(50);
   fake.workers.obey();
   for (const worker of fake.workers.left) worker.ends();
+});
+
+// -- The worker, with a pool that the test plays --
+
+for (const name of ["waitNested", "waitNestedInCoroutine"]) {
+  Deno.test(`${name}: a worker that ends cancels what its jobs wait for`, async () => {
+    await using test = new TestRunner();
+    const module = new URL("./support/nested_jobs.ts", import.meta.url);
+    const job = test.run({ module, name });
+    await eventually("it was submitted", () => test.nested.length > 0);
+    const { id, spec } = test.nested[0]!;
+    assertEquals([id, spec.name, spec.tellsProgress], [job.id, "wait", true]);
+    await test.runner.close();
+    const outcome = await job.outcome;
+    assert("error" in outcome && outcome.error instanceof CancelledError);
+    assertEquals([test.ends, test.withdrawn], [1, []]);
+    test.runner.nested.returned(spec.number, "too late");
+  });
+}
+
+Deno.test("a cancelled job withdraws once, and waits for the answer", async () => {
+  await using test = new TestRunner();
+  const module = new URL("./support/nested_jobs.ts", import.meta.url);
+  const job = test.run({ module, name: "waitNested" });
+  await eventually("it was submitted", () => test.nested.length > 0);
+  const { number } = test.nested[0]!.spec;
+  test.runner.abort(job.id, new CancelledError("first"));
+  test.runner.abort(job.id, new CancelledError("second"));
+  await eventually("it was withdrawn", () => test.withdrawn.length > 0);
+  assertEquals([test.withdrawn.length, test.ends], [1, 0]);
+  test.runner.nested.threw(number, new CancelledError("answer"));
+  const outcome = await job.outcome;
+  assert("error" in outcome && outcome.error instanceof CancelledError);
+  assertEquals(outcome.error.message, "Cancelled: first");
 });
