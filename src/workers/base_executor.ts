@@ -19,6 +19,7 @@ import type {
   SubmitOptions,
 } from "./executor.ts";
 import type { ExecutorTask, JobResult } from "./module_task.ts";
+import "./nested_job.ts";
 
 const NO_OPTIONS: ExecutorMapOptions = Object.freeze({});
 

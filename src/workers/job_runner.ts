@@ -28,12 +28,13 @@ import {
   type JobFunction,
   ModuleLoader,
 } from "./module_loader.ts";
+import { NestedLine, type NestedSender } from "./nested_line.ts";
 import { RunningJob } from "./running_job.ts";
 import { takeTransfer } from "./transfer.ts";
 import { WorkerLoop } from "./worker_loop.ts";
 
 /** Replies of a worker about its jobs. Each job ends with exactly one of `returned` and `threw`. */
-export interface JobReplies {
+export interface JobReplies extends NestedSender {
   /** The job has returned. May throw if the value cannot be sent: the job has thrown then. */
   returned(id: number, value: unknown, transfer: readonly Transferable[]): void;
   /** The job has thrown, was cancelled, or could not begin. Must not throw, whatever the error is. */
@@ -68,6 +69,8 @@ export class JobRunner {
   private readonly loader = new ModuleLoader();
   private readonly loop: WorkerLoop;
   private readonly progressed: (id: number, value: unknown) => void;
+  /** Jobs that its jobs have submitted. */
+  readonly nested: NestedLine;
   private closed = false;
 
   constructor(replies: JobReplies, options: JobRunnerOptions = {}) {
@@ -75,6 +78,7 @@ export class JobRunner {
     this.loadLimitMs = options.loadLimitMs ?? LOAD_LIMIT_MS;
     this.loop = new WorkerLoop(options.loop ?? LOOP_OPTIONS);
     this.progressed = (id, value) => replies.progressed(id, value);
+    this.nested = new NestedLine(replies);
     prepareOwners(true); // takes ten milliseconds in a process, before there is a job
   }
 
@@ -106,7 +110,12 @@ export class JobRunner {
       );
       return;
     }
-    const job = new RunningJob(spec, this.loop, this.progressed);
+    const job = new RunningJob(
+      spec,
+      this.loop,
+      this.progressed,
+      this.nested,
+    );
     this.jobs.set(spec.id, job);
     let fn: JobFunction | null;
     try {
@@ -143,6 +152,7 @@ export class JobRunner {
   async close(cancelGraceMs = Infinity): Promise<void> {
     this.closed = true;
     const reason = new CancelledError("the worker ends");
+    this.nested.close(reason);
     // The loop cancels the tasks of those that have one.
     for (const job of this.jobs.values()) job.abortSignal(reason);
     await this.loop.close(cancelGraceMs);

@@ -10,6 +10,7 @@
  * @module
  */
 import type { WorkerCrashKind } from "../errors.ts";
+import type { AnyJob } from "./job.ts";
 import type { TaskRef } from "./module_task.ts";
 
 /** A job as it is sent to a worker. */
@@ -24,6 +25,17 @@ export interface JobSpec {
   readonly remainingMs: number;
   /** Task-local values that go along, by the name under which they were declared; null if there are none. */
   readonly locals: Readonly<Record<string, unknown>> | null;
+}
+
+/** A job that a job submits, as its worker sends it. */
+export interface NestedSpec extends Omit<JobSpec, "id"> {
+  /** Number of the job among those of its worker. */
+  readonly number: number;
+  /** Priority as a number. */
+  readonly rank: number;
+  readonly idempotent: boolean;
+  /** Whether its submitter listens to `progress`. */
+  readonly tellsProgress: boolean;
 }
 
 /** A worker, as its pool sees it. */
@@ -66,6 +78,17 @@ export interface LinkListener {
   threw(id: number, error: unknown): void;
   /** A job called `progress`. */
   progressed(id: number, value: unknown): void;
+  /**
+   * A job submits another one. Returns that; null if the submitter has ended. The
+   * link cancels it when the submitter is cancelled or has ended, or its worker has.
+   *
+   * @throws {Error} If the pool does not take it.
+   */
+  nested(
+    id: number,
+    spec: NestedSpec,
+    onProgress: ((value: unknown) => void) | null,
+  ): AnyJob | null;
   /** The reply to `ping`, with the memory that the worker uses. */
   answered(usedBytes: number): void;
   /** The worker has ended. */

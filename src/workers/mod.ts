@@ -8,7 +8,7 @@
  * | call many, in threads | {@linkcode ThreadPool} |
  * | call them with fewer permissions, or where a crash must not take the program along | {@linkcode ProcessPool} |
  * | spread jobs over several executors | {@linkcode LoadBalancer} |
- * | know the job that runs, in the worker | {@linkcode currentJob} |
+ * | know the job that runs, or submit others from inside it | {@linkcode currentJob} |
  * | call functions of a loop from another thread | {@linkcode LoopHandle} |
  *
  * @example A function in a thread, beside a loop that goes on

@@ -5,7 +5,7 @@
  * @module
  */
 import {
-  type CancelledError,
+  CancelledError,
   ExecutorShutDownError,
   MisuseError,
 } from "../errors.ts";
@@ -26,7 +26,7 @@ import type { ExecutorStats, ShutdownOptions } from "./executor.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type AnyJob, type JobLocals, type JobOwner, PoolJob } from "./job.ts";
 import { type EndsOwner, JobEnds } from "./job_ends.ts";
-import type { LinkEnd, LinkStarter } from "./link.ts";
+import type { LinkEnd, LinkStarter, NestedSpec } from "./link.ts";
 import { LostThreads } from "./lost_threads.ts";
 import type { TaskRef } from "./module_task.ts";
 import { MACHINE_CLOCK, type PoolClock } from "./pool_clock.ts";
@@ -329,6 +329,32 @@ export class PoolCore
       worker.ping(nowMs);
     }
     this.#pump(nowMs);
+  }
+
+  /**
+   * Takes a job that a job submits, as long as that runs: also after the beginning
+   * of a shutdown, which lets jobs end properly.
+   */
+  jobNests(
+    parent: AnyJob,
+    spec: NestedSpec,
+    onProgress: ((value: unknown) => void) | null,
+  ): AnyJob {
+    if (parent.done() || parent.ending !== null) {
+      throw new CancelledError(`${parent[inWords]()} is to end`);
+    }
+    this.refuseNested();
+    const { loop } = parent;
+    const { name, task, args, transfer, remainingMs, locals } = spec;
+    const { rank, idempotent } = spec;
+    const deadlineMs = loop.time() + remainingMs;
+    const settings: JobSettings = {
+      ...NO_JOB_SETTINGS,
+      ...{ name, rank, deadlineMs, transfer, idempotent, onProgress },
+    };
+    const job = new PoolJob(this, loop, task, args, settings, locals);
+    this.#admit(job, loop);
+    return job;
   }
 
   workerReady(worker: PoolWorker): void {

@@ -4,7 +4,13 @@
  * @module
  */
 import type { AnyJob } from "./job.ts";
-import type { LinkEnd, LinkListener, LinkStarter, WorkerLink } from "./link.ts";
+import type {
+  LinkEnd,
+  LinkListener,
+  LinkStarter,
+  NestedSpec,
+  WorkerLink,
+} from "./link.ts";
 import type { PoolTimer } from "./pool_clock.ts";
 
 /**
@@ -28,6 +34,12 @@ export interface WorkerOwner {
   workerReady(worker: PoolWorker): void;
   jobReturned(worker: PoolWorker, job: AnyJob, value: unknown): void;
   jobThrew(worker: PoolWorker, job: AnyJob, error: unknown): void;
+  /** A job submits another one. Throws if that cannot be taken. */
+  jobNests(
+    parent: AnyJob,
+    spec: NestedSpec,
+    onProgress: ((value: unknown) => void) | null,
+  ): AnyJob;
   workerAnswered(worker: PoolWorker, usedBytes: number): void;
   workerEnded(worker: PoolWorker, end: LinkEnd): void;
 }
@@ -124,6 +136,16 @@ export class PoolWorker implements LinkListener {
 
   progressed(id: number, value: unknown): void {
     this.jobs.get(id)?.progressed(value);
+  }
+
+  nested(
+    id: number,
+    spec: NestedSpec,
+    onProgress: ((value: unknown) => void) | null,
+  ): AnyJob | null {
+    const parent = this.jobs.get(id);
+    if (parent === undefined) return null;
+    return this.#owner.jobNests(parent, spec, onProgress);
   }
 
   answered(usedBytes: number): void {

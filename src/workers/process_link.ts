@@ -20,8 +20,10 @@ import type {
   LinkEnd,
   LinkListener,
   LinkStarter,
+  NestedSpec,
   WorkerLink,
 } from "./link.ts";
+import { NestedDesk } from "./nested_desk.ts";
 import {
   type GuardedChild,
   type GuardedListener,
@@ -46,6 +48,7 @@ import {
   type JobMessage,
   type ProcessSettings,
   ToProcess,
+  type WithdrawMessage,
 } from "./process_protocol.ts";
 
 const ENTRY = new URL("./process_entry.ts", import.meta.url).href;
@@ -111,6 +114,8 @@ class ProcessLink implements WorkerLink, GuardedListener {
   #isResting = false;
   #idleSinceMs = 0;
   #restTimer: HostTimer | null = null;
+  /** Jobs that jobs of the process have submitted; null before the first. */
+  #nested: NestedDesk | null = null;
 
   constructor(options: ProcessLinkOptions, listener: LinkListener) {
     this.#listener = listener;
@@ -155,6 +160,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
       const nothing: PackedError = { kind: "undefined" };
       this.tell(ToProcess.ABORT, id, nothing);
     }
+    this.#nested?.cancel(id, reason);
   }
 
   ping(): void {
@@ -231,9 +237,11 @@ class ProcessLink implements WorkerLink, GuardedListener {
     const listener = this.#listener;
     switch (kind) {
       case FromProcess.RETURNED:
+        this.#nested?.parentEnded(id);
         this.jobEnded(id);
         return listener.returned(id, value);
       case FromProcess.THREW:
+        this.#nested?.parentEnded(id);
         this.jobEnded(id);
         return listener.threw(id, unpackError(value as PackedError));
       case FromProcess.PROGRESSED:
@@ -247,10 +255,28 @@ class ProcessLink implements WorkerLink, GuardedListener {
         this.#fate ??= { kind, cause: unpackError(error) };
         return;
       }
+      case FromProcess.NESTED:
+        this.#nested ??= this.openDesk();
+        return this.#nested.submit(id, value as NestedSpec);
+      case FromProcess.WITHDRAWN: {
+        const [number, reason] = value as WithdrawMessage;
+        return this.#nested?.withdraw(id, number, unpackError(reason));
+      }
       default:
         throw new RangeError(`Cannot read a frame: its kind is ${kind}`);
     }
   };
+
+  openDesk(): NestedDesk {
+    return new NestedDesk(this.#listener, {
+      returned: (number, value) =>
+        this.tell(ToProcess.NESTED_RETURNED, number, value),
+      threw: (number, error) =>
+        this.tell(ToProcess.NESTED_THREW, number, packError(error)),
+      progressed: (number, value) =>
+        this.tell(ToProcess.NESTED_PROGRESSED, number, value),
+    });
+  }
 
   ready(): void {
     if (this.#phase !== "starting") return;
@@ -294,6 +320,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
     this.#phase = "ended";
     this.#restTimer?.cancel();
     this.#restTimer = null;
+    this.#nested?.close();
     const { kind, cause } = this.#fate!;
     this.#listener.ended({ kind, exitCode, cause });
   }

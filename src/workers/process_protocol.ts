@@ -18,6 +18,11 @@ export const ToProcess = {
   REST: 4,
   /** The process ends once it has no job. */
   CLOSE: 5,
+  /** A job that a job of the process has submitted returned a value; the number is that of its `NestedSpec`. */
+  NESTED_RETURNED: 6,
+  /** Such a job threw a packed error, or was refused with one. */
+  NESTED_THREW: 7,
+  NESTED_PROGRESSED: 8,
 } as const;
 
 /** Messages of the process. */
@@ -33,6 +38,10 @@ export const FromProcess = {
   ANSWERED: 5,
   /** The process ends; its value is a {@linkcode DeathMessage}; nothing follows. */
   DIED: 6,
+  /** A job submits another one; its value is a `NestedSpec`. */
+  NESTED: 7,
+  /** A job cancels another one; its value is a {@linkcode WithdrawMessage}. */
+  WITHDRAWN: 8,
 } as const;
 
 /** A job. */
@@ -43,6 +52,9 @@ export type JobMessage = readonly [
   remainingMs: number,
   locals: Readonly<Record<string, unknown>> | null,
 ];
+
+/** Number of a job that a job has submitted, and why that cancels it. */
+export type WithdrawMessage = readonly [number: number, reason: PackedError];
 
 /** Why a process ends. */
 export type DeathMessage = readonly [

@@ -17,7 +17,7 @@ import { onUncaught } from "../host/uncaught.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
 import { FrameReader, LENGTH_MAX } from "./frames.ts";
 import { JobRunner } from "./job_runner.ts";
-import type { JobSpec } from "./link.ts";
+import type { JobSpec, NestedSpec } from "./link.ts";
 import { INPUT_FD, OUTPUT_FD } from "./orphan_guard.ts";
 import {
   checkMoved,
@@ -31,6 +31,7 @@ import {
   type JobMessage,
   type ProcessSettings,
   ToProcess,
+  type WithdrawMessage,
 } from "./process_protocol.ts";
 
 /** How many bytes are read at a time at most: what a pipe holds. */
@@ -66,6 +67,8 @@ export class ProcessWorker {
       returned: (id, value, transfer) => this.returned(id, value, transfer),
       threw: (id, error) => this.threw(id, error),
       progressed: (id, value) => this.send(FromProcess.PROGRESSED, id, value),
+      submitted: (id, spec) => this.submitted(id, spec),
+      withdrew: (id, number, reason) => this.withdrew(id, number, reason),
     });
   }
 
@@ -128,6 +131,15 @@ export class ProcessWorker {
       case ToProcess.CLOSE:
         this.#isClosing = true;
         return;
+      case ToProcess.NESTED_RETURNED:
+        return this.#runner.nested.returned(id, readBody(body));
+      case ToProcess.NESTED_THREW:
+        return this.#runner.nested.threw(
+          id,
+          unpackError(readBody(body) as PackedError),
+        );
+      case ToProcess.NESTED_PROGRESSED:
+        return this.#runner.nested.progressed(id, readBody(body));
       default:
         throw new RangeError(`Cannot read a frame: its kind is ${kind}`);
     }
@@ -157,6 +169,23 @@ export class ProcessWorker {
   threw(id: number, error: unknown): void {
     this.sendError(FromProcess.THREW, id, packError(error), (packed) => packed);
     this.closeIfDone();
+  }
+
+  submitted(id: number, spec: NestedSpec): void {
+    const { transfer } = spec;
+    checkMoved(transfer);
+    const message: NestedSpec = { ...spec, transfer: [] };
+    this.send(FromProcess.NESTED, id, message);
+    detachMoved(transfer);
+  }
+
+  withdrew(id: number, number: number, reason: unknown): void {
+    this.sendError(
+      FromProcess.WITHDRAWN,
+      id,
+      packError(reason),
+      (packed): WithdrawMessage => [number, packed],
+    );
   }
 
   /** Sends a message with an error in it, in place of which the reason goes along if the error cannot be sent. */

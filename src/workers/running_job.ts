@@ -10,11 +10,15 @@ import { monotonicMs } from "../host/clock.ts";
 import type { HostTimer } from "../host/timers.ts";
 import type { LocalValue, Owner } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import type { Future } from "../loop/future.ts";
 import type { Strand } from "../loop/strand_tree.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { jobLocal, type JobState } from "./current_job.ts";
+import { jobLocal, type JobState, makeNested } from "./current_job.ts";
+import type { SubmitOptions } from "./executor.ts";
 import type { JobSpec } from "./link.ts";
+import type { ExecutorTask, JobResult } from "./module_task.ts";
+import type { NestedLine } from "./nested_line.ts";
 import { withTransported } from "./transport.ts";
 import type { WorkerLoop } from "./worker_loop.ts";
 
@@ -42,6 +46,7 @@ export class RunningJob implements JobState, Owner {
   loadLimit: HostTimer | null = null;
   private readonly worker: WorkerLoop;
   private readonly progressed: ProgressListener;
+  private readonly nested: NestedLine;
   /** Moment of its arrival; not read if it has no deadline. */
   private readonly arrivedMs: number;
   private controller: AbortController | null = null;
@@ -56,11 +61,13 @@ export class RunningJob implements JobState, Owner {
     spec: JobSpec,
     worker: WorkerLoop,
     progressed: ProgressListener,
+    nested: NestedLine,
   ) {
     this.spec = spec;
     this.args = spec.args;
     this.worker = worker;
     this.progressed = progressed;
+    this.nested = nested;
     this.arrivedMs = spec.remainingMs === Infinity ? 0 : monotonicMs();
   }
 
@@ -88,6 +95,23 @@ export class RunningJob implements JobState, Owner {
     if (this.ended) return false;
     this.progressed(this.spec.id, value);
     return true;
+  }
+
+  submit<A extends readonly unknown[], R>(
+    task: ExecutorTask<A, R>,
+    args: A,
+    options?: SubmitOptions,
+  ): Future<JobResult<R>> {
+    const what = this.name === "" ? "the job" : `job "${this.name}"`;
+    if (this.ended) {
+      throw new MisuseError(`Cannot submit a job: ${what} has ended`);
+    }
+    const loop = this.worker.start();
+    if (loop === null) {
+      throw new MisuseError(`Cannot submit a job: the worker of ${what} ends`);
+    }
+    const { id } = this.spec;
+    return makeNested(this.nested, id, loop, task, args, options);
   }
 
   // -- What its functions belong to --
@@ -176,6 +200,7 @@ export class RunningJob implements JobState, Owner {
   end(): void {
     this.ended = true;
     this.loadLimit?.cancel();
+    this.nested.parentEnded(this.spec.id);
     this.release?.();
   }
 }

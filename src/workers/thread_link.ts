@@ -24,9 +24,11 @@ import type {
   LinkEnd,
   LinkListener,
   LinkStarter,
+  NestedSpec,
   WorkerLink,
 } from "./link.ts";
 import type { TaskRef } from "./module_task.ts";
+import { NestedDesk } from "./nested_desk.ts";
 import {
   type DeathMessage,
   FromThread,
@@ -35,6 +37,7 @@ import {
   taskKey,
   TASKS_MAX,
   ToThread,
+  type WithdrawMessage,
 } from "./thread_protocol.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 import { Wire, wireMemory } from "./wire.ts";
@@ -110,6 +113,8 @@ class ThreadLink implements WorkerLink, ThreadListener {
   #fate: Pick<LinkEnd, "kind" | "cause"> | null = null;
   readonly #tasks = new TaskNumbers();
   #clock: ThreadClock | null = null;
+  /** Jobs that jobs of the thread have submitted; null before the first. */
+  #nested: NestedDesk | null = null;
 
   constructor(
     threads: Threads,
@@ -161,6 +166,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
 
   abort(id: number, reason: unknown): void {
     this.tell(ToThread.ABORT, id, packError(reason));
+    this.#nested?.cancel(id, reason);
   }
 
   ping(): void {
@@ -227,8 +233,10 @@ class ThreadLink implements WorkerLink, ThreadListener {
     const listener = this.#listener;
     switch (kind) {
       case FromThread.RETURNED:
+        this.#nested?.parentEnded(id);
         return listener.returned(id, value);
       case FromThread.THREW:
+        this.#nested?.parentEnded(id);
         return listener.threw(id, unpackError(value as PackedError));
       case FromThread.PROGRESSED:
         return listener.progressed(id, value);
@@ -244,10 +252,28 @@ class ThreadLink implements WorkerLink, ThreadListener {
         this.#fate ??= { kind, cause: unpackError(error) };
         return;
       }
+      case FromThread.NESTED:
+        this.#nested ??= this.openDesk();
+        return this.#nested.submit(id, value as NestedSpec);
+      case FromThread.WITHDRAWN: {
+        const [number, reason] = value as WithdrawMessage;
+        return this.#nested?.withdraw(id, number, unpackError(reason));
+      }
       default:
         throw new RangeError(`Cannot read a message: its kind is ${kind}`);
     }
   };
+
+  openDesk(): NestedDesk {
+    return new NestedDesk(this.#listener, {
+      returned: (number, value) =>
+        this.tell(ToThread.NESTED_RETURNED, number, value),
+      threw: (number, error) =>
+        this.tell(ToThread.NESTED_THREW, number, packError(error)),
+      progressed: (number, value) =>
+        this.tell(ToThread.NESTED_PROGRESSED, number, value),
+    });
+  }
 
   ready(threadId: number): void {
     this.#phase = "working";
@@ -280,6 +306,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();
+    this.#nested?.close();
     this.#listener.ended(end);
   }
 

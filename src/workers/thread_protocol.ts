@@ -18,6 +18,11 @@ export const ToThread = {
   PING: 4,
   /** The thread ends once it has no job. */
   CLOSE: 5,
+  /** A job that a job of the thread has submitted returned a value; the number is that of its `NestedSpec`. */
+  NESTED_RETURNED: 6,
+  /** Such a job threw a packed error, or was refused with one. */
+  NESTED_THREW: 7,
+  NESTED_PROGRESSED: 8,
 } as const;
 
 /** Messages of the thread. */
@@ -35,6 +40,10 @@ export const FromThread = {
   CLOSED: 6,
   /** The thread ends; its value is a {@linkcode DeathMessage}; nothing follows. */
   DIED: 7,
+  /** A job submits another one; its value is a `NestedSpec`. */
+  NESTED: 8,
+  /** A job cancels another one; its value is a {@linkcode WithdrawMessage}. */
+  WITHDRAWN: 9,
 } as const;
 
 /** A job: the number of its task, its arguments, and the rest unless all of it is as usual. */
@@ -50,6 +59,9 @@ export interface JobRest {
   readonly remainingMs: number;
   readonly locals: Readonly<Record<string, unknown>> | null;
 }
+
+/** Number of a job that a job has submitted, and why that cancels it. */
+export type WithdrawMessage = readonly [number: number, reason: PackedError];
 
 /** Why a thread ends. */
 export type DeathMessage = readonly [

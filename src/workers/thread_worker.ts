@@ -21,14 +21,16 @@ import type { OwnThread } from "../host/thread.ts";
 import { onUncaught } from "../host/uncaught.ts";
 import { holdLock } from "../host/web_lock.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
+import { dropHandles, packHandles } from "./handle_arguments.ts";
 import { JobRunner } from "./job_runner.ts";
-import type { JobSpec } from "./link.ts";
+import type { JobSpec, NestedSpec } from "./link.ts";
 import type { TaskRef } from "./module_task.ts";
 import {
   type DeathMessage,
   FromThread,
   type JobMessage,
   ToThread,
+  type WithdrawMessage,
 } from "./thread_protocol.ts";
 import { Wire } from "./wire.ts";
 
@@ -70,6 +72,8 @@ export class ThreadWorker {
       threw: (id, error) => this.threw(id, error),
       progressed: (id, value) =>
         this.#wire.send(FromThread.PROGRESSED, id, value),
+      submitted: (id, spec) => this.submitted(id, spec),
+      withdrew: (id, number, reason) => this.withdrew(id, number, reason),
     });
   }
 
@@ -144,6 +148,12 @@ export class ThreadWorker {
       case ToThread.CLOSE:
         this.#isClosing = true;
         return;
+      case ToThread.NESTED_RETURNED:
+        return this.#runner.nested.returned(id, value);
+      case ToThread.NESTED_THREW:
+        return this.#runner.nested.threw(id, unpackError(value as PackedError));
+      case ToThread.NESTED_PROGRESSED:
+        return this.#runner.nested.progressed(id, value);
       default:
         throw new RangeError(`Cannot read a message: its kind is ${kind}`);
     }
@@ -188,6 +198,23 @@ export class ThreadWorker {
       this.die("error", failure);
     }
     this.wakeUp();
+  }
+
+  submitted(id: number, spec: NestedSpec): void {
+    const transfer = [...spec.transfer];
+    const args = packHandles(spec.args, transfer);
+    const message: NestedSpec = { ...spec, args, transfer };
+    try {
+      this.#wire.send(FromThread.NESTED, id, message, transfer);
+    } catch (error) {
+      dropHandles(args);
+      throw error;
+    }
+  }
+
+  withdrew(id: number, number: number, reason: unknown): void {
+    const message: WithdrawMessage = [number, packError(reason)];
+    this.#wire.send(FromThread.WITHDRAWN, id, message);
   }
 
   /** A job has ended: the thread may block now, or end. */

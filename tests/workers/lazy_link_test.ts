@@ -26,6 +26,7 @@ function listen(): {
     returned: () => log.push("returned"),
     threw: () => log.push("threw"),
     progressed: () => log.push("progressed"),
+    nested: () => null,
     answered: () => log.push("answered"),
     ended: (end) => {
       log.push(`ended: ${end.kind}`);

@@ -383,6 +383,10 @@ class Told implements LinkListener {
   progressed(id: number, value: unknown): void {
     this.tell("progressed", id, value);
   }
+  nested(id: number): null {
+    this.tell("nested", id);
+    return null;
+  }
   answered(usedBytes: number): void {
     assert(usedBytes > 1_000_000);
     this.tell("answered");

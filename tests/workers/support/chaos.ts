@@ -54,6 +54,7 @@ export class FragilePool extends BaseExecutor {
         returned: (id, value) => listener.returned(id, value),
         threw: (id, error) => listener.threw(id, error),
         progressed: (id, value) => listener.progressed(id, value),
+        nested: (id, spec, onProgress) => listener.nested(id, spec, onProgress),
         answered: (usedBytes) => listener.answered(usedBytes),
         ended: (end) => {
           this.#alive.delete(link);

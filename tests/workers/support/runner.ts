@@ -7,7 +7,7 @@ import {
   JobRunner,
   type JobRunnerOptions,
 } from "../../../src/workers/job_runner.ts";
-import type { JobSpec } from "../../../src/workers/link.ts";
+import type { JobSpec, NestedSpec } from "../../../src/workers/link.ts";
 import { toTaskRef } from "../../../src/workers/module_task.ts";
 
 /** Outcome of a job. */
@@ -33,6 +33,14 @@ export class TestRunner implements AsyncDisposable {
   readonly runner: JobRunner;
   /** How many replies there were that end a job. */
   ends = 0;
+  /** Jobs that its jobs have submitted. */
+  readonly nested: { readonly id: number; readonly spec: NestedSpec }[] = [];
+  /** Those of them that their submitters have cancelled. */
+  readonly withdrawn: {
+    readonly id: number;
+    readonly number: number;
+    readonly reason: unknown;
+  }[] = [];
   readonly #settle = new Map<number, (outcome: Outcome) => void>();
   readonly #progress = new Map<number, unknown[]>();
   #idLast = 0;
@@ -47,6 +55,12 @@ export class TestRunner implements AsyncDisposable {
       threw: (id, error) => this.#end(id, { error }),
       progressed: (id, value) => {
         this.#progress.get(id)!.push(structuredClone(value));
+      },
+      submitted: (id, spec) => {
+        this.nested.push({ id, spec: structuredClone(spec) });
+      },
+      withdrew: (id, number, reason) => {
+        this.withdrawn.push({ id, number, reason });
       },
     }, options);
   }
