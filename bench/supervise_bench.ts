@@ -4,9 +4,13 @@
  *
  * @module
  */
-import { run, sleep, taskGroup } from "../mod.ts";
-import { DynamicSupervisor } from "../src/supervise/dynamic_supervisor.ts";
-import { Supervisor } from "../src/supervise/supervisor.ts";
+import {
+  DynamicSupervisor,
+  run,
+  sleep,
+  Supervisor,
+  taskGroup,
+} from "../mod.ts";
 import {
   type Case,
   register,

@@ -18,6 +18,7 @@ import { suites as priorities } from "../priorities_bench.ts";
 import { suites as priorityJobs } from "../priority_jobs_bench.ts";
 import { suites as processPool } from "../process_pool_bench.ts";
 import { suites as spawn } from "../spawn_bench.ts";
+import { suites as supervise } from "../supervise_bench.ts";
 import { suites as tenAtOnce } from "../ten_at_once_bench.ts";
 import { suites as timers } from "../timers_bench.ts";
 import type { Suite } from "./suite.ts";
@@ -39,6 +40,7 @@ export const SUITES: readonly Suite[] = [
   ...priorityJobs,
   ...pool,
   ...processPool,
+  ...supervise,
   ...debug,
   ...latency,
 ];

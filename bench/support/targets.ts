@@ -126,6 +126,16 @@ const POOLS: readonly Target[] = [
   }, "p99"),
 ];
 
+/** Supervisors. A run and an end of "twice as many" children counts for each of so many. */
+const SUPERVISORS: readonly Target[] = [
+  ...beside("supervise", "taskGroup", {
+    "Supervisor": 1.5,
+    "DynamicSupervisor, a call each": 1.5,
+  }),
+  ...beside("restart", "taskGroup", { "restarts": 3 }),
+  ...beside("supervise-many", "so many", { "twice as many": 2.5 }),
+];
+
 /** All rows, in the order in which they are shown. */
 export const TARGETS: readonly Target[] = [
   ...beside("chain", "queueMicrotask", {
@@ -170,6 +180,7 @@ export const TARGETS: readonly Target[] = [
   }),
   ...TIMERS,
   ...POOLS,
+  ...SUPERVISORS,
   ...beside("ping-pong", "uvloop", { "Rota": 1 }),
   ...beside("ping-pong", "uvloop, 1,000 idle pipes", {
     "Rota, 1,000 idle pipes": 1,
