@@ -232,6 +232,8 @@ export class PoolCore
     if (job.deadlineAtMs !== Infinity) this.#ends.setDeadline(job);
     if (worker !== null) {
       this.#send(job, worker, nowMs);
+      // A getter of an argument may have submitted a job that waits for this one.
+      if (this.#line.length > 0) this.#pump();
       return;
     }
     this.#crew.jobCame();
@@ -268,6 +270,8 @@ export class PoolCore
     worker.jobs.set(job.id, job);
     try {
       worker.link.send(job);
+      // A getter of an argument has cancelled it, before the worker knew of it.
+      if (job.ending !== null) this.#ends.sendAbort(job, worker);
     } catch (error) {
       worker.jobs.delete(job.id);
       job.leaveWorker();

@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   allTasks,
+  CancelledError,
   getRunningLoop,
   MisuseError,
   OverloadError,
@@ -58,6 +59,51 @@ Deno.test("a job starts a worker, and gets it when that is ready", async () => {
     assertEquals(fake.clock.pending, 0);
   });
   assertEquals(told, []);
+});
+
+Deno.test("a job that is cancelled while it is sent is aborted after it was sent", async () => {
+  await inLoop(function* () {
+    const fake = fakePool();
+    const { workers } = fake;
+    submit(fake, "warm");
+    const worker = workers.at(0).ready();
+    worker.returns(0);
+    const send = worker.send.bind(worker);
+    const log: string[] = [];
+    const { pool } = fake;
+    worker.abort = (id) => log.push(`abort ${id}`);
+    worker.send = (job) => {
+      pool.cancelAll("why"); // as a getter of an argument may
+      send(job);
+      log.push(`send ${job.id}`);
+    };
+    const job = submit(fake, "job");
+    assertEquals(log, ["abort 2", "send 2", "abort 2"]);
+    worker.throws(new CancelledError("why"));
+    assertEquals(outcomes(job).length, 1);
+    yield* endOf(fake);
+    assertEquals(fake.clock.pending, 0);
+  });
+});
+
+Deno.test("a job that is submitted while another one is sent in vain gets the worker", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1 });
+    submit(fake, "warm");
+    const worker = fake.workers.at(0).ready();
+    worker.returns(0);
+    const { send } = worker;
+    worker.send = () => {
+      worker.send = send;
+      submit(fake, "inner"); // as a getter of an argument may
+      throw new TypeError("cannot be cloned");
+    };
+    const outer = submit(fake, "outer");
+    assertEquals(outcomes(outer), ["failed: cannot be cloned"]);
+    assertEquals(worker.sent, ["warm", "inner"]);
+    worker.returns(1);
+    yield* endOf(fake);
+  });
 });
 
 Deno.test("no more workers are started than there are jobs for, and than there may be", async () => {

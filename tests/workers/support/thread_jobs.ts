@@ -88,6 +88,24 @@ export async function untilAborted(): Promise<never> {
   throw signal.reason;
 }
 
+export function untilAbortedWith(_value: unknown): Promise<never> {
+  return untilAborted();
+}
+
+/** Tells progress, and more of it while that is written. */
+export function tellNested(): number {
+  const job = currentJob()!;
+  job.progress({
+    pad: "x".repeat(40),
+    get a() {
+      job.progress("inner");
+      return 1;
+    },
+    z: "y".repeat(30),
+  });
+  return 7;
+}
+
 /** Posts a message as no thread of a pool does. */
 export function post(message: unknown): Promise<never> {
   parentPort!.postMessage(message);
