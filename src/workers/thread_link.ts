@@ -301,13 +301,23 @@ class ThreadLink implements WorkerLink, ThreadListener {
   ended(exitCode: number | null): void {
     if (this.#phase === "ended") return;
     this.drain(); // its last words, and results that it sent before them
-    const unread = this.#wire?.untaken(ToThread.JOB);
+    const unread = this.unread();
     const end = { ...this.endOf(exitCode), unread };
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();
     this.#nested?.close();
     this.#listener.ended(end);
+  }
+
+  /** Returns the numbers of the jobs that the thread has not taken; undefined if it has spoilt its memory. */
+  unread(): number[] | undefined {
+    try {
+      return this.#wire?.untaken(ToThread.JOB);
+    } catch (error) {
+      this.#fate ??= { kind: "protocol", cause: error };
+      return undefined;
+    }
   }
 
   endOf(exitCode: number | null): LinkEnd {

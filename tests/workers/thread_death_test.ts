@@ -172,6 +172,30 @@ Deno.test("a job that its thread has not begun goes to another one, and is no re
   });
 });
 
+Deno.test("a thread that spoils the shared memory and ends takes its jobs with it, and nothing else", async () => {
+  const told = await withPool(
+    { maxWorkers: 1, concurrency: 2 },
+    async (pool) => {
+      const begun = Promise.withResolvers<unknown>();
+      const spoiler = pool.submit(jobs.spoilUnread, [], {
+        onProgress: begun.resolve,
+      });
+      await begun.promise;
+      const unread = pool.submit(jobs.add, [1, 2]);
+      for (const job of [spoiler, unread]) {
+        const error = await assertRejects(
+          async () => await job,
+          WorkerCrashError,
+        );
+        assertEquals([error.kind, error.exitCode], ["protocol", 7]);
+        assert(error.cause instanceof RangeError);
+      }
+      assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
+    },
+  );
+  assertEquals(told, []);
+});
+
 Deno.test("idempotent jobs run again", async () => {
   await withPool({ maxWorkers: 1, onCrash: "retry" }, async (pool) => {
     const dying = pool.submit(jobs.dieIn, ["in a timer", "process.exit(7)"], {

@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { parentPort, threadId } from "node:worker_threads";
+import { parentPort, threadId, workerData } from "node:worker_threads";
 import { currentJob } from "../../../src/workers/current_job.ts";
 import { ThreadPool } from "../../../src/workers/thread_pool.ts";
 import { withTransfer } from "../../../src/workers/transfer.ts";
@@ -159,6 +159,17 @@ export function exitAfter(ms: number): void {
   currentJob()!.progress("begun");
   const untilMs = performance.now() + ms;
   while (performance.now() < untilMs);
+  process.exit(7);
+}
+
+/** Waits for another message of the pool, spoils it, and ends the thread. */
+export function spoilUnread(): never {
+  const { memory } = workerData.data as { memory: SharedArrayBuffer };
+  const words = new Int32Array(memory, memory.byteLength / 2);
+  currentJob()!.progress("begun");
+  const head = Atomics.load(words, 0);
+  while (Atomics.load(words, 16) === head);
+  words[64 + (head & words.length - 65)] = -7;
   process.exit(7);
 }
 
