@@ -239,6 +239,12 @@ Deno.test("a job hears of its cancellation, and its thread goes on", async () =>
   });
 });
 
+Deno.test("a loop in a thread waits where the thread can be killed", async () => {
+  await withPool(ONE, async (pool) => {
+    assertEquals(await pool.submit(jobs.whichHost, []), "portable");
+  });
+});
+
 Deno.test("threads get the environment that the pool was given", async () => {
   await withPool({ ...ONE, env: { ROTA_TEST: "given" } }, async (pool) => {
     assertEquals(await pool.submit(jobs.readEnv, ["ROTA_TEST"]), "given");

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { parentPort, threadId, workerData } from "node:worker_threads";
+import { createHost } from "../../../src/host/select.ts";
 import { currentJob } from "../../../src/workers/current_job.ts";
 import { ThreadPool } from "../../../src/workers/thread_pool.ts";
 import { withTransfer } from "../../../src/workers/transfer.ts";
@@ -42,6 +43,13 @@ export async function addElsewhere(a: number, b: number): Promise<number> {
 
 export function whichThread(): number {
   return threadId;
+}
+
+/** Returns the host that a loop of a job gets. */
+export async function whichHost(): Promise<string> {
+  const host = createHost("auto");
+  await host.close();
+  return host.name;
 }
 
 export function readEnv(name: string): string | undefined {
