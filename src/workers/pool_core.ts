@@ -512,9 +512,10 @@ export class PoolCore
   #threadLost(jobName: string): void {
     const { pool, kind } = this.#names;
     const of = jobName === "" ? "" : ` that ran job "${jobName}"`;
+    const unready = jobName === "" ? ", or has never been ready" : "";
     this.#report({
       message:
-        `A ${kind} of ${pool}${of} was killed and goes on all the same: it is in native code that does not return`,
+        `A ${kind} of ${pool}${of} was killed and goes on all the same: it is in native code that does not return${unready}`,
       ...(jobName !== "" && { name: jobName }),
     });
   }

@@ -7,6 +7,10 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { run } from "../../mod.ts";
 import { WorkerCrashError, type WorkerCrashKind } from "../../src/errors.ts";
 import { getRunningLoop } from "../../src/loop/current.ts";
+import { loadThreads, type Threads } from "../../src/host/thread.ts";
+import { PoolCore } from "../../src/workers/pool_core.ts";
+import { settlePoolOptions } from "../../src/workers/pool_options.ts";
+import { threadStarter } from "../../src/workers/thread_link.ts";
 import { taskModule } from "../../src/workers/module_task.ts";
 import {
   ThreadPool,
@@ -230,6 +234,49 @@ Deno.test({
       await end;
     });
     await eventually("all threads are gone", () => countThreads() === 0);
+  },
+});
+
+Deno.test({
+  name:
+    "a pool ends without a thread that is never ready, which counts as lost, and ends once it is",
+  ignore: !canCountThreads,
+  fn: async () => {
+    const { start, inside } = await loadThreads();
+    const gate = new SharedArrayBuffer(4);
+    const lateScript = import.meta.resolve("./support/late_thread.ts");
+    const late: Threads = {
+      inside,
+      start: (_script, settings, listener) => {
+        const data = { ...settings.data, gate };
+        return start(lateScript, { ...settings, data }, listener);
+      },
+    };
+    const told: string[] = [];
+    await run(async () => {
+      getRunningLoop().setExceptionHandler((_loop, { message }) => {
+        told.push(message);
+      });
+      const options = { maxWorkers: 1, startTimeoutMs: 1, maxRestarts: 0 };
+      const pool = new PoolCore(
+        threadStarter(late, { name: "late", stuckMs: 1 }),
+        settlePoolOptions(options, "create a pool", 1),
+        { pool: "ThreadPool", kind: "thread" },
+      );
+      const error = await assertRejects(
+        async () => await pool.submit({ source: "() => 1" }, []),
+        WorkerCrashError,
+      );
+      assertEquals(error.kind, "start");
+      await pool.shutdown();
+      assertEquals(pool.stats().lostThreads, 1);
+    });
+    assertEquals(told, [
+      "A thread of ThreadPool was killed and goes on all the same: " +
+      "it is in native code that does not return, or has never been ready",
+    ]);
+    Atomics.store(new Int32Array(gate), 0, 1);
+    await eventually("the thread is gone", () => countThreads() === 0);
   },
 });
 
