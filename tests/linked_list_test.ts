@@ -183,8 +183,13 @@ Deno.test("LinkedList behaves like an array in 20,000 random operations", () => 
     const choice = random.nextInt(10);
     if (choice < 5) {
       if (item.list === undefined) {
-        list.append(item);
-        model.push(item);
+        if (random.nextInt(3) > 0) {
+          list.append(item);
+          model.push(item);
+        } else {
+          list.prepend(item);
+          model.unshift(item);
+        }
       }
     } else if (choice < 8) {
       const index = model.indexOf(item);

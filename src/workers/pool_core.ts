@@ -413,20 +413,25 @@ export class PoolCore
     }
     const { unresponsiveMs } = this.#settings;
     const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const { unread = [] } = end;
-    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const { unread = [], unsent = [] } = end;
+    const hadJob = jobs.some(({ id }) =>
+      !unread.includes(id) && !unsent.includes(id)
+    );
     const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
+    const untaken: AnyJob[] = [];
     for (const job of jobs) {
       if (job.done()) continue;
-      if (unread.includes(job.id) && job.takeBack()) {
-        if (job.runs > 0) this.#counts.rerun--;
-        this.#again(job);
+      const wasSent = !unsent.includes(job.id);
+      const isUntaken = !wasSent || unread.includes(job.id);
+      if (isUntaken && job.takeBack(wasSent)) {
+        untaken.push(job);
         continue;
       }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
+    this.#takeBack(untaken);
     if (isUnasked && !this.#crew.giveUpIfHopeless(death) && !isKnown) {
       this.#reportDeath(death);
     }
@@ -434,6 +439,15 @@ export class PoolCore
     if (this.#crew.workers.size > 0) return;
     this.#crew.stopIdling();
     this.#heartbeat.stop();
+  }
+
+  /** Puts jobs that their worker has not begun back to where they were in line. */
+  #takeBack(jobs: readonly AnyJob[]): void {
+    for (const job of jobs.toReversed()) {
+      if (job.runs > 0) this.#counts.rerun--;
+      this.#line.putBack(job);
+      this.#crew.jobCame();
+    }
   }
 
   /** The worker of a job has died. */

@@ -123,6 +123,8 @@ class ThreadLink implements WorkerLink, ThreadListener {
   #thread: Thread | null = null;
   /** State of the thread: a lost one has never said that it is ready, and counts as ended. */
   #phase: "starting" | "working" | "lost" | "ended" = "starting";
+  /** Numbers of jobs that come when the thread is gone, and cannot be sent; null while it is there. */
+  #unsent: number[] | null = null;
   /** Why the thread ends, if that is known. */
   #fate: Pick<LinkEnd, "kind" | "cause"> | null = null;
   readonly #tasks = new TaskNumbers();
@@ -165,6 +167,10 @@ class ThreadLink implements WorkerLink, ThreadListener {
     const wire = this.#wire;
     if (wire === null || this.#phase === "ended") return;
     const { id, task } = job;
+    if (this.#unsent !== null) {
+      this.#unsent.push(id);
+      return;
+    }
     const rest = restOf(job);
     let number = this.#tasks.find(task);
     if (number < 0) {
@@ -340,9 +346,11 @@ class ThreadLink implements WorkerLink, ThreadListener {
       this.#wire!.close();
       return;
     }
-    this.drain(); // its last words, and results that it sent before them
+    const unsent = this.#unsent = [];
+    // Its last words, and results that it sent before them, after which the pool may send jobs.
+    this.drain();
     const unread = this.unread();
-    const end = { ...this.endOf(exitCode), unread };
+    const end = { ...this.endOf(exitCode), unread, unsent };
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();

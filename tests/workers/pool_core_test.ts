@@ -489,6 +489,28 @@ Deno.test("the end of a worker ends exactly the jobs that it had", async () => {
   assertEquals(told, []);
 });
 
+Deno.test("jobs that the dead worker had not begun are again before those behind them", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1, concurrency: 3 });
+    const moved = { transfer: [new ArrayBuffer(1)] };
+    const jobs = ["a", "b", "c", "d", "e"].map((name) =>
+      submit(fake, name, name === "c" ? moved : {})
+    );
+    const worker = fake.workers.at(0).ready();
+    worker.ends({
+      unread: [worker.idOf("a"), worker.idOf("b")],
+      unsent: [worker.idOf("c")],
+    });
+    const next = nextWorker(fake).ready();
+    for (const name of "abcde") next.returns(name, name);
+    assertEquals(next.sent, ["a", "b", "c", "d", "e"]);
+    for (const job of jobs) assert(outcomes(job)[0]!.startsWith("result"));
+    const { rerun, crashed, done } = fake.pool.stats();
+    assertEquals([rerun, crashed, done], [0, 0, 5]);
+    yield* endOf(fake);
+  });
+});
+
 Deno.test("each kind of death has its message", async () => {
   await inLoop(function* () {
     const fake = fakePool({ maxWorkers: 1 });

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { run } from "../../mod.ts";
+import { type Future, run } from "../../mod.ts";
 import { WorkerCrashError, type WorkerCrashKind } from "../../src/errors.ts";
 import { getRunningLoop } from "../../src/loop/current.ts";
 import { loadThreads, type Threads } from "../../src/host/thread.ts";
@@ -198,6 +198,28 @@ Deno.test("a thread that spoils the shared memory and ends takes its jobs with i
     },
   );
   assertEquals(told, []);
+});
+
+Deno.test("jobs for a thread that ends right after a result go to another one, in order", async () => {
+  await withPool({ maxWorkers: 1 }, async (pool) => {
+    for (let n = 0; n < 5; n++) {
+      await pool.submit(jobs.add, [1, 2]);
+      const order: unknown[] = [];
+      const submitted: Future<unknown>[] = [
+        pool.submit(jobs.returnAndExit, []),
+        ...[1, 2, 3, 4, 5].map((n) => pool.submit(jobs.echo, [n])),
+      ];
+      for (const job of submitted) {
+        job.addDoneCallback(() => {
+          order.push(job.result());
+        });
+      }
+      await Promise.all(submitted);
+      assertEquals(order, ["returned", 1, 2, 3, 4, 5]);
+    }
+    const { crashed, rerun } = pool.stats();
+    assertEquals([crashed, rerun], [0, 0]);
+  });
 });
 
 Deno.test("idempotent jobs run again", async () => {

@@ -4,30 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Mail } from "../../src/host/thread.ts";
 import { Wire, wireMemory } from "../../src/workers/wire.ts";
-
-/** One direction of a port without threads. */
-class MailBox implements Mail {
-  readonly messages: unknown[] = [];
-  other: MailBox = this;
-  closed = false;
-
-  post(message: unknown, transfer: readonly Transferable[]): void {
-    this.other.messages.push(
-      structuredClone(message, { transfer: [...transfer] }),
-    );
-  }
-
-  take(): unknown {
-    if (this.messages.length === 0) throw new RangeError("none");
-    return this.messages.shift();
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-}
+import { type MailBox, mailBoxes } from "./support/mail_box.ts";
 
 type Message = [kind: number, id: number, value: unknown];
 
@@ -38,9 +16,7 @@ function openWire(): {
   received: (wire: Wire) => Message[];
 } {
   const memory = wireMemory();
-  const [mine, its] = [new MailBox(), new MailBox()];
-  mine.other = its;
-  its.other = mine;
+  const [mine, its] = mailBoxes();
   return {
     pool: new Wire(memory, mine, "pool"),
     worker: new Wire(memory, its, "worker"),

@@ -170,6 +170,12 @@ export function exitAfter(ms: number): void {
   process.exit(7);
 }
 
+/** Returns, and ends the thread as soon as the result was sent. */
+export function returnAndExit(): string {
+  queueMicrotask(() => process.exit(3));
+  return "returned";
+}
+
 /** Waits for another message of the pool, spoils it, and ends the thread. */
 export function spoilUnread(): never {
   const { memory } = workerData.data as { memory: SharedArrayBuffer };
