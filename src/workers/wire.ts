@@ -117,7 +117,11 @@ export class Wire {
     try {
       const out = this.#out;
       const at = out.open();
-      if (at >= 0 && this.writeAt(at, kind, id, value)) return true;
+      if (at >= 0) {
+        if (this.writeAt(at, kind, id, value)) return true;
+        // It had all the room that a frame may take: elsewhere it fits no better.
+        if (out.limit - at >= FRAME_BYTES_MAX) return false;
+      }
       const start = out.reopen();
       return start >= 0 && this.writeAt(start, kind, id, value);
     } finally {

@@ -114,6 +114,22 @@ Deno.test("a getter may send on the same wire, whatever ways the values take", (
   assertEquals(received(worker), [[1, 8, "by the ring again"]]);
 });
 
+Deno.test("a value that is too long for a frame is written once before it goes by the port", () => {
+  const { pool, worker, mail, received } = openWire();
+  for (let n = 0; n < 4_000; n++) pool.send(1, n, null); // there is room at both ends of the ring
+  assertEquals(received(worker).length, 4_000);
+  let count = 0;
+  const value = {
+    get a() {
+      return ++count;
+    },
+    b: new Float64Array(2_000),
+  };
+  mail.other.post = () => {};
+  pool.send(1, 1, value);
+  assertEquals(count, 1);
+});
+
 Deno.test("what a getter has sent arrives, although its own value cannot be cloned", () => {
   const { pool, worker, received } = openWire();
   const value = valueThat(() => pool.send(2, 2, "inner"), { f: () => {} });
