@@ -111,7 +111,7 @@ function restOf(
   { name, task, remainingMs, locals }: JobSpec,
 ): JobRest | undefined {
   const isUsual = remainingMs === Infinity && locals === null &&
-    "name" in task && task.name === name;
+    name === ("name" in task ? task.name : "");
   return isUsual ? undefined : { name, remainingMs, locals };
 }
 

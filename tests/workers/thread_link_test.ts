@@ -20,6 +20,8 @@ class FakeThread {
   readonly listener: ThreadListener;
   /** Jobs that it has got. */
   readonly got: number[] = [];
+  /** The last of them, as it came. */
+  message: unknown;
 
   constructor(wire: Wire, listener: ThreadListener) {
     this.wire = wire;
@@ -32,8 +34,10 @@ class FakeThread {
     const count = this.got.length;
     while (this.got.length === count) {
       await new Promise((resolve) => setTimeout(resolve, 1));
-      this.wire.drain((kind, id) => {
-        if (kind === ToThread.JOB) this.got.push(id);
+      this.wire.drain((kind, id, value) => {
+        if (kind !== ToThread.JOB) return;
+        this.got.push(id);
+        this.message = value;
       });
     }
     return this.got[count]!;
@@ -66,7 +70,7 @@ Deno.test("what the pool sends to a thread that has ended with a result goes to 
     const task = { source: "() => 1" };
     const buffer = new ArrayBuffer(8);
     const order: unknown[] = [];
-    const jobs = ["first", "moving", "last"].map((name) =>
+    const jobs = ["first", "moving", ""].map((name) =>
       pool.submit(
         task,
         [],
@@ -88,8 +92,13 @@ Deno.test("what the pool sends to a thread that has ended with a result goes to 
     thread!.listener.ended(3); // before the pool has looked
     assert(!buffer.detached);
     while (all.length === 1) await null;
+    // Nothing but the number of the task and the arguments goes along with a job as usual.
     for (const value of ["moving", "last"]) {
       const id = await all[1]!.take();
+      assertEquals(
+        (all[1]!.message as unknown[]).length,
+        value === "last" ? 2 : 3,
+      );
       all[1]!.wire.send(FromThread.RETURNED, id, value);
     }
     await Promise.all(jobs);
