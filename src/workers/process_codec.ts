@@ -54,6 +54,12 @@ export class FrameWriter {
     return frame;
   }
 
+  /** Makes a frame as {@linkcode FrameWriter.frame} does, whose bytes are the caller's. */
+  ownFrame(kind: number, id: number, value: unknown): Uint8Array<ArrayBuffer> {
+    const frame = this.frame(kind, id, value);
+    return frame.buffer === this.#buffer.buffer ? frame.slice() : frame;
+  }
+
   /** Returns a frame with a body and without a header. */
   #body(value: unknown): Uint8Array<ArrayBuffer> {
     if (this.#isBusy) return this.#write(value, new Uint8Array(KEPT_BYTES));

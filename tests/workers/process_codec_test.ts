@@ -69,6 +69,15 @@ Deno.test("a getter may make a frame of the same writer", () => {
   assertEquals(read, [2, 6, "inner", 1, 5, { ...value }]);
 });
 
+Deno.test("ownFrame() gives bytes away that no other frame changes, and copies only those of the writer", () => {
+  for (const value of ["short", "x".repeat(200_000), new RangeError("mine")]) {
+    const own = writer.ownFrame(1, 5, value);
+    const copy = own.slice();
+    for (const other of VALUES) writer.frame(2, 6, other);
+    assertEquals(own, copy);
+  }
+});
+
 Deno.test("an instance comes through as a plain object", () => {
   const read = throughFrame([new Point()]) as object[];
   assertEquals(read, [{ x: 1 }]);
