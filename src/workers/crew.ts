@@ -6,7 +6,12 @@
  */
 import { startFailure, startTimeout, type WorkerDeath } from "./crash.ts";
 import type { LinkEnd, LinkStarter } from "./link.ts";
-import { type PoolClock, type PoolTimer, setTimer } from "./pool_clock.ts";
+import {
+  CLOSE_MARGIN_MS,
+  type PoolClock,
+  type PoolTimer,
+  setTimer,
+} from "./pool_clock.ts";
 import type { PoolSettings } from "./pool_options.ts";
 import type { WorkerCounts } from "./pool_stats.ts";
 import {
@@ -265,7 +270,8 @@ export class Crew {
     this.#leaveService(worker);
     worker.clearTimers();
     worker.state = "closing";
-    worker.timer = setTimer(this.#clock, this.#settings.cancelGraceMs, () => {
+    const limitMs = this.#settings.cancelGraceMs + CLOSE_MARGIN_MS;
+    worker.timer = setTimer(this.#clock, limitMs, () => {
       worker.timer = null;
       this.kill(worker, "closing");
     });

@@ -17,6 +17,10 @@ import {
 import { core } from "../../src/loop/core.ts";
 import { WorkerCrashError } from "../../src/errors.ts";
 import { PoolCore } from "../../src/workers/pool_core.ts";
+import {
+  CLOSE_GRACE_MS,
+  CLOSE_MARGIN_MS,
+} from "../../src/workers/pool_clock.ts";
 import { settlePoolOptions } from "../../src/workers/pool_options.ts";
 import { fakePool, FakeWorkers, TASK } from "./support/fake_workers.ts";
 import {
@@ -448,6 +452,20 @@ Deno.test("minWorkers are started with the first job, and replaced when they die
   ]);
 });
 
+Deno.test("a worker that closes may use its whole grace up", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ idleTimeoutMs: 10 });
+    submit(fake, "a");
+    const worker = fake.workers.at(0).ready();
+    worker.returns(0);
+    fake.clock.advance(10);
+    fake.clock.advance(CLOSE_GRACE_MS);
+    assert(worker.isClosed && !worker.isKilled);
+    worker.ends();
+    yield* endOf(fake);
+  });
+});
+
 Deno.test("a worker that does not end when it is told to is killed", async () => {
   await inLoop(function* () {
     const fake = fakePool({ idleTimeoutMs: 10, cancelGraceMs: 20 });
@@ -456,7 +474,9 @@ Deno.test("a worker that does not end when it is told to is killed", async () =>
     worker.returns(0);
     fake.clock.advance(10);
     assert(worker.isClosed && !worker.isKilled);
-    fake.clock.advance(20);
+    fake.clock.advance(20 + CLOSE_MARGIN_MS - 1);
+    assert(!worker.isKilled);
+    fake.clock.advance(1);
     assert(worker.isKilled);
     worker.ends();
     yield* endOf(fake);
