@@ -6,6 +6,10 @@
  * messages are taken out when the ring announces them. So the rings alone decide order and wake whoever waits, and
  * an idle wire holds neither the process nor a processor.
  *
+ * A value is written straight into the ring, between `open()` and `commit()`, so that code of the user's runs in
+ * between: getters, and traps of proxies. What such code sends on the same wire goes by the port, and is announced once
+ * the frame is closed.
+ *
  * @module
  */
 import type { Mail } from "../host/thread.ts";
@@ -30,7 +34,7 @@ export function wireMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(2 * RING_BYTES);
 }
 
-/** Receives messages; must not throw. */
+/** Receives messages. What it throws ends the drain; the message counts as taken, and the next one comes with the next drain. */
 export type Receive = (kind: number, id: number, value: unknown) => void;
 
 /** An end of a wire. */
