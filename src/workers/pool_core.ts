@@ -2,6 +2,28 @@
  * The part that thread pools and process pools share: jobs, workers, and who gets
  * what.
  *
+ *     submit() ─▶ in line ─▶ with a worker ─▶ held ─▶ ended
+ *                  ▲  │       │  │                      ▲
+ *                  │  │       │  └──────────────────────┤ no progress is left to be told
+ *                  │  └───────┼─────────────────────────┘ cancelled, late, dropped, or no worker starts
+ *                  └──────────┘ its worker has died, and it had not begun or may run again
+ *
+ * A job with a worker that is cancelled or late stays there, with its `ending` noted, until its function has ended or its
+ * worker has. It is held while it has an outcome, and calls of `onProgress` are outstanding.
+ *
+ * Each part of a pool calls it by an interface of its own:
+ *
+ * | Interface | Caller | Calls |
+ * |---|---|---|
+ * | `JobOwner` | a job | `cancelJob`; `progressTold` when it need not be held any more |
+ * | `EndsOwner` | `JobEnds` | `leaveLine` when a job in line is to end; `jobOverdue` after the grace; `jobEnded` |
+ * | `WorkerOwner` | a worker | `workerReady`, `jobReturned`, `workerEnded` and so on, as its link tells them |
+ * | `CrewOwner` | `Crew` | `crewChanged` when the line may have other workers than before; `crewGaveUp` |
+ * | `KeptJobs` | `PoolUse` | `cancelAll` at the end of `run`; `loseLoop` when the loop gives its tasks up or was closed |
+ * | `ShutdownOwner` | `PoolShutdown` | `leave` at its beginning; `isEmpty`; `emptied` at its end |
+ *
+ * A call of `link.send` runs code of the user's, such as getters of arguments: jobs may come and be cancelled meanwhile.
+ *
  * @module
  */
 import { CancelledError, MisuseError } from "../errors.ts";
