@@ -3,7 +3,7 @@
  * they are replaced and ended.
  *
  * A job is overdue when it was to end, and its grace is over. Its worker can only be killed then, but may have other jobs.
- * So it is condemned: it takes no more jobs, and is judged again whenever one of its jobs ends. It is killed when only
+ * So it is condemned: it takes no more jobs, and is judged again whenever one of its jobs ends. The worker is killed when only
  * overdue jobs are left, and pardoned when none of them is: then it takes jobs again, unless another worker has its place.
  * Meanwhile it is probed by pings, as a worker that does not react cannot end any job, and is killed with all of them.
  *

@@ -9,7 +9,7 @@
  *                  └──────────┘ its worker has died, and it had not begun or may run again
  *
  * A job with a worker that is cancelled or late stays there, with its `ending` noted, until its function has ended or its
- * worker has. It is held while it has an outcome, and calls of `onProgress` are outstanding.
+ * worker has. A job is held while it has an outcome, and calls of `onProgress` are outstanding.
  *
  * Each part of a pool calls it by an interface of its own:
  *

@@ -236,7 +236,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
     }
   }
 
-  /** Gives up a thread that is to end, and may never be ready for that. */
+  /** Counts a thread as lost that is to end, and may never be ready for that. */
   readonly #lose = (): void => {
     this.#stuckTimer = null;
     if (this.#phase !== "starting") return;
@@ -347,7 +347,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
       return;
     }
     const unsent = this.#unsent = [];
-    // Its last words, and results that it sent before them, after which the pool may send jobs.
+    // Last words come in, and results before them, after which the pool may send jobs.
     this.drain();
     const unread = this.unread();
     const end = { ...this.endOf(exitCode), unread, unsent };

@@ -7,8 +7,8 @@
  * an idle wire holds neither the process nor a processor.
  *
  * A value is written straight into the ring, between `open()` and `commit()`, so that code of the user's runs in
- * between: getters, and traps of proxies. What such code sends on the same wire goes by the port, and is announced once
- * the frame is closed.
+ * between: getters, and traps of proxies. Messages that such code sends on the same wire go by the port, and are announced
+ * once the frame is closed.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export function wireMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(2 * RING_BYTES);
 }
 
-/** Receives messages. What it throws ends the drain; the message counts as taken, and the next one comes with the next drain. */
+/** Receives messages. An error that it throws ends the drain: the message counts as taken, and the next one comes with the next drain. */
 export type Receive = (kind: number, id: number, value: unknown) => void;
 
 /** An end of a wire. */
@@ -65,7 +65,7 @@ export class Wire {
   }
 
   /**
-   * Sends a message. What a getter of the value sends meanwhile comes after it, if it goes by the ring.
+   * Sends a message. Messages that a getter of the value sends meanwhile come after it, if it goes by the ring.
    *
    * @param kind Its kind: 0 to 127.
    * @param id Its number, of 32 bits.
@@ -123,7 +123,7 @@ export class Wire {
       const at = out.open();
       if (at >= 0) {
         if (this.writeAt(at, kind, id, value)) return true;
-        // It had all the room that a frame may take: elsewhere it fits no better.
+        // The frame had all the room that one may take: elsewhere it fits no better.
         if (out.limit - at >= FRAME_BYTES_MAX) return false;
       }
       const start = out.reopen();
