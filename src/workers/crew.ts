@@ -2,11 +2,21 @@
  * Workers of a pool: when they are started, which one gets the next job, and how
  * they are replaced and ended.
  *
+ * A job is overdue when it was to end, and its grace is over. Its worker can only be killed then, but may have other jobs.
+ * So it is condemned: it takes no more jobs, and is judged again whenever one of its jobs ends. The worker is killed when only
+ * overdue jobs are left, and pardoned when none of them is: then it takes jobs again, unless another worker has its place.
+ * Meanwhile it is probed by pings, as a worker that does not react cannot end any job, and is killed with all of them.
+ *
  * @module
  */
 import { startFailure, startTimeout, type WorkerDeath } from "./crash.ts";
 import type { LinkEnd, LinkStarter } from "./link.ts";
-import { type PoolClock, type PoolTimer, setTimer } from "./pool_clock.ts";
+import {
+  CLOSE_MARGIN_MS,
+  type PoolClock,
+  type PoolTimer,
+  setTimer,
+} from "./pool_clock.ts";
 import type { PoolSettings } from "./pool_options.ts";
 import type { WorkerCounts } from "./pool_stats.ts";
 import {
@@ -265,7 +275,8 @@ export class Crew {
     this.#leaveService(worker);
     worker.clearTimers();
     worker.state = "closing";
-    worker.timer = setTimer(this.#clock, this.#settings.cancelGraceMs, () => {
+    const limitMs = this.#settings.cancelGraceMs + CLOSE_MARGIN_MS;
+    worker.timer = setTimer(this.#clock, limitMs, () => {
       worker.timer = null;
       this.kill(worker, "closing");
     });

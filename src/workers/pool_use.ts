@@ -113,7 +113,7 @@ class OutsideHold implements Runnable {
     this.#kernel = kernel;
   }
 
-  /** There are jobs. */
+  /** Keeps the loop alive, as there are jobs. */
   take(): void {
     this.#hasJobs = true;
     if (this.#isTaken) return;
@@ -121,7 +121,7 @@ class OutsideHold implements Runnable {
     this.#kernel.outside.outsideBegan();
   }
 
-  /** There are none any more. */
+  /** Lets the loop go two turns later, as there are no jobs any more. */
   leave(): void {
     this.#hasJobs = false;
     this.#turnsLeft = TURNS_HELD;

@@ -144,8 +144,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
     const { id, name, task, args, transfer, remainingMs, locals } = job;
     checkMoved(transfer);
     const message: JobMessage = [name, task, args, remainingMs, locals];
-    const frame = this.#writer.frame(ToProcess.JOB, id, message);
-    child.write(frame.slice());
+    child.write(this.#writer.ownFrame(ToProcess.JOB, id, message));
     detachMoved(transfer);
     this.#jobs.add(id);
     this.#isResting = false;
@@ -190,7 +189,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
 
   tell(kind: number, id: number, value?: unknown): void {
     if (this.#child === null || this.#phase === "ended") return;
-    this.#child.write(this.#writer.frame(kind, id, value).slice());
+    this.#child.write(this.#writer.ownFrame(kind, id, value));
   }
 
   /** Notes why the process ends, and ends it. */

@@ -12,6 +12,12 @@
  * frame that is too long for the rest of the ring begins at its start, and a word of `SKIP` says so. Head and tail count
  * words since the beginning, so that a full ring differs from an empty one; their remainders are the places.
  *
+ * A writer opens a frame, writes the bytes where they stay, and commits. Its user may run code of others in between, and
+ * has to see to it that this opens no second frame: that would lie at the same place. An open frame ends at `limit`; if it
+ * was too short behind the last one, `reopen()` looks at the start of the ring, once. The reader's `#next` is behind the
+ * frame that it reads, and `#head` in front of it until `release()` tells the writer that the room is free again: a
+ * reader that dies over a frame leaves it in the ring, unless it has released it before.
+ *
  * A reader that has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
  * change. The writer clears the word when it has written, and wakes the reader if it was set. So the reader is woken once
  * for a burst of frames, and no frame is overlooked.

@@ -25,6 +25,7 @@ import { dropHandles, packHandles } from "./handle_arguments.ts";
 import { JobRunner } from "./job_runner.ts";
 import type { JobSpec, NestedSpec } from "./link.ts";
 import type { TaskRef } from "./module_task.ts";
+import { CLOSE_GRACE_MS } from "./pool_clock.ts";
 import {
   type DeathMessage,
   FromThread,
@@ -40,8 +41,6 @@ const BLOCK_MS = 2;
 const PASS_MS = 2;
 /** Microtasks that an async function may take to end, before the thread looks elsewhere. */
 const HOPS = 8;
-/** How long tasks that jobs have left behind may take to end, once they are cancelled. */
-const CLOSE_GRACE_MS = 1_000;
 /** How long last words may wait for room. */
 const LAST_WORDS_MS = 1_000;
 

@@ -44,6 +44,7 @@ export function withLocalsOf<R>(
  */
 export function transportedLocals(): TransportedValues | null {
   if (carried !== null) return carried.values;
+  if (findLocals() === null) return null; // mostly, and for less than the closure costs
   let values: Record<string, unknown> | null = null;
   const add = (name: string, value: unknown) => {
     values ??= Object.create(null) as Record<string, unknown>;

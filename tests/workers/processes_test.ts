@@ -34,6 +34,27 @@ async function withPool<T>(
   return result;
 }
 
+Deno.test("a getter of an argument may submit a job to the same process", async () => {
+  await withPool(async (pool) => {
+    await pool.submit(jobs.identity, [1]);
+    let inner: PromiseLike<number> | undefined;
+    const value = {
+      pad: "x".repeat(40),
+      get a() {
+        inner ??= pool.submit(jobs.add, [1, 2]);
+        return 1;
+      },
+      z: "y".repeat(30),
+    };
+    assertEquals(await pool.submit(jobs.identity, [value]), {
+      pad: "x".repeat(40),
+      a: 1,
+      z: "y".repeat(30),
+    });
+    assertEquals(await inner, 3);
+  }, { concurrency: 4 });
+});
+
 for (const style of STYLES) {
   Deno.test(`a job of a process returns its result to ${style}`, async () => {
     await run(async () => {
