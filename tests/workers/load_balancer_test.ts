@@ -228,6 +228,27 @@ for (const style of STYLES) {
 
 // -- Lines --
 
+Deno.test("map() asks for the capacity at each item, as members come and go", async () => {
+  await run(function* () {
+    const balancer = new LoadBalancer([], { seed: 1 });
+    const map = balancer.map(work, [10, 10, 10, 10]);
+    const member = new FakeExecutor({ capacity: 4 });
+    balancer.add(member);
+    yield* map;
+    assertEquals([member.peak, getRunningLoop().time()], [4, 10]);
+
+    member.capacity = 1;
+    member.peak = 0;
+    let count = 0;
+    yield* each(balancer.map(work, Array<number>(9).fill(10)), () => {
+      count++;
+      if (count === 2) member.capacity = 2;
+    });
+    assertEquals([count, member.peak], [9, 2]);
+    yield* balancer.shutdown();
+  }, VIRTUAL);
+});
+
 Deno.test("A member is handed as many jobs as its capacity says, the others wait in the balancer", async () => {
   await run(function* () {
     const { balancer, members } = setUp(3, {}, { capacity: 2 });
@@ -534,6 +555,53 @@ Deno.test("Jobs that wait for a member are bounded, may be cancelled, and are no
       }, VIRTUAL),
     DeadlockError,
   );
+});
+
+Deno.test("A member that is added outside of the loop takes jobs in its next turn", async () => {
+  const loop = new EventLoop({ host: "virtual" });
+  const { balancer, members } = setUp(1);
+  const jobs: Future<unknown>[] = [];
+  await loop.runUntilComplete(function* () {
+    for (const name of ["a", "b", "c"]) jobs.push(submit(balancer, name, 50));
+    yield* sleep(1);
+  });
+  const [added] = fakes(1);
+  balancer.add(added!);
+  assertEquals(jobs.map(outcomeOf), ["pending", "pending", "pending"]);
+  assertEquals(added!.begun, []);
+  await loop.runUntilComplete(function* () {
+    assertEquals(yield* settled(jobs), [
+      "result: a",
+      "result: b",
+      "result: c",
+    ]);
+    yield* balancer.shutdown();
+  });
+  assertEquals([members[0]!.begun, added!.begun], [["a", "c"], ["b"]]);
+  await loop.close();
+});
+
+Deno.test("Members that are added by a task of another loop serve the loop of the balancer", async () => {
+  const [loop, other] = [new EventLoop(), new EventLoop()];
+  const { balancer } = setUp(1);
+  const begun = Promise.withResolvers<void>();
+  const added = Promise.withResolvers<void>();
+  const using = loop.runUntilComplete(async () => {
+    const jobs = ["a", "b", "c"].map((name) => submit(balancer, name, 5));
+    begun.resolve();
+    await added.promise;
+    assertEquals(await Promise.all(jobs), ["a", "b", "c"]);
+    await balancer.shutdown();
+  });
+  const adding = other.runUntilComplete(async () => {
+    await begun.promise;
+    for (const member of fakes(2)) balancer.add(member);
+    added.resolve();
+  });
+  await Promise.all([using, adding]);
+  assertEquals(balancer.stats().done, 3);
+  await loop.close();
+  await other.close();
 });
 
 Deno.test("Jobs for which no member comes any more are cancelled by the shutdown", async () => {
