@@ -11,6 +11,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
+import { checkExecutor } from "../loop/default_executor.ts";
 import type { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
@@ -19,7 +20,6 @@ import { BalancerCore } from "./balancer_core.ts";
 import { type AnyBalancerJob, BalancerJob } from "./balancer_job.ts";
 import type { Member } from "./balancer_member.ts";
 import {
-  checkExecutor,
   checkMemberWeight,
   type LoadBalancerOptions,
   type MemberOptions,

@@ -10,6 +10,7 @@ import { checkInteger, checkString, inspect } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkEnvironment } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -240,7 +241,7 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   const { permissions = {}, flags = [], env, cwd } = options;
   checkPermissions(permissions, CREATE);
   if (!isStrings(flags)) refuse("flags must be a list of strings", flags);
-  if (env !== undefined) checkEnvironment(env);
+  if (env !== undefined) checkEnvironment(env, CREATE);
   if (cwd !== undefined && !(cwd instanceof URL)) {
     checkString(cwd, CREATE, "cwd");
   }
@@ -264,18 +265,6 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
 function isStrings(value: unknown): boolean {
   return Array.isArray(value) &&
     value.every((item) => typeof item === "string");
-}
-
-function checkEnvironment(env: unknown): void {
-  checkOptionsNamed(env, "env");
-  for (const [name, value] of Object.entries(env as object)) {
-    checkString(value, CREATE, `env.${name}`);
-  }
-}
-
-function checkOptionsNamed(value: unknown, name: string): void {
-  if (typeof value === "object" && value !== null) return;
-  refuse(`${name} must be an object`, value);
 }
 
 function refuse(requirement: string, value: unknown): never {

@@ -7,10 +7,11 @@ import { MisuseError } from "../errors.ts";
 import { hardwareThreads } from "../host/platform.ts";
 import { readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
-import { checkNumber, checkOptions, checkString } from "../loop/checks.ts";
+import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkEnvironment, checkPositive } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -121,7 +122,7 @@ export class ThreadPool extends BaseExecutor {
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const { resourceLimits, env } = options;
     if (resourceLimits !== undefined) checkLimits(resourceLimits);
-    if (env !== undefined) checkEnv(env);
+    if (env !== undefined) checkEnvironment(env, CREATE);
     checkPermissions();
     const { name } = settings;
     const link = {
@@ -214,18 +215,7 @@ function checkLimits(limits: unknown): void {
   for (const name of LIMITS) {
     const value = (limits as ThreadResourceLimits)[name];
     if (value === undefined) continue;
-    checkNumber(value, CREATE, `resourceLimits.${name}`);
-    if (value > 0) continue;
-    throw new RangeError(
-      `Cannot ${CREATE} as resourceLimits.${name} must be > 0: received ${value}`,
-    );
-  }
-}
-
-function checkEnv(env: unknown): void {
-  checkOptions(env, CREATE);
-  for (const [name, value] of Object.entries(env as Record<string, unknown>)) {
-    checkString(value, CREATE, `env.${name}`);
+    checkPositive(value, CREATE, `resourceLimits.${name}`, "megabytes");
   }
 }
 

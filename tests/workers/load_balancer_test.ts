@@ -1338,6 +1338,11 @@ Deno.test("Bad arguments are refused before anything has changed", async () => {
     [{ ejection: { crashesMax: 0 } }, RangeError, "ejection.crashesMax"],
     [{ ejection: { slowFactor: 0.5 } }, RangeError, "slowFactor must be >= 1"],
     [{ ejection: { slowFactor: NaN } }, RangeError, "ejection.slowFactor"],
+    [
+      { ejection: { slowFactor: bad("2") } },
+      TypeError,
+      'slowFactor must be a number: received "2"',
+    ],
     [{ ejection: { samplesMin: 0 } }, RangeError, "ejection.samplesMin"],
     [{ ejection: { slowMinMs: -1 } }, RangeError, "ejection.slowMinMs"],
     [{ ejection: { backoffMs: 0 } }, RangeError, "backoffMs must be > 0"],

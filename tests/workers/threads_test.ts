@@ -316,7 +316,7 @@ Deno.test("wrong options throw before anything changes", () => {
     [
       { resourceLimits: { stackSizeMb: "1" } },
       TypeError,
-      "resourceLimits.stackSizeMb must be a number",
+      'resourceLimits.stackSizeMb must be a number of megabytes: received "1"',
     ],
     [
       { resourceLimits: { stackSizeMb: 0 } },
@@ -324,7 +324,8 @@ Deno.test("wrong options throw before anything changes", () => {
       "resourceLimits.stackSizeMb must be > 0: received 0",
     ],
     [{ env: { A: 1 } }, TypeError, "env.A must be a string: received 1"],
-    [{ env: 7 }, TypeError, "options must be an object: received 7"],
+    [{ env: 7 }, TypeError, "env must be an object: received 7"],
+    [{ env: ["x"] }, TypeError, "env must be an object: received an array"],
     [{ maxWorkers: 0 }, RangeError, "maxWorkers must be an integer >= 1"],
     [
       { minWorkers: 3, maxWorkers: 2 },
