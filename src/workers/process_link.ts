@@ -300,7 +300,10 @@ class ProcessLink implements WorkerLink, GuardedListener {
     // V8 ends the process by a trap when it has no memory left.
     if (signal === "SIGTRAP") return { kind: "out-of-memory", cause };
     if (signal !== null) return { kind: "killed", cause };
-    if (this.#phase === "starting") return { kind: "start", cause };
+    if (this.#phase === "starting") {
+      const text = `it ended with exit code ${code} before it was ready`;
+      return { kind: "start", cause: new Error(text) };
+    }
     if (this.#reader.isPartial) {
       return {
         kind: "protocol",

@@ -6,7 +6,7 @@
 import { findShell, mainModule } from "../host/child_process.ts";
 import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
 import { allReadGranted } from "../host/process.ts";
-import { checkInteger, checkString, inspect } from "../loop/checks.ts";
+import { checkInteger, checkString } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
@@ -19,6 +19,7 @@ import type {
 import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import {
+  checkFlags,
   checkPermissions,
   type ProcessPermissions,
 } from "./permission_flags.ts";
@@ -44,7 +45,8 @@ export interface ProcessPoolOptions extends PoolOptions {
   readonly permissions?: ProcessPermissions | undefined;
   /**
    * More arguments for `deno run`, such as `--cached-only` or
-   * `--v8-flags=--max-old-space-size=512`. Permissions belong into `permissions`.
+   * `--v8-flags=--max-old-space-size=512`. Flags about permissions are refused:
+   * those belong into `permissions`.
    * The configuration is that of the program, as found in the folders around its
    * main module, if this library was loaded from a registry; `--config=FILE` names
    * another one.
@@ -240,11 +242,9 @@ export class ProcessPool extends BaseExecutor {
 function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   const { permissions = {}, flags = [], env, cwd } = options;
   checkPermissions(permissions, CREATE);
-  if (!isStrings(flags)) refuse("flags must be a list of strings", flags);
+  checkFlags(flags, CREATE);
   if (env !== undefined) checkEnvironment(env, CREATE);
-  if (cwd !== undefined && !(cwd instanceof URL)) {
-    checkString(cwd, CREATE, "cwd");
-  }
+  if (cwd !== undefined) checkDirectory(cwd);
   const { frameBytesMax = FRAME_BYTES_MAX } = options;
   checkInteger(frameBytesMax, FRAME_BYTES_MIN, CREATE, "frameBytesMax");
   if (frameBytesMax > FRAME_BYTES_LIMIT) {
@@ -262,14 +262,11 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   };
 }
 
-function isStrings(value: unknown): boolean {
-  return Array.isArray(value) &&
-    value.every((item) => typeof item === "string");
-}
-
-function refuse(requirement: string, value: unknown): never {
+function checkDirectory(cwd: unknown): void {
+  if (!(cwd instanceof URL)) return checkString(cwd, CREATE, "cwd");
+  if (cwd.protocol === "file:") return;
   throw new TypeError(
-    `Cannot ${CREATE} as ${requirement}: received ${inspect(value)}`,
+    `Cannot ${CREATE} as a URL of cwd must be that of a folder: received ${cwd.href}`,
   );
 }
 
