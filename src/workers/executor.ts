@@ -117,7 +117,8 @@ export interface Executor extends AsyncDisposable {
    * Has a function called elsewhere.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments, which are copied, or moved if `transfer` says so.
+   * @param args Its arguments, which are copied, or moved if `transfer` says so,
+   * when the job begins: leave alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result, which cancels the job when it is cancelled.
    */

@@ -37,8 +37,8 @@ import type {
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { checkShutdownOptions } from "./pool_shutdown.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
   type JobSettings,
 } from "./submit_options.ts";
 import { transportedLocals, withLocalsOf } from "./transport.ts";
@@ -242,7 +242,8 @@ export class LoadBalancer extends BaseExecutor {
    * With a member, it cancels the member's job, and the future ends when that has.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, key, deadline and so on.
    * @returns A future of the result.
    * @throws {TypeError} If an argument or option is of the wrong type.
@@ -258,7 +259,7 @@ export class LoadBalancer extends BaseExecutor {
   ): Future<JobResult<R>> {
     const what = "submit a job";
     const ref = toTaskRef(task, what);
-    checkArguments(args);
+    const handedArgs = copyArguments(args);
     const given = checkSubmitOptions(options);
     this.#refuseShutDown(what);
     const core = this.#core;
@@ -273,7 +274,7 @@ export class LoadBalancer extends BaseExecutor {
       core,
       loop,
       (executor) =>
-        withLocalsOf(locals, () => executor.submit(task, args, handed)),
+        withLocalsOf(locals, () => executor.submit(task, handedArgs, handed)),
       settings,
       loop.time(),
     );

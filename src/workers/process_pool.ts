@@ -25,7 +25,7 @@ import {
 } from "./permission_flags.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 
 const CREATE = "create a process pool";
 /** Default of `frameBytesMax`: 256 MB. */
@@ -185,7 +185,8 @@ export class ProcessPool extends BaseExecutor {
    * `cancelGraceMs`, its process is killed.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with a `DataCloneError` if an
    * argument or the result cannot be copied, and with a `RangeError` if that takes
@@ -203,8 +204,8 @@ export class ProcessPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#pool.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**

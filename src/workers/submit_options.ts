@@ -86,19 +86,26 @@ export function checkSubmitOptions(
     rank,
     key,
     deadlineMs,
-    transfer,
+    transfer: transfer === NOTHING ? NOTHING : [...transfer],
     idempotent,
     onProgress: onProgress ?? null,
   };
 }
 
-/** Throws unless the arguments of a job are an array. */
-export function checkArguments(args: unknown): void {
+/**
+ * Copies the arguments of a job, as the caller may go on with the array. What is
+ * in it is copied when the job is sent.
+ *
+ * @throws {TypeError} If it is no array.
+ */
+export function copyArguments<A extends readonly unknown[]>(args: A): A {
   if (!Array.isArray(args)) {
     throw new TypeError(
       `Cannot ${SUBMIT} as args must be an array: received ${inspect(args)}`,
     );
   }
+  const copy: readonly unknown[] = args.slice();
+  return copy as A;
 }
 
 function checkKey(key: unknown): void {

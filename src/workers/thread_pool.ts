@@ -20,7 +20,7 @@ import type {
 import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 
 const CREATE = "create a thread pool";
@@ -158,7 +158,8 @@ export class ThreadPool extends BaseExecutor {
    * @typeParam R Type of its result.
    * @param task The function: `{ module, name }`, a member of {@linkcode taskModule},
    * or a function that needs nothing around it.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with the error of the function, a
    * {@linkcode WorkerCrashError} if the thread dies, a {@linkcode TimeoutError} at the
@@ -175,8 +176,8 @@ export class ThreadPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#pool.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**

@@ -320,6 +320,24 @@ Deno.test("A member gets name, priority, key, deadline, transfer and onProgress 
   }, VIRTUAL);
 });
 
+Deno.test("A job in line keeps its arguments and its transfers when the caller changes the arrays", async () => {
+  await run(function* () {
+    const { balancer, members } = setUp(1);
+    const [member] = members;
+    submit(balancer, "first", 10);
+    const args: [number, unknown] = [10, "given"];
+    const transfer = [new ArrayBuffer(1)];
+    const job = balancer.submit(work, args, { transfer });
+    args[1] = "changed";
+    transfer.pop();
+    yield* sleep(15);
+    const [handed] = member!.jobs;
+    assertEquals(handed!.options.transfer, [new ArrayBuffer(1)]);
+    assertEquals(yield* job, "given");
+    yield* balancer.shutdown();
+  }, VIRTUAL);
+});
+
 Deno.test("A deadline ends a job in line with a TimeoutError, at its moment", async () => {
   await run(function* () {
     const { balancer, members } = setUp(1);

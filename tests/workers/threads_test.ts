@@ -309,6 +309,16 @@ Deno.test("permissions: reading is enough, and without it the error names the fl
   assert(denied.stderr.includes("--allow-read"));
 });
 
+Deno.test("a job in line keeps its arguments when the caller changes the array", async () => {
+  await run(async () => {
+    await using pool = new ThreadPool({ maxWorkers: 1 });
+    const args: [number] = [1];
+    const job = pool.submit((n: number) => n, args);
+    args[0] = 2;
+    assertEquals(await job, 1);
+  });
+});
+
 Deno.test("wrong options throw before anything changes", () => {
   const wrong: [options: unknown, type: typeof TypeError, text: string][] = [
     [null, TypeError, "options must be an object: received null"],
