@@ -63,7 +63,7 @@ export interface ShutdownOptions {
   readonly cancelPending?: boolean | undefined;
 }
 
-/** Median and 99th percentile, in milliseconds; `NaN` before there is a value. Correct within 5 %. */
+/** Median and 99th percentile, in milliseconds; `NaN` before there is a value. Correct within 4 %. */
 export interface Percentiles {
   /** Half of the values are at most this. */
   readonly p50: number;

@@ -377,11 +377,6 @@ export class LoadBalancer extends BaseExecutor {
   }
 
   /**
-   * Names the class in messages and inspections.
-   *
-   * @returns `"LoadBalancer"`.
-   */
-  /**
    * Name of the class in messages and inspections.
    *
    * @returns `"LoadBalancer"`.

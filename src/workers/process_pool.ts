@@ -214,6 +214,8 @@ export class ProcessPool extends BaseExecutor {
    *
    * @param options How long jobs may take, and what becomes of those in line.
    * @returns An operation that ends when no process is left.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
     return this.#pool.shutdown(options);
