@@ -53,6 +53,41 @@ export function checkEnvironment(env: unknown, what: string): void {
   }
 }
 
+/** Throws for what can be known not to be movable. The rest is found out when it is sent. */
+export function checkTransfer(transfer: unknown, what: string): void {
+  if (!Array.isArray(transfer)) {
+    throw new TypeError(
+      `Cannot ${what} as transfer must be an array: received ${
+        inspect(transfer)
+      }`,
+    );
+  }
+  for (const item of transfer) {
+    const fault = transferFault(item);
+    if (fault === null) continue;
+    throw new TypeError(
+      `Cannot ${what} as transfer must hold objects that can be moved: received ${fault}`,
+    );
+  }
+  if (new Set(transfer).size < transfer.length) {
+    throw new TypeError(
+      `Cannot ${what} as transfer must hold each object once: received one of them twice`,
+    );
+  }
+}
+
+/** Why an object cannot be moved, in words; null if that is not known. */
+function transferFault(item: unknown): string | null {
+  if (typeof item !== "object" || item === null) return inspect(item);
+  if (ArrayBuffer.isView(item)) {
+    return `${inspect(item)}, whose buffer can be moved`;
+  }
+  if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
+  return item instanceof ArrayBuffer && item.detached
+    ? "an ArrayBuffer that was moved before"
+    : null;
+}
+
 /** Throws unless `seed` is a safe integer. */
 export function checkSeed(seed: unknown, what: string, name: string): void {
   checkInteger(seed, Number.MIN_SAFE_INTEGER, what, name);

@@ -14,6 +14,7 @@ import {
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { checkPriority, DEFAULT_PRIORITY } from "../loop/priority.ts";
+import { checkTransfer } from "./checks.ts";
 import type { SubmitOptions } from "./executor.ts";
 
 const SUBMIT = "submit a job";
@@ -75,7 +76,7 @@ export function checkSubmitOptions(
   const rank = checkPriority(priority, SUBMIT);
   if (key !== undefined) checkKey(key);
   if (deadlineMs !== Infinity) checkDeadline(deadlineMs);
-  if (transfer !== NOTHING) checkTransfer(transfer);
+  if (transfer !== NOTHING) checkTransfer(transfer, SUBMIT);
   checkOneOf(idempotent, [true, false], SUBMIT, "idempotent");
   if (onProgress !== undefined) {
     checkPlainFunction(onProgress, SUBMIT, "onProgress");
@@ -125,39 +126,4 @@ function checkDeadline(deadlineMs: unknown): void {
   throw new RangeError(
     `Cannot ${SUBMIT} as deadlineMs must be after now, ${nowMs}: received ${deadlineMs}`,
   );
-}
-
-/** Throws for what can be known not to be movable. The rest is found out when the job is sent. */
-function checkTransfer(transfer: unknown): void {
-  if (!Array.isArray(transfer)) {
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must be an array: received ${
-        inspect(transfer)
-      }`,
-    );
-  }
-  for (const item of transfer) {
-    const fault = transferFault(item);
-    if (fault === null) continue;
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must hold objects that can be moved: received ${fault}`,
-    );
-  }
-  if (new Set(transfer).size < transfer.length) {
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must hold each object once: received one of them twice`,
-    );
-  }
-}
-
-/** Why an object cannot be moved, in words; null if that is not known. */
-function transferFault(item: unknown): string | null {
-  if (typeof item !== "object" || item === null) return inspect(item);
-  if (ArrayBuffer.isView(item)) {
-    return `${inspect(item)}, whose buffer can be moved`;
-  }
-  if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
-  return item instanceof ArrayBuffer && item.detached
-    ? "an ArrayBuffer that was moved before"
-    : null;
 }
