@@ -64,6 +64,13 @@ const NO_REMOVE_OPTIONS: RemoveOptions = Object.freeze({});
  * {@linkcode WorkerCrashError}. Errors of a job's function go to its caller and
  * count against nobody.
  *
+ * *Room.* A member that others use as well may have no room although it has fewer
+ * jobs of the balancer than its `capacity` says. If it refuses one with an
+ * {@linkcode OverloadError}, others are asked; when all have refused, the job is
+ * dropped with the error. It cannot wait in line instead, as nobody tells the
+ * balancer when there is room: let members that are shared have
+ * `overload: "block"`.
+ *
  * *Without members* jobs wait for one to be added. When the last one is gone
  * after `shutdown`, they are cancelled.
  *
@@ -236,7 +243,7 @@ export class LoadBalancer extends BaseExecutor {
    *
    * The job is handed over at once if its member has room, else it is in line.
    * Errors that a member throws as it is handed the job, such as that an argument
-   * cannot be cloned, are the outcome of the job.
+   * cannot be cloned, or that no member has room, are the outcome of the job.
    *
    * Cancelling the future, or aborting the signal, ends a job in line at once.
    * With a member, it cancels the member's job, and the future ends when that has.

@@ -720,7 +720,7 @@ Deno.test("A member that was shut down by others is removed, and its jobs go on 
   }, VIRTUAL);
 });
 
-Deno.test("A member that has no room passes its jobs on; if all are full, the job fails", async () => {
+Deno.test("A member that has no room passes its jobs on; if all are full, the job is dropped", async () => {
   await run(function* () {
     const { balancer, members } = setUp(3);
     members[0]!.fill();
@@ -737,6 +737,8 @@ Deno.test("A member that has no room passes its jobs on; if all are full, the jo
       OverloadError,
     );
     assertEquals(accountedFor(balancer), 6);
+    const { cancelled, failed } = balancer.stats();
+    assertEquals([cancelled, failed], [1, 0]);
     yield* balancer.shutdown();
   }, VIRTUAL);
 });
