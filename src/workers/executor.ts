@@ -10,7 +10,12 @@ import type { Priority } from "../loop/priority.ts";
 import type { LimitMap } from "../schedule/limit_map.ts";
 import type { ExecutorTask, JobResult } from "./module_task.ts";
 
-/** Options of {@linkcode Executor.submit}. */
+/**
+ * Options of {@linkcode Executor.submit}.
+ *
+ * A job whose module takes more than ten seconds to load in a worker of a pool
+ * fails with a `TimeoutError`, whatever the options say.
+ */
 export interface SubmitOptions {
   /** Name of the job in messages. */
   readonly name?: string | undefined;

@@ -124,6 +124,10 @@ export interface PoolOptions {
    * When a worker is replaced, against leaks. The new worker is started first;
    * the old one takes jobs until that is ready, then ends those that it has.
    *
+   * A worker keeps every module that it has loaded, and every function that was
+   * sent by its source: a program that makes ever new ones, such as `data:` URLs,
+   * should have its workers replaced.
+   *
    * @default {never}
    */
   readonly recycle?: RecycleOptions | undefined;
