@@ -62,7 +62,7 @@ const WITH_PATHS: ReadonlySet<string> = new Set([
 /** Long flags of `deno run` that decide about permissions. */
 const LONG_FLAG = /^--(?:(?:allow|deny|ignore)-|permission-set(?:=|$))/;
 /** A group of short flags with one of those in it; `-c` and `-L` take the rest as their value. */
-const SHORT_FLAG = /^-[^-=cL]*[ARWINESP]/;
+const SHORT_FLAG = /^-[^=cL-]*[ARWINESP]/;
 
 /** Throws if `flags` decide about permissions: those of the pool would not count. */
 export function checkFlags(flags: unknown, what: string): void {
