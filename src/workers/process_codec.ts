@@ -27,7 +27,7 @@ export class FrameWriter {
   /** Whether a value is being written. Code of the user's runs meanwhile, such as a getter, and may send as well. */
   #isBusy = false;
 
-  /** @param bodyBytesMax Length of the body of a frame at most; a longer one is refused. */
+  /** @param bodyBytesMax Length of a frame's body at most; a longer one is refused. */
   constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
   }
