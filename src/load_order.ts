@@ -192,6 +192,7 @@ import "./schedule/mod.ts";
 import "./workers/current_job.ts";
 import "./workers/function_source.ts";
 import "./workers/module_task.ts";
+import "./workers/checks.ts";
 import "./workers/submit_options.ts";
 import "./workers/transport.ts";
 import "./workers/nested_job.ts";

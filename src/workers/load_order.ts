@@ -122,6 +122,7 @@ import "../schedule/concurrency_limit.ts";
 import "./current_job.ts";
 import "./function_source.ts";
 import "./module_task.ts";
+import "./checks.ts";
 import "./submit_options.ts";
 import "./transport.ts";
 import "./nested_job.ts";

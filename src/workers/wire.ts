@@ -180,15 +180,18 @@ export class Wire {
     return isBusy;
   }
 
-  /** Returns the numbers of messages of a kind that the other end has not taken. It must be gone. */
+  /**
+   * Returns the numbers of messages of a kind that the other end has not taken, and takes them over: if its thread is not
+   * quite gone, it cannot take them any more. Nothing may be sent after that.
+   */
   untaken(kind: number): number[] {
     const ids: number[] = [];
     const add = (itsKind: number, id: number) => {
       if ((itsKind & ~BY_PORT) === kind) ids.push(id);
     };
-    for (const ring = this.#openOut(); ring.next();) {
-      add(kindOf(ring), idOf(ring));
-    }
+    const ring = this.#openOut();
+    ring.takeOver();
+    while (ring.next()) add(kindOf(ring), idOf(ring));
     const crowded = this.#crowded;
     for (let n = 0; n < crowded.length; n += 2) {
       add(crowded[n]!, crowded[n + 1]!);

@@ -19,14 +19,12 @@ function addedBy(frames: readonly string[]): string {
 const OWN = [
   "    at SubmitSites.take (file:///rota/src/workers/submit_site.ts:24:12)",
   "    at PoolCore.submit (file:///rota/src/workers/pool_core.ts:9:1)",
-  "    at LazyPool.submit (file:///rota/src/workers/lazy_pool.ts:9:1)",
 ];
 
 Deno.test("frames of the pool itself are left out, those of the program are not", () => {
   const user = [
     "    at PoolCoreUser.go (file:///PoolCore/main.ts:1:1)",
     "    at PoolCore (file:///main.ts:1:1)",
-    "    at file:///SubmitSites/LazyPool.ts:1:1",
   ];
   assertEquals(
     addedBy([...OWN, ...user]),
