@@ -7,7 +7,7 @@ import { MisuseError } from "../errors.ts";
 import { hardwareThreads } from "../host/platform.ts";
 import { readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
-import { checkNumber, checkOptions, checkString } from "../loop/checks.ts";
+import { checkOptions, checkString, inspect } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
@@ -23,19 +23,26 @@ import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 
 const CREATE = "create a thread pool";
-const LIMITS = [
-  "maxOldGenerationSizeMb",
-  "maxYoungGenerationSizeMb",
-  "codeRangeSizeMb",
-  "stackSizeMb",
-] as const;
+/**
+ * The range of each limit, in megabytes. With 4 for the old generation, or more
+ * for code than there are addresses, V8 ends the whole process; with 6 some
+ * threads do not start.
+ */
+const LIMITS = {
+  maxOldGenerationSizeMb: [8, Infinity],
+  maxYoungGenerationSizeMb: [0, Infinity],
+  codeRangeSizeMb: [0, 4_096],
+  stackSizeMb: [0, Infinity],
+} as const;
 
 /** Options of a {@linkcode ThreadPool}. */
 export interface ThreadPoolOptions extends PoolOptions {
   /**
    * Limits of the memory of each thread. A thread that needs more dies, and its
    * jobs fail as `"out-of-memory"`, or, where the runtime does not tell, as
-   * `"unresponsive"`. Array buffers do not count.
+   * `"unresponsive"`. Array buffers do not count. Limits with which the runtime
+   * would end the whole program are refused: `maxOldGenerationSizeMb` must be at
+   * least 8, `codeRangeSizeMb` at most 4,096.
    */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /** Environment variables that `process.env` shows in the threads, instead of those of this process. */
@@ -211,14 +218,19 @@ export class ThreadPool extends BaseExecutor {
 
 function checkLimits(limits: unknown): void {
   checkOptions(limits, CREATE);
-  for (const name of LIMITS) {
-    const value = (limits as ThreadResourceLimits)[name];
+  for (const [name, [min, max]] of Object.entries(LIMITS)) {
+    const value: unknown = Reflect.get(limits as object, name);
     if (value === undefined) continue;
-    checkNumber(value, CREATE, `resourceLimits.${name}`);
-    if (value > 0) continue;
-    throw new RangeError(
-      `Cannot ${CREATE} as resourceLimits.${name} must be > 0: received ${value}`,
-    );
+    const refused = `Cannot ${CREATE} as resourceLimits.${name} must be`;
+    if (typeof value !== "number") {
+      throw new TypeError(
+        `${refused} a number of megabytes: received ${inspect(value)}`,
+      );
+    }
+    if (value > 0 && value >= min && value <= max) continue;
+    const least = min > 0 ? `at least ${min}` : "> 0";
+    const most = max < Infinity ? ` and at most ${max}` : "";
+    throw new RangeError(`${refused} ${least}${most}: received ${value}`);
   }
 }
 
