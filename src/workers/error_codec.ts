@@ -245,13 +245,9 @@ function describe(value: unknown): string {
  * Unpacks what a job has thrown on the other side.
  *
  * @param packed Result of {@linkcode packError}.
- * @param submittedAt Stack of the submitter, which is added to that of the error.
  * @returns The error or other value.
  */
-export function unpackError(
-  packed: PackedError,
-  submittedAt: string | null = null,
-): unknown {
+export function unpackError(packed: PackedError): unknown {
   switch (packed.kind) {
     case "undefined":
       return undefined;
@@ -262,27 +258,18 @@ export function unpackError(
     case "text":
       return new Error(packed.text);
     case "error":
-      return unpackInstance(packed, submittedAt);
+      return unpackInstance(packed);
   }
 }
 
-function unpackInstance(
-  packed: PackedInstance,
-  submittedAt: string | null,
-): Error {
+function unpackInstance(packed: PackedInstance): Error {
   const { known, name, message, stack, fields } = packed;
   const error = makeError(known, message, name);
   if (name !== null && error.name !== name) define(error, "name", false, name);
   for (const [key, isEnumerable, value] of fields) {
     define(error, key, isEnumerable, unpackError(value));
   }
-  const trace = stack ?? `${error.name}: ${message}`;
-  define(
-    error,
-    "stack",
-    false,
-    submittedAt === null ? trace : `${trace}\n  submitted:\n${submittedAt}`,
-  );
+  define(error, "stack", false, stack ?? `${error.name}: ${message}`);
   return error;
 }
 

@@ -4,7 +4,6 @@
  * @module
  */
 import { OverloadError } from "../errors.ts";
-import { wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
   checkNotNegative,
@@ -16,6 +15,7 @@ import {
   OVERLOAD_STRATEGIES,
   type OverloadStrategy,
 } from "../schedule/concurrency_limit_options.ts";
+import { checkPositive, checkSeed, nextSeed } from "./checks.ts";
 
 /** When a worker is replaced by a fresh one: see {@linkcode PoolOptions.recycle}. */
 export interface RecycleOptions {
@@ -123,6 +123,10 @@ export interface PoolOptions {
   /**
    * When a worker is replaced, against leaks. The new worker is started first;
    * the old one takes jobs until that is ready, then ends those that it has.
+   *
+   * A worker keeps every module that it has loaded, and every function that was
+   * sent by its source: a program that makes ever new ones, such as `data:` URLs,
+   * should have its workers replaced.
    *
    * @default {never}
    */
@@ -300,7 +304,7 @@ function settleRestarts(options: PoolOptions, what: string) {
       `Cannot ${what} as backoff.maxMs must be at least backoff.minMs, ${minMs}: received ${maxMs}`,
     );
   }
-  checkSeed(seed, what);
+  checkSeed(seed, what, "backoff.seed");
   return {
     retriesMax,
     maxRestarts,
@@ -309,28 +313,4 @@ function settleRestarts(options: PoolOptions, what: string) {
     backoffMaxMs: maxMs,
     seed,
   };
-}
-
-function checkPositive(value: unknown, what: string, name: string): void {
-  checkNotNegative(value, what, name);
-  if (value === 0) {
-    throw new RangeError(`Cannot ${what} as ${name} must be > 0: received 0`);
-  }
-}
-
-function checkSeed(seed: unknown, what: string): void {
-  checkInteger(seed, Number.MIN_SAFE_INTEGER, what, "backoff.seed");
-  if (!Number.isSafeInteger(seed)) {
-    throw new RangeError(
-      `Cannot ${what} as backoff.seed must be a safe integer: received ${seed}`,
-    );
-  }
-}
-
-let seeds = 0;
-
-/** A seed that differs from pool to pool, and from run to run. */
-function nextSeed(): number {
-  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
-    Number.MAX_SAFE_INTEGER;
 }

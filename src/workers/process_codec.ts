@@ -25,7 +25,7 @@ export class FrameWriter {
   readonly #bodyBytesMax: number;
   readonly #buffer = new Uint8Array(KEPT_BYTES);
 
-  /** @param bodyBytesMax Length from which on a frame is refused. */
+  /** @param bodyBytesMax Length of a frame's body at most; a longer one is refused. */
   constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
   }

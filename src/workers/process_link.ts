@@ -50,12 +50,7 @@ import {
   ToProcess,
   type WithdrawMessage,
 } from "./process_protocol.ts";
-
-const ENTRY = new URL("./process_entry.ts", import.meta.url).href;
-
-/** The script of the processes, so that JSR and `deno cache` have it. Never called. */
-export const entryInGraph = (): Promise<unknown> =>
-  import("./process_entry.ts");
+import { PROCESS_SCRIPT } from "./process_script.ts";
 
 /** How long a process without a job blocks in a read before it is told to wait in its event loop. */
 const REST_AFTER_MS = 10;
@@ -87,9 +82,9 @@ function commandOf(options: ProcessLinkOptions): string[] {
       read: [inheritedPath(INPUT_FD)],
       write: [inheritedPath(OUTPUT_FD)],
     }),
-    ...configFlags(ENTRY, options.flags),
+    ...configFlags(PROCESS_SCRIPT, options.flags),
     ...options.flags,
-    ENTRY,
+    PROCESS_SCRIPT,
     JSON.stringify(settings),
   ];
 }
@@ -305,7 +300,10 @@ class ProcessLink implements WorkerLink, GuardedListener {
     // V8 ends the process by a trap when it has no memory left.
     if (signal === "SIGTRAP") return { kind: "out-of-memory", cause };
     if (signal !== null) return { kind: "killed", cause };
-    if (this.#phase === "starting") return { kind: "start", cause };
+    if (this.#phase === "starting") {
+      const text = `it ended with exit code ${code} before it was ready`;
+      return { kind: "start", cause: new Error(text) };
+    }
     if (this.#reader.isPartial) {
       return {
         kind: "protocol",

@@ -6,10 +6,11 @@
 import { findShell, mainModule } from "../host/child_process.ts";
 import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
 import { allReadGranted } from "../host/process.ts";
-import { checkInteger, checkString, inspect } from "../loop/checks.ts";
+import { checkInteger, checkString } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkEnvironment } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -18,12 +19,13 @@ import type {
 import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import {
+  checkFlags,
   checkPermissions,
   type ProcessPermissions,
 } from "./permission_flags.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 
 const CREATE = "create a process pool";
 /** Default of `frameBytesMax`: 256 MB. */
@@ -43,7 +45,8 @@ export interface ProcessPoolOptions extends PoolOptions {
   readonly permissions?: ProcessPermissions | undefined;
   /**
    * More arguments for `deno run`, such as `--cached-only` or
-   * `--v8-flags=--max-old-space-size=512`. Permissions belong into `permissions`.
+   * `--v8-flags=--max-old-space-size=512`. Flags about permissions are refused:
+   * those belong into `permissions`.
    * The configuration is that of the program, as found in the folders around its
    * main module, if this library was loaded from a registry; `--config=FILE` names
    * another one.
@@ -75,7 +78,10 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  *
  * Processes are for work that may crash, leak or be hostile: each has its own
  * memory and its own permissions, fewer than this program unless you say so, and
- * can be ended whatever it does. Starting one takes some tens of milliseconds, so
+ * can be ended whatever it does. One thing of a process is used in here: this
+ * program parses the bytes that it sends, values of some classes with V8's own
+ * deserializer. Hostile code could send bytes that no job would, so it is kept
+ * apart as well as that parser is free of faults. Starting a process takes some tens of milliseconds, so
  * they are started when there are jobs for them, and kept. For work that is to be
  * trusted, threads take less time to start and less memory.
  *
@@ -182,7 +188,8 @@ export class ProcessPool extends BaseExecutor {
    * `cancelGraceMs`, its process is killed.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with a `DataCloneError` if an
    * argument or the result cannot be copied, and with a `RangeError` if that takes
@@ -200,8 +207,8 @@ export class ProcessPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#pool.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**
@@ -210,6 +217,8 @@ export class ProcessPool extends BaseExecutor {
    *
    * @param options How long jobs may take, and what becomes of those in line.
    * @returns An operation that ends when no process is left.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
     return this.#pool.shutdown(options);
@@ -239,11 +248,9 @@ export class ProcessPool extends BaseExecutor {
 function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   const { permissions = {}, flags = [], env, cwd } = options;
   checkPermissions(permissions, CREATE);
-  if (!isStrings(flags)) refuse("flags must be a list of strings", flags);
-  if (env !== undefined) checkEnvironment(env);
-  if (cwd !== undefined && !(cwd instanceof URL)) {
-    checkString(cwd, CREATE, "cwd");
-  }
+  checkFlags(flags, CREATE);
+  if (env !== undefined) checkEnvironment(env, CREATE);
+  if (cwd !== undefined) checkDirectory(cwd);
   const { frameBytesMax = FRAME_BYTES_MAX } = options;
   checkInteger(frameBytesMax, FRAME_BYTES_MIN, CREATE, "frameBytesMax");
   if (frameBytesMax > FRAME_BYTES_LIMIT) {
@@ -261,26 +268,11 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   };
 }
 
-function isStrings(value: unknown): boolean {
-  return Array.isArray(value) &&
-    value.every((item) => typeof item === "string");
-}
-
-function checkEnvironment(env: unknown): void {
-  checkOptionsNamed(env, "env");
-  for (const [name, value] of Object.entries(env as object)) {
-    checkString(value, CREATE, `env.${name}`);
-  }
-}
-
-function checkOptionsNamed(value: unknown, name: string): void {
-  if (typeof value === "object" && value !== null) return;
-  refuse(`${name} must be an object`, value);
-}
-
-function refuse(requirement: string, value: unknown): never {
+function checkDirectory(cwd: unknown): void {
+  if (!(cwd instanceof URL)) return checkString(cwd, CREATE, "cwd");
+  if (cwd.protocol === "file:") return;
   throw new TypeError(
-    `Cannot ${CREATE} as ${requirement}: received ${inspect(value)}`,
+    `Cannot ${CREATE} as a URL of cwd must be that of a folder: received ${cwd.href}`,
   );
 }
 

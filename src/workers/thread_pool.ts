@@ -7,10 +7,11 @@ import { MisuseError } from "../errors.ts";
 import { hardwareThreads } from "../host/platform.ts";
 import { readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
-import { checkOptions, checkString, inspect } from "../loop/checks.ts";
+import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkAtLeast, checkEnvironment, checkPositive } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -19,7 +20,7 @@ import type {
 import { LazyPool } from "./lazy_pool.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 
 const CREATE = "create a thread pool";
@@ -128,7 +129,7 @@ export class ThreadPool extends BaseExecutor {
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const { resourceLimits, env } = options;
     if (resourceLimits !== undefined) checkLimits(resourceLimits);
-    if (env !== undefined) checkEnv(env);
+    if (env !== undefined) checkEnvironment(env, CREATE);
     checkPermissions();
     const { name } = settings;
     const link = {
@@ -164,7 +165,8 @@ export class ThreadPool extends BaseExecutor {
    * @typeParam R Type of its result.
    * @param task The function: `{ module, name }`, a member of {@linkcode taskModule},
    * or a function that needs nothing around it.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with the error of the function, a
    * {@linkcode WorkerCrashError} if the thread dies, a {@linkcode TimeoutError} at the
@@ -181,8 +183,8 @@ export class ThreadPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#pool.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#pool.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**
@@ -192,6 +194,7 @@ export class ThreadPool extends BaseExecutor {
    * @param options How long jobs may take, and what becomes of those in line.
    * @returns An operation that ends when no job and no thread is left.
    * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
     return this.#pool.shutdown(options);
@@ -218,26 +221,16 @@ export class ThreadPool extends BaseExecutor {
 
 function checkLimits(limits: unknown): void {
   checkOptions(limits, CREATE);
-  for (const [name, [min, max]] of Object.entries(LIMITS)) {
-    const value: unknown = Reflect.get(limits as object, name);
+  for (const [key, [least, most]] of Object.entries(LIMITS)) {
+    const value: unknown = Reflect.get(limits as object, key);
     if (value === undefined) continue;
-    const refused = `Cannot ${CREATE} as resourceLimits.${name} must be`;
-    if (typeof value !== "number") {
-      throw new TypeError(
-        `${refused} a number of megabytes: received ${inspect(value)}`,
-      );
-    }
-    if (value > 0 && value >= min && value <= max) continue;
-    const least = min > 0 ? `at least ${min}` : "> 0";
-    const most = max < Infinity ? ` and at most ${max}` : "";
-    throw new RangeError(`${refused} ${least}${most}: received ${value}`);
-  }
-}
-
-function checkEnv(env: unknown): void {
-  checkOptions(env, CREATE);
-  for (const [name, value] of Object.entries(env as Record<string, unknown>)) {
-    checkString(value, CREATE, `env.${name}`);
+    const name = `resourceLimits.${key}`;
+    checkPositive(value, CREATE, name, "megabytes");
+    checkAtLeast(value, least, CREATE, name, "megabytes");
+    if (value as number <= most) continue;
+    throw new RangeError(
+      `Cannot ${CREATE} as ${name} must be <= ${most}: received ${value}`,
+    );
   }
 }
 

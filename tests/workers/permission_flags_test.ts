@@ -5,6 +5,7 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import {
+  checkFlags,
   checkPermissions,
   permissionFlags,
   type ProcessPermissions,
@@ -86,4 +87,63 @@ Deno.test("permissions of a wrong type are refused", () => {
     );
   }
   check({ read: undefined, net: true })();
+});
+
+Deno.test("items of lists that the runtime would refuse are refused", () => {
+  const check = (permissions: unknown) => () =>
+    checkPermissions(permissions, "create a process pool");
+  assertThrows(
+    check({ net: ["a", ""] }),
+    TypeError,
+    'permissions.net must hold no empty strings: received ""',
+  );
+  assertThrows(
+    check({ read: [new URL("https://x/a")] }),
+    TypeError,
+    "URLs of permissions.read must be those of files: received https://x/a",
+  );
+  assertThrows(
+    check({ net: [new URL("https://x/")] }),
+    TypeError,
+    "permissions.net must hold strings only: received https://x/",
+  );
+  check({ read: [new URL("file:///a")], run: ["a"], net: ["x:80"] })();
+});
+
+Deno.test("flags that give or take permissions are refused, others are not", () => {
+  const check = (flags: unknown) => () =>
+    checkFlags(flags, "create a process pool");
+  for (const letter of "ARWINESP") {
+    assertThrows(check([`-${letter}`]), TypeError, "permissions: received");
+    assertThrows(check(["-q", `-${letter}=a,b`]), TypeError, `-${letter}=a,b`);
+    assertThrows(check([`-q${letter}`]), TypeError, `"-q${letter}"`);
+  }
+  for (
+    const flag of [
+      "--allow-all",
+      "--allow-net=example.com",
+      "--deny-read",
+      "--deny-read=/a",
+      "--ignore-env",
+      "--permission-set",
+      "--permission-set=all",
+    ]
+  ) assertThrows(check([flag]), TypeError, `received "${flag}"`);
+  assertThrows(
+    check("-q"),
+    TypeError,
+    'flags must be a list of strings: received "-q"',
+  );
+  assertThrows(check([1]), TypeError, "flags must be a list of strings");
+  check([
+    "-q",
+    "-cREAD.json",
+    "-LERROR",
+    "-r=NPM",
+    "--config",
+    "READ.json",
+    "--cached-only",
+    "--v8-flags=--allow-natives-syntax",
+    "--no-prompt",
+  ])();
 });

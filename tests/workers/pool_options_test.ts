@@ -11,8 +11,8 @@ import {
 } from "../../src/workers/pool_options.ts";
 import type { SubmitOptions } from "../../src/workers/executor.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
   NO_JOB_SETTINGS,
 } from "../../src/workers/submit_options.ts";
 
@@ -170,7 +170,7 @@ Deno.test("wrong options of submit are refused", async () => {
     }
   }, { host: "virtual" });
   assertThrows(
-    () => checkArguments("abc"),
+    () => copyArguments("abc" as never),
     TypeError,
     'Cannot submit a job as args must be an array: received "abc"',
   );

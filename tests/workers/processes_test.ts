@@ -346,8 +346,19 @@ Deno.test("options of a wrong type are refused", () => {
   assertThrows(make({ flags: "-A" }), TypeError, `${what} flags`);
   assertThrows(make({ flags: [1] }), TypeError, `${what} flags`);
   assertThrows(make({ env: 1 }), TypeError, `${what} env must be an object`);
+  assertThrows(make({ env: ["x"] }), TypeError, `${what} env must be an`);
   assertThrows(make({ env: { A: 1 } }), TypeError, `${what} env.A`);
   assertThrows(make({ cwd: 1 }), TypeError, `${what} cwd`);
+  assertThrows(
+    make({ cwd: new URL("https://x/") }),
+    TypeError,
+    `${what} a URL of cwd must be that of a folder: received https://x/`,
+  );
+  assertThrows(
+    make({ flags: ["--allow-net"], permissions: { net: false } }),
+    TypeError,
+    `${what} flags must not give or take permissions`,
+  );
   assertThrows(make({ frameBytesMax: "1" }), TypeError, what);
   assertThrows(
     make({ frameBytesMax: 10 }),

@@ -309,6 +309,16 @@ Deno.test("permissions: reading is enough, and without it the error names the fl
   assert(denied.stderr.includes("--allow-read"));
 });
 
+Deno.test("a job in line keeps its arguments when the caller changes the array", async () => {
+  await run(async () => {
+    await using pool = new ThreadPool({ maxWorkers: 1 });
+    const args: [number] = [1];
+    const job = pool.submit((n: number) => n, args);
+    args[0] = 2;
+    assertEquals(await job, 1);
+  });
+});
+
 Deno.test("wrong options throw before anything changes", () => {
   const wrong: [options: unknown, type: typeof TypeError, text: string][] = [
     [null, TypeError, "options must be an object: received null"],
@@ -316,7 +326,7 @@ Deno.test("wrong options throw before anything changes", () => {
     [
       { resourceLimits: { stackSizeMb: "1" } },
       TypeError,
-      "resourceLimits.stackSizeMb must be a number",
+      'resourceLimits.stackSizeMb must be a number of megabytes: received "1"',
     ],
     [
       { resourceLimits: { stackSizeMb: 0 } },
@@ -326,20 +336,21 @@ Deno.test("wrong options throw before anything changes", () => {
     [
       { resourceLimits: { maxOldGenerationSizeMb: 7.9 } },
       RangeError,
-      "resourceLimits.maxOldGenerationSizeMb must be at least 8: received 7.9",
+      "resourceLimits.maxOldGenerationSizeMb must be >= 8: received 7.9",
     ],
     [
       { resourceLimits: { codeRangeSizeMb: 1e12 } },
       RangeError,
-      "resourceLimits.codeRangeSizeMb must be > 0 and at most 4096: received 1000000000000",
+      "resourceLimits.codeRangeSizeMb must be <= 4096: received 1000000000000",
     ],
     [
       { resourceLimits: { maxYoungGenerationSizeMb: NaN } },
       RangeError,
-      "resourceLimits.maxYoungGenerationSizeMb must be > 0: received NaN",
+      "resourceLimits.maxYoungGenerationSizeMb must not be NaN: received NaN",
     ],
     [{ env: { A: 1 } }, TypeError, "env.A must be a string: received 1"],
-    [{ env: 7 }, TypeError, "options must be an object: received 7"],
+    [{ env: 7 }, TypeError, "env must be an object: received 7"],
+    [{ env: ["x"] }, TypeError, "env must be an object: received an array"],
     [{ maxWorkers: 0 }, RangeError, "maxWorkers must be an integer >= 1"],
     [
       { minWorkers: 3, maxWorkers: 2 },
