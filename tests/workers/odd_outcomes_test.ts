@@ -27,7 +27,8 @@ const results = {
     get a() {
       throw Object.defineProperty(new Error("x"), "message", {
         get() {
-          throw 2; // deno-lint-ignore-line no-throw-literal
+          // deno-lint-ignore no-throw-literal
+          throw 2;
         },
       });
     },
@@ -80,7 +81,8 @@ const errors = {
   "a ReferenceError whose message throws": () => {
     throw Object.defineProperty(new ReferenceError("x"), "message", {
       get() {
-        throw 2; // deno-lint-ignore-line no-throw-literal
+        // deno-lint-ignore no-throw-literal
+        throw 2;
       },
     });
   },
