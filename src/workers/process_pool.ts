@@ -78,12 +78,13 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  *
  * Processes are for work that may crash, leak or be hostile: each has its own
  * memory and its own permissions, fewer than this program unless you say so, and
- * can be ended whatever it does. One thing of a process is used in here: this
- * program parses the bytes that it sends, values of some classes with V8's own
- * deserializer. Hostile code could send bytes that no job would, so it is kept
- * apart as well as that parser is free of faults. Starting a process takes some tens of milliseconds, so
+ * can be ended whatever it does. Starting one takes some tens of milliseconds, so
  * they are started when there are jobs for them, and kept. For work that is to be
  * trusted, threads take less time to start and less memory.
+ *
+ * Bytes that a process sends are parsed in this program, values of some classes by
+ * V8's own deserializer. Hostile code could send bytes that no job would: it is
+ * kept apart only as well as that parser is free of faults.
  *
  * Arguments and results are copied, as by `structuredClone`; an `ArrayBuffer` can
  * be moved, other objects cannot. Output of a job appears where this program

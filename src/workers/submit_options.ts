@@ -94,8 +94,8 @@ export function checkSubmitOptions(
 }
 
 /**
- * Copies the arguments of a job, as the caller may go on with the array. What is
- * in it is copied when the job is sent.
+ * Copies the arguments of a job, as the caller may go on with the array. Objects
+ * in it are copied when the job is sent.
  *
  * @throws {TypeError} If it is no array.
  */
