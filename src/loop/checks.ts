@@ -113,12 +113,22 @@ export function checkOneOf(
 
 /** Throws unless `value` is an `AbortSignal` or `undefined`. */
 export function checkSignal(value: unknown, what: string): void {
-  if (value !== undefined && !(value instanceof AbortSignal)) {
+  if (value !== undefined && !isSignal(value)) {
     throw new TypeError(
       `Cannot ${what} as signal must be an AbortSignal: received ${
         inspect(value)
       }`,
     );
+  }
+}
+
+/** Whether the runtime takes it as a signal: an object that only has the prototype of one throws when it is used. */
+function isSignal(value: unknown): boolean {
+  if (!(value instanceof AbortSignal)) return false;
+  try {
+    return typeof value.aborted === "boolean";
+  } catch {
+    return false;
   }
 }
 

@@ -18,7 +18,7 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import type { ExecutorTask, JobResult } from "./module_task.ts";
+import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import "./nested_job.ts";
 
 const NO_OPTIONS: ExecutorMapOptions = Object.freeze({});
@@ -101,6 +101,7 @@ export abstract class BaseExecutor implements Executor {
     options: ExecutorMapOptions = NO_OPTIONS,
   ): LimitMap<JobResult<R>> {
     const what = "map over a source";
+    toTaskRef(task, what); // as submit() does, but before the map is awaited
     checkOptions(options, what);
     const { ordered, priority, signal, idempotent = false } = options;
     checkOneOf(idempotent, [true, false], what, "idempotent");

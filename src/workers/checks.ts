@@ -83,10 +83,27 @@ function transferFault(item: unknown): string | null {
     return `${inspect(item)}, whose buffer can be moved`;
   }
   if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
+  if (isPlain(item)) return inspect(item);
   return item instanceof ArrayBuffer && item.detached
     ? "an ArrayBuffer that was moved before"
     : null;
 }
+
+/** Whether it is an object of the language that can be copied at most: moving it would fail once others have been moved. */
+function isPlain(item: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(item);
+  return prototype === null || COPIED.has(prototype);
+}
+
+const COPIED: ReadonlySet<unknown> = new Set([
+  Object.prototype,
+  Array.prototype,
+  Map.prototype,
+  Set.prototype,
+  Date.prototype,
+  RegExp.prototype,
+  Promise.prototype,
+]);
 
 /** Throws unless `seed` is a safe integer. */
 export function checkSeed(seed: unknown, what: string, name: string): void {

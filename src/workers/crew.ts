@@ -26,6 +26,9 @@ import {
 } from "./pool_worker.ts";
 import { RestartLimit } from "./restart_limit.ts";
 
+/** How long a condemned worker may answer nothing at least, whatever the grace is. */
+const WEDGE_MIN_MS = 1_000;
+
 /** A pool, as its crew sees it. */
 export interface CrewOwner extends WorkerOwner {
   /** Called when workers can be started again, or have failed to start. */
@@ -232,12 +235,14 @@ export class Crew {
 
   /** Asks whether the worker reacts, again and again: if it does not, nothing in there can end. */
   #probe(worker: PoolWorker): void {
-    const { cancelGraceMs } = this.#settings;
+    // A grace is for cancelled jobs, and may be short; others may block for a moment.
+    const limitMs = Math.max(this.#settings.cancelGraceMs, WEDGE_MIN_MS);
     const pingedMs = this.#clock.nowMs();
     worker.ping(pingedMs);
-    worker.wedgeTimer = setTimer(this.#clock, cancelGraceMs, () => {
+    worker.wedgeTimer = setTimer(this.#clock, limitMs, () => {
       worker.wedgeTimer = null;
       if (worker.pingedMs <= pingedMs) {
+        worker.silentMs = limitMs;
         this.kill(worker, "unresponsive");
         this.#owner.crewChanged();
       } else this.#probe(worker);

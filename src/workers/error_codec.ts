@@ -71,10 +71,14 @@ const ENTRY = 64;
  * @returns Plain data. Costs some ten microseconds.
  */
 export function packError(error: unknown): PackedError {
-  return new Packer().pack(error) ?? { kind: "text", text: LEFT_OUT };
+  return attempt(() => new Packer().pack(error)) ??
+    { kind: "text", text: LEFT_OUT };
 }
 
 const LEFT_OUT = "Left out: too deep inside of errors, or too much of them";
+
+/** The class as it was: a job may take globals away, and its error has to arrive all the same. */
+const NativeError = Error;
 
 /** Packs one error and what is in it. */
 class Packer {
@@ -205,13 +209,13 @@ const OWN_MEMBERS = new Set(["name", "message", "stack"]);
 const PARTS = new Set(["cause", "errors", "error", "suppressed"]);
 
 function isError(value: object): value is Error {
-  return attempt(() => value instanceof Error) === true;
+  return attempt(() => value instanceof NativeError) === true;
 }
 
 /** Whether it is an array with an error in it. */
 function holdsErrors(value: object): value is readonly unknown[] {
   return attempt(() =>
-    Array.isArray(value) && value.some((item) => item instanceof Error)
+    Array.isArray(value) && value.some((item) => item instanceof NativeError)
   ) === true;
 }
 

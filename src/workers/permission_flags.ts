@@ -132,7 +132,10 @@ function checkItems(
         `Cannot ${what} as permissions.${name} must hold no empty strings: received ""`,
       );
     }
-    if (typeof item === "string") continue;
+    if (typeof item === "string") {
+      checkText(name, item, item, what);
+      continue;
+    }
     if (!WITH_PATHS.has(name)) {
       throw new TypeError(
         `Cannot ${what} as permissions.${name} must hold strings only: received ${item.href}`,
@@ -143,7 +146,23 @@ function checkItems(
         `Cannot ${what} as URLs of permissions.${name} must be those of files: received ${item.href}`,
       );
     }
+    checkText(name, textOf(item), item.href, what);
   }
+}
+
+/** Throws if the text of an item cannot be in a list: the runtime knows no way to write a comma. */
+function checkText(
+  name: string,
+  text: string,
+  item: string,
+  what: string,
+): void {
+  if (!text.includes(",") && !text.includes("\0")) return;
+  throw new TypeError(
+    `Cannot ${what} as permissions.${name} must hold neither commas nor zero characters, which no flag can carry: received ${
+      inspect(item)
+    }`,
+  );
 }
 
 function isGrant(grant: unknown): grant is PermissionGrant {
@@ -152,10 +171,14 @@ function isGrant(grant: unknown): grant is PermissionGrant {
     grant.every((item) => typeof item === "string" || item instanceof URL);
 }
 
-/** Text of an item in the list of a flag, where a comma is written twice. */
+/** Text of an item in the list of a flag. */
 function textOf(item: string | URL): string {
-  const text = item instanceof URL ? decodeURIComponent(item.pathname) : item;
-  return text.replaceAll(",", ",,");
+  if (!(item instanceof URL)) return item;
+  try {
+    return decodeURIComponent(item.pathname);
+  } catch {
+    return item.pathname; // what is no escape is itself
+  }
 }
 
 /**

@@ -418,7 +418,8 @@ export class PoolCore
       this.#lost.watch(worker.link, jobs[0]?.name ?? "");
     }
     const { unresponsiveMs } = this.#settings;
-    const death = deathOf(end, worker.killedAs, unresponsiveMs);
+    const silentMs = worker.silentMs ?? unresponsiveMs;
+    const death = deathOf(end, worker.killedAs, silentMs);
     const { unread = [], unsent = [] } = end;
     const hadJob = jobs.some(({ id }) =>
       !unread.includes(id) && !unsent.includes(id)

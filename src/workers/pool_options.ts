@@ -133,7 +133,8 @@ export interface PoolOptions {
   /**
    * How long a cancelled job may take to end. Then its worker is killed. Other
    * jobs that the worker has may end before that, if it still reacts: one that
-   * does not answer for the same time is killed with all that it has.
+   * does not answer for the same time, or 1,000 ms if that is longer, is killed
+   * with all that it has.
    *
    * @default {1_000}
    */

@@ -76,6 +76,8 @@ export class PoolWorker implements LinkListener {
   movedMs = 0;
   /** Limit for the answer of a condemned worker. */
   wedgeTimer: PoolTimer | null = null;
+  /** How long that was, if the worker is killed for it; null if it is not. */
+  silentMs: number | null = null;
 
   constructor(owner: WorkerOwner, starter: LinkStarter, nowMs: number) {
     this.#owner = owner;

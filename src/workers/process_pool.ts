@@ -266,9 +266,11 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
       `Cannot ${CREATE} as frameBytesMax must be <= ${FRAME_BYTES_LIMIT}: received ${frameBytesMax}`,
     );
   }
+  const read = permissions.read ?? readDefault();
+  checkPermissions({ read }, CREATE); // the folder of the program may have a comma
   return {
     shell: requireShell(),
-    permissions: { ...permissions, read: permissions.read ?? readDefault() },
+    permissions: { ...permissions, read },
     flags: [...flags],
     env: env === undefined ? undefined : { ...env },
     cwd,

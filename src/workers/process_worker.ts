@@ -216,13 +216,16 @@ export class ProcessWorker {
   }
 
   die(kind: DeathMessage[0], error: unknown): never {
-    this.sendError(
-      FromProcess.DIED,
-      0,
-      packError(error),
-      (packed): DeathMessage => [kind, packed],
-    );
-    exitProcess(1);
+    try {
+      this.sendError(
+        FromProcess.DIED,
+        0,
+        packError(error),
+        (packed): DeathMessage => [kind, packed],
+      );
+    } finally { // a job may have broken what the codec is made of
+      exitProcess(1);
+    }
   }
 }
 

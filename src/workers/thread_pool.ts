@@ -11,7 +11,7 @@ import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
-import { checkEnvironment, checkPositive } from "./checks.ts";
+import { checkAtLeast, checkEnvironment, checkPositive } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -26,19 +26,26 @@ import { THREAD_SCRIPT } from "./thread_script.ts";
 import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a thread pool";
-const LIMITS = [
-  "maxOldGenerationSizeMb",
-  "maxYoungGenerationSizeMb",
-  "codeRangeSizeMb",
-  "stackSizeMb",
-] as const;
+/**
+ * The range of each limit, in megabytes. With 4 for the old generation, or more
+ * for code than there are addresses, V8 ends the whole process; with 6 some
+ * threads do not start.
+ */
+const LIMITS = {
+  maxOldGenerationSizeMb: [8, Infinity],
+  maxYoungGenerationSizeMb: [0, Infinity],
+  codeRangeSizeMb: [0, 4_096],
+  stackSizeMb: [0, Infinity],
+} as const;
 
 /** Options of a {@linkcode ThreadPool}. */
 export interface ThreadPoolOptions extends PoolOptions {
   /**
    * Limits of the memory of each thread. A thread that needs more dies, and its
    * jobs fail as `"out-of-memory"`, or, where the runtime does not tell, as
-   * `"unresponsive"`. Array buffers do not count.
+   * `"unresponsive"`. Array buffers do not count. Limits with which the runtime
+   * would end the whole program are refused: `maxOldGenerationSizeMb` must be at
+   * least 8, `codeRangeSizeMb` at most 4,096.
    */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /** Environment variables that `process.env` shows in the threads, instead of those of this process. */
@@ -215,10 +222,16 @@ export class ThreadPool extends BaseExecutor {
 
 function checkLimits(limits: unknown): void {
   checkOptions(limits, CREATE);
-  for (const name of LIMITS) {
-    const value = (limits as ThreadResourceLimits)[name];
+  for (const [key, [least, most]] of Object.entries(LIMITS)) {
+    const value: unknown = Reflect.get(limits as object, key);
     if (value === undefined) continue;
-    checkPositive(value, CREATE, `resourceLimits.${name}`, "megabytes");
+    const name = `resourceLimits.${key}`;
+    checkPositive(value, CREATE, name, "megabytes");
+    checkAtLeast(value, least, CREATE, name, "megabytes");
+    if (value as number <= most) continue;
+    throw new RangeError(
+      `Cannot ${CREATE} as ${name} must be <= ${most}: received ${value}`,
+    );
   }
 }
 

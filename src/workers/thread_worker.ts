@@ -16,7 +16,7 @@ import { monotonicMs } from "../host/clock.ts";
 import { ownThreadId } from "../host/libc_thread.ts";
 import { macrotask } from "../host/macrotask.ts";
 import { loadHeapLimit, usedBytes } from "../host/v8.ts";
-import { exitProcess } from "../host/process.ts";
+import { exitProcess, sealExit } from "../host/process.ts";
 import type { OwnThread } from "../host/thread.ts";
 import { onUncaught } from "../host/uncaught.ts";
 import { holdLock } from "../host/web_lock.ts";
@@ -78,6 +78,7 @@ export class ThreadWorker {
 
   /** Runs until the thread ends. */
   async run(): Promise<void> {
+    sealExit();
     onUncaught((kind, error) => this.die(kind, error));
     this.#heapLimit = await loadHeapLimit();
     this.#heapLimitBytes = this.#heapLimit();
@@ -233,9 +234,14 @@ export class ThreadWorker {
 
   /** Sends last words, makes sure that they were sent, and ends the thread. */
   end(kind: number, words: unknown, exitCode: number): never {
-    this.#wire.send(kind, 0, words);
-    const untilMs = monotonicMs() + LAST_WORDS_MS;
-    while (!this.#wire.flush() && monotonicMs() < untilMs) this.#wire.block(1);
-    exitProcess(exitCode);
+    try {
+      this.#wire.send(kind, 0, words);
+      const untilMs = monotonicMs() + LAST_WORDS_MS;
+      while (!this.#wire.flush() && monotonicMs() < untilMs) {
+        this.#wire.block(1);
+      }
+    } finally { // a job may have broken what the wire is made of
+      exitProcess(exitCode);
+    }
   }
 }

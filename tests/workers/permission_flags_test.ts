@@ -61,8 +61,29 @@ Deno.test("nothing to import is denied, as some hosts are allowed without a flag
   assertEquals(flagsOf({ import: true }).at(-1), "--allow-import");
 });
 
-Deno.test("a comma in a path does not end it", () => {
-  assertEquals(flagsOf({ read: ["/a,b"] })[1], "--allow-read=/a,,b,/dev/fd/3");
+Deno.test("what no flag can carry is refused: commas and zero characters", () => {
+  const wrong: [ProcessPermissions, received: string][] = [
+    [{ read: ["/a,/b"] }, '"/a,/b"'],
+    [{ env: ["A,B"] }, '"A,B"'],
+    [{ net: ["a.example,b.example"] }, '"a.example,b.example"'],
+    [{ write: [new URL("file:///a,b")] }, '"file:///a,b"'],
+    [{ write: [new URL("file:///a%2Cb")] }, '"file:///a%2Cb"'],
+    [{ run: ["sh\0x"] }, '"sh\\u0000x"'],
+    [{ ffi: [new URL("file:///a%00b")] }, '"file:///a%00b"'],
+  ];
+  for (const [permissions, received] of wrong) {
+    const [name] = Object.keys(permissions);
+    assertThrows(
+      () => checkPermissions(permissions, "create a process pool"),
+      TypeError,
+      `Cannot create a process pool as permissions.${name} must hold neither commas nor zero characters, which no flag can carry: received ${received}`,
+    );
+  }
+});
+
+Deno.test("a URL with what is no escape stays as it is", () => {
+  const flags = flagsOf({ read: [new URL("file:///a%zz")] });
+  assertEquals(flags[1], "--allow-read=/a%zz,/dev/fd/3");
 });
 
 Deno.test("permissions of a wrong type are refused", () => {

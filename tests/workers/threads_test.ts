@@ -393,6 +393,21 @@ Deno.test("wrong options throw before anything changes", () => {
       RangeError,
       "resourceLimits.stackSizeMb must be > 0: received 0",
     ],
+    [
+      { resourceLimits: { maxOldGenerationSizeMb: 7.9 } },
+      RangeError,
+      "resourceLimits.maxOldGenerationSizeMb must be >= 8: received 7.9",
+    ],
+    [
+      { resourceLimits: { codeRangeSizeMb: 1e12 } },
+      RangeError,
+      "resourceLimits.codeRangeSizeMb must be <= 4096: received 1000000000000",
+    ],
+    [
+      { resourceLimits: { maxYoungGenerationSizeMb: NaN } },
+      RangeError,
+      "resourceLimits.maxYoungGenerationSizeMb must not be NaN: received NaN",
+    ],
     [{ env: { A: 1 } }, TypeError, "env.A must be a string: received 1"],
     [{ env: 7 }, TypeError, "env must be an object: received 7"],
     [{ env: ["x"] }, TypeError, "env must be an object: received an array"],
@@ -410,6 +425,18 @@ Deno.test("wrong options throw before anything changes", () => {
       text,
     );
   }
+});
+
+Deno.test("threads with the least memory that is allowed run jobs", async () => {
+  const resourceLimits = {
+    maxOldGenerationSizeMb: 8,
+    maxYoungGenerationSizeMb: 0.1,
+    codeRangeSizeMb: 0.1,
+    stackSizeMb: 0.1,
+  };
+  await withPool({ maxWorkers: 1, resourceLimits }, async (pool) => {
+    assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
+  });
 });
 
 Deno.test("a pool has as many threads as the machine, unless told otherwise", async () => {
