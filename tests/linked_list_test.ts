@@ -80,7 +80,7 @@ Deno.test("LinkedList.remove() leaves nodes alone that it does not hold", () => 
   assertEquals(ids(list), [1]);
 });
 
-Deno.test("LinkedList.append() refuses a node that is in a list", () => {
+Deno.test("LinkedList.append() and prepend() refuse a node that is in a list", () => {
   const { list, items } = listOf(2);
   for (const target of [list, new LinkedList<Item>()]) {
     assertThrows(
@@ -88,11 +88,19 @@ Deno.test("LinkedList.append() refuses a node that is in a list", () => {
       Error,
       "Cannot append a node: it is in a list already",
     );
+    assertThrows(
+      () => target.prepend(items[0]!),
+      Error,
+      "Cannot prepend a node: it is in a list already",
+    );
   }
   assertEquals(ids(list), [0, 1]);
   list.remove(items[0]!);
   list.append(items[0]!);
   assertEquals(ids(list), [1, 0]);
+  list.remove(items[0]!);
+  list.prepend(items[0]!);
+  assertEquals(ids(list), [0, 1]);
 });
 
 Deno.test("LinkedList.clear() removes and unlinks every node", () => {
@@ -183,8 +191,13 @@ Deno.test("LinkedList behaves like an array in 20,000 random operations", () => 
     const choice = random.nextInt(10);
     if (choice < 5) {
       if (item.list === undefined) {
-        list.append(item);
-        model.push(item);
+        if (random.nextInt(3) > 0) {
+          list.append(item);
+          model.push(item);
+        } else {
+          list.prepend(item);
+          model.unshift(item);
+        }
       }
     } else if (choice < 8) {
       const index = model.indexOf(item);

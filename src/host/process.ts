@@ -62,3 +62,21 @@ export function killGranted(): boolean {
 export function killProcess(): void {
   Deno.kill(Deno.pid, "SIGKILL");
 }
+
+/**
+ * Has `Deno.exit` not return in this thread. In threads the runtime only marks them for their end, which comes with the
+ * next call or loop: a module without any would be loaded, and its functions called.
+ */
+export function sealExit(): void {
+  const { exit } = Deno;
+  const value = (code?: number): never => {
+    exit(code);
+    for (;;); // the end comes here
+  };
+  Object.defineProperty(Deno, "exit", {
+    value,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  });
+}

@@ -20,11 +20,11 @@ export interface Mail {
 
 /** Limits of the memory of a thread, in megabytes. */
 export interface ThreadResourceLimits {
-  /** The most that long-lived objects take. */
+  /** The most that long-lived objects take. With less than 8 the runtime may end the whole process. */
   readonly maxOldGenerationSizeMb?: number | undefined;
   /** The most that young objects take. */
   readonly maxYoungGenerationSizeMb?: number | undefined;
-  /** Memory for compiled code. */
+  /** Memory for compiled code. With some millions the runtime ends the whole process. */
   readonly codeRangeSizeMb?: number | undefined;
   /** The size of the stack. */
   readonly stackSizeMb?: number | undefined;

@@ -14,8 +14,8 @@ interface LockManager {
 }
 
 /**
- * Takes a lock, shared with all who take it by this function, and keeps it until the thread ends. That also keeps the
- * thread from ending by itself.
+ * Takes a lock and keeps it until the thread ends. That also keeps the thread from ending by itself. The name is a new
+ * one each time: nobody else can hold it, and so keep the thread waiting.
  *
  * @returns A promise that fulfils when the lock is held.
  */
@@ -26,6 +26,7 @@ export function holdLock(): Promise<void> {
       held();
       return new Promise(() => {});
     };
-    locks.request("@rota/rota", { mode: "shared" }, granted).catch(failed);
+    const name = `@rota/rota ${crypto.randomUUID()}`;
+    locks.request(name, { mode: "shared" }, granted).catch(failed);
   });
 }

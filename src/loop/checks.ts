@@ -59,13 +59,17 @@ export function checkOptions(value: unknown, what: string): void {
   }
 }
 
-/** Throws unless `value` is a number other than `NaN`. */
-export function checkNumber(value: unknown, what: string, name: string): void {
+/** Throws unless `value` is a number other than `NaN`; `unit` is what it counts, "" for nothing. */
+export function checkNumber(
+  value: unknown,
+  what: string,
+  name: string,
+  unit = "milliseconds",
+): void {
   if (typeof value !== "number") {
+    const kind = unit === "" ? "a number" : `a number of ${unit}`;
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a number of milliseconds: received ${
-        inspect(value)
-      }`,
+      `Cannot ${what} as ${name} must be ${kind}: received ${inspect(value)}`,
     );
   }
   if (Number.isNaN(value)) {
@@ -80,8 +84,9 @@ export function checkNotNegative(
   value: unknown,
   what: string,
   name: string,
+  unit?: string,
 ): void {
-  checkNumber(value, what, name);
+  checkNumber(value, what, name, unit);
   if (!((value as number) >= 0)) {
     throw new RangeError(
       `Cannot ${what} as ${name} must be >= 0: received ${value}`,
@@ -108,12 +113,22 @@ export function checkOneOf(
 
 /** Throws unless `value` is an `AbortSignal` or `undefined`. */
 export function checkSignal(value: unknown, what: string): void {
-  if (value !== undefined && !(value instanceof AbortSignal)) {
+  if (value !== undefined && !isSignal(value)) {
     throw new TypeError(
       `Cannot ${what} as signal must be an AbortSignal: received ${
         inspect(value)
       }`,
     );
+  }
+}
+
+/** Whether the runtime takes it as a signal: an object that only has the prototype of one throws when it is used. */
+function isSignal(value: unknown): boolean {
+  if (!(value instanceof AbortSignal)) return false;
+  try {
+    return typeof value.aborted === "boolean";
+  } catch {
+    return false;
   }
 }
 

@@ -32,13 +32,15 @@ export function provideDefaultExecutor(make: ExecutorFactory): void {
   factory = make;
 }
 
-/** Throws unless `value` has the methods of an executor that a loop calls. */
+/** Throws unless `value` has the members of an executor that loops and load balancers use. */
 export function checkExecutor(value: unknown, what: string): void {
-  const executor = value as Partial<Executor> | null | undefined;
+  const { submit, shutdown, stats, capacity } = (value ?? {}) as Partial<
+    Executor
+  >;
   if (
-    typeof executor === "object" && executor !== null &&
-    typeof executor.submit === "function" &&
-    typeof executor.shutdown === "function"
+    typeof value === "object" && typeof submit === "function" &&
+    typeof shutdown === "function" && typeof stats === "function" &&
+    typeof capacity === "number"
   ) return;
   throw new TypeError(
     `Cannot ${what} as executor must be an Executor: received ${

@@ -609,8 +609,8 @@ export class EventLoop implements AsyncDisposable {
    * @returns A future of the result.
    * @throws {TypeError} If `executor` is neither, or `task` is nothing that it
    * can call.
-   * @throws {MisuseError} If there is no default executor, as only
-   * `@rota/rota/loop` is imported, or the executor serves another loop.
+   * @throws {MisuseError} If no loop is running, the executor serves another one,
+   * or there is no default executor, as only `@rota/rota/loop` is imported.
    * @throws {ExecutorShutDownError} If the executor has been shut down.
    * @throws {LoopClosedError} If the loop is closed.
    */
@@ -629,7 +629,7 @@ export class EventLoop implements AsyncDisposable {
    * down with this one if it has made it itself.
    *
    * @param executor The executor. The end of {@linkcode run} shuts it down.
-   * @throws {TypeError} If `executor` has no `submit` and `shutdown`.
+   * @throws {TypeError} If `executor` is none.
    * @throws {LoopClosedError} If the loop is closed.
    */
   setDefaultExecutor(executor: Executor): void {

@@ -49,6 +49,14 @@ export class ClaimQueue {
     this.#length++;
   }
 
+  /** Adds a claim as the first of its priority: it has been in line before. */
+  addFirst(claim: AnyClaim): void {
+    const { rank } = claim;
+    const line = this.#lines.get(rank) ?? this.#open(rank);
+    line.prepend(claim);
+    this.#length++;
+  }
+
   /** Takes out a claim that is in line. */
   remove(claim: AnyClaim): void {
     claim.list!.remove(claim);

@@ -276,7 +276,7 @@ export class ConcurrencyLimit {
     options: LimitMapOptions = NO_MAP_OPTIONS,
   ): LimitMap<R> {
     const core = this.#core;
-    const plan = planMap(source, body, options, false, core.size);
+    const plan = planMap(source, body, options, false);
     return new LimitMap<R>(core, plan as MapPlan<unknown, R>);
   }
 
@@ -299,7 +299,7 @@ export class ConcurrencyLimit {
     options: LimitMapOptions = NO_MAP_OPTIONS,
   ): LimitMap<PromiseSettledResult<R>> {
     const core = this.#core;
-    const plan: unknown = planMap(source, body, options, true, core.size);
+    const plan: unknown = planMap(source, body, options, true);
     return new LimitMap(
       core,
       plan as MapPlan<unknown, PromiseSettledResult<R>>,

@@ -36,7 +36,8 @@ export class MapIteration<R> {
   constructor(core: LimitCore, plan: MapPlan<unknown, R>) {
     this.#core = core;
     this.#plan = plan;
-    this.#results = new ResultStream(plan.ordered, plan.bufferSize);
+    const { ordered, bufferSize } = plan;
+    this.#results = new ResultStream(ordered, () => bufferSize ?? core.size);
   }
 
   /** Waits for the next result. */

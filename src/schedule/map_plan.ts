@@ -60,17 +60,17 @@ export interface MapPlan<T, R> {
   /** Whether a failure is a result like any other. */
   readonly settled: boolean;
   readonly ordered: boolean;
-  readonly bufferSize: number;
+  /** Undefined for as many as the limit has slots. */
+  readonly bufferSize: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Checks what a map was given; `size` is that of the limit. */
+/** Checks what a map was given. */
 export function planMap<T, R>(
   source: MapSource<T>,
   body: MapBody<T, R>,
   options: LimitMapOptions,
   settled: boolean,
-  size: number,
 ): MapPlan<T, R> {
   const what = "map over a source";
   if (!isSource(source)) {
@@ -80,9 +80,11 @@ export function planMap<T, R>(
   }
   checkFunction(body, what, "body");
   checkOptions(options, what);
-  const { ordered = true, priority, bufferSize = size, signal } = options;
+  const { ordered = true, priority, bufferSize, signal } = options;
   checkOneOf(ordered, [true, false], what, "ordered");
-  checkInteger(bufferSize, 1, what, "bufferSize", "or Infinity");
+  if (bufferSize !== undefined) {
+    checkInteger(bufferSize, 1, what, "bufferSize", "or Infinity");
+  }
   checkSignal(signal, what);
   const rank = checkPriority(priority, what);
   return { source, body, rank, settled, ordered, bufferSize, signal };

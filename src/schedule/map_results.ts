@@ -37,7 +37,8 @@ export class ResultList<R> implements MapResults<R> {
 /** Results of a map that nobody has taken yet, for a task that takes one after the other. */
 export class ResultStream<R> implements MapResults<R> {
   readonly streams = true;
-  readonly #max: number;
+  /** Returns how many results may wait; it changes with the size of the limit. */
+  readonly #max: () => number;
   /** Results that can be taken, in this order. */
   readonly #ready = new RingBuffer<{ readonly value: R }>();
   /** Results by index that have to wait for earlier ones. */
@@ -45,13 +46,13 @@ export class ResultStream<R> implements MapResults<R> {
   readonly #ordered: boolean;
   #next = 0;
 
-  constructor(ordered: boolean, max: number) {
+  constructor(ordered: boolean, max: () => number) {
     this.#ordered = ordered;
     this.#max = max;
   }
 
   hasRoom(): boolean {
-    return this.#ready.length + this.#early.size < this.#max;
+    return this.#ready.length + this.#early.size < this.#max();
   }
 
   put(index: number, result: R): void {

@@ -21,9 +21,9 @@
 export interface ListNode<Node extends ListNode<Node>> {
   /** The list that holds the node. */
   list: LinkedList<Node> | undefined;
-  /** The node that was appended after this one. */
+  /** The node behind this one. */
   nextNode: Node | undefined;
-  /** The node that was appended before this one. */
+  /** The node before this one. */
   previousNode: Node | undefined;
 }
 
@@ -33,12 +33,11 @@ interface Cursor<Node> {
 }
 
 /**
- * A doubly linked list whose links are in its nodes: nodes are in the order in which they were appended, and each can
- * leave from wherever it is.
+ * A doubly linked list whose links are in its nodes: nodes join at either end, and each can leave from wherever it is.
  *
  * | Method | Cost |
  * |---|---|
- * | `append`, `remove`, `shift` | O(1), plus the number of iterations under way; nothing is allocated |
+ * | `append`, `prepend`, `remove`, `shift` | O(1), plus the number of iterations under way; nothing is allocated |
  * | `first`, `last`, `length` | O(1) |
  * | `clear`, iteration, `toArray` | O(n) |
  *
@@ -82,12 +81,12 @@ export class LinkedList<Node extends ListNode<Node>> implements Iterable<Node> {
     return this.#length;
   }
 
-  /** The node that was appended first of those in the list, or `undefined` if the list is empty. */
+  /** The node at the beginning, or `undefined` if the list is empty. */
   get first(): Node | undefined {
     return this.#first;
   }
 
-  /** The node that was appended last of those in the list, or `undefined` if the list is empty. */
+  /** The node at the end, or `undefined` if the list is empty. */
   get last(): Node | undefined {
     return this.#last;
   }
@@ -111,6 +110,25 @@ export class LinkedList<Node extends ListNode<Node>> implements Iterable<Node> {
     this.#length++;
     if (this.#cursors === undefined) return;
     for (const cursor of this.#cursors) cursor.next ??= node;
+  }
+
+  /**
+   * Adds a node at the beginning. Iterations under way do not yield it.
+   *
+   * @param node A node that is in no list.
+   * @throws {Error} If it is in a list, this one included.
+   */
+  prepend(node: Node): void {
+    if (node.list !== undefined) {
+      throw new Error("Cannot prepend a node: it is in a list already");
+    }
+    const first = this.#first;
+    node.list = this;
+    node.nextNode = first;
+    if (first === undefined) this.#last = node;
+    else first.previousNode = node;
+    this.#first = node;
+    this.#length++;
   }
 
   /**

@@ -8,6 +8,7 @@
  */
 import { type CancelledError, OverloadError } from "../errors.ts";
 import { cancellation } from "../loop/cancellation.ts";
+import { findLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import { SeededRandom } from "../structures/random.ts";
@@ -50,6 +51,8 @@ export class BalancerCore
   readonly #ready = new Set<Member>();
   #probeTimer: TimerHandle | null = null;
   #isDispatching = false;
+  /** Whether a turn of the loop is to hand jobs out. */
+  #isDispatchDue = false;
 
   constructor(settings: BalancerSettings) {
     this.settings = settings;
@@ -86,6 +89,7 @@ export class BalancerCore
     if (this.#use.loop === loop) return;
     this.#use.bind(loop);
     this.#probeTimer = null;
+    this.#isDispatchDue = false;
     // Everything that was measured belongs to another clock.
     this.runs.runMs.clear();
     for (const member of this.members.values()) {
@@ -112,7 +116,7 @@ export class BalancerCore
     this.#board.update(member, nowMs);
     if (loop === null || loop.isClosed()) return;
     // Members that are added together share the jobs that have waited for them.
-    if (this.lines.hasUnplaced) loop.callSoon(() => this.dispatch());
+    if (this.lines.hasUnplaced) this.#dispatchSoon(loop);
     else this.dispatch();
   }
 
@@ -329,9 +333,17 @@ export class BalancerCore
 
   // -- Handing out --
 
-  /** Hands jobs out as long as there is anybody who could get one. */
+  /**
+   * Hands jobs out as long as there is anybody who could get one. Outside of the
+   * loop it does so in the next turn, as members take jobs for the running loop.
+   */
   dispatch(): void {
-    if (this.#isDispatching || this.#use.loop === null) return;
+    const { loop } = this.#use;
+    if (this.#isDispatching || loop === null) return;
+    if (findLoop() !== loop && !loop.isClosed()) {
+      this.#dispatchSoon(loop);
+      return;
+    }
     this.#isDispatching = true;
     try {
       while (this.#handOutSome());
@@ -341,6 +353,16 @@ export class BalancerCore
     }
     this.#watchProbes();
     if (this.isIdle) this.idle.wakeAll();
+  }
+
+  #dispatchSoon(loop: EventLoop): void {
+    if (this.#isDispatchDue) return;
+    this.#isDispatchDue = true;
+    loop.callSoonThreadsafe(() => {
+      if (this.#use.loop !== loop) return;
+      this.#isDispatchDue = false;
+      this.dispatch();
+    });
   }
 
   #handOutSome(): boolean {

@@ -18,15 +18,15 @@ import { IdlePlace } from "./steal_board.ts";
 const SHARE_MIN = 0.1;
 
 /** Standing of a member: whether it gets jobs, and whether it still is one. */
-export type Standing = "open" | "ejected" | "draining" | "removed";
+type Standing = "open" | "ejected" | "draining" | "removed";
 
 /** Average run time of the jobs of all members, for those that have none of their own. */
-export interface CommonAverage {
+interface CommonAverage {
   readonly runMs: DecayingMean;
 }
 
 /** Rules that are the same for all members of a balancer. */
-export interface MemberRules {
+interface MemberRules {
   readonly slowStartMs: number;
   readonly averageMs: number;
 }

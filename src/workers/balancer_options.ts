@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
   checkNotNegative,
-  checkNumber,
   checkOneOf,
   checkOptions,
   checkString,
@@ -18,6 +16,7 @@ import {
   type OverloadStrategy,
 } from "../schedule/concurrency_limit_options.ts";
 import { BALANCING_STRATEGIES, type BalancingStrategy } from "./balancing.ts";
+import { checkAtLeast, checkPositive, checkSeed, nextSeed } from "./checks.ts";
 import type { Executor } from "./executor.ts";
 
 /**
@@ -279,7 +278,7 @@ export function settleBalancerOptions(
   checkInteger(highWaterMark, 0, CREATE, "highWaterMark", "or Infinity");
   checkOneOf(overload, OVERLOAD_STRATEGIES, CREATE, "overload");
   checkOneOf(ownsMembers, [true, false], CREATE, "ownsMembers");
-  checkSeed(seed);
+  checkSeed(seed, CREATE, "seed");
   return {
     name,
     strategy,
@@ -309,13 +308,11 @@ function settleEjection(
     backoffMaxMs = Math.max(60_000, backoffMs),
   } = given;
   checkInteger(crashesMax, 1, CREATE, "ejection.crashesMax", "or Infinity");
-  checkNumber(slowFactor, CREATE, "ejection.slowFactor");
-  checkAtLeast(slowFactor, 1, "ejection.slowFactor");
+  checkAtLeast(slowFactor, 1, CREATE, "ejection.slowFactor", "");
   checkNotNegative(slowMinMs, CREATE, "ejection.slowMinMs");
   checkInteger(samplesMin, 1, CREATE, "ejection.samplesMin");
   checkPositive(backoffMs, CREATE, "ejection.backoffMs");
-  checkNumber(backoffMaxMs, CREATE, "ejection.backoffMaxMs");
-  checkAtLeast(backoffMaxMs, backoffMs, "ejection.backoffMaxMs");
+  checkAtLeast(backoffMaxMs, backoffMs, CREATE, "ejection.backoffMaxMs");
   return {
     crashesMax,
     slowFactor,
@@ -338,52 +335,4 @@ export function checkMemberWeight(weight: unknown, what: string): void {
       `Cannot ${what} as weight must be > 0 and finite: received ${weight}`,
     );
   }
-}
-
-/** Throws unless `value` has the members of an executor that a balancer uses. */
-export function checkExecutor(value: unknown, what: string): void {
-  const { submit, shutdown, stats, capacity } = (value ?? {}) as Partial<
-    Executor
-  >;
-  if (
-    typeof value === "object" && typeof submit === "function" &&
-    typeof shutdown === "function" && typeof stats === "function" &&
-    typeof capacity === "number"
-  ) return;
-  throw new TypeError(
-    `Cannot ${what} as executor must be an Executor: received ${
-      inspect(value)
-    }`,
-  );
-}
-
-function checkPositive(value: unknown, what: string, name: string): void {
-  checkNotNegative(value, what, name);
-  if (value === 0) {
-    throw new RangeError(`Cannot ${what} as ${name} must be > 0: received 0`);
-  }
-}
-
-function checkAtLeast(value: number, least: number, name: string): void {
-  if (value >= least) return;
-  throw new RangeError(
-    `Cannot ${CREATE} as ${name} must be >= ${least}: received ${value}`,
-  );
-}
-
-function checkSeed(seed: unknown): void {
-  checkInteger(seed, Number.MIN_SAFE_INTEGER, CREATE, "seed");
-  if (!Number.isSafeInteger(seed)) {
-    throw new RangeError(
-      `Cannot ${CREATE} as seed must be a safe integer: received ${seed}`,
-    );
-  }
-}
-
-let seeds = 0;
-
-/** A seed that differs from balancer to balancer, and from run to run. */
-function nextSeed(): number {
-  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
-    Number.MAX_SAFE_INTEGER;
 }

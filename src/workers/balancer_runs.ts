@@ -159,7 +159,9 @@ export class BalancerRuns {
       this.#sendOn(job, member);
     } else {
       job.drop(error);
-      this.#host.ended(job.cancelled() ? "cancelled" : "failed");
+      // A job that was dropped for lack of room counts as it does in a pool.
+      const isDropped = isFull || job.cancelled();
+      this.#host.ended(isDropped ? "cancelled" : "failed");
     }
   }
 

@@ -113,7 +113,7 @@ abstract class ListBalancing<M extends Candidate> extends Balancing<M> {
 }
 
 /** The less loaded of two members that chance draws. */
-export class PowerOfTwo<M extends Candidate> extends ListBalancing<M> {
+class PowerOfTwo<M extends Candidate> extends ListBalancing<M> {
   readonly #random: SeededRandom;
 
   constructor(random: SeededRandom) {
@@ -137,7 +137,7 @@ export class PowerOfTwo<M extends Candidate> extends ListBalancing<M> {
 }
 
 /** The member with the least cost of all; takes time in proportion to their number. */
-export class LeastOf<M extends Candidate> extends ListBalancing<M> {
+class LeastOf<M extends Candidate> extends ListBalancing<M> {
   readonly #costOf: (member: M, nowMs: number) => number;
   /** Where the search begins, so that equals take turns. */
   #start = 0;
@@ -181,7 +181,7 @@ const GONE_MAX = 64;
  * Members in turn: each has its next turn the sooner the greater its weight is.
  * With equal weights that is plain round-robin. O(log n).
  */
-export class TakingTurns<M extends Candidate> extends Balancing<M> {
+class TakingTurns<M extends Candidate> extends Balancing<M> {
   readonly #turns = new Map<M, Turn<M>>();
   /** The same turns, and those of members that have left. */
   readonly #queue = new Heap<Turn<M>>((a, b) =>
@@ -241,7 +241,7 @@ export class TakingTurns<M extends Candidate> extends Balancing<M> {
 }
 
 /** Members by the key of the job; jobs without a key go by another strategy. */
-export class ByKey<M extends Candidate> extends Balancing<M> {
+class ByKey<M extends Candidate> extends Balancing<M> {
   readonly #ring = new HashRing<M>();
   readonly #others: Balancing<M>;
 

@@ -18,7 +18,7 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
-import type { ExecutorTask, JobResult } from "./module_task.ts";
+import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import "./nested_job.ts";
 
 const NO_OPTIONS: ExecutorMapOptions = Object.freeze({});
@@ -67,7 +67,8 @@ export abstract class BaseExecutor implements Executor {
    * Has a function called for each item of a source, for as many at a time as
    * there is {@linkcode capacity}, and returns the results.
    *
-   * An item is pulled when there is room for it, and not before. Await the map
+   * An item is pulled when there is room for it, and not before; the capacity is
+   * asked for as each item begins, as it may change. Await the map
    * for an array of the results, or iterate it with `for await` or
    * {@linkcode each}. The first failure ends the map: the jobs of other items are
    * cancelled, the source is closed, and when all has ended the error is thrown.
@@ -100,16 +101,23 @@ export abstract class BaseExecutor implements Executor {
     options: ExecutorMapOptions = NO_OPTIONS,
   ): LimitMap<JobResult<R>> {
     const what = "map over a source";
+    toTaskRef(task, what); // as submit() does, but before the map is awaited
     checkOptions(options, what);
     const { ordered, priority, signal, idempotent = false } = options;
     checkOneOf(idempotent, [true, false], what, "idempotent");
-    // A balancer without members has none, and its jobs wait for the first.
-    const limit = new ConcurrencyLimit(Math.max(1, this.capacity));
-    return limit.map(
-      source,
-      (item) => this.submit(task, [item], { priority, idempotent }),
-      { ordered, priority, signal },
-    );
+    const limit = new ConcurrencyLimit(this.#slots());
+    const submit = (item: T) => {
+      const job = this.submit(task, [item], { priority, idempotent });
+      const slots = this.#slots();
+      if (slots !== limit.size) limit.resize(slots);
+      return job;
+    };
+    return limit.map(source, submit, { ordered, priority, signal });
+  }
+
+  /** Capacity for a map. A balancer without members has none, and its jobs wait for the first. */
+  #slots(): number {
+    return Math.max(1, this.capacity);
   }
 
   /**

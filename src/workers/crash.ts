@@ -24,15 +24,15 @@ export interface WorkerDeath {
   readonly how: string;
 }
 
-/** Describes the end of a worker that has started. */
+/** Describes the end of a worker that has started, and has answered nothing for `silentMs` if it was killed for that. */
 export function deathOf(
   end: LinkEnd,
   killedAs: KillReason | null,
-  unresponsiveMs: number,
+  silentMs: number,
 ): WorkerDeath {
   const { exitCode, cause } = end;
   if (killedAs === "unresponsive") {
-    const how = `answered nothing for ${unresponsiveMs} ms`;
+    const how = `answered nothing for ${silentMs} ms`;
     return { kind: "unresponsive", exitCode, cause, how };
   }
   // A worker that was told to end, and has jobs all the same, has ended itself.

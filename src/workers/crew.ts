@@ -2,11 +2,21 @@
  * Workers of a pool: when they are started, which one gets the next job, and how
  * they are replaced and ended.
  *
+ * A job is overdue when it was to end, and its grace is over. Its worker can only be killed then, but may have other jobs.
+ * So it is condemned: it takes no more jobs, and is judged again whenever one of its jobs ends. The worker is killed when only
+ * overdue jobs are left, and pardoned when none of them is: then it takes jobs again, unless another worker has its place.
+ * Meanwhile it is probed by pings, as a worker that does not react cannot end any job, and is killed with all of them.
+ *
  * @module
  */
 import { startFailure, startTimeout, type WorkerDeath } from "./crash.ts";
 import type { LinkEnd, LinkStarter } from "./link.ts";
-import { type PoolClock, type PoolTimer, setTimer } from "./pool_clock.ts";
+import {
+  CLOSE_MARGIN_MS,
+  type PoolClock,
+  type PoolTimer,
+  setTimer,
+} from "./pool_clock.ts";
 import type { PoolSettings } from "./pool_options.ts";
 import type { WorkerCounts } from "./pool_stats.ts";
 import {
@@ -15,6 +25,9 @@ import {
   type WorkerOwner,
 } from "./pool_worker.ts";
 import { RestartLimit } from "./restart_limit.ts";
+
+/** How long a condemned worker may answer nothing at least, whatever the grace is. */
+const WEDGE_MIN_MS = 1_000;
 
 /** A pool, as its crew sees it. */
 export interface CrewOwner extends WorkerOwner {
@@ -222,12 +235,14 @@ export class Crew {
 
   /** Asks whether the worker reacts, again and again: if it does not, nothing in there can end. */
   #probe(worker: PoolWorker): void {
-    const { cancelGraceMs } = this.#settings;
+    // A grace is for cancelled jobs, and may be short; others may block for a moment.
+    const limitMs = Math.max(this.#settings.cancelGraceMs, WEDGE_MIN_MS);
     const pingedMs = this.#clock.nowMs();
     worker.ping(pingedMs);
-    worker.wedgeTimer = setTimer(this.#clock, cancelGraceMs, () => {
+    worker.wedgeTimer = setTimer(this.#clock, limitMs, () => {
       worker.wedgeTimer = null;
       if (worker.pingedMs <= pingedMs) {
+        worker.silentMs = limitMs;
         this.kill(worker, "unresponsive");
         this.#owner.crewChanged();
       } else this.#probe(worker);
@@ -265,7 +280,8 @@ export class Crew {
     this.#leaveService(worker);
     worker.clearTimers();
     worker.state = "closing";
-    worker.timer = setTimer(this.#clock, this.#settings.cancelGraceMs, () => {
+    const limitMs = this.#settings.cancelGraceMs + CLOSE_MARGIN_MS;
+    worker.timer = setTimer(this.#clock, limitMs, () => {
       worker.timer = null;
       this.kill(worker, "closing");
     });

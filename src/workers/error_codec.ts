@@ -71,10 +71,14 @@ const ENTRY = 64;
  * @returns Plain data. Costs some ten microseconds.
  */
 export function packError(error: unknown): PackedError {
-  return new Packer().pack(error) ?? { kind: "text", text: LEFT_OUT };
+  return attempt(() => new Packer().pack(error)) ??
+    { kind: "text", text: LEFT_OUT };
 }
 
 const LEFT_OUT = "Left out: too deep inside of errors, or too much of them";
+
+/** The class as it was: a job may take globals away, and its error has to arrive all the same. */
+const NativeError = Error;
 
 /** Packs one error and what is in it. */
 class Packer {
@@ -205,13 +209,13 @@ const OWN_MEMBERS = new Set(["name", "message", "stack"]);
 const PARTS = new Set(["cause", "errors", "error", "suppressed"]);
 
 function isError(value: object): value is Error {
-  return attempt(() => value instanceof Error) === true;
+  return attempt(() => value instanceof NativeError) === true;
 }
 
 /** Whether it is an array with an error in it. */
 function holdsErrors(value: object): value is readonly unknown[] {
   return attempt(() =>
-    Array.isArray(value) && value.some((item) => item instanceof Error)
+    Array.isArray(value) && value.some((item) => item instanceof NativeError)
   ) === true;
 }
 
@@ -245,13 +249,9 @@ function describe(value: unknown): string {
  * Unpacks what a job has thrown on the other side.
  *
  * @param packed Result of {@linkcode packError}.
- * @param submittedAt Stack of the submitter, which is added to that of the error.
  * @returns The error or other value.
  */
-export function unpackError(
-  packed: PackedError,
-  submittedAt: string | null = null,
-): unknown {
+export function unpackError(packed: PackedError): unknown {
   switch (packed.kind) {
     case "undefined":
       return undefined;
@@ -262,27 +262,18 @@ export function unpackError(
     case "text":
       return new Error(packed.text);
     case "error":
-      return unpackInstance(packed, submittedAt);
+      return unpackInstance(packed);
   }
 }
 
-function unpackInstance(
-  packed: PackedInstance,
-  submittedAt: string | null,
-): Error {
+function unpackInstance(packed: PackedInstance): Error {
   const { known, name, message, stack, fields } = packed;
   const error = makeError(known, message, name);
   if (name !== null && error.name !== name) define(error, "name", false, name);
   for (const [key, isEnumerable, value] of fields) {
     define(error, key, isEnumerable, unpackError(value));
   }
-  const trace = stack ?? `${error.name}: ${message}`;
-  define(
-    error,
-    "stack",
-    false,
-    submittedAt === null ? trace : `${trace}\n  submitted:\n${submittedAt}`,
-  );
+  define(error, "stack", false, stack ?? `${error.name}: ${message}`);
   return error;
 }
 

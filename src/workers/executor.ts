@@ -10,7 +10,12 @@ import type { Priority } from "../loop/priority.ts";
 import type { LimitMap } from "../schedule/limit_map.ts";
 import type { ExecutorTask, JobResult } from "./module_task.ts";
 
-/** Options of {@linkcode Executor.submit}. */
+/**
+ * Options of {@linkcode Executor.submit}.
+ *
+ * A job whose module takes more than ten seconds to load in a worker of a pool
+ * fails with a `TimeoutError`, whatever the options say.
+ */
 export interface SubmitOptions {
   /** Name of the job in messages. */
   readonly name?: string | undefined;
@@ -63,7 +68,7 @@ export interface ShutdownOptions {
   readonly cancelPending?: boolean | undefined;
 }
 
-/** Median and 99th percentile, in milliseconds; `NaN` before there is a value. Correct within 5 %. */
+/** Median and 99th percentile, in milliseconds; `NaN` before there is a value. Correct within 4 %. */
 export interface Percentiles {
   /** Half of the values are at most this. */
   readonly p50: number;
@@ -117,7 +122,8 @@ export interface Executor extends AsyncDisposable {
    * Has a function called elsewhere.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments, which are copied, or moved if `transfer` says so.
+   * @param args Its arguments, which are copied, or moved if `transfer` says so,
+   * when the job begins: leave alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result, which cancels the job when it is cancelled.
    */

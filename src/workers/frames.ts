@@ -85,7 +85,7 @@ export class FrameReader {
   #length = 0;
 
   /**
-   * @param bodyBytesMax Length from which on a body is refused.
+   * @param bodyBytesMax Length of a body at most; a longer one is refused.
    * @param onFrame Called with each frame, in their order.
    */
   constructor(bodyBytesMax: number, onFrame: FrameListener) {

@@ -5,7 +5,7 @@
  * For links between threads, whose users pass handles to jobs like any other
  * value. The sender calls {@linkcode packHandles} before it posts a message,
  * {@linkcode dropHandles} if posting throws; the receiver calls
- * {@linkcode unpackHandles}, which `loop_handle.ts` exports as well and which works
+ * {@linkcode unpackHandles}, which `loop_handle.ts` exports as well, as it works
  * only once that module is loaded. A receiver that wants to load it late asks
  * {@linkcode hasPackedHandles} first. All of them look at the arguments
  * themselves, not into them, and cost some nanoseconds each if there is no handle.
@@ -46,6 +46,11 @@ export function provideUnpack(make: Unpack): void {
 /** Makes what goes to another thread, of the port of a line. */
 export function packPort(port: LinePort): PackedHandle {
   return { [VERSION]: 1, port };
+}
+
+/** Whether both sides of a packed handle speak of the same things. */
+export function isOfThisVersion(packed: { [VERSION]: unknown }): boolean {
+  return packed[VERSION] === 1;
 }
 
 /** Whether `value` is a handle that has been packed. */

@@ -44,7 +44,7 @@ export function shutDownError(
 export const CLOSED_HERE = "the loop handle is closed";
 
 /** Returns the error for values that could not be cloned. Errors of their getters stay as they are. */
-export function cloneError(what: string, error: unknown): unknown {
+function cloneError(what: string, error: unknown): unknown {
   if (!(error instanceof DOMException)) return error;
   return new DOMException(`Cannot ${what}: ${error.message}`, error.name);
 }

@@ -154,9 +154,12 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
   /**
    * Takes back its last run, which its worker has not begun. Returns false if the
    * job is to end, or has nothing left that it could begin with.
+   *
+   * @param wasSent Whether objects that it moves are gone.
    */
-  takeBack(): boolean {
-    if (this.ending !== null || this.transfer.length > 0) return false;
+  takeBack(wasSent: boolean): boolean {
+    if (this.ending !== null) return false;
+    if (wasSent && this.transfer.length > 0) return false;
     this.runs--;
     return true;
   }

@@ -90,11 +90,16 @@ export class JobEnds {
     this.settle(job, "asked", undefined);
   }
 
-  #abort(job: AnyJob, worker: PoolWorker): void {
+  /** Asks the worker to end a job that has to. The worker must have been sent the job. */
+  sendAbort(job: AnyJob, worker: PoolWorker): void {
     const error = job.ending === "deadline"
       ? new TimeoutError(`The deadline of ${job[inWords]()} has passed`)
       : cancellation(job.reason);
     worker.link.abort(job.id, error);
+  }
+
+  #abort(job: AnyJob, worker: PoolWorker): void {
+    this.sendAbort(job, worker);
     job.graceTimer = setTimer(this.#clock, this.#cancelGraceMs, () => {
       job.graceTimer = null;
       job.overdue = true;

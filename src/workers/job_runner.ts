@@ -259,17 +259,11 @@ export class JobRunner {
   returned(job: RunningJob, value: unknown): void {
     if (!this.end(job)) return;
     const { id, name } = job.spec;
+    // The job has ended: what throws from here on would leave it without a reply.
     try {
       this.replies.returned(id, value, takeTransfer(value));
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const what = name === "" ? "a job" : `job "${name}"`;
-      this.replies.threw(
-        id,
-        new TypeError(`Cannot hand over the result of ${what}: ${why}`, {
-          cause,
-        }),
-      );
+      this.replies.threw(id, handOverError(name, cause));
     }
   }
 
@@ -334,12 +328,38 @@ function cancellation(reason: unknown): CancelledError {
   return reason instanceof CancelledError ? reason : new CancelledError(reason);
 }
 
+/** The error for a result that cannot be sent. Never throws, whatever getters and proxies have thrown. */
+function handOverError(name: string, cause: unknown): TypeError {
+  const what = name === "" ? "a job" : `job "${name}"`;
+  let why: string;
+  try {
+    why = cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    why = "reading it has thrown something that cannot be read";
+  }
+  return new TypeError(`Cannot hand over the result of ${what}: ${why}`, {
+    cause,
+  });
+}
+
 const UNDEFINED_NAME = /^(.+) is not defined$/;
 
-/** Explains an error of a function that was sent by its source: most of the time it uses a name from around it. */
+/** The name that an error says is not defined; undefined for other errors, and those that cannot be read. */
+function undefinedName(error: unknown): string | undefined {
+  try {
+    if (!(error instanceof ReferenceError)) return undefined;
+    return UNDEFINED_NAME.exec(error.message)?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Explains an error of a function that was sent by its source: most of the time it
+ * uses a name from around it. Never throws, as the job has ended.
+ */
 function explain(error: unknown): unknown {
-  if (!(error instanceof ReferenceError)) return error;
-  const name = UNDEFINED_NAME.exec(error.message)?.[1];
+  const name = undefinedName(error);
   if (name === undefined) return error;
   return new ReferenceError(
     `${name} is not defined: a function that is sent by its source sees ` +

@@ -5,7 +5,13 @@
  * @module
  */
 import { detached } from "../host/microtask.ts";
-import type { JobSpec, LinkListener, LinkStarter, WorkerLink } from "./link.ts";
+import type {
+  JobSpec,
+  LinkEnd,
+  LinkListener,
+  LinkStarter,
+  WorkerLink,
+} from "./link.ts";
 
 /**
  * Makes a starter that loads another one, once, for the first worker.
@@ -28,23 +34,28 @@ export function lazyStarter(load: () => Promise<LinkStarter>): LinkStarter {
 
 /** A link that waits for its code. Its pool sends nothing before `ready`, but may give it up. */
 class LazyLink implements WorkerLink {
+  readonly #listener: LinkListener;
   #link: WorkerLink | null = null;
-  /** How the pool gave it up. */
-  #over: "closed" | "killed" | null = null;
+  /** Whether it has ended, or is about to, without a link. */
+  #isOver = false;
 
   constructor(load: () => Promise<LinkStarter>, listener: LinkListener) {
+    this.#listener = listener;
     detached(() => {
       load().then(
-        (start) => this.start(start, listener),
-        (cause) => listener.ended({ kind: "start", exitCode: null, cause }),
+        (start) => {
+          if (!this.#isOver) this.#link = start(listener);
+        },
+        (cause) => this.end("start", cause),
       );
     });
   }
 
-  start(start: LinkStarter, listener: LinkListener): void {
-    const kind = this.#over;
-    if (kind === null) this.#link = start(listener);
-    else listener.ended({ kind, exitCode: null, cause: undefined });
+  /** Ends without a link, and does not wait for the code, which may never come. */
+  end(kind: LinkEnd["kind"], cause: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    detached(() => this.#listener.ended({ kind, exitCode: null, cause }));
   }
 
   send(job: JobSpec): void {
@@ -61,12 +72,12 @@ class LazyLink implements WorkerLink {
 
   close(): void {
     if (this.#link !== null) this.#link.close();
-    else this.#over ??= "closed";
+    else this.end("closed", undefined);
   }
 
   kill(): void {
     if (this.#link !== null) this.#link.kill();
-    else this.#over = "killed";
+    else this.end("killed", undefined);
   }
 
   cpuMs(): number {

@@ -66,6 +66,8 @@ export interface LinkEnd {
   readonly cause: unknown;
   /** Numbers of jobs that were sent and that the worker has certainly not begun; none if that is not known. */
   readonly unread?: readonly number[] | undefined;
+  /** Numbers of jobs that came to the link when the worker was gone: nothing of them was sent, and nothing moved. */
+  readonly unsent?: readonly number[] | undefined;
 }
 
 /** Listener of a pool for one of its workers. */

@@ -11,6 +11,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
+import { checkExecutor } from "../loop/default_executor.ts";
 import type { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
@@ -19,7 +20,6 @@ import { BalancerCore } from "./balancer_core.ts";
 import { type AnyBalancerJob, BalancerJob } from "./balancer_job.ts";
 import type { Member } from "./balancer_member.ts";
 import {
-  checkExecutor,
   checkMemberWeight,
   type LoadBalancerOptions,
   type MemberOptions,
@@ -37,8 +37,8 @@ import type {
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { checkShutdownOptions } from "./pool_shutdown.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
   type JobSettings,
 } from "./submit_options.ts";
 import { transportedLocals, withLocalsOf } from "./transport.ts";
@@ -63,6 +63,13 @@ const NO_REMOVE_OPTIONS: RemoveOptions = Object.freeze({});
  * another one if it is `idempotent`, else it fails with the
  * {@linkcode WorkerCrashError}. Errors of a job's function go to its caller and
  * count against nobody.
+ *
+ * *Room.* A member that others use as well may have no room although it has fewer
+ * jobs of the balancer than its `capacity` says. If it refuses one with an
+ * {@linkcode OverloadError}, others are asked; when all have refused, the job is
+ * dropped with the error. It cannot wait in line instead, as nobody tells the
+ * balancer when there is room: let members that are shared have
+ * `overload: "block"`.
  *
  * *Without members* jobs wait for one to be added. When the last one is gone
  * after `shutdown`, they are cancelled.
@@ -236,13 +243,14 @@ export class LoadBalancer extends BaseExecutor {
    *
    * The job is handed over at once if its member has room, else it is in line.
    * Errors that a member throws as it is handed the job, such as that an argument
-   * cannot be cloned, are the outcome of the job.
+   * cannot be cloned, or that no member has room, are the outcome of the job.
    *
    * Cancelling the future, or aborting the signal, ends a job in line at once.
    * With a member, it cancels the member's job, and the future ends when that has.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, key, deadline and so on.
    * @returns A future of the result.
    * @throws {TypeError} If an argument or option is of the wrong type.
@@ -258,7 +266,7 @@ export class LoadBalancer extends BaseExecutor {
   ): Future<JobResult<R>> {
     const what = "submit a job";
     const ref = toTaskRef(task, what);
-    checkArguments(args);
+    const handedArgs = copyArguments(args);
     const given = checkSubmitOptions(options);
     this.#refuseShutDown(what);
     const core = this.#core;
@@ -273,7 +281,7 @@ export class LoadBalancer extends BaseExecutor {
       core,
       loop,
       (executor) =>
-        withLocalsOf(locals, () => executor.submit(task, args, handed)),
+        withLocalsOf(locals, () => executor.submit(task, handedArgs, handed)),
       settings,
       loop.time(),
     );
@@ -375,11 +383,6 @@ export class LoadBalancer extends BaseExecutor {
     );
   }
 
-  /**
-   * Names the class in messages and inspections.
-   *
-   * @returns `"LoadBalancer"`.
-   */
   /**
    * Name of the class in messages and inspections.
    *

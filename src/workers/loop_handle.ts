@@ -21,7 +21,9 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { cancellationBy } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { CallerLine } from "./caller_line.ts";
+import { checkTransfer } from "./checks.ts";
 import {
+  isOfThisVersion,
   isPacked,
   pack,
   type PackedHandle,
@@ -34,12 +36,7 @@ import type { HandleTarget } from "./handle_target.ts";
 import type { HandleFunction } from "./incoming_call.ts";
 import type { JobResult } from "./module_task.ts";
 
-export {
-  dropHandles,
-  type PackedHandle,
-  packHandles,
-  unpackHandles,
-} from "./handle_arguments.ts";
+export { type PackedHandle, unpackHandles } from "./handle_arguments.ts";
 export type { HandleFunction } from "./incoming_call.ts";
 
 /** Arguments of a function of a handle; any, if its type is not known. */
@@ -94,7 +91,9 @@ const taken = new WeakSet<WeakKey>();
 const collected = new Registry<CallerLine>((line) => line.release());
 
 /** Value of an own property of each handle: it cannot be cloned, so neither can the handle, and the error has its text. */
-const CLONE_GUARD = Symbol("a LoopHandle: send its transferable() instead");
+const CLONE_GUARD = Symbol(
+  "a LoopHandle: send its transferable() instead, and not to a process",
+);
 
 /**
  * A handle to an event loop, for calling its functions from other threads.
@@ -197,7 +196,8 @@ export class LoopHandle<
    * @typeParam F Object type of the functions, by their names.
    * @param value The value that has arrived.
    * @returns The handle.
-   * @throws {TypeError} If `value` is not such a value.
+   * @throws {TypeError} If `value` is not such a value, or comes from another
+   * version of Rota.
    * @throws {MisuseError} If a handle was made of it before.
    */
   static receive<
@@ -212,6 +212,11 @@ export class LoopHandle<
         `Cannot ${what} as value must come from transferable(): received ${
           inspect(value)
         }`,
+      );
+    }
+    if (!isOfThisVersion(value)) {
+      throw new TypeError(
+        `Cannot ${what} as value must come from this version of Rota: received one of another version`,
       );
     }
     if (taken.has(value.port)) {
@@ -344,7 +349,8 @@ export class LoopHandle<
    * @param name Name of the function.
    * @param args Its arguments.
    * @returns A future of the result: see {@linkcode call}.
-   * @throws {TypeError} If `name` is not a string, or an option of the wrong type.
+   * @throws {TypeError} If `name` is not a string, an option is of the wrong type,
+   * or `transfer` has something that cannot be moved, or was moved before.
    * @throws {MisuseError} If no loop is running here.
    */
   callWith<K extends keyof F & string>(
@@ -355,7 +361,7 @@ export class LoopHandle<
     checkOptions(options, "call a function");
     const { signal, transfer = [] } = options;
     checkSignal(signal, "call a function");
-    checkTransfer(transfer);
+    checkTransfer(transfer, "call a function");
     checkString(name, "call a function", "name");
     const loop = getRunningLoop();
     if (signal?.aborted === true) {
@@ -447,15 +453,6 @@ export class LoopHandle<
     const side = this.#target instanceof HandleOwner ? "owner" : "received";
     return `LoopHandle (${side}, ${this.closed ? "closed" : "open"})`;
   }
-}
-
-function checkTransfer(transfer: unknown): void {
-  if (Array.isArray(transfer)) return;
-  throw new TypeError(
-    `Cannot call a function as transfer must be an array: received ${
-      inspect(transfer)
-    }`,
-  );
 }
 
 provideUnpack((packed) => LoopHandle.receive(packed));

@@ -14,7 +14,10 @@ export type JobFunction = (...args: readonly unknown[]) => unknown;
 /** A module that has been loaded. */
 type Namespace = Readonly<Record<string, unknown>>;
 
-/** The modules that jobs of this thread have asked for, by URL or by source. */
+/**
+ * The modules that jobs of this thread have asked for, by URL or by source. They
+ * stay for as long as the thread does, as the runtime keeps modules as well.
+ */
 export class ModuleLoader {
   readonly #loaded = new Map<string, Namespace>();
   readonly #loading = new Map<string, Promise<Namespace>>();

@@ -21,8 +21,8 @@ import type { NestedSpec } from "./link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import type { NestedLine, OpenNested } from "./nested_line.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
   type JobSettings,
 } from "./submit_options.ts";
 import { transportedLocals } from "./transport.ts";
@@ -149,7 +149,7 @@ function submitNested<A extends readonly unknown[], R>(
   options: SubmitOptions | undefined,
 ): Future<JobResult<R>> {
   const ref = toTaskRef(task, "submit a job");
-  checkArguments(args);
+  const given = copyArguments(args);
   const settings = checkSubmitOptions(options);
   const { rank, deadlineMs, transfer, idempotent, onProgress } = settings;
   const name = settings.name || ("name" in ref ? ref.name : "");
@@ -163,7 +163,7 @@ function submitNested<A extends readonly unknown[], R>(
   job.send({
     name,
     task: ref,
-    args,
+    args: given,
     transfer,
     rank,
     remainingMs: deadlineMs - loop.time(),

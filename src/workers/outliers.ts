@@ -22,7 +22,10 @@ export interface Watched<M> {
   mayBeProbed(nowMs: number): boolean;
 }
 
-/** Health of one member. */
+/**
+ * Health of one member. `isEjected` leads: the member's `standing` follows it, in
+ * the calls of {@linkcode EjectionTarget}, and may also say that it has left.
+ */
 export class Health<M> implements ListNode<Health<M>> {
   /** List of those that may be tried by now. */
   list: LinkedList<Health<M>> | undefined = undefined;
@@ -34,7 +37,7 @@ export class Health<M> implements ListNode<Health<M>> {
   /** How often it was ejected. */
   ejections = 0;
   isEjected = false;
-  /** Moment from which on it may be tried again. */
+  /** Moment from which on it may be tried again; Infinity unless it is ejected. */
   probeAtMs = Infinity;
   /** How long the last ejection took, and when it ended. */
   backoffMs = 0;
@@ -61,7 +64,20 @@ export interface EjectionTarget<M> {
   reinstated(member: M): void;
 }
 
-/** The ejected members, and the rules by which they come and go. */
+/**
+ * The ejected members, and the rules by which they come and go.
+ *
+ *     well ──eject──▶ ejected, in #times ──probeAtMs──▶ in #due ──probing──▶ has a job
+ *      ▲                  ▲                               ▲                     │ probed
+ *      │                  └───────── too slow, crash ─────┼─────────────────────┤
+ *      │                                                  └── says nothing ─────┤
+ *      └──────────────────────────── well ──────────────────────────────────────┘
+ *
+ * `probeAtMs` of a member's health is the moment that counts. `#times` is only its
+ * index: an entry that differs from it is void, and dropped when it comes up, so
+ * nothing has to be taken out of the middle of a heap. `#due` holds the members
+ * whose moment has passed and that have no job yet.
+ */
 export class Outliers<M extends Watched<M>> {
   readonly #rules: EjectionSettings;
   readonly #target: EjectionTarget<M>;

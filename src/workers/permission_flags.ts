@@ -10,7 +10,8 @@ export type PermissionGrant = boolean | readonly (string | URL)[];
 
 /**
  * Permissions of a child process, as with the flags of `deno run`: `true` is all, `false` nothing, a list only the items
- * in it. A permission that is left out is not given, but `read` and `import`, as loading modules takes them.
+ * in it. Lists of files, programs and libraries may hold `file:` URLs as well. A permission that is left out is not given,
+ * but `read` and `import`, as loading modules takes them.
  */
 export interface ProcessPermissions {
   /**
@@ -50,6 +51,40 @@ const NAMES = [
   "import",
 ] as const;
 
+/** Permissions whose lists have paths in them, which may be URLs. */
+const WITH_PATHS: ReadonlySet<string> = new Set([
+  "read",
+  "write",
+  "run",
+  "ffi",
+]);
+
+/** Long flags of `deno run` that decide about permissions. */
+const LONG_FLAG = /^--(?:(?:allow|deny|ignore)-|permission-set(?:=|$))/;
+/** A group of short flags with one of those in it; `-c` and `-L` take the rest as their value. */
+const SHORT_FLAG = /^-[^=cL-]*[ARWINESP]/;
+
+/** Throws if `flags` decide about permissions: those of the pool would not count. */
+export function checkFlags(flags: unknown, what: string): void {
+  if (
+    !Array.isArray(flags) || flags.some((flag) => typeof flag !== "string")
+  ) {
+    throw new TypeError(
+      `Cannot ${what} as flags must be a list of strings: received ${
+        inspect(flags)
+      }`,
+    );
+  }
+  for (const flag of flags as readonly string[]) {
+    if (!LONG_FLAG.test(flag) && !SHORT_FLAG.test(flag)) continue;
+    throw new TypeError(
+      `Cannot ${what} as flags must not give or take permissions, which is up to the option permissions: received ${
+        inspect(flag)
+      }`,
+    );
+  }
+}
+
 /** Throws unless `permissions` are some. */
 export function checkPermissions(
   permissions: unknown,
@@ -63,19 +98,71 @@ export function checkPermissions(
     );
   }
   for (const [name, grant] of Object.entries(permissions)) {
-    if (!NAMES.some((known) => known === name)) {
+    if (!isName(name)) {
       const list = NAMES.map((known) => `"${known}"`).join(", ");
       throw new TypeError(
         `Cannot ${what} as permissions may have ${list}: received "${name}"`,
       );
     }
-    if (grant === undefined || isGrant(grant)) continue;
-    throw new TypeError(
-      `Cannot ${what} as permissions.${name} must be a boolean or a list of strings and URLs: received ${
-        inspect(grant)
-      }`,
-    );
+    if (grant === undefined) continue;
+    if (!isGrant(grant)) {
+      throw new TypeError(
+        `Cannot ${what} as permissions.${name} must be a boolean or a list of strings and URLs: received ${
+          inspect(grant)
+        }`,
+      );
+    }
+    if (typeof grant !== "boolean") checkItems(name, grant, what);
   }
+}
+
+function isName(name: string): name is typeof NAMES[number] {
+  return NAMES.some((known) => known === name);
+}
+
+/** Throws unless the runtime takes the items of a list: it ends with a message that nobody may see. */
+function checkItems(
+  name: typeof NAMES[number],
+  items: readonly (string | URL)[],
+  what: string,
+): void {
+  for (const item of items) {
+    if (item === "") {
+      throw new TypeError(
+        `Cannot ${what} as permissions.${name} must hold no empty strings: received ""`,
+      );
+    }
+    if (typeof item === "string") {
+      checkText(name, item, item, what);
+      continue;
+    }
+    if (!WITH_PATHS.has(name)) {
+      throw new TypeError(
+        `Cannot ${what} as permissions.${name} must hold strings only: received ${item.href}`,
+      );
+    }
+    if (item.protocol !== "file:") {
+      throw new TypeError(
+        `Cannot ${what} as URLs of permissions.${name} must be those of files: received ${item.href}`,
+      );
+    }
+    checkText(name, textOf(item), item.href, what);
+  }
+}
+
+/** Throws if the text of an item cannot be in a list: the runtime knows no way to write a comma. */
+function checkText(
+  name: string,
+  text: string,
+  item: string,
+  what: string,
+): void {
+  if (!text.includes(",") && !text.includes("\0")) return;
+  throw new TypeError(
+    `Cannot ${what} as permissions.${name} must hold neither commas nor zero characters, which no flag can carry: received ${
+      inspect(item)
+    }`,
+  );
 }
 
 function isGrant(grant: unknown): grant is PermissionGrant {
@@ -84,15 +171,14 @@ function isGrant(grant: unknown): grant is PermissionGrant {
     grant.every((item) => typeof item === "string" || item instanceof URL);
 }
 
-/** Text of an item in the list of a flag, where a comma is written twice. */
+/** Text of an item in the list of a flag. */
 function textOf(item: string | URL): string {
-  let text = item;
-  if (text instanceof URL) {
-    text = text.protocol === "file:"
-      ? decodeURIComponent(text.pathname)
-      : text.href;
+  if (!(item instanceof URL)) return item;
+  try {
+    return decodeURIComponent(item.pathname);
+  } catch {
+    return item.pathname; // what is no escape is itself
   }
-  return text.replaceAll(",", ",,");
 }
 
 /**

@@ -28,6 +28,9 @@ export function copyPlain(value: object): PlainCopy | null {
   return size === null ? null : { value: clone, size };
 }
 
+// The classes as they were: a job may take globals away.
+const { ArrayBuffer, Date, DOMException, Error, Map, RegExp, Set } = globalThis;
+
 /** Cost of an object or an entry of one. */
 const ENTRY = 16;
 

@@ -7,6 +7,11 @@
 import { monotonicMs } from "../host/clock.ts";
 import { after } from "../host/timers.ts";
 
+/** How long tasks that jobs have left behind may take to end in a worker that closes, once they are cancelled. */
+export const CLOSE_GRACE_MS = 1_000;
+/** How much longer than the grace of a cancellation a pool waits for a worker that closes: that may use its own up. */
+export const CLOSE_MARGIN_MS = 500;
+
 /** A timer that was set. */
 export interface PoolTimer {
   /** Withdraws it; does nothing once it has fired. */

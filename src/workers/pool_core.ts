@@ -2,6 +2,28 @@
  * The part that thread pools and process pools share: jobs, workers, and who gets
  * what.
  *
+ *     submit() ─▶ in line ─▶ with a worker ─▶ held ─▶ ended
+ *                  ▲  │       │  │                      ▲
+ *                  │  │       │  └──────────────────────┤ no progress is left to be told
+ *                  │  └───────┼─────────────────────────┘ cancelled, late, dropped, or no worker starts
+ *                  └──────────┘ its worker has died, and it had not begun or may run again
+ *
+ * A job with a worker that is cancelled or late stays there, with its `ending` noted, until its function has ended or its
+ * worker has. A job is held while it has an outcome, and calls of `onProgress` are outstanding.
+ *
+ * Each part of a pool calls it by an interface of its own:
+ *
+ * | Interface | Caller | Calls |
+ * |---|---|---|
+ * | `JobOwner` | a job | `cancelJob`; `progressTold` when it need not be held any more |
+ * | `EndsOwner` | `JobEnds` | `leaveLine` when a job in line is to end; `jobOverdue` after the grace; `jobEnded` |
+ * | `WorkerOwner` | a worker | `workerReady`, `jobReturned`, `workerEnded` and so on, as its link tells them |
+ * | `CrewOwner` | `Crew` | `crewChanged` when the line may have other workers than before; `crewGaveUp` |
+ * | `KeptJobs` | `PoolUse` | `cancelAll` at the end of `run`; `loseLoop` when the loop gives its tasks up or was closed |
+ * | `ShutdownOwner` | `PoolShutdown` | `leave` at its beginning; `isEmpty`; `emptied` at its end |
+ *
+ * A call of `link.send` runs code of the user's, such as getters of arguments: jobs may come and be cancelled meanwhile.
+ *
  * @module
  */
 import {
@@ -216,6 +238,8 @@ export class PoolCore
     }
     if (worker !== null) {
       this.#send(job, worker, nowMs);
+      // A getter of an argument may have submitted a job that waits for this one.
+      if (this.#line.length > 0) this.#pump();
       return;
     }
     this.#crew.jobCame();
@@ -252,6 +276,8 @@ export class PoolCore
     worker.jobs.set(job.id, job);
     try {
       worker.link.send(job);
+      // A getter of an argument has cancelled it, before the worker knew of it.
+      if (job.ending !== null) this.#ends.sendAbort(job, worker);
     } catch (error) {
       worker.jobs.delete(job.id);
       job.leaveWorker();
@@ -392,21 +418,27 @@ export class PoolCore
       this.#lost.watch(worker.link, jobs[0]?.name ?? "");
     }
     const { unresponsiveMs } = this.#settings;
-    const death = deathOf(end, worker.killedAs, unresponsiveMs);
-    const { unread = [] } = end;
-    const hadJob = jobs.some(({ id }) => !unread.includes(id));
+    const silentMs = worker.silentMs ?? unresponsiveMs;
+    const death = deathOf(end, worker.killedAs, silentMs);
+    const { unread = [], unsent = [] } = end;
+    const hadJob = jobs.some(({ id }) =>
+      !unread.includes(id) && !unsent.includes(id)
+    );
     const isUnasked = this.#crew.ended(worker, end, hadJob);
     let isKnown = false;
+    const untaken: AnyJob[] = [];
     for (const job of jobs) {
       if (job.done()) continue;
-      if (unread.includes(job.id) && job.takeBack()) {
-        if (job.runs > 0) this.#counts.rerun--;
-        this.#again(job);
+      const wasSent = !unsent.includes(job.id);
+      const isUntaken = !wasSent || unread.includes(job.id);
+      if (isUntaken && job.takeBack(wasSent)) {
+        untaken.push(job);
         continue;
       }
       if (job.ending === null) isKnown = true;
       this.#orphaned(job, death);
     }
+    this.#takeBack(untaken);
     if (isUnasked && !this.#crew.giveUpIfHopeless(death) && !isKnown) {
       this.#reportDeath(death);
     }
@@ -414,6 +446,15 @@ export class PoolCore
     if (this.#crew.workers.size > 0) return;
     this.#crew.stopIdling();
     this.#heartbeat.stop();
+  }
+
+  /** Puts jobs that their worker has not begun back to where they were in line. */
+  #takeBack(jobs: readonly AnyJob[]): void {
+    for (const job of jobs.toReversed()) {
+      if (job.runs > 0) this.#counts.rerun--;
+      this.#line.putBack(job);
+      this.#crew.jobCame();
+    }
   }
 
   /** The worker of a job has died. */
@@ -489,9 +530,10 @@ export class PoolCore
   #threadLost(jobName: string): void {
     const { pool, kind } = this.#names;
     const of = jobName === "" ? "" : ` that ran job "${jobName}"`;
+    const unready = jobName === "" ? ", or has never been ready" : "";
     this.#report({
       message:
-        `A ${kind} of ${pool}${of} was killed and goes on all the same: it is in native code that does not return`,
+        `A ${kind} of ${pool}${of} was killed and goes on all the same: it is in native code that does not return${unready}`,
       ...(jobName !== "" && { name: jobName }),
     });
   }

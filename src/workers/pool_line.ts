@@ -61,9 +61,14 @@ export class PoolLine {
     return this.#makeRoom(job);
   }
 
-  /** Puts a job in line that has been in it before, whatever the bound. */
+  /** Puts a job in line that has begun before, whatever the bound. */
   enterAgain(job: AnyJob): void {
     this.#queue.add(job);
+  }
+
+  /** Puts a job back to the front of its line, as it has not begun after all, whatever the bound. */
+  putBack(job: AnyJob): void {
+    this.#queue.addFirst(job);
   }
 
   /**

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
   checkNotNegative,
@@ -15,6 +14,7 @@ import {
   OVERLOAD_STRATEGIES,
   type OverloadStrategy,
 } from "../schedule/concurrency_limit_options.ts";
+import { checkPositive, checkSeed, nextSeed } from "./checks.ts";
 
 /** When a worker is replaced by a fresh one: see {@linkcode PoolOptions.recycle}. */
 export interface RecycleOptions {
@@ -123,13 +123,18 @@ export interface PoolOptions {
    * When a worker is replaced, against leaks. The new worker is started first;
    * the old one takes jobs until that is ready, then ends those that it has.
    *
+   * A worker keeps every module that it has loaded, and every function that was
+   * sent by its source: a program that makes ever new ones, such as `data:` URLs,
+   * should have its workers replaced.
+   *
    * @default {never}
    */
   readonly recycle?: RecycleOptions | undefined;
   /**
    * How long a cancelled job may take to end. Then its worker is killed. Other
    * jobs that the worker has may end before that, if it still reacts: one that
-   * does not answer for the same time is killed with all that it has.
+   * does not answer for the same time, or 1,000 ms if that is longer, is killed
+   * with all that it has.
    *
    * @default {1_000}
    */
@@ -287,7 +292,7 @@ function settleRestarts(options: PoolOptions, what: string) {
       `Cannot ${what} as backoff.maxMs must be at least backoff.minMs, ${minMs}: received ${maxMs}`,
     );
   }
-  checkSeed(seed, what);
+  checkSeed(seed, what, "backoff.seed");
   return {
     retriesMax,
     maxRestarts,
@@ -296,28 +301,4 @@ function settleRestarts(options: PoolOptions, what: string) {
     backoffMaxMs: maxMs,
     seed,
   };
-}
-
-function checkPositive(value: unknown, what: string, name: string): void {
-  checkNotNegative(value, what, name);
-  if (value === 0) {
-    throw new RangeError(`Cannot ${what} as ${name} must be > 0: received 0`);
-  }
-}
-
-function checkSeed(seed: unknown, what: string): void {
-  checkInteger(seed, Number.MIN_SAFE_INTEGER, what, "backoff.seed");
-  if (!Number.isSafeInteger(seed)) {
-    throw new RangeError(
-      `Cannot ${what} as backoff.seed must be a safe integer: received ${seed}`,
-    );
-  }
-}
-
-let seeds = 0;
-
-/** A seed that differs from pool to pool, and from run to run. */
-function nextSeed(): number {
-  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
-    Number.MAX_SAFE_INTEGER;
 }

@@ -47,7 +47,7 @@ export class PoolCounts implements Record<JobEnd, number> {
 }
 
 /** Reads median and 99th percentile from a histogram. */
-export function percentilesOf(histogram: Histogram): Percentiles {
+function percentilesOf(histogram: Histogram): Percentiles {
   return Object.freeze({
     p50: histogram.quantile(0.5),
     p99: histogram.quantile(0.99),

@@ -113,7 +113,7 @@ class OutsideHold implements Runnable {
     this.#kernel = kernel;
   }
 
-  /** There are jobs. */
+  /** Keeps the loop from ending: the first job has come. */
   take(): void {
     this.#hasJobs = true;
     if (this.#isTaken) return;
@@ -121,7 +121,7 @@ class OutsideHold implements Runnable {
     this.#kernel.outside.outsideBegan();
   }
 
-  /** There are none any more. */
+  /** Lets go some turns later: the last job has ended. */
   leave(): void {
     this.#hasJobs = false;
     this.#turnsLeft = TURNS_HELD;

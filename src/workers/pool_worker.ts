@@ -16,7 +16,8 @@ import type { PoolTimer } from "./pool_clock.ts";
 /**
  * State of a worker: `"starting"` until it takes jobs; `"working"`; `"draining"`
  * while it ends the jobs that it has, and takes no more; `"closing"` when it was
- * told to end; `"killed"`; `"ended"`.
+ * told to end; `"killed"`; `"ended"`. A condemned worker, see `crew.ts`, is in the
+ * state in which it was condemned, and takes no jobs.
  */
 export type WorkerState =
   | "starting"
@@ -75,6 +76,8 @@ export class PoolWorker implements LinkListener {
   movedMs = 0;
   /** Limit for the answer of a condemned worker. */
   wedgeTimer: PoolTimer | null = null;
+  /** How long that was, if the worker is killed for it; null if it is not. */
+  silentMs: number | null = null;
 
   constructor(owner: WorkerOwner, starter: LinkStarter, nowMs: number) {
     this.#owner = owner;

@@ -24,8 +24,10 @@ const LOOKED_AT_MAX = 10_000;
 export class FrameWriter {
   readonly #bodyBytesMax: number;
   readonly #buffer = new Uint8Array(KEPT_BYTES);
+  /** Whether a value is being written. Code of the user's runs meanwhile, such as a getter, and may send as well. */
+  #isBusy = false;
 
-  /** @param bodyBytesMax Length from which on a frame is refused. */
+  /** @param bodyBytesMax Length of a frame's body at most; a longer one is refused. */
   constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
   }
@@ -41,7 +43,7 @@ export class FrameWriter {
    * @throws {RangeError} If the frame would be too long.
    */
   frame(kind: number, id: number, value: unknown): Uint8Array<ArrayBuffer> {
-    const frame = this.#withValue(value);
+    const frame = this.#body(value);
     const length = frame.length - HEADER_BYTES;
     if (length > this.#bodyBytesMax) {
       throw new RangeError(
@@ -52,9 +54,27 @@ export class FrameWriter {
     return frame;
   }
 
+  /** Makes a frame as {@linkcode FrameWriter.frame} does, whose bytes are the caller's. */
+  ownFrame(kind: number, id: number, value: unknown): Uint8Array<ArrayBuffer> {
+    const frame = this.frame(kind, id, value);
+    return frame.buffer === this.#buffer.buffer ? frame.slice() : frame;
+  }
+
   /** Returns a frame with a body and without a header. */
-  #withValue(value: unknown): Uint8Array<ArrayBuffer> {
-    const kept = this.#buffer;
+  #body(value: unknown): Uint8Array<ArrayBuffer> {
+    if (this.#isBusy) return this.#write(value, new Uint8Array(KEPT_BYTES));
+    this.#isBusy = true;
+    try {
+      return this.#write(value, this.#buffer);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  #write(
+    value: unknown,
+    kept: Uint8Array<ArrayBuffer>,
+  ): Uint8Array<ArrayBuffer> {
     if (value === undefined) return kept.subarray(0, HEADER_BYTES);
     const end = writeValue(value, kept, HEAD_BYTES);
     if (end >= 0) return compact(kept, end);

@@ -50,12 +50,7 @@ import {
   ToProcess,
   type WithdrawMessage,
 } from "./process_protocol.ts";
-
-const ENTRY = new URL("./process_entry.ts", import.meta.url).href;
-
-/** The script of the processes, so that JSR and `deno cache` have it. Never called. */
-export const entryInGraph = (): Promise<unknown> =>
-  import("./process_entry.ts");
+import { PROCESS_SCRIPT } from "./process_script.ts";
 
 /** How long a process without a job blocks in a read before it is told to wait in its event loop. */
 const REST_AFTER_MS = 10;
@@ -87,9 +82,9 @@ function commandOf(options: ProcessLinkOptions): string[] {
       read: [inheritedPath(INPUT_FD)],
       write: [inheritedPath(OUTPUT_FD)],
     }),
-    ...configFlags(ENTRY, options.flags),
+    ...configFlags(PROCESS_SCRIPT, options.flags),
     ...options.flags,
-    ENTRY,
+    PROCESS_SCRIPT,
     JSON.stringify(settings),
   ];
 }
@@ -144,8 +139,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
     const { id, name, task, args, transfer, remainingMs, locals } = job;
     checkMoved(transfer);
     const message: JobMessage = [name, task, args, remainingMs, locals];
-    const frame = this.#writer.frame(ToProcess.JOB, id, message);
-    child.write(frame.slice());
+    child.write(this.#writer.ownFrame(ToProcess.JOB, id, message));
     detachMoved(transfer);
     this.#jobs.add(id);
     this.#isResting = false;
@@ -190,7 +184,7 @@ class ProcessLink implements WorkerLink, GuardedListener {
 
   tell(kind: number, id: number, value?: unknown): void {
     if (this.#child === null || this.#phase === "ended") return;
-    this.#child.write(this.#writer.frame(kind, id, value).slice());
+    this.#child.write(this.#writer.ownFrame(kind, id, value));
   }
 
   /** Notes why the process ends, and ends it. */
@@ -305,7 +299,10 @@ class ProcessLink implements WorkerLink, GuardedListener {
     // V8 ends the process by a trap when it has no memory left.
     if (signal === "SIGTRAP") return { kind: "out-of-memory", cause };
     if (signal !== null) return { kind: "killed", cause };
-    if (this.#phase === "starting") return { kind: "start", cause };
+    if (this.#phase === "starting") {
+      const text = `it ended with exit code ${code} before it was ready`;
+      return { kind: "start", cause: new Error(text) };
+    }
     if (this.#reader.isPartial) {
       return {
         kind: "protocol",

@@ -6,10 +6,11 @@
 import { findShell, mainModule } from "../host/child_process.ts";
 import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
 import { allReadGranted } from "../host/process.ts";
-import { checkInteger, checkString, inspect } from "../loop/checks.ts";
+import { checkInteger, checkString } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkEnvironment } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -18,13 +19,14 @@ import type {
 import { lazyStarter } from "./lazy_link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import {
+  checkFlags,
   checkPermissions,
   type ProcessPermissions,
 } from "./permission_flags.ts";
 import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a process pool";
@@ -45,7 +47,8 @@ export interface ProcessPoolOptions extends PoolOptions {
   readonly permissions?: ProcessPermissions | undefined;
   /**
    * More arguments for `deno run`, such as `--cached-only` or
-   * `--v8-flags=--max-old-space-size=512`. Permissions belong into `permissions`.
+   * `--v8-flags=--max-old-space-size=512`. Flags about permissions are refused:
+   * those belong into `permissions`.
    * The configuration is that of the program, as found in the folders around its
    * main module, if this library was loaded from a registry; `--config=FILE` names
    * another one.
@@ -80,6 +83,10 @@ const NO_OPTIONS: ProcessPoolOptions = Object.freeze({});
  * can be ended whatever it does. Starting one takes some tens of milliseconds, so
  * they are started when there are jobs for them, and kept. For work that is to be
  * trusted, threads take less time to start and less memory.
+ *
+ * Bytes that a process sends are parsed in this program, values of some classes by
+ * V8's own deserializer. Hostile code could send bytes that no job would: it is
+ * kept apart only as well as that parser is free of faults.
  *
  * Arguments and results are copied, as by `structuredClone`; an `ArrayBuffer` can
  * be moved, other objects cannot. Output of a job appears where this program
@@ -189,7 +196,8 @@ export class ProcessPool extends BaseExecutor {
    * `cancelGraceMs`, its process is killed.
    *
    * @param task The function: see {@linkcode ExecutorTask}.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with a `DataCloneError` if an
    * argument or the result cannot be copied, and with a `RangeError` if that takes
@@ -207,8 +215,8 @@ export class ProcessPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#core.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#core.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**
@@ -217,6 +225,8 @@ export class ProcessPool extends BaseExecutor {
    *
    * @param options How long jobs may take, and what becomes of those in line.
    * @returns An operation that ends when no process is left.
+   * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
     return this.#core.shutdown(options);
@@ -246,11 +256,9 @@ export class ProcessPool extends BaseExecutor {
 function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   const { permissions = {}, flags = [], env, cwd } = options;
   checkPermissions(permissions, CREATE);
-  if (!isStrings(flags)) refuse("flags must be a list of strings", flags);
-  if (env !== undefined) checkEnvironment(env);
-  if (cwd !== undefined && !(cwd instanceof URL)) {
-    checkString(cwd, CREATE, "cwd");
-  }
+  checkFlags(flags, CREATE);
+  if (env !== undefined) checkEnvironment(env, CREATE);
+  if (cwd !== undefined) checkDirectory(cwd);
   const { frameBytesMax = FRAME_BYTES_MAX } = options;
   checkInteger(frameBytesMax, FRAME_BYTES_MIN, CREATE, "frameBytesMax");
   if (frameBytesMax > FRAME_BYTES_LIMIT) {
@@ -258,9 +266,11 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
       `Cannot ${CREATE} as frameBytesMax must be <= ${FRAME_BYTES_LIMIT}: received ${frameBytesMax}`,
     );
   }
+  const read = permissions.read ?? readDefault();
+  checkPermissions({ read }, CREATE); // the folder of the program may have a comma
   return {
     shell: requireShell(),
-    permissions: { ...permissions, read: permissions.read ?? readDefault() },
+    permissions: { ...permissions, read },
     flags: [...flags],
     env: env === undefined ? undefined : { ...env },
     cwd,
@@ -268,26 +278,11 @@ function settleLink(options: ProcessPoolOptions): ProcessLinkOptions {
   };
 }
 
-function isStrings(value: unknown): boolean {
-  return Array.isArray(value) &&
-    value.every((item) => typeof item === "string");
-}
-
-function checkEnvironment(env: unknown): void {
-  checkOptionsNamed(env, "env");
-  for (const [name, value] of Object.entries(env as object)) {
-    checkString(value, CREATE, `env.${name}`);
-  }
-}
-
-function checkOptionsNamed(value: unknown, name: string): void {
-  if (typeof value === "object" && value !== null) return;
-  refuse(`${name} must be an object`, value);
-}
-
-function refuse(requirement: string, value: unknown): never {
+function checkDirectory(cwd: unknown): void {
+  if (!(cwd instanceof URL)) return checkString(cwd, CREATE, "cwd");
+  if (cwd.protocol === "file:") return;
   throw new TypeError(
-    `Cannot ${CREATE} as ${requirement}: received ${inspect(value)}`,
+    `Cannot ${CREATE} as a URL of cwd must be that of a folder: received ${cwd.href}`,
   );
 }
 

@@ -19,6 +19,7 @@ import { FrameReader, LENGTH_MAX } from "./frames.ts";
 import { JobRunner } from "./job_runner.ts";
 import type { JobSpec, NestedSpec } from "./link.ts";
 import { INPUT_FD, OUTPUT_FD } from "./orphan_guard.ts";
+import { CLOSE_GRACE_MS } from "./pool_clock.ts";
 import {
   checkMoved,
   detachMoved,
@@ -40,8 +41,6 @@ const READ_BYTES = 65_536;
 const HOPS = 8;
 /** How long the process may go without a pass of its event loop while jobs come one after the other. */
 const PASS_EVERY_MS = 2;
-/** How long tasks that jobs have left behind may take to end, once they are cancelled. */
-const CLOSE_GRACE_MS = 1_000;
 
 /** A process that runs jobs. */
 export class ProcessWorker {
@@ -217,13 +216,16 @@ export class ProcessWorker {
   }
 
   die(kind: DeathMessage[0], error: unknown): never {
-    this.sendError(
-      FromProcess.DIED,
-      0,
-      packError(error),
-      (packed): DeathMessage => [kind, packed],
-    );
-    exitProcess(1);
+    try {
+      this.sendError(
+        FromProcess.DIED,
+        0,
+        packError(error),
+        (packed): DeathMessage => [kind, packed],
+      );
+    } finally { // a job may have broken what the codec is made of
+      exitProcess(1);
+    }
   }
 }
 

@@ -12,6 +12,12 @@
  * frame that is too long for the rest of the ring begins at its start, and a word of `SKIP` says so. Head and tail count
  * words since the beginning, so that a full ring differs from an empty one; their remainders are the places.
  *
+ * A writer opens a frame, writes the bytes where they stay, and commits. Its user may run code of others in between, and
+ * has to see to it that this opens no second frame: that would lie at the same place. An open frame ends at `limit`; if it
+ * was too short behind the last one, `reopen()` looks at the start of the ring, once. The reader's `#next` is behind the
+ * frame that it reads, and `#head` in front of it until `release()` tells the writer that the room is free again: a
+ * reader that dies over a frame leaves it in the ring, unless it has released it before.
+ *
  * A reader that has read everything may say in the word ASLEEP that it goes to sleep, looks once more, and waits for that word to
  * change. The writer clears the word when it has written, and wakes the reader if it was set. So the reader is woken once
  * for a burst of frames, and no frame is overlooked.
@@ -172,6 +178,8 @@ export class RingReader {
   #head: number;
   /** Head behind the frame that is being read. */
   #next: number;
+  /** Whether this end has taken over from another one, and the shared word is a seal. */
+  #tookOver = false;
   /** How often not to look for a frame before blocking, after the last time in vain, and from now on. */
   #failures = 0;
   #skips = 0;
@@ -233,11 +241,37 @@ export class RingReader {
     return true;
   }
 
-  /** Frees the room of the frame, which has been read. */
+  /**
+   * Frees the room of the frame, which has been read: from now on it counts as taken.
+   *
+   * @throws {Error} If another end has taken over, to which the frame belongs then.
+   */
   release(): void {
-    if (this.#next === this.#head) return;
-    this.#head = this.#next;
-    Atomics.store(this.#ring.words, HEAD, this.#head);
+    const head = this.#head;
+    const next = this.#next;
+    if (next === head) return;
+    // Compared, not stored: either this end takes the frame or the one that takes over, never both.
+    if (
+      !this.#tookOver &&
+      Atomics.compareExchange(this.#ring.words, HEAD, head, next) !== head
+    ) throw new Error("Cannot take a frame: the ring was taken over");
+    this.#head = next;
+  }
+
+  /**
+   * Takes over from the end that has read so far. That can take no frame any more, even if its thread goes on for a while;
+   * this end reads all that it has not taken.
+   */
+  takeOver(): void {
+    const { words } = this.#ring;
+    let head = Atomics.load(words, HEAD);
+    for (;;) {
+      const seen = Atomics.compareExchange(words, HEAD, head, ~head);
+      if (seen === head) break;
+      head = seen;
+    }
+    this.#head = this.#next = head;
+    this.#tookOver = true;
   }
 
   /** Whether the writer had no room and there is some again. Forgets it. */

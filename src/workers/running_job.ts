@@ -28,10 +28,21 @@ export type ProgressListener = (id: number, value: unknown) => void;
 /**
  * A job that a worker has got and has not ended.
  *
- * A plain or async function runs with the job as its owner. When it, or anything
- * that it calls, asks for a loop or a task, the loop is started and the job
- * becomes a task of it, which ends with the function. A generator function is the
- * body of the task.
+ * A job is first the owner of the code that runs for it (see `loop/current.ts`), as
+ * starting a loop and a task for each would take longer than most jobs do. It gets
+ * a task at most once, in one of two ways:
+ *
+ *     arrives ── generator, or function of one ──────▶ runCoroutine: the body of the task
+ *        └────── plain or async function: no task
+ *                   └── code asks for `runner` ──────▶ become: a task that waits for `release`
+ *
+ * `runner` is asked for by whatever needs a task: `currentTask`, an operation that
+ * is awaited, `createTask`, `TaskLocal.set`. `loop` alone only starts the loop, and
+ * `currentJob` and `TaskLocal.get` need neither: they read `locals`. A job that has
+ * ended becomes no task any more, so code that it has left behind runs in none.
+ *
+ * An abortion goes to both: the signal, if it was made, and the task, if there is
+ * one. A job that becomes a task later is cancelled at once.
  */
 export class RunningJob implements JobState, Owner {
   readonly spec: JobSpec;
@@ -53,6 +64,7 @@ export class RunningJob implements JobState, Owner {
   private task: Task<unknown> | null = null;
   /** Ends the task that the job became; null if it became none, or its task has a body. */
   private release: (() => void) | null = null;
+  /** Set while the task is made, as its first step asks for `runner`, too. */
   private becoming = false;
   /** Made on first use, as most jobs are over before that. */
   private ownLocals: LocalValue | null = null;

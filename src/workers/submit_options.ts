@@ -14,6 +14,7 @@ import {
 } from "../loop/checks.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import { checkPriority, DEFAULT_PRIORITY } from "../loop/priority.ts";
+import { checkTransfer } from "./checks.ts";
 import type { SubmitOptions } from "./executor.ts";
 
 const SUBMIT = "submit a job";
@@ -75,7 +76,7 @@ export function checkSubmitOptions(
   const rank = checkPriority(priority, SUBMIT);
   if (key !== undefined) checkKey(key);
   if (deadlineMs !== Infinity) checkDeadline(deadlineMs);
-  if (transfer !== NOTHING) checkTransfer(transfer);
+  if (transfer !== NOTHING) checkTransfer(transfer, SUBMIT);
   checkOneOf(idempotent, [true, false], SUBMIT, "idempotent");
   if (onProgress !== undefined) {
     checkPlainFunction(onProgress, SUBMIT, "onProgress");
@@ -86,19 +87,26 @@ export function checkSubmitOptions(
     rank,
     key,
     deadlineMs,
-    transfer,
+    transfer: transfer === NOTHING ? NOTHING : [...transfer],
     idempotent,
     onProgress: onProgress ?? null,
   };
 }
 
-/** Throws unless the arguments of a job are an array. */
-export function checkArguments(args: unknown): void {
+/**
+ * Copies the arguments of a job, as the caller may go on with the array. Objects
+ * in it are copied when the job is sent.
+ *
+ * @throws {TypeError} If it is no array.
+ */
+export function copyArguments<A extends readonly unknown[]>(args: A): A {
   if (!Array.isArray(args)) {
     throw new TypeError(
       `Cannot ${SUBMIT} as args must be an array: received ${inspect(args)}`,
     );
   }
+  const copy: readonly unknown[] = args.slice();
+  return copy as A;
 }
 
 function checkKey(key: unknown): void {
@@ -118,39 +126,4 @@ function checkDeadline(deadlineMs: unknown): void {
   throw new RangeError(
     `Cannot ${SUBMIT} as deadlineMs must be after now, ${nowMs}: received ${deadlineMs}`,
   );
-}
-
-/** Throws for what can be known not to be movable. The rest is found out when the job is sent. */
-function checkTransfer(transfer: unknown): void {
-  if (!Array.isArray(transfer)) {
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must be an array: received ${
-        inspect(transfer)
-      }`,
-    );
-  }
-  for (const item of transfer) {
-    const fault = transferFault(item);
-    if (fault === null) continue;
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must hold objects that can be moved: received ${fault}`,
-    );
-  }
-  if (new Set(transfer).size < transfer.length) {
-    throw new TypeError(
-      `Cannot ${SUBMIT} as transfer must hold each object once: received one of them twice`,
-    );
-  }
-}
-
-/** Why an object cannot be moved, in words; null if that is not known. */
-function transferFault(item: unknown): string | null {
-  if (typeof item !== "object" || item === null) return inspect(item);
-  if (ArrayBuffer.isView(item)) {
-    return `${inspect(item)}, whose buffer can be moved`;
-  }
-  if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
-  return item instanceof ArrayBuffer && item.detached
-    ? "an ArrayBuffer that was moved before"
-    : null;
 }

@@ -41,8 +41,8 @@ export function addSite(error: unknown, site: Error | null): void {
   }
 }
 
-/** Frames of the pool itself, with which each of these stacks begins. */
-const OWN_FRAME = /\b(SubmitSites|PoolCore)\b/;
+/** Frames of the pool itself, with which each of these stacks begins. Told by their classes: a path may hold the same words. */
+const OWN_FRAME = /^\s*at (?:SubmitSites|PoolCore)\./;
 
 /** The frames of a stack, a line each; "" if there are none. */
 function framesOf(error: Error): string {

@@ -17,6 +17,7 @@ import {
   type ThreadResourceLimits,
   type Threads,
 } from "../host/thread.ts";
+import { after, type HostTimer } from "../host/timers.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
 import { dropHandles, packHandles } from "./handle_arguments.ts";
 import type {
@@ -42,6 +43,9 @@ import {
 import { THREAD_SCRIPT } from "./thread_script.ts";
 import { Wire, wireMemory } from "./wire.ts";
 
+/** How long a thread that is to end may take to load its script: until then it cannot be ended, and after that is lost. */
+const STUCK_MS = 5_000;
+
 /** Options of the threads of a pool. */
 export interface ThreadLinkOptions {
   /** Name of the threads. */
@@ -50,13 +54,22 @@ export interface ThreadLinkOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Limits of memory. */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
+  /** How long a thread that is to end may take to load its script; some seconds by default. */
+  readonly stuckMs?: number | undefined;
 }
 
 /** Loads what starts threads. */
 export async function loadThreadStarter(
   options: ThreadLinkOptions,
 ): Promise<LinkStarter> {
-  const threads = await loadThreads();
+  return threadStarter(await loadThreads(), options);
+}
+
+/** Makes a starter of threads. */
+export function threadStarter(
+  threads: Threads,
+  options: ThreadLinkOptions,
+): LinkStarter {
   return (listener) => new ThreadLink(threads, options, listener);
 }
 
@@ -98,7 +111,7 @@ function restOf(
   { name, task, remainingMs, locals }: JobSpec,
 ): JobRest | undefined {
   const isUsual = remainingMs === Infinity && locals === null &&
-    "name" in task && task.name === name;
+    name === ("name" in task ? task.name : "");
   return isUsual ? undefined : { name, remainingMs, locals };
 }
 
@@ -108,11 +121,17 @@ class ThreadLink implements WorkerLink, ThreadListener {
   readonly #memory = wireMemory();
   #wire: Wire | null = null;
   #thread: Thread | null = null;
-  #phase: "starting" | "working" | "ended" = "starting";
+  /** State of the thread: a lost one has never said that it is ready, and counts as ended. */
+  #phase: "starting" | "working" | "lost" | "ended" = "starting";
+  /** Numbers of jobs that come when the thread is gone, and cannot be sent; null while it is there. */
+  #unsent: number[] | null = null;
   /** Why the thread ends, if that is known. */
   #fate: Pick<LinkEnd, "kind" | "cause"> | null = null;
   readonly #tasks = new TaskNumbers();
   #clock: ThreadClock | null = null;
+  readonly #stuckMs: number;
+  /** Limit for the start of a thread that is to end. */
+  #stuckTimer: HostTimer | null = null;
   /** Jobs that jobs of the thread have submitted; null before the first. */
   #nested: NestedDesk | null = null;
 
@@ -122,6 +141,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
     listener: LinkListener,
   ) {
     this.#listener = listener;
+    this.#stuckMs = options.stuckMs ?? STUCK_MS;
     // Elsewhere, as a thread tells of itself in the async context in which it was started.
     detached(() => this.start(threads, options));
   }
@@ -129,7 +149,9 @@ class ThreadLink implements WorkerLink, ThreadListener {
   start(threads: Threads, options: ThreadLinkOptions): void {
     if (this.#fate !== null) return this.ended(null);
     try {
-      const settings = { ...options, data: { memory: this.#memory } };
+      const { name, env, resourceLimits } = options;
+      const data = { memory: this.#memory };
+      const settings = { name, env, resourceLimits, data };
       this.#thread = threads.start(THREAD_SCRIPT, settings, this);
     } catch (error) {
       this.#fate = { kind: "start", cause: error };
@@ -145,6 +167,10 @@ class ThreadLink implements WorkerLink, ThreadListener {
     const wire = this.#wire;
     if (wire === null || this.#phase === "ended") return;
     const { id, task } = job;
+    if (this.#unsent !== null) {
+      this.#unsent.push(id);
+      return;
+    }
     const rest = restOf(job);
     let number = this.#tasks.find(task);
     if (number < 0) {
@@ -188,6 +214,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
 
   livesOn(): boolean | undefined {
     if (this.#thread === null) return false;
+    if (this.#phase === "lost") return true;
     const clock = this.#clock;
     const exists = clock?.exists();
     if (this.#phase === "ended") clock?.close();
@@ -204,7 +231,18 @@ class ThreadLink implements WorkerLink, ThreadListener {
     // A thread that has sent something is not loading its script any more.
     const isSafe = this.#phase === "working" || kind === "protocol";
     if (isSafe) this.#thread?.terminate();
+    else if (this.#thread !== null) {
+      this.#stuckTimer ??= after(this.#stuckMs, this.#lose, false);
+    }
   }
+
+  /** Counts a thread as lost that is to end, and may never be ready for that. */
+  readonly #lose = (): void => {
+    this.#stuckTimer = null;
+    if (this.#phase !== "starting") return;
+    this.#phase = "lost";
+    this.#listener.ended({ ...this.#fate!, exitCode: null });
+  };
 
   // -- The thread's side --
 
@@ -276,6 +314,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
   }
 
   ready(threadId: number): void {
+    if (this.#phase === "lost") return this.#thread!.terminate();
     this.#phase = "working";
     if (threadId !== 0) this.#clock = new ThreadClock(threadId);
     if (this.#fate !== null) this.#thread?.terminate();
@@ -299,15 +338,34 @@ class ThreadLink implements WorkerLink, ThreadListener {
   }
 
   ended(exitCode: number | null): void {
+    this.#stuckTimer?.cancel();
+    this.#stuckTimer = null;
     if (this.#phase === "ended") return;
-    this.drain(); // its last words, and results that it sent before them
-    const unread = this.#wire?.untaken(ToThread.JOB);
-    const end = { ...this.endOf(exitCode), unread };
+    if (this.#phase === "lost") {
+      this.#phase = "ended";
+      this.#wire!.close();
+      return;
+    }
+    const unsent = this.#unsent = [];
+    // Last words come in, and results before them, after which the pool may send jobs.
+    this.drain();
+    const unread = this.unread();
+    const end = { ...this.endOf(exitCode), unread, unsent };
     this.#phase = "ended";
     this.#wire?.close();
     this.#clock?.close();
     this.#nested?.close();
     this.#listener.ended(end);
+  }
+
+  /** Returns the numbers of the jobs that the thread has not taken; undefined if it has spoilt its memory. */
+  unread(): number[] | undefined {
+    try {
+      return this.#wire?.untaken(ToThread.JOB);
+    } catch (error) {
+      this.#fate ??= { kind: "protocol", cause: error };
+      return undefined;
+    }
   }
 
   endOf(exitCode: number | null): LinkEnd {

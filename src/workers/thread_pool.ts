@@ -7,10 +7,11 @@ import { MisuseError } from "../errors.ts";
 import { hardwareThreads } from "../host/platform.ts";
 import { readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
-import { checkNumber, checkOptions, checkString } from "../loop/checks.ts";
+import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
+import { checkAtLeast, checkEnvironment, checkPositive } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -20,24 +21,31 @@ import { lazyStarter } from "./lazy_link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { PoolCore } from "./pool_core.ts";
 import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
-import { checkArguments, checkSubmitOptions } from "./submit_options.ts";
+import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a thread pool";
-const LIMITS = [
-  "maxOldGenerationSizeMb",
-  "maxYoungGenerationSizeMb",
-  "codeRangeSizeMb",
-  "stackSizeMb",
-] as const;
+/**
+ * The range of each limit, in megabytes. With 4 for the old generation, or more
+ * for code than there are addresses, V8 ends the whole process; with 6 some
+ * threads do not start.
+ */
+const LIMITS = {
+  maxOldGenerationSizeMb: [8, Infinity],
+  maxYoungGenerationSizeMb: [0, Infinity],
+  codeRangeSizeMb: [0, 4_096],
+  stackSizeMb: [0, Infinity],
+} as const;
 
 /** Options of a {@linkcode ThreadPool}. */
 export interface ThreadPoolOptions extends PoolOptions {
   /**
    * Limits of the memory of each thread. A thread that needs more dies, and its
    * jobs fail as `"out-of-memory"`, or, where the runtime does not tell, as
-   * `"unresponsive"`. Array buffers do not count.
+   * `"unresponsive"`. Array buffers do not count. Limits with which the runtime
+   * would end the whole program are refused: `maxOldGenerationSizeMb` must be at
+   * least 8, `codeRangeSizeMb` at most 4,096.
    */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /** Environment variables that `process.env` shows in the threads, instead of those of this process. */
@@ -123,7 +131,7 @@ export class ThreadPool extends BaseExecutor {
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const { resourceLimits, env } = options;
     if (resourceLimits !== undefined) checkLimits(resourceLimits);
-    if (env !== undefined) checkEnv(env);
+    if (env !== undefined) checkEnvironment(env, CREATE);
     checkPermissions();
     const { name } = settings;
     const link = {
@@ -158,7 +166,8 @@ export class ThreadPool extends BaseExecutor {
    * @typeParam R Type of its result.
    * @param task The function: `{ module, name }`, a member of {@linkcode taskModule},
    * or a function that needs nothing around it.
-   * @param args Its arguments.
+   * @param args Its arguments. They are copied when the job begins, not now: leave
+   * alone what is in them until then.
    * @param options Name, signal, priority, deadline and so on.
    * @returns A future of the result. It fails with the error of the function, a
    * {@linkcode WorkerCrashError} if the thread dies, a {@linkcode TimeoutError} at the
@@ -175,8 +184,8 @@ export class ThreadPool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#core.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#core.submit(ref, given, checkSubmitOptions(options));
   }
 
   /**
@@ -186,6 +195,7 @@ export class ThreadPool extends BaseExecutor {
    * @param options How long jobs may take, and what becomes of those in line.
    * @returns An operation that ends when no job and no thread is left.
    * @throws {TypeError} If an option is of the wrong type.
+   * @throws {RangeError} If `graceMs` is negative or `NaN`.
    */
   shutdown(options?: ShutdownOptions): Operation<void> {
     return this.#core.shutdown(options);
@@ -212,21 +222,16 @@ export class ThreadPool extends BaseExecutor {
 
 function checkLimits(limits: unknown): void {
   checkOptions(limits, CREATE);
-  for (const name of LIMITS) {
-    const value = (limits as ThreadResourceLimits)[name];
+  for (const [key, [least, most]] of Object.entries(LIMITS)) {
+    const value: unknown = Reflect.get(limits as object, key);
     if (value === undefined) continue;
-    checkNumber(value, CREATE, `resourceLimits.${name}`);
-    if (value > 0) continue;
+    const name = `resourceLimits.${key}`;
+    checkPositive(value, CREATE, name, "megabytes");
+    checkAtLeast(value, least, CREATE, name, "megabytes");
+    if (value as number <= most) continue;
     throw new RangeError(
-      `Cannot ${CREATE} as resourceLimits.${name} must be > 0: received ${value}`,
+      `Cannot ${CREATE} as ${name} must be <= ${most}: received ${value}`,
     );
-  }
-}
-
-function checkEnv(env: unknown): void {
-  checkOptions(env, CREATE);
-  for (const [name, value] of Object.entries(env as Record<string, unknown>)) {
-    checkString(value, CREATE, `env.${name}`);
   }
 }
 

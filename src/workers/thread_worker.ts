@@ -16,7 +16,7 @@ import { monotonicMs } from "../host/clock.ts";
 import { ownThreadId } from "../host/libc_thread.ts";
 import { macrotask } from "../host/macrotask.ts";
 import { loadHeapLimit, usedBytes } from "../host/v8.ts";
-import { exitProcess } from "../host/process.ts";
+import { exitProcess, sealExit } from "../host/process.ts";
 import type { OwnThread } from "../host/thread.ts";
 import { onUncaught } from "../host/uncaught.ts";
 import { holdLock } from "../host/web_lock.ts";
@@ -25,6 +25,7 @@ import { dropHandles, packHandles } from "./handle_arguments.ts";
 import { JobRunner } from "./job_runner.ts";
 import type { JobSpec, NestedSpec } from "./link.ts";
 import type { TaskRef } from "./module_task.ts";
+import { CLOSE_GRACE_MS } from "./pool_clock.ts";
 import {
   type DeathMessage,
   FromThread,
@@ -40,8 +41,6 @@ const BLOCK_MS = 2;
 const PASS_MS = 2;
 /** Microtasks that an async function may take to end, before the thread looks elsewhere. */
 const HOPS = 8;
-/** How long tasks that jobs have left behind may take to end, once they are cancelled. */
-const CLOSE_GRACE_MS = 1_000;
 /** How long last words may wait for room. */
 const LAST_WORDS_MS = 1_000;
 
@@ -79,6 +78,7 @@ export class ThreadWorker {
 
   /** Runs until the thread ends. */
   async run(): Promise<void> {
+    sealExit();
     onUncaught((kind, error) => this.die(kind, error));
     this.#heapLimit = await loadHeapLimit();
     this.#heapLimitBytes = this.#heapLimit();
@@ -234,9 +234,14 @@ export class ThreadWorker {
 
   /** Sends last words, makes sure that they were sent, and ends the thread. */
   end(kind: number, words: unknown, exitCode: number): never {
-    this.#wire.send(kind, 0, words);
-    const untilMs = monotonicMs() + LAST_WORDS_MS;
-    while (!this.#wire.flush() && monotonicMs() < untilMs) this.#wire.block(1);
-    exitProcess(exitCode);
+    try {
+      this.#wire.send(kind, 0, words);
+      const untilMs = monotonicMs() + LAST_WORDS_MS;
+      while (!this.#wire.flush() && monotonicMs() < untilMs) {
+        this.#wire.block(1);
+      }
+    } finally { // a job may have broken what the wire is made of
+      exitProcess(exitCode);
+    }
   }
 }

@@ -44,12 +44,17 @@ export function withLocalsOf<R>(
  */
 export function transportedLocals(): TransportedValues | null {
   if (carried !== null) return carried.values;
+  const first = findLocals();
+  return first === null ? null : collect(first);
+}
+
+function collect(first: LocalValue): TransportedValues | null {
   let values: Record<string, unknown> | null = null;
   const add = (name: string, value: unknown) => {
     values ??= Object.create(null) as Record<string, unknown>;
     if (!Object.hasOwn(values, name)) values[name] = value;
   };
-  for (let at = findLocals(); at !== null; at = at.next) {
+  for (let at: LocalValue | null = first; at !== null; at = at.next) {
     const { local, value } = at;
     if (local.transport !== null) add(local.transport, value);
     if (local !== transported) continue;

@@ -6,6 +6,10 @@
  * messages are taken out when the ring announces them. So the rings alone decide order and wake whoever waits, and
  * an idle wire holds neither the process nor a processor.
  *
+ * A value is written straight into the ring, between `open()` and `commit()`, so that code of the user's runs in
+ * between: getters, and traps of proxies. Messages that such code sends on the same wire go by the port, and are announced
+ * once the frame is closed.
+ *
  * @module
  */
 import type { Mail } from "../host/thread.ts";
@@ -30,7 +34,7 @@ export function wireMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(2 * RING_BYTES);
 }
 
-/** Receives messages; must not throw. */
+/** Receives messages. An error that it throws ends the drain: the message counts as taken, and the next one comes with the next drain. */
 export type Receive = (kind: number, id: number, value: unknown) => void;
 
 /** An end of a wire. */
@@ -42,6 +46,8 @@ export class Wire {
   readonly #mail: Mail;
   /** Kinds and numbers of messages whose values are in the port, and that had no room in the ring. */
   readonly #crowded: number[] = [];
+  /** Whether a frame is open. Code of the user's runs meanwhile, such as a getter, and may send as well. */
+  #isWriting = false;
 
   /**
    * Makes an end.
@@ -59,7 +65,7 @@ export class Wire {
   }
 
   /**
-   * Sends a message.
+   * Sends a message. Messages that a getter of the value sends meanwhile come after it, if it goes by the ring.
    *
    * @param kind Its kind: 0 to 127.
    * @param id Its number, of 32 bits.
@@ -73,10 +79,12 @@ export class Wire {
     value: unknown,
     transfer: readonly Transferable[] = NOTHING,
   ): void {
-    if (
-      transfer.length === 0 && this.#crowded.length === 0 &&
-      this.write(kind, id, value)
-    ) return;
+    if (transfer.length === 0 && this.#crowded.length === 0) {
+      const isWritten = this.write(kind, id, value);
+      // A getter has sent, too: whatever becomes of this value, that is announced.
+      if (this.#crowded.length > 0) this.flush();
+      if (isWritten) return;
+    }
     this.#mail.post(value, transfer);
     if (this.#crowded.length === 0 && this.write(kind | BY_PORT, id, null)) {
       return;
@@ -89,6 +97,7 @@ export class Wire {
   flush(): boolean {
     const crowded = this.#crowded;
     if (crowded.length === 0) return true;
+    if (this.#isWriting) return false; // whoever writes flushes afterwards
     if (this.announce()) return true;
     this.#out.wantRoom();
     // The reader may have made room before it was asked, and says nothing then.
@@ -105,12 +114,23 @@ export class Wire {
     return crowded.length === 0;
   }
 
+  /** Writes a frame. Returns false if it has no room, or another one is open. */
   write(kind: number, id: number, value: unknown): boolean {
-    const out = this.#out;
-    const at = out.open();
-    if (at >= 0 && this.writeAt(at, kind, id, value)) return true;
-    const start = out.reopen();
-    return start >= 0 && this.writeAt(start, kind, id, value);
+    if (this.#isWriting) return false;
+    this.#isWriting = true;
+    try {
+      const out = this.#out;
+      const at = out.open();
+      if (at >= 0) {
+        if (this.writeAt(at, kind, id, value)) return true;
+        // The frame had all the room that one may take: elsewhere it fits no better.
+        if (out.limit - at >= FRAME_BYTES_MAX) return false;
+      }
+      const start = out.reopen();
+      return start >= 0 && this.writeAt(start, kind, id, value);
+    } finally {
+      this.#isWriting = false;
+    }
   }
 
   writeAt(
@@ -160,15 +180,18 @@ export class Wire {
     return isBusy;
   }
 
-  /** Returns the numbers of messages of a kind that the other end has not taken. It must be gone. */
+  /**
+   * Returns the numbers of messages of a kind that the other end has not taken, and takes them over: if its thread is not
+   * quite gone, it cannot take them any more. Nothing may be sent after that.
+   */
   untaken(kind: number): number[] {
     const ids: number[] = [];
     const add = (itsKind: number, id: number) => {
       if ((itsKind & ~BY_PORT) === kind) ids.push(id);
     };
-    for (const ring = this.#openOut(); ring.next();) {
-      add(kindOf(ring), idOf(ring));
-    }
+    const ring = this.#openOut();
+    ring.takeOver();
+    while (ring.next()) add(kindOf(ring), idOf(ring));
     const crowded = this.#crowded;
     for (let n = 0; n < crowded.length; n += 2) {
       add(crowded[n]!, crowded[n + 1]!);

@@ -313,9 +313,7 @@ function endOf(
   if (error === undefined) return "done";
   if (error instanceof WorkerCrashError) return "crashed";
   if (error instanceof TimeoutError) return "cancelled";
-  if (error instanceof OverloadError) {
-    return error.message.startsWith("Cannot keep") ? "cancelled" : "failed";
-  }
+  if (error instanceof OverloadError) return "cancelled";
   assert(error instanceof OwnError, String(error));
   return "failed";
 }

@@ -472,18 +472,6 @@ Deno.test("Reading an error calls each getter once", () => {
   assertEquals(calls, 1);
 });
 
-// -- Both sides --
-
-Deno.test("The stack has both sides, if the submitter's is known", () => {
-  const error = new Error("m");
-  const back: any = unpackError(packError(error), "    at submit (here)");
-  assertEquals(
-    back.stack,
-    `${error.stack}\n  submitted:\n    at submit (here)`,
-  );
-  assertEquals(unpackError(packError(5), "    at submit (here)"), 5);
-});
-
 // -- Anything --
 
 /** Errors of known classes, with anything inside. */

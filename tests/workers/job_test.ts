@@ -8,6 +8,7 @@ import {
   assert,
   assertEquals,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import {
@@ -236,7 +237,7 @@ Deno.test("a kill takes no strangers along: they may end first", async () => {
     assertEquals(other.sent, ["next"]);
     for (let round = 2; round < 5; round++) { // it reacts
       worker.answers();
-      fake.clock.advance(100);
+      fake.clock.advance(1_000);
       assertEquals([worker.isKilled, worker.pings], [false, round]);
     }
     worker.returns(1, "stranger");
@@ -265,7 +266,7 @@ Deno.test("a wedged worker is killed with the strangers in it", async () => {
     const again = submit(fake, "again", { idempotent: true });
     const worker = fake.workers.at(0).ready();
     bad.cancel();
-    fake.clock.advance(199);
+    fake.clock.advance(1_099);
     assert(!worker.isKilled);
     fake.clock.advance(1);
     assert(worker.isKilled);
@@ -275,9 +276,39 @@ Deno.test("a wedged worker is killed with the strangers in it", async () => {
     const error = stranger.exception();
     assert(error instanceof WorkerCrashError);
     assertEquals(error.kind, "unresponsive");
+    assertEquals(
+      error.message,
+      'Cannot finish job "stranger": its thread in ThreadPool "test" answered nothing for 1000 ms',
+    );
     yield* endOf(fake);
   });
 });
+
+for (const [cancelGraceMs, limitMs] of [[0, 1_000], [5_000, 5_000]] as const) {
+  Deno.test(`with a grace of ${cancelGraceMs} ms, a worker with strangers has ${limitMs} ms to answer`, async () => {
+    await inLoop(function* () {
+      const fake = fakePool({ maxWorkers: 1, concurrency: 2, cancelGraceMs });
+      const bad = submit(fake, "bad");
+      const stranger = submit(fake, "stranger");
+      const worker = fake.workers.at(0).ready();
+      bad.cancel();
+      fake.clock.advance(cancelGraceMs);
+      fake.clock.advance(limitMs - 1); // the stranger blocks
+      assertEquals([worker.isKilled, worker.pings], [false, 1]);
+      worker.answers();
+      fake.clock.advance(1);
+      assertEquals([worker.isKilled, worker.pings], [false, 2]);
+      fake.clock.advance(limitMs);
+      assert(worker.isKilled);
+      worker.ends();
+      const error = stranger.exception();
+      assert(error instanceof WorkerCrashError);
+      assertStringIncludes(error.message, `nothing for ${limitMs} ms`);
+      assertEquals(outcomes(bad), ["cancelled: Cancelled"]);
+      yield* endOf(fake);
+    });
+  });
+}
 
 Deno.test("a worker is spared if the job ends after all", async () => {
   await inLoop(function* () {

@@ -117,6 +117,22 @@ Deno.test("a failure to load ends the link, and the next worker tries again", as
 });
 
 for (const how of ["close", "kill"] as const) {
+  Deno.test(`${how}() does not wait for code that never comes, or too late`, async () => {
+    const calls: string[] = [];
+    const code = Promise.withResolvers<LinkStarter>();
+    const { log, listener, end } = listen();
+    const link = lazyStarter(() => code.promise)(listener);
+    link[how]();
+    link.kill();
+    assertEquals(log, []);
+    await end;
+    code.resolve(fakeStarter(calls));
+    await settle();
+    assertEquals(log, [how === "close" ? "ended: closed" : "ended: killed"]);
+    assertEquals(calls, []);
+    assertEquals(link.livesOn(), false);
+  });
+
   Deno.test(`${how}() while the code is loaded starts no worker`, async () => {
     const calls: string[] = [];
     const start = lazyStarter(() => Promise.resolve(fakeStarter(calls)));

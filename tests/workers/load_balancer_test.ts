@@ -228,6 +228,27 @@ for (const style of STYLES) {
 
 // -- Lines --
 
+Deno.test("map() asks for the capacity at each item, as members come and go", async () => {
+  await run(function* () {
+    const balancer = new LoadBalancer([], { seed: 1 });
+    const map = balancer.map(work, [10, 10, 10, 10]);
+    const member = new FakeExecutor({ capacity: 4 });
+    balancer.add(member);
+    yield* map;
+    assertEquals([member.peak, getRunningLoop().time()], [4, 10]);
+
+    member.capacity = 1;
+    member.peak = 0;
+    let count = 0;
+    yield* each(balancer.map(work, Array<number>(9).fill(10)), () => {
+      count++;
+      if (count === 2) member.capacity = 2;
+    });
+    assertEquals([count, member.peak], [9, 2]);
+    yield* balancer.shutdown();
+  }, VIRTUAL);
+});
+
 Deno.test("A member is handed as many jobs as its capacity says, the others wait in the balancer", async () => {
   await run(function* () {
     const { balancer, members } = setUp(3, {}, { capacity: 2 });
@@ -295,6 +316,24 @@ Deno.test("A member gets name, priority, key, deadline, transfer and onProgress 
       idempotent: true,
       onProgress,
     });
+    yield* balancer.shutdown();
+  }, VIRTUAL);
+});
+
+Deno.test("A job in line keeps its arguments and its transfers when the caller changes the arrays", async () => {
+  await run(function* () {
+    const { balancer, members } = setUp(1);
+    const [member] = members;
+    submit(balancer, "first", 10);
+    const args: [number, unknown] = [10, "given"];
+    const transfer = [new ArrayBuffer(1)];
+    const job = balancer.submit(work, args, { transfer });
+    args[1] = "changed";
+    transfer.pop();
+    yield* sleep(15);
+    const [handed] = member!.jobs;
+    assertEquals(handed!.options.transfer, [new ArrayBuffer(1)]);
+    assertEquals(yield* job, "given");
     yield* balancer.shutdown();
   }, VIRTUAL);
 });
@@ -536,6 +575,53 @@ Deno.test("Jobs that wait for a member are bounded, may be cancelled, and are no
   );
 });
 
+Deno.test("A member that is added outside of the loop takes jobs in its next turn", async () => {
+  const loop = new EventLoop({ host: "virtual" });
+  const { balancer, members } = setUp(1);
+  const jobs: Future<unknown>[] = [];
+  await loop.runUntilComplete(function* () {
+    for (const name of ["a", "b", "c"]) jobs.push(submit(balancer, name, 50));
+    yield* sleep(1);
+  });
+  const [added] = fakes(1);
+  balancer.add(added!);
+  assertEquals(jobs.map(outcomeOf), ["pending", "pending", "pending"]);
+  assertEquals(added!.begun, []);
+  await loop.runUntilComplete(function* () {
+    assertEquals(yield* settled(jobs), [
+      "result: a",
+      "result: b",
+      "result: c",
+    ]);
+    yield* balancer.shutdown();
+  });
+  assertEquals([members[0]!.begun, added!.begun], [["a", "c"], ["b"]]);
+  await loop.close();
+});
+
+Deno.test("Members that are added by a task of another loop serve the loop of the balancer", async () => {
+  const [loop, other] = [new EventLoop(), new EventLoop()];
+  const { balancer } = setUp(1);
+  const begun = Promise.withResolvers<void>();
+  const added = Promise.withResolvers<void>();
+  const using = loop.runUntilComplete(async () => {
+    const jobs = ["a", "b", "c"].map((name) => submit(balancer, name, 5));
+    begun.resolve();
+    await added.promise;
+    assertEquals(await Promise.all(jobs), ["a", "b", "c"]);
+    await balancer.shutdown();
+  });
+  const adding = other.runUntilComplete(async () => {
+    await begun.promise;
+    for (const member of fakes(2)) balancer.add(member);
+    added.resolve();
+  });
+  await Promise.all([using, adding]);
+  assertEquals(balancer.stats().done, 3);
+  await loop.close();
+  await other.close();
+});
+
 Deno.test("Jobs for which no member comes any more are cancelled by the shutdown", async () => {
   await run(function* () {
     for (const highWaterMark of [0, 1, Infinity]) {
@@ -634,7 +720,7 @@ Deno.test("A member that was shut down by others is removed, and its jobs go on 
   }, VIRTUAL);
 });
 
-Deno.test("A member that has no room passes its jobs on; if all are full, the job fails", async () => {
+Deno.test("A member that has no room passes its jobs on; if all are full, the job is dropped", async () => {
   await run(function* () {
     const { balancer, members } = setUp(3);
     members[0]!.fill();
@@ -651,6 +737,8 @@ Deno.test("A member that has no room passes its jobs on; if all are full, the jo
       OverloadError,
     );
     assertEquals(accountedFor(balancer), 6);
+    const { cancelled, failed } = balancer.stats();
+    assertEquals([cancelled, failed], [1, 0]);
     yield* balancer.shutdown();
   }, VIRTUAL);
 });
@@ -1270,6 +1358,11 @@ Deno.test("Bad arguments are refused before anything has changed", async () => {
     [{ ejection: { crashesMax: 0 } }, RangeError, "ejection.crashesMax"],
     [{ ejection: { slowFactor: 0.5 } }, RangeError, "slowFactor must be >= 1"],
     [{ ejection: { slowFactor: NaN } }, RangeError, "ejection.slowFactor"],
+    [
+      { ejection: { slowFactor: bad("2") } },
+      TypeError,
+      'slowFactor must be a number: received "2"',
+    ],
     [{ ejection: { samplesMin: 0 } }, RangeError, "ejection.samplesMin"],
     [{ ejection: { slowMinMs: -1 } }, RangeError, "ejection.slowMinMs"],
     [{ ejection: { backoffMs: 0 } }, RangeError, "backoffMs must be > 0"],

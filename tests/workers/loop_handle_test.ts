@@ -32,10 +32,10 @@ import {
 import { ExecutorShutDownError } from "../../src/errors.ts";
 import {
   dropHandles,
-  LoopHandle,
   packHandles,
   unpackHandles,
-} from "../../src/workers/loop_handle.ts";
+} from "../../src/workers/handle_arguments.ts";
+import { LoopHandle } from "../../src/workers/loop_handle.ts";
 import { inStyle, outcomeOf, STYLES } from "../support/styles.ts";
 import { collectReports, openLoop, runTurns } from "../support/loops.ts";
 import { runDeno } from "../support/run_deno.ts";
@@ -587,9 +587,10 @@ Deno.test("LoopHandle.callWith() moves what is to be transferred", async () => {
       assertEquals([buffer.byteLength, transfer.length], [0, 1]);
       assertEquals(new Uint8Array(await call as ArrayBuffer)[2], 3);
       // Once more: it is detached.
-      await assertRejects(
-        async () => await handle.callWith({ transfer }, "echo", buffer),
-        DOMException,
+      assertThrows(
+        () => handle.callWith({ transfer }, "echo", buffer),
+        TypeError,
+        "Cannot call a function as transfer must hold objects that can be moved: received an ArrayBuffer that was moved before",
       );
     }
   }, PORTABLE);
@@ -978,6 +979,13 @@ Deno.test("LoopHandle.receive() takes each value once, and nothing else", () => 
       "Cannot receive a loop handle as value must come from transferable()",
     );
   }
+  const later = handle.transferable().value;
+  assertThrows(
+    () => LoopHandle.receive({ ...later, "rota:loop-handle": 99 }),
+    TypeError,
+    "Cannot receive a loop handle as value must come from this version of Rota",
+  );
+  LoopHandle.receive(later).close();
   assertThrows(
     () => new LoopHandle({ loop: {} as EventLoop }),
     TypeError,

@@ -5,6 +5,7 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import {
+  checkFlags,
   checkPermissions,
   permissionFlags,
   type ProcessPermissions,
@@ -60,8 +61,29 @@ Deno.test("nothing to import is denied, as some hosts are allowed without a flag
   assertEquals(flagsOf({ import: true }).at(-1), "--allow-import");
 });
 
-Deno.test("a comma in a path does not end it", () => {
-  assertEquals(flagsOf({ read: ["/a,b"] })[1], "--allow-read=/a,,b,/dev/fd/3");
+Deno.test("what no flag can carry is refused: commas and zero characters", () => {
+  const wrong: [ProcessPermissions, received: string][] = [
+    [{ read: ["/a,/b"] }, '"/a,/b"'],
+    [{ env: ["A,B"] }, '"A,B"'],
+    [{ net: ["a.example,b.example"] }, '"a.example,b.example"'],
+    [{ write: [new URL("file:///a,b")] }, '"file:///a,b"'],
+    [{ write: [new URL("file:///a%2Cb")] }, '"file:///a%2Cb"'],
+    [{ run: ["sh\0x"] }, '"sh\\u0000x"'],
+    [{ ffi: [new URL("file:///a%00b")] }, '"file:///a%00b"'],
+  ];
+  for (const [permissions, received] of wrong) {
+    const [name] = Object.keys(permissions);
+    assertThrows(
+      () => checkPermissions(permissions, "create a process pool"),
+      TypeError,
+      `Cannot create a process pool as permissions.${name} must hold neither commas nor zero characters, which no flag can carry: received ${received}`,
+    );
+  }
+});
+
+Deno.test("a URL with what is no escape stays as it is", () => {
+  const flags = flagsOf({ read: [new URL("file:///a%zz")] });
+  assertEquals(flags[1], "--allow-read=/a%zz,/dev/fd/3");
 });
 
 Deno.test("permissions of a wrong type are refused", () => {
@@ -86,4 +108,63 @@ Deno.test("permissions of a wrong type are refused", () => {
     );
   }
   check({ read: undefined, net: true })();
+});
+
+Deno.test("items of lists that the runtime would refuse are refused", () => {
+  const check = (permissions: unknown) => () =>
+    checkPermissions(permissions, "create a process pool");
+  assertThrows(
+    check({ net: ["a", ""] }),
+    TypeError,
+    'permissions.net must hold no empty strings: received ""',
+  );
+  assertThrows(
+    check({ read: [new URL("https://x/a")] }),
+    TypeError,
+    "URLs of permissions.read must be those of files: received https://x/a",
+  );
+  assertThrows(
+    check({ net: [new URL("https://x/")] }),
+    TypeError,
+    "permissions.net must hold strings only: received https://x/",
+  );
+  check({ read: [new URL("file:///a")], run: ["a"], net: ["x:80"] })();
+});
+
+Deno.test("flags that give or take permissions are refused, others are not", () => {
+  const check = (flags: unknown) => () =>
+    checkFlags(flags, "create a process pool");
+  for (const letter of "ARWINESP") {
+    assertThrows(check([`-${letter}`]), TypeError, "permissions: received");
+    assertThrows(check(["-q", `-${letter}=a,b`]), TypeError, `-${letter}=a,b`);
+    assertThrows(check([`-q${letter}`]), TypeError, `"-q${letter}"`);
+  }
+  for (
+    const flag of [
+      "--allow-all",
+      "--allow-net=example.com",
+      "--deny-read",
+      "--deny-read=/a",
+      "--ignore-env",
+      "--permission-set",
+      "--permission-set=all",
+    ]
+  ) assertThrows(check([flag]), TypeError, `received "${flag}"`);
+  assertThrows(
+    check("-q"),
+    TypeError,
+    'flags must be a list of strings: received "-q"',
+  );
+  assertThrows(check([1]), TypeError, "flags must be a list of strings");
+  check([
+    "-q",
+    "-cREAD.json",
+    "-LERROR",
+    "-r=NPM",
+    "--config",
+    "READ.json",
+    "--cached-only",
+    "--v8-flags=--allow-natives-syntax",
+    "--no-prompt",
+  ])();
 });

@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   allTasks,
+  CancelledError,
   getRunningLoop,
   MisuseError,
   OverloadError,
@@ -16,6 +17,10 @@ import {
 import { core } from "../../src/loop/core.ts";
 import { WorkerCrashError } from "../../src/errors.ts";
 import { PoolCore } from "../../src/workers/pool_core.ts";
+import {
+  CLOSE_GRACE_MS,
+  CLOSE_MARGIN_MS,
+} from "../../src/workers/pool_clock.ts";
 import { settlePoolOptions } from "../../src/workers/pool_options.ts";
 import { fakePool, FakeWorkers, TASK } from "./support/fake_workers.ts";
 import {
@@ -58,6 +63,51 @@ Deno.test("a job starts a worker, and gets it when that is ready", async () => {
     assertEquals(fake.clock.pending, 0);
   });
   assertEquals(told, []);
+});
+
+Deno.test("a job that is cancelled while it is sent is aborted after it was sent", async () => {
+  await inLoop(function* () {
+    const fake = fakePool();
+    const { workers } = fake;
+    submit(fake, "warm");
+    const worker = workers.at(0).ready();
+    worker.returns(0);
+    const send = worker.send.bind(worker);
+    const log: string[] = [];
+    const { pool } = fake;
+    worker.abort = (id) => log.push(`abort ${id}`);
+    worker.send = (job) => {
+      pool.cancelAll("why"); // as a getter of an argument may
+      send(job);
+      log.push(`send ${job.id}`);
+    };
+    const job = submit(fake, "job");
+    assertEquals(log, ["abort 2", "send 2", "abort 2"]);
+    worker.throws(new CancelledError("why"));
+    assertEquals(outcomes(job).length, 1);
+    yield* endOf(fake);
+    assertEquals(fake.clock.pending, 0);
+  });
+});
+
+Deno.test("a job that is submitted while another one is sent in vain gets the worker", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1 });
+    submit(fake, "warm");
+    const worker = fake.workers.at(0).ready();
+    worker.returns(0);
+    const { send } = worker;
+    worker.send = () => {
+      worker.send = send;
+      submit(fake, "inner"); // as a getter of an argument may
+      throw new TypeError("cannot be cloned");
+    };
+    const outer = submit(fake, "outer");
+    assertEquals(outcomes(outer), ["failed: cannot be cloned"]);
+    assertEquals(worker.sent, ["warm", "inner"]);
+    worker.returns(1);
+    yield* endOf(fake);
+  });
 });
 
 Deno.test("no more workers are started than there are jobs for, and than there may be", async () => {
@@ -402,6 +452,20 @@ Deno.test("minWorkers are started with the first job, and replaced when they die
   ]);
 });
 
+Deno.test("a worker that closes may use its whole grace up", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ idleTimeoutMs: 10 });
+    submit(fake, "a");
+    const worker = fake.workers.at(0).ready();
+    worker.returns(0);
+    fake.clock.advance(10);
+    fake.clock.advance(CLOSE_GRACE_MS);
+    assert(worker.isClosed && !worker.isKilled);
+    worker.ends();
+    yield* endOf(fake);
+  });
+});
+
 Deno.test("a worker that does not end when it is told to is killed", async () => {
   await inLoop(function* () {
     const fake = fakePool({ idleTimeoutMs: 10, cancelGraceMs: 20 });
@@ -410,7 +474,9 @@ Deno.test("a worker that does not end when it is told to is killed", async () =>
     worker.returns(0);
     fake.clock.advance(10);
     assert(worker.isClosed && !worker.isKilled);
-    fake.clock.advance(20);
+    fake.clock.advance(20 + CLOSE_MARGIN_MS - 1);
+    assert(!worker.isKilled);
+    fake.clock.advance(1);
     assert(worker.isKilled);
     worker.ends();
     yield* endOf(fake);
@@ -441,6 +507,28 @@ Deno.test("the end of a worker ends exactly the jobs that it had", async () => {
     yield* endOf(fake);
   });
   assertEquals(told, []);
+});
+
+Deno.test("jobs that the dead worker had not begun are again before those behind them", async () => {
+  await inLoop(function* () {
+    const fake = fakePool({ maxWorkers: 1, concurrency: 3 });
+    const moved = { transfer: [new ArrayBuffer(1)] };
+    const jobs = ["a", "b", "c", "d", "e"].map((name) =>
+      submit(fake, name, name === "c" ? moved : {})
+    );
+    const worker = fake.workers.at(0).ready();
+    worker.ends({
+      unread: [worker.idOf("a"), worker.idOf("b")],
+      unsent: [worker.idOf("c")],
+    });
+    const next = nextWorker(fake).ready();
+    for (const name of "abcde") next.returns(name, name);
+    assertEquals(next.sent, ["a", "b", "c", "d", "e"]);
+    for (const job of jobs) assert(outcomes(job)[0]!.startsWith("result"));
+    const { rerun, crashed, done } = fake.pool.stats();
+    assertEquals([rerun, crashed, done], [0, 0, 5]);
+    yield* endOf(fake);
+  });
 });
 
 Deno.test("each kind of death has its message", async () => {

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { run } from "../../mod.ts";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { run, ThreadPool } from "../../mod.ts";
 import {
   type PoolOptions,
   settlePoolOptions,
 } from "../../src/workers/pool_options.ts";
 import type { SubmitOptions } from "../../src/workers/executor.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
   NO_JOB_SETTINGS,
 } from "../../src/workers/submit_options.ts";
 
@@ -126,6 +126,11 @@ Deno.test("wrong options of submit are refused", async () => {
       [7, TypeError, "options must be an object: received 7"],
       [{ name: 1 }, TypeError, "name must be a string: received 1"],
       [{ signal: {} }, TypeError, "signal must be an AbortSignal"],
+      [
+        { signal: Object.create(AbortSignal.prototype) },
+        TypeError,
+        "Cannot submit a job as signal must be an AbortSignal: received",
+      ],
       [{ priority: "high" }, TypeError, 'priority must be "user-blocking"'],
       [{ priority: NaN }, TypeError, "priority"],
       [{ key: {} }, TypeError, "key must be a string or a number"],
@@ -135,6 +140,21 @@ Deno.test("wrong options of submit are refused", async () => {
       [{ deadlineMs: -5 }, RangeError, "deadlineMs must be after now, 0"],
       [{ transfer: buffer }, TypeError, "transfer must be an array"],
       [{ transfer: [1] }, TypeError, "objects that can be moved: received 1"],
+      [
+        { transfer: [buffer, {}] },
+        TypeError,
+        "objects that can be moved: received an object",
+      ],
+      [
+        { transfer: [[buffer]] },
+        TypeError,
+        "objects that can be moved: received an array",
+      ],
+      [
+        { transfer: [new Map()] },
+        TypeError,
+        "objects that can be moved: received an object of class Map",
+      ],
       [{ transfer: [moved] }, TypeError, "an ArrayBuffer that was moved"],
       [
         { transfer: [new Uint8Array(1)] },
@@ -170,8 +190,37 @@ Deno.test("wrong options of submit are refused", async () => {
     }
   }, { host: "virtual" });
   assertThrows(
-    () => checkArguments("abc"),
+    () => copyArguments("abc" as never),
     TypeError,
     'Cannot submit a job as args must be an array: received "abc"',
   );
+});
+
+Deno.test("a wrong transfer moves nothing, and a wrong task of a map is refused at once", async () => {
+  await run(async () => {
+    await using pool = new ThreadPool({ maxWorkers: 1 });
+    const buffer = new ArrayBuffer(1);
+    const { port1, port2 } = new MessageChannel();
+    const transfer: unknown[] = [buffer, {}];
+    assertThrows(
+      () =>
+        pool.submit((kept: ArrayBuffer) => kept, [buffer], {
+          transfer: transfer as Transferable[],
+        }),
+      TypeError,
+      "Cannot submit a job as transfer must hold objects that can be moved",
+    );
+    assert(!buffer.detached);
+    const { readable, writable } = new TransformStream();
+    checkSubmitOptions({ transfer: [buffer, port1, readable, writable] });
+    port1.close();
+    port2.close();
+    for (const task of [5, null, { module: 1, name: "f" }, Math.max]) {
+      assertThrows(
+        () => pool.map(task as () => number, [1]),
+        TypeError,
+        "Cannot map over a source as ",
+      );
+    }
+  });
 });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CLOSE_MARGIN_MS } from "../../src/workers/pool_clock.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   each,
@@ -158,7 +159,7 @@ Deno.test("workers that are starting end as well", async () => {
     yield;
     for (const { workers, clock } of [fake, late]) {
       assert(workers.at(0).isClosed);
-      clock.advance(50);
+      clock.advance(50 + CLOSE_MARGIN_MS);
       assert(workers.at(0).isKilled);
       workers.obey();
     }

@@ -48,6 +48,36 @@ Deno.test("values come through as their structured clones", () => {
   assert(Object.is(throughFrame(-0), -0));
 });
 
+Deno.test("a getter may make a frame of the same writer", () => {
+  let inner: Uint8Array | undefined;
+  const value = {
+    pad: "x".repeat(40),
+    get a() {
+      inner ??= writer.frame(2, 6, "inner").slice();
+      return 1;
+    },
+    z: "y".repeat(30),
+  };
+  const outer = writer.frame(1, 5, value);
+  const read: unknown[] = [];
+  const reader = new FrameReader(
+    MAX,
+    (kind, id, body) => read.push(kind, id, readBody(body)),
+  );
+  reader.push(inner!);
+  reader.push(outer);
+  assertEquals(read, [2, 6, "inner", 1, 5, { ...value }]);
+});
+
+Deno.test("ownFrame() gives bytes away that no other frame changes, and copies only those of the writer", () => {
+  for (const value of ["short", "x".repeat(200_000), new RangeError("mine")]) {
+    const own = writer.ownFrame(1, 5, value);
+    const copy = own.slice();
+    for (const other of VALUES) writer.frame(2, 6, other);
+    assertEquals(own, copy);
+  }
+});
+
 Deno.test("an instance comes through as a plain object", () => {
   const read = throughFrame([new Point()]) as object[];
   assertEquals(read, [{ x: 1 }]);

@@ -350,6 +350,13 @@ Deno.test("a process that cannot start fails the jobs in line with the reason", 
       WorkerCrashError,
     );
     assertEquals(left.kind, "start");
+    assertEquals(left.exitCode, 1);
+    assert(
+      left.message.endsWith(
+        "the last one could not start: it ended with exit code 1 before it was ready",
+      ),
+      left.message,
+    );
   });
 });
 

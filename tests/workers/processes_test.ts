@@ -34,6 +34,27 @@ async function withPool<T>(
   return result;
 }
 
+Deno.test("a getter of an argument may submit a job to the same process", async () => {
+  await withPool(async (pool) => {
+    await pool.submit(jobs.identity, [1]);
+    let inner: PromiseLike<number> | undefined;
+    const value = {
+      pad: "x".repeat(40),
+      get a() {
+        inner ??= pool.submit(jobs.add, [1, 2]);
+        return 1;
+      },
+      z: "y".repeat(30),
+    };
+    assertEquals(await pool.submit(jobs.identity, [value]), {
+      pad: "x".repeat(40),
+      a: 1,
+      z: "y".repeat(30),
+    });
+    assertEquals(await inner, 3);
+  }, { concurrency: 4 });
+});
+
 for (const style of STYLES) {
   Deno.test(`a job of a process returns its result to ${style}`, async () => {
     await run(async () => {
@@ -346,8 +367,19 @@ Deno.test("options of a wrong type are refused", () => {
   assertThrows(make({ flags: "-A" }), TypeError, `${what} flags`);
   assertThrows(make({ flags: [1] }), TypeError, `${what} flags`);
   assertThrows(make({ env: 1 }), TypeError, `${what} env must be an object`);
+  assertThrows(make({ env: ["x"] }), TypeError, `${what} env must be an`);
   assertThrows(make({ env: { A: 1 } }), TypeError, `${what} env.A`);
   assertThrows(make({ cwd: 1 }), TypeError, `${what} cwd`);
+  assertThrows(
+    make({ cwd: new URL("https://x/") }),
+    TypeError,
+    `${what} a URL of cwd must be that of a folder: received https://x/`,
+  );
+  assertThrows(
+    make({ flags: ["--allow-net"], permissions: { net: false } }),
+    TypeError,
+    `${what} flags must not give or take permissions`,
+  );
   assertThrows(make({ frameBytesMax: "1" }), TypeError, what);
   assertThrows(
     make({ frameBytesMax: 10 }),

@@ -157,3 +157,19 @@ Deno.test("roomWanted() tells once", () => {
   assertEquals(reader.roomWanted(), true);
   assertEquals(reader.roomWanted(), false);
 });
+
+for (const start of [0, -1, 2 ** 31 - 1, -(2 ** 31)]) {
+  Deno.test(`a frame belongs to the end that takes over, or to the one before, counted from ${start}`, () => {
+    const { buffer, writer, reader } = openRing(WORDS, start);
+    assert(write(writer, 4, 1) && write(writer, 4, 2) && write(writer, 4, 3));
+    assertEquals(read(reader), [1, 1, 1, 1]);
+    reader.release();
+    assertEquals(read(reader), [2, 2, 2, 2]); // read, and not taken
+    const heir = new RingReader(buffer, 8, WORDS);
+    heir.takeOver();
+    assertThrows(() => reader.release(), Error, "the ring was taken over");
+    assertEquals(read(heir), [2, 2, 2, 2]);
+    assertEquals(read(heir), [3, 3, 3, 3]);
+    assertEquals(read(heir), null);
+  });
+}

@@ -4,9 +4,13 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { run } from "../../mod.ts";
+import { type Future, run } from "../../mod.ts";
 import { WorkerCrashError, type WorkerCrashKind } from "../../src/errors.ts";
 import { getRunningLoop } from "../../src/loop/current.ts";
+import { loadThreads, type Threads } from "../../src/host/thread.ts";
+import { PoolCore } from "../../src/workers/pool_core.ts";
+import { settlePoolOptions } from "../../src/workers/pool_options.ts";
+import { threadStarter } from "../../src/workers/thread_link.ts";
 import { taskModule } from "../../src/workers/module_task.ts";
 import {
   ThreadPool,
@@ -172,6 +176,52 @@ Deno.test("a job that its thread has not begun goes to another one, and is no re
   });
 });
 
+Deno.test("a thread that spoils the shared memory and ends takes its jobs with it, and nothing else", async () => {
+  const told = await withPool(
+    { maxWorkers: 1, concurrency: 2 },
+    async (pool) => {
+      const begun = Promise.withResolvers<unknown>();
+      const spoiler = pool.submit(jobs.spoilUnread, [], {
+        onProgress: begun.resolve,
+      });
+      await begun.promise;
+      const unread = pool.submit(jobs.add, [1, 2]);
+      for (const job of [spoiler, unread]) {
+        const error = await assertRejects(
+          async () => await job,
+          WorkerCrashError,
+        );
+        assertEquals([error.kind, error.exitCode], ["protocol", 7]);
+        assert(error.cause instanceof RangeError);
+      }
+      assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
+    },
+  );
+  assertEquals(told, []);
+});
+
+Deno.test("jobs for a thread that ends right after a result go to another one, in order", async () => {
+  await withPool({ maxWorkers: 1 }, async (pool) => {
+    for (let n = 0; n < 5; n++) {
+      await pool.submit(jobs.add, [1, 2]);
+      const order: unknown[] = [];
+      const submitted: Future<unknown>[] = [
+        pool.submit(jobs.returnAndExit, []),
+        ...[1, 2, 3, 4, 5].map((n) => pool.submit(jobs.echo, [n])),
+      ];
+      for (const job of submitted) {
+        job.addDoneCallback(() => {
+          order.push(job.result());
+        });
+      }
+      await Promise.all(submitted);
+      assertEquals(order, ["returned", 1, 2, 3, 4, 5]);
+    }
+    const { crashed, rerun } = pool.stats();
+    assertEquals([crashed, rerun], [0, 0]);
+  });
+});
+
 Deno.test("idempotent jobs run again", async () => {
   await withPool({ maxWorkers: 1, onCrash: "retry" }, async (pool) => {
     const dying = pool.submit(jobs.dieIn, ["in a timer", "process.exit(7)"], {
@@ -206,6 +256,49 @@ Deno.test({
       await end;
     });
     await eventually("all threads are gone", () => countThreads() === 0);
+  },
+});
+
+Deno.test({
+  name:
+    "a pool ends without a thread that is never ready, which counts as lost, and ends once it is",
+  ignore: !canCountThreads,
+  fn: async () => {
+    const { start, inside } = await loadThreads();
+    const gate = new SharedArrayBuffer(4);
+    const lateScript = import.meta.resolve("./support/late_thread.ts");
+    const late: Threads = {
+      inside,
+      start: (_script, settings, listener) => {
+        const data = { ...settings.data, gate };
+        return start(lateScript, { ...settings, data }, listener);
+      },
+    };
+    const told: string[] = [];
+    await run(async () => {
+      getRunningLoop().setExceptionHandler((_loop, { message }) => {
+        told.push(message);
+      });
+      const options = { maxWorkers: 1, startTimeoutMs: 1, maxRestarts: 0 };
+      const pool = new PoolCore(
+        threadStarter(late, { name: "late", stuckMs: 1 }),
+        settlePoolOptions(options, "create a pool", 1),
+        { pool: "ThreadPool", kind: "thread" },
+      );
+      const error = await assertRejects(
+        async () => await pool.submit({ source: "() => 1" }, []),
+        WorkerCrashError,
+      );
+      assertEquals(error.kind, "start");
+      await pool.shutdown();
+      assertEquals(pool.stats().lostThreads, 1);
+    });
+    assertEquals(told, [
+      "A thread of ThreadPool was killed and goes on all the same: " +
+      "it is in native code that does not return, or has never been ready",
+    ]);
+    Atomics.store(new Int32Array(gate), 0, 1);
+    await eventually("the thread is gone", () => countThreads() === 0);
   },
 });
 

@@ -107,6 +107,60 @@ Deno.test("buffers are moved there and back", async () => {
   });
 });
 
+/** A value with a getter that does something the first time. */
+function valueThat(act: () => void): object {
+  let count = 0;
+  return {
+    pad: "x".repeat(40),
+    get a() {
+      if (count++ === 0) act();
+      return 1;
+    },
+    z: "y".repeat(30),
+  };
+}
+const READ = { pad: "x".repeat(40), a: 1, z: "y".repeat(30) };
+
+Deno.test("a getter of an argument may submit a job to the same thread", async () => {
+  for (const concurrency of [1, 4]) {
+    await withPool({ maxWorkers: 1, concurrency }, async (pool) => {
+      await pool.submit(jobs.echo, [1]);
+      const inner: PromiseLike<number>[] = [];
+      const value = valueThat(() => inner.push(pool.submit(jobs.add, [1, 2])));
+      assertEquals(await pool.submit(jobs.echo, [value]), READ);
+      assertEquals(await inner[0], 3);
+      // In line behind a job, and in the end with an argument that cannot be sent.
+      const first = pool.submit(jobs.add, [3, 4]);
+      const again = valueThat(() => inner.push(pool.submit(jobs.add, [5, 6])));
+      const broken = pool.submit(jobs.echo, [[again, () => {}]]);
+      assertEquals(await first, 7);
+      await assertRejects(async () => await broken, DOMException);
+      assertEquals(await inner[1], 11);
+    });
+  }
+});
+
+Deno.test("a getter of an argument may cancel its own job", async () => {
+  await withPool(ONE, async (pool) => {
+    await pool.submit(jobs.add, [1, 2]);
+    const first = pool.submit(jobs.whichThread, []);
+    const job = pool.submit(jobs.untilAbortedWith, [valueThat(() => {
+      job.cancel("why");
+    })]);
+    await assertRejects(async () => await job, CancelledError);
+    assertEquals(await pool.submit(jobs.whichThread, []), await first);
+  });
+});
+
+Deno.test("a getter of progress may tell progress", async () => {
+  await withPool(ONE, async (pool) => {
+    const told: unknown[] = [];
+    const onProgress = (value: unknown) => told.push(value);
+    assertEquals(await pool.submit(jobs.tellNested, [], { onProgress }), 7);
+    assertEquals(told, [READ, "inner"]);
+  });
+});
+
 Deno.test("jobs go to several threads", async () => {
   await withPool({ maxWorkers: 2 }, async (pool) => {
     const threads = await pool.map(jobs.whichThread, [0, 1, 2, 3, 4, 5]);
@@ -182,6 +236,12 @@ Deno.test("a job hears of its cancellation, and its thread goes on", async () =>
     job.cancel("enough");
     await assertRejects(async () => await job, CancelledError, "enough");
     assertEquals(await pool.submit(jobs.whichThread, []), thread);
+  });
+});
+
+Deno.test("a loop in a thread waits where the thread can be killed", async () => {
+  await withPool(ONE, async (pool) => {
+    assertEquals(await pool.submit(jobs.whichHost, []), "portable");
   });
 });
 
@@ -309,6 +369,16 @@ Deno.test("permissions: reading is enough, and without it the error names the fl
   assert(denied.stderr.includes("--allow-read"));
 });
 
+Deno.test("a job in line keeps its arguments when the caller changes the array", async () => {
+  await run(async () => {
+    await using pool = new ThreadPool({ maxWorkers: 1 });
+    const args: [number] = [1];
+    const job = pool.submit((n: number) => n, args);
+    args[0] = 2;
+    assertEquals(await job, 1);
+  });
+});
+
 Deno.test("wrong options throw before anything changes", () => {
   const wrong: [options: unknown, type: typeof TypeError, text: string][] = [
     [null, TypeError, "options must be an object: received null"],
@@ -316,15 +386,31 @@ Deno.test("wrong options throw before anything changes", () => {
     [
       { resourceLimits: { stackSizeMb: "1" } },
       TypeError,
-      "resourceLimits.stackSizeMb must be a number",
+      'resourceLimits.stackSizeMb must be a number of megabytes: received "1"',
     ],
     [
       { resourceLimits: { stackSizeMb: 0 } },
       RangeError,
       "resourceLimits.stackSizeMb must be > 0: received 0",
     ],
+    [
+      { resourceLimits: { maxOldGenerationSizeMb: 7.9 } },
+      RangeError,
+      "resourceLimits.maxOldGenerationSizeMb must be >= 8: received 7.9",
+    ],
+    [
+      { resourceLimits: { codeRangeSizeMb: 1e12 } },
+      RangeError,
+      "resourceLimits.codeRangeSizeMb must be <= 4096: received 1000000000000",
+    ],
+    [
+      { resourceLimits: { maxYoungGenerationSizeMb: NaN } },
+      RangeError,
+      "resourceLimits.maxYoungGenerationSizeMb must not be NaN: received NaN",
+    ],
     [{ env: { A: 1 } }, TypeError, "env.A must be a string: received 1"],
-    [{ env: 7 }, TypeError, "options must be an object: received 7"],
+    [{ env: 7 }, TypeError, "env must be an object: received 7"],
+    [{ env: ["x"] }, TypeError, "env must be an object: received an array"],
     [{ maxWorkers: 0 }, RangeError, "maxWorkers must be an integer >= 1"],
     [
       { minWorkers: 3, maxWorkers: 2 },
@@ -339,6 +425,18 @@ Deno.test("wrong options throw before anything changes", () => {
       text,
     );
   }
+});
+
+Deno.test("threads with the least memory that is allowed run jobs", async () => {
+  const resourceLimits = {
+    maxOldGenerationSizeMb: 8,
+    maxYoungGenerationSizeMb: 0.1,
+    codeRangeSizeMb: 0.1,
+    stackSizeMb: 0.1,
+  };
+  await withPool({ maxWorkers: 1, resourceLimits }, async (pool) => {
+    assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
+  });
 });
 
 Deno.test("a pool has as many threads as the machine, unless told otherwise", async () => {

@@ -4,30 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Mail } from "../../src/host/thread.ts";
 import { Wire, wireMemory } from "../../src/workers/wire.ts";
-
-/** One direction of a port without threads. */
-class MailBox implements Mail {
-  readonly messages: unknown[] = [];
-  other: MailBox = this;
-  closed = false;
-
-  post(message: unknown, transfer: readonly Transferable[]): void {
-    this.other.messages.push(
-      structuredClone(message, { transfer: [...transfer] }),
-    );
-  }
-
-  take(): unknown {
-    if (this.messages.length === 0) throw new RangeError("none");
-    return this.messages.shift();
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-}
+import { type MailBox, mailBoxes } from "./support/mail_box.ts";
 
 type Message = [kind: number, id: number, value: unknown];
 
@@ -38,9 +16,7 @@ function openWire(): {
   received: (wire: Wire) => Message[];
 } {
   const memory = wireMemory();
-  const [mine, its] = [new MailBox(), new MailBox()];
-  mine.other = its;
-  its.other = mine;
+  const [mine, its] = mailBoxes();
   return {
     pool: new Wire(memory, mine, "pool"),
     worker: new Wire(memory, its, "worker"),
@@ -92,6 +68,94 @@ Deno.test("what cannot be cloned or moved throws, and nothing was sent", () => {
   assertEquals(received(worker), [[1, 2, "after"]]);
 });
 
+/** A value with a getter that does something the first time. */
+function valueThat(act: () => void, more: object = {}): object {
+  let count = 0;
+  return {
+    pad: "x".repeat(40),
+    get a() {
+      if (count++ === 0) act();
+      return 1;
+    },
+    z: "y".repeat(30),
+    ...more,
+  };
+}
+const READ = { pad: "x".repeat(40), a: 1, z: "y".repeat(30) };
+
+Deno.test("a getter may send on the same wire, whatever ways the values take", () => {
+  const { pool, worker, mail, received } = openWire();
+  pool.send(1, 1, valueThat(() => pool.send(2, 2, "inner")));
+  assertEquals(received(worker), [[1, 1, READ], [2, 2, "inner"]]);
+  // Twice, the second time in the second getter.
+  pool.send(
+    1,
+    3,
+    valueThat(() => pool.send(1, 4, valueThat(() => pool.send(2, 5, null)))),
+  );
+  const messages = received(worker);
+  assertEquals(messages.map(([, id]) => id).sort(), [3, 4, 5]);
+  for (const [kind, , value] of messages) {
+    assertEquals(value, kind === 1 ? READ : null);
+  }
+  // The outer one needs the port in the end.
+  const list = [1];
+  pool.send(
+    1,
+    6,
+    valueThat(() => pool.send(2, 7, "inner"), { b: list, c: list }),
+  );
+  assertEquals(received(worker), [
+    [2, 7, "inner"],
+    [1, 6, { ...READ, b: list, c: list }],
+  ]);
+  pool.send(1, 8, "by the ring again");
+  assertEquals(mail.messages, []);
+  assertEquals(received(worker), [[1, 8, "by the ring again"]]);
+});
+
+Deno.test("a value that is too long for a frame is written once before it goes by the port", () => {
+  const { pool, worker, mail, received } = openWire();
+  for (let n = 0; n < 4_000; n++) pool.send(1, n, null); // there is room at both ends of the ring
+  assertEquals(received(worker).length, 4_000);
+  let count = 0;
+  const value = {
+    get a() {
+      return ++count;
+    },
+    b: new Float64Array(2_000),
+  };
+  mail.other.post = () => {};
+  pool.send(1, 1, value);
+  assertEquals(count, 1);
+});
+
+Deno.test("what a getter has sent arrives, although its own value cannot be cloned", () => {
+  const { pool, worker, received } = openWire();
+  const value = valueThat(() => pool.send(2, 2, "inner"), { f: () => {} });
+  assertThrows(() => pool.send(1, 1, value), DOMException);
+  assertEquals(received(worker), [[2, 2, "inner"]]);
+});
+
+Deno.test("a getter may flush while the ring is full", () => {
+  const { pool, worker, received } = openWire();
+  for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
+  let count = 0;
+  while (count < 20_000) {
+    count += received(worker).length;
+    received(pool);
+  }
+  pool.send(
+    1,
+    1,
+    valueThat(() => {
+      pool.send(2, 2, "inner");
+      assertEquals(pool.flush(), false);
+    }),
+  );
+  assertEquals(received(worker), [[1, 1, READ], [2, 2, "inner"]]);
+});
+
 Deno.test("a full ring loses nothing and keeps the order", () => {
   const { pool, worker, received } = openWire();
   const count = 20_000;
@@ -124,7 +188,7 @@ Deno.test("a sender that has no room is woken when there is some", async () => {
   for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
   const sleep = pool.sleep();
   assert(sleep !== null);
-  received(worker);
+  worker.drain(() => {});
   await sleep;
 });
 
@@ -141,18 +205,27 @@ Deno.test("drain() leaves what comes meanwhile for the next time", () => {
   assertEquals(received(worker).length, 1);
 });
 
-Deno.test("untaken() tells what the other end has not got, whatever way it took", () => {
+Deno.test("untaken() does not tell of a message that may be acted on", () => {
   const { pool, worker } = openWire();
   pool.send(1, 1, "taken");
   pool.send(1, 2, "taken as well");
-  let ids: number[] = [];
+  let ids: number[] = [0];
   worker.drain((_kind, id) => {
-    if (id === 2) ids = pool.untaken(1); // it may be acted on
+    if (id === 2) ids = pool.untaken(1);
   });
   assertEquals(ids, []);
+});
+
+Deno.test("untaken() tells what the other end has not got, whatever way it took, and takes it over", () => {
+  const { pool, worker } = openWire();
+  pool.send(1, 1, "taken");
+  worker.drain(() => {});
   for (let n = 3; n < 10_000; n++) pool.send(1 + n % 2, n, new Point());
-  ids = pool.untaken(1);
+  const ids = pool.untaken(1);
   assertEquals(ids, Array.from({ length: 4_998 }, (_, n) => 4 + 2 * n));
+  let acts = 0;
+  assertThrows(() => worker.drain(() => acts++), Error);
+  assertEquals(acts, 0);
 });
 
 Deno.test("close() closes the port and ends a sleep", async () => {

@@ -325,6 +325,7 @@ export class Play {
   /** The jobs of a worker lose it. */
   #dies(worker: FakeWorker): number[] {
     const unread: number[] = [];
+    const takenBack: NaiveJob[] = [];
     for (const { name, id } of worker.has.values()) {
       const job = this.#job(name);
       job.worker = null;
@@ -335,7 +336,7 @@ export class Play {
       if (isUnread) unread.push(id);
       if (!isAsked && isUnread && job.isWhole) {
         job.state = "line";
-        job.place = this.#places++;
+        takenBack.push(job);
         job.sends--;
       } else if (
         !isAsked && job.mayRunAgain && job.sends <= this.settings.retriesMax
@@ -347,6 +348,7 @@ export class Play {
         job.isOrphan = true;
       }
     }
+    for (const job of takenBack.reverse()) job.place = -this.#places++;
     // Of its death before it had a job the pool may despair.
     this.#failsToStart();
     return unread;

@@ -19,8 +19,8 @@ import {
 } from "../../../src/workers/module_task.ts";
 import { PoolCore } from "../../../src/workers/pool_core.ts";
 import {
-  checkArguments,
   checkSubmitOptions,
+  copyArguments,
 } from "../../../src/workers/submit_options.ts";
 import type { SeededRandom } from "../../../src/structures/random.ts";
 import type { Future, Operation } from "@rota/rota";
@@ -76,8 +76,8 @@ export class FragilePool extends BaseExecutor {
     options?: SubmitOptions,
   ): Future<JobResult<R>> {
     const ref = toTaskRef(task, "submit a job");
-    checkArguments(args);
-    return this.#core.submit(ref, args, checkSubmitOptions(options));
+    const given = copyArguments(args);
+    return this.#core.submit(ref, given, checkSubmitOptions(options));
   }
 
   shutdown(options?: ShutdownOptions): Operation<void> {

@@ -128,6 +128,7 @@ export class FakeWorker implements WorkerLink {
       exitCode: end.exitCode ?? null,
       cause: end.cause,
       unread: end.unread,
+      unsent: end.unsent,
     });
   }
 }

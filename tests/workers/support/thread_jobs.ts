@@ -4,7 +4,8 @@
  * @module
  */
 import process from "node:process";
-import { parentPort, threadId } from "node:worker_threads";
+import { parentPort, threadId, workerData } from "node:worker_threads";
+import { createHost } from "../../../src/host/select.ts";
 import { currentJob } from "../../../src/workers/current_job.ts";
 import { ThreadPool } from "../../../src/workers/thread_pool.ts";
 import { withTransfer } from "../../../src/workers/transfer.ts";
@@ -42,6 +43,13 @@ export async function addElsewhere(a: number, b: number): Promise<number> {
 
 export function whichThread(): number {
   return threadId;
+}
+
+/** Returns the host that a loop of a job gets. */
+export async function whichHost(): Promise<string> {
+  const host = createHost("auto");
+  await host.close();
+  return host.name;
 }
 
 export function readEnv(name: string): string | undefined {
@@ -86,6 +94,24 @@ export async function untilAborted(): Promise<never> {
     signal.addEventListener("abort", resolve, { once: true })
   );
   throw signal.reason;
+}
+
+export function untilAbortedWith(_value: unknown): Promise<never> {
+  return untilAborted();
+}
+
+/** Tells progress, and more of it while that is written. */
+export function tellNested(): number {
+  const job = currentJob()!;
+  job.progress({
+    pad: "x".repeat(40),
+    get a() {
+      job.progress("inner");
+      return 1;
+    },
+    z: "y".repeat(30),
+  });
+  return 7;
 }
 
 /** Posts a message as no thread of a pool does. */
@@ -141,6 +167,23 @@ export function exitAfter(ms: number): void {
   currentJob()!.progress("begun");
   const untilMs = performance.now() + ms;
   while (performance.now() < untilMs);
+  process.exit(7);
+}
+
+/** Returns, and ends the thread as soon as the result was sent. */
+export function returnAndExit(): string {
+  queueMicrotask(() => process.exit(3));
+  return "returned";
+}
+
+/** Waits for another message of the pool, spoils it, and ends the thread. */
+export function spoilUnread(): never {
+  const { memory } = workerData.data as { memory: SharedArrayBuffer };
+  const words = new Int32Array(memory, memory.byteLength / 2);
+  currentJob()!.progress("begun");
+  const head = Atomics.load(words, 0);
+  while (Atomics.load(words, 16) === head);
+  words[64 + (head & words.length - 65)] = -7;
   process.exit(7);
 }
 

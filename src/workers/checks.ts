@@ -1,0 +1,124 @@
+/**
+ * Checks that several kinds of executors make of their options, and the seeds
+ * that they take if none was given.
+ *
+ * @module
+ */
+import { wallClockMs } from "../host/clock.ts";
+import {
+  checkInteger,
+  checkNotNegative,
+  checkNumber,
+  checkString,
+  inspect,
+} from "../loop/checks.ts";
+
+/** Throws unless `value` is a number > 0; `Infinity` is allowed. */
+export function checkPositive(
+  value: unknown,
+  what: string,
+  name: string,
+  unit?: string,
+): void {
+  checkNotNegative(value, what, name, unit);
+  if (value === 0) {
+    throw new RangeError(`Cannot ${what} as ${name} must be > 0: received 0`);
+  }
+}
+
+/** Throws unless `value` is a number >= `least`; `Infinity` is allowed. */
+export function checkAtLeast(
+  value: unknown,
+  least: number,
+  what: string,
+  name: string,
+  unit?: string,
+): void {
+  checkNumber(value, what, name, unit);
+  if (value as number >= least) return;
+  throw new RangeError(
+    `Cannot ${what} as ${name} must be >= ${least}: received ${value}`,
+  );
+}
+
+/** Throws unless `env` is an object of strings. */
+export function checkEnvironment(env: unknown, what: string): void {
+  if (typeof env !== "object" || env === null || Array.isArray(env)) {
+    throw new TypeError(
+      `Cannot ${what} as env must be an object: received ${inspect(env)}`,
+    );
+  }
+  for (const [name, value] of Object.entries(env)) {
+    checkString(value, what, `env.${name}`);
+  }
+}
+
+/** Throws for what can be known not to be movable. The rest is found out when it is sent. */
+export function checkTransfer(transfer: unknown, what: string): void {
+  if (!Array.isArray(transfer)) {
+    throw new TypeError(
+      `Cannot ${what} as transfer must be an array: received ${
+        inspect(transfer)
+      }`,
+    );
+  }
+  for (const item of transfer) {
+    const fault = transferFault(item);
+    if (fault === null) continue;
+    throw new TypeError(
+      `Cannot ${what} as transfer must hold objects that can be moved: received ${fault}`,
+    );
+  }
+  if (new Set(transfer).size < transfer.length) {
+    throw new TypeError(
+      `Cannot ${what} as transfer must hold each object once: received one of them twice`,
+    );
+  }
+}
+
+/** Why an object cannot be moved, in words; null if that is not known. */
+function transferFault(item: unknown): string | null {
+  if (typeof item !== "object" || item === null) return inspect(item);
+  if (ArrayBuffer.isView(item)) {
+    return `${inspect(item)}, whose buffer can be moved`;
+  }
+  if (item instanceof SharedArrayBuffer) return "a SharedArrayBuffer";
+  if (isPlain(item)) return inspect(item);
+  return item instanceof ArrayBuffer && item.detached
+    ? "an ArrayBuffer that was moved before"
+    : null;
+}
+
+/** Whether it is an object of the language that can be copied at most: moving it would fail once others have been moved. */
+function isPlain(item: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(item);
+  return prototype === null || COPIED.has(prototype);
+}
+
+const COPIED: ReadonlySet<unknown> = new Set([
+  Object.prototype,
+  Array.prototype,
+  Map.prototype,
+  Set.prototype,
+  Date.prototype,
+  RegExp.prototype,
+  Promise.prototype,
+]);
+
+/** Throws unless `seed` is a safe integer. */
+export function checkSeed(seed: unknown, what: string, name: string): void {
+  checkInteger(seed, Number.MIN_SAFE_INTEGER, what, name);
+  if (!Number.isSafeInteger(seed)) {
+    throw new RangeError(
+      `Cannot ${what} as ${name} must be a safe integer: received ${seed}`,
+    );
+  }
+}
+
+let seeds = 0;
+
+/** Returns a seed that differs from executor to executor, and from run to run. */
+export function nextSeed(): number {
+  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
+    Number.MAX_SAFE_INTEGER;
+}
