@@ -13,7 +13,6 @@ import {
   checkString,
   inspect,
 } from "../loop/checks.ts";
-import type { Future } from "../loop/future.ts";
 import {
   type ExecutorTask,
   type TaskRef,
@@ -122,9 +121,9 @@ const LIMITS = [
  * memory than it may.
  *
  * Stopping cancels main, with the reason `"shutdown"`, which may clean up; after the
- * child's `shutdown` time the thread is ended, whatever JavaScript it runs. A thread in
- * native code that does not return cannot be ended: the child counts as ended then, and is
- * not started a second time beside it unless `allowOverlap` says so.
+ * child's `shutdown` time the thread is ended, whatever JavaScript it runs. Native code
+ * that does not return goes on, without the child, which counts as ended: that is reported
+ * to the exception handler.
  *
  * Calls by a handle that are under way when the thread dies fail with an
  * {@linkcode ExecutorShutDownError}; the handle of the next run is its `run.value`.
@@ -199,7 +198,10 @@ export function workerLoop<
   V = unknown,
   const A extends readonly unknown[] = readonly [],
 >(
-  task: ExecutorTask<readonly [worker: WorkerLoopContext<V>, ...args: A], unknown>,
+  task: ExecutorTask<
+    readonly [worker: WorkerLoopContext<V>, ...args: A],
+    unknown
+  >,
   args?: A,
   options: WorkerLoopOptions = NO_OPTIONS,
 ): () => Supervisable {
@@ -240,7 +242,9 @@ function settle(
 function checkPositive(value: unknown, name: string): void {
   checkNumber(value, WHAT, name);
   if ((value as number) > 0) return;
-  throw new RangeError(`Cannot ${WHAT} as ${name} must be > 0: received ${value}`);
+  throw new RangeError(
+    `Cannot ${WHAT} as ${name} must be > 0: received ${value}`,
+  );
 }
 
 function checkEnv(env: unknown): void {
@@ -318,8 +322,8 @@ class LazyWorkerLoop extends OutsideChild implements WorkerLoopListener {
     this.inTurn(() => this.host.heartbeat());
   }
 
-  ended(outcome: WorkerLoopOutcome, leftover?: Future<unknown>): void {
-    this.over(this.#endOf(outcome), leftover);
+  ended(outcome: WorkerLoopOutcome): void {
+    this.over(this.#endOf(outcome));
   }
 
   #endOf(outcome: WorkerLoopOutcome): ChildEnd {

@@ -7,7 +7,6 @@
 import { CancelledError, WorkerCrashError } from "../errors.ts";
 import { after, type HostTimer } from "../host/timers.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { Future } from "../loop/future.ts";
 import { deathOf, startFailure, type WorkerDeath } from "../workers/crash.ts";
 import { lazyStarter } from "../workers/lazy_link.ts";
 import type { LinkEnd, LinkListener, WorkerLink } from "../workers/link.ts";
@@ -31,12 +30,8 @@ export interface WorkerLoopListener {
   started(value: unknown): void;
   /** Main has said that it is alive. */
   beaten(): void;
-  /**
-   * The thread has ended; nothing follows.
-   *
-   * @param leftover Done when a thread has ended that goes on all the same.
-   */
-  ended(outcome: WorkerLoopOutcome, leftover?: Future<unknown>): void;
+  /** The thread has ended; nothing follows. */
+  ended(outcome: WorkerLoopOutcome): void;
 }
 
 /** Functions that the thread calls. */
@@ -56,8 +51,6 @@ const BEAT_MS_MAX = 1_000;
 const MEMORY_MS = 250;
 /** How long a thread may take to end once its main has. */
 const CLOSE_MS = 5_000;
-/** How often a thread that cannot be ended is looked at. */
-const LEFTOVER_MS = 1_000;
 
 /** Pings a thread, and counts how often it owes the answer. */
 class Beat {
@@ -211,7 +204,8 @@ export class WorkerLoopRun implements LinkListener {
       kind: "out-of-memory",
       exitCode: null,
       cause: undefined,
-      how: `used ${usedBytes} bytes of memory, more than the ${memoryBytesMax} that it may`,
+      how:
+        `used ${usedBytes} bytes of memory, more than the ${memoryBytesMax} that it may`,
     });
   }
 
@@ -266,24 +260,14 @@ export class WorkerLoopRun implements LinkListener {
     );
   }
 
-  /** The thread is gone, or cannot be ended. */
+  /** The thread is gone, or cannot be ended: none of its JavaScript runs any more, so another one may start. */
   #tell(): void {
-    const leftover = this.#lost.count === 0 ? undefined : this.#untilGone();
-    this.#listener.ended(this.#outcome!, leftover);
-  }
-
-  /** Done when a thread that cannot be ended has ended after all. */
-  #untilGone(): Future<void> {
-    const gone = new Future<void>(
-      this.#loop,
-      `the thread of worker loop "${this.#path}" to leave native code`,
-    );
-    const look = () => {
-      if (gone.done()) return;
-      if (this.#link.livesOn() !== true) gone.setResult();
-      else this.#loop.callLater(LEFTOVER_MS, look);
-    };
-    look();
-    return gone;
+    if (this.#lost.count > 0) {
+      this.#loop.callExceptionHandler({
+        message:
+          `The thread of worker loop "${this.#path}" was ended, and goes on in native code that does not return`,
+      });
+    }
+    this.#listener.ended(this.#outcome!);
   }
 }

@@ -10,95 +10,42 @@ import {
   MisuseError,
   WorkerCrashError,
 } from "../../src/errors.ts";
-import { type EventLoop, sleep } from "../../src/loop/mod.ts";
-import type { ChildSpec } from "../../src/supervise/child_spec.ts";
-import { Supervisor } from "../../src/supervise/supervisor.ts";
-import type { SupervisorEvent } from "../../src/supervise/supervisor_events.ts";
+import { sleep } from "../../src/loop/mod.ts";
 import {
   workerLoop,
   type WorkerLoopOptions,
 } from "../../src/supervise/worker_loop.ts";
 import { LoopHandle } from "../../src/workers/loop_handle.ts";
 import { taskModule } from "../../src/workers/module_task.ts";
-import { canCountThreads, countThreads } from "../workers/support/threads.ts";
-import { caught, play, type Steps, STYLES } from "./stage.ts";
+import {
+  canCountThreads,
+  countThreads,
+  eventually,
+} from "../workers/support/threads.ts";
+import { caught, type Steps, STYLES } from "./stage.ts";
+import { playForReal, Scene, untilSo } from "./support/scene.ts";
 import type * as Loops from "./support/worker_loops.ts";
 
 const loops = taskModule<typeof Loops>(
   new URL("./support/worker_loops.ts", import.meta.url),
 );
 
-type Served = LoopHandle<{
-  [K in keyof Loops.Served]: Loops.Served[K];
-}>;
-
-/** Waits for an outside fact in the loop. */
-function* untilSo(what: string, isSo: () => boolean): Steps<void> {
-  const untilMs = performance.now() + 20_000;
-  while (!isSo()) {
-    assert(performance.now() < untilMs, `not in time: ${what}`);
-    yield sleep(5);
+type Served = LoopHandle<
+  {
+    [K in keyof Loops.Served]: Loops.Served[K];
   }
+>;
+
+/** The handle of the loop. */
+function* handleOf(scene: Scene): Steps<Served> {
+  return (yield* scene.value()) as Served;
 }
 
-/** A supervisor of one child, and what happens to it. */
-class Scene {
-  readonly events: SupervisorEvent[] = [];
-  readonly supervisor: Supervisor;
-
-  constructor(child: Omit<ChildSpec, "id">) {
-    this.supervisor = new Supervisor({
-      name: "top",
-      children: [{ id: "a", ...child }],
-      maxRestarts: 10,
-      reportCrashes: false,
-    });
-    this.supervisor.subscribe((event) => this.events.push(event));
+/** Waits until no thread is left. */
+async function threadsGone(): Promise<void> {
+  if (canCountThreads) {
+    await eventually("all threads are gone", () => countThreads() === 0);
   }
-
-  get words(): string[] {
-    return this.events
-      .filter(({ type }) => !type.startsWith("supervisor"))
-      .map((event) =>
-        "end" in event && event.end !== undefined
-          ? `${event.type} ${event.end.kind}`
-          : event.type
-      );
-  }
-
-  get starts(): number {
-    return this.events.filter(({ type }) => type === "started").length;
-  }
-
-  /** The error of the last crash. */
-  get crash(): unknown {
-    for (const event of this.events.toReversed()) {
-      if (!("end" in event) || event.end === undefined) continue;
-      assert(event.end.kind === "crash", `it ended ${event.end.kind}`);
-      return event.end.error;
-    }
-    return undefined;
-  }
-
-  *handle(): Steps<Served> {
-    const [child] = yield this.supervisor.whichChildren();
-    return child.run.value;
-  }
-
-  *value(): Steps<unknown> {
-    const [child] = yield this.supervisor.whichChildren();
-    return child.run.value;
-  }
-}
-
-/** Plays on the clock of the machine, and looks at the threads afterwards. */
-async function playForReal<T>(
-  style: typeof STYLES[number],
-  steps: (loop: EventLoop) => Steps<T>,
-): Promise<T> {
-  const { value, reports } = await play(style, steps, { host: "portable" });
-  assertEquals(reports, []);
-  return value;
 }
 
 const LIVELY: WorkerLoopOptions = { unresponsiveMs: 500 };
@@ -110,14 +57,14 @@ for (const style of STYLES) {
     const words = await playForReal(style, function* () {
       const scene = new Scene({ start: workerLoop(served) });
       yield scene.supervisor.start();
-      const handle = yield* scene.handle();
+      const handle = yield* handleOf(scene);
       assertEquals(yield handle.call("double", 21), 42);
       yield scene.supervisor.stop();
       assert(handle.closed);
       return scene.words;
     });
     assertEquals(words, ["starting", "started", "stopping", "ended shutdown"]);
-    if (canCountThreads) assertEquals(countThreads(), 0);
+    await threadsGone();
   });
 
   Deno.test(`main of a worker loop is cancelled by the reason of the supervisor, and cleans up, ${style}`, async () => {
@@ -156,13 +103,13 @@ for (const style of STYLES) {
       await playForReal(style, function* () {
         const scene = new Scene({ start: workerLoop(served), shutdown });
         yield scene.supervisor.start();
-        const handle = yield* scene.handle();
+        const handle = yield* handleOf(scene);
         handle.post("block");
         yield scene.supervisor.stop();
         assertEquals(scene.words.at(-1), "ended killed");
       });
     }
-    if (canCountThreads) assertEquals(countThreads(), 0);
+    await threadsGone();
   });
 
   Deno.test(`a worker loop can be stopped while its thread starts, ${style}`, async () => {
@@ -199,7 +146,7 @@ for (const style of STYLES) {
         assert(cause.message.includes(text), cause.message);
         assertEquals(scene.words, ["starting", "start-failed"]);
       });
-      if (canCountThreads) assertEquals(countThreads(), 0);
+      await threadsGone();
     });
   }
 
@@ -240,9 +187,9 @@ for (const style of STYLES) {
     await playForReal(style, function* () {
       const scene = new Scene({ start: workerLoop(served) });
       yield scene.supervisor.start();
-      (yield* scene.handle()).post("stop");
+      (yield* handleOf(scene)).post("stop");
       yield* untilSo("its restart", () => scene.starts === 2);
-      const handle = yield* scene.handle();
+      const handle = yield* handleOf(scene);
       assertEquals(yield handle.call("double", 4), 8);
       yield scene.supervisor.stop();
     });
@@ -288,7 +235,7 @@ for (const style of STYLES) {
       await playForReal(style, function* () {
         const scene = new Scene({ start: workerLoop(served, [], options) });
         yield scene.supervisor.start();
-        const first = yield* scene.handle();
+        const first = yield* handleOf(scene);
         const call = first.call("slowly", 1, 1e6);
         first.post(how, ...args as never);
         const lost = yield* caught(call);
@@ -297,11 +244,11 @@ for (const style of STYLES) {
         const error = scene.crash;
         assertInstanceOf(error, WorkerCrashError);
         assertEquals(error.kind, kind);
-        const handle = yield* scene.handle();
+        const handle = yield* handleOf(scene);
         assertEquals(yield handle.call("double", 4), 8);
         yield scene.supervisor.stop();
       });
-      if (canCountThreads) assertEquals(countThreads(), 0);
+      await threadsGone();
     });
   }
 
@@ -314,7 +261,7 @@ for (const style of STYLES) {
         }),
       });
       yield scene.supervisor.start();
-      (yield* scene.handle()).post("fillHeap");
+      (yield* handleOf(scene)).post("fillHeap");
       yield* untilSo("its restart", () => scene.starts === 2);
       const error = scene.crash;
       assertInstanceOf(error, WorkerCrashError);

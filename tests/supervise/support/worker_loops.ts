@@ -46,7 +46,7 @@ function makeHandle(): LoopHandle<Served> {
   });
   handle.register("exit", (code) => process.exit(code));
   handle.register("fillHeap", () => {
-    for (;;) kept.push(new Array(1_000).fill(kept.length));
+    for (;;) kept.push(new Array(10_000).fill(0).map(() => ({ a: [1] })));
   });
   handle.register("keepBytes", (count) => {
     kept.push(new Uint8Array(count).fill(1));
