@@ -17,8 +17,7 @@ import type { ChildControl, ChildHost } from "./supervised.ts";
 
 /**
  * A child outside. Until it has ended it is work outside of the loop, so that a wait for
- * it is no deadlock and the process lives on. It is killed if the loop is closed before
- * it has ended.
+ * it is no deadlock and the process lives on. Killed if the loop is closed before that.
  */
 export abstract class OutsideChild implements ChildControl, EndListener {
   protected readonly host: ChildHost;
@@ -67,12 +66,12 @@ export abstract class OutsideChild implements ChildControl, EndListener {
     this.host.loop.callSoon(fn);
   }
 
-  /** It is ready. */
+  /** Says to the supervisor that it is ready. */
   protected ready(value: unknown): void {
     this.inTurn(() => this.host.started(value));
   }
 
-  /** It has ended: tells the supervisor, once. */
+  /** Says to the supervisor that it has ended, once. */
   protected over(end: ChildEnd, leftover?: Future<unknown>): void {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -16,13 +16,13 @@ import type {
 
 /** Told what becomes of a process. */
 export interface ProcessRunListener {
-  /** It is ready. */
+  /** The process is ready. */
   started(process: SupervisedProcess): void;
-  /** It has sent a heartbeat. Called by functions that were given to `call` only. */
+  /** The process has sent a heartbeat. Called by functions that were given to `call` only. */
   beaten(): void;
   /** Has a function called in a turn of the loop, in order. */
   call(fn: () => void): void;
-  /** It has ended, with all of its group; nothing follows. `null` if it was no failure. */
+  /** The process has ended, with all of its group; nothing follows. The error is `null` if it was no failure. */
   ended(error: Error | null): void;
 }
 

@@ -90,7 +90,7 @@ const doNothing = () => {};
 /**
  * Makes the `start` of a child that is a pool, or any other {@linkcode Executor}.
  *
- * Each start calls `make`. What that throws is a failed start; the pool is `run.value`
+ * Each start calls `make`. An error of that is a failed start; the pool is `run.value`
  * from the moment it is ready, which is at once unless `warmUp` is set.
  *
  * A pool replaces workers that die by itself. With `probeMs` its supervisor also finds out
@@ -279,7 +279,7 @@ class PoolChild implements ChildControl {
     this.#over(this.#end!);
   }
 
-  /** Gives up a pool that does not end within its time. */
+  /** Abandons a pool that does not end within its time. */
   #limitEnd(): void {
     const { loop, path } = this.#host;
     this.#limit ??= loop.callLater(KILL_MS, () => {

@@ -46,7 +46,7 @@ export interface ChildProcessOptions {
   readonly cwd?: string | URL | undefined;
   /**
    * Called with each line of its standard output until it returns `true`: the child is
-   * ready then. What it throws is a failed start.
+   * ready then. An error of it is a failed start.
    *
    * @default {ready as soon as it is started}
    */
@@ -69,8 +69,8 @@ export interface ChildProcessOptions {
    */
   readonly stop?: "SIGTERM" | "close-stdin" | undefined;
   /**
-   * Most memory that it may have in use, in bytes, without processes that it starts. It is
-   * looked at every 250 milliseconds, and killed if it has more. Has no effect where that
+   * Most memory that it may have in use, in bytes, without processes that it starts. Looked
+   * at every 250 milliseconds; a process that has more is killed. Has no effect where that
    * cannot be known: elsewhere than on Linux, or without `--allow-all`.
    *
    * @default {Infinity}
@@ -201,7 +201,7 @@ function checkCommand(command: unknown): readonly [string, ...string[]] {
   return [program, ...args];
 }
 
-/** One start of a child process. */
+/** Start of a child process, one of many. */
 class ProcessChild implements Supervisable {
   readonly #settings: ProcessSettings;
 

@@ -46,8 +46,8 @@ export interface WorkerLoopContext<V = unknown> {
    * ready when it waits for the first time.
    *
    * @param value Value for the supervisor, `run.value` there: as a rule a
-   * {@linkcode LoopHandle} of this loop, by which others call its functions. It is
-   * copied; handles in it arrive as handles.
+   * {@linkcode LoopHandle} of this loop, by which others call its functions. Copied;
+   * handles in it arrive as handles.
    * @throws {DOMException} A `DataCloneError`, if the value cannot be copied.
    * @throws {MisuseError} If it was called before.
    */
@@ -72,8 +72,8 @@ export interface WorkerLoopOptions {
    */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /**
-   * Most memory that the thread may have in use, in bytes, array buffers included. It
-   * is asked every 250 milliseconds, and killed if it has more. A thread that takes
+   * Most memory that the thread may have in use, in bytes, array buffers included.
+   * Asked for every 250 milliseconds; a thread that has more is killed. A thread that takes
    * much at once is better held by `resourceLimits`.
    *
    * @default {Infinity}
@@ -114,7 +114,7 @@ const LIMITS = [
  *
  * Each start of the child starts a thread, which loads the function and calls it with a
  * {@linkcode WorkerLoopContext} and `args`; that may be a generator function, an async
- * function or a plain one. What it throws before `started` is a failed start. Its end is
+ * function or a plain one. An error before `started` is a failed start. Its end is
  * that of the child: what it returns is dropped, what it throws is the child's crash. If
  * the thread dies, the child has crashed with a {@linkcode WorkerCrashError}, whose `kind`
  * says how: also if the loop was blocked for longer than `unresponsiveMs`, or used more
@@ -269,7 +269,7 @@ function checkPermissions(): void {
   );
 }
 
-/** One start of a worker loop. */
+/** Start of a worker loop, one of many. */
 class WorkerLoopChild implements Supervisable {
   readonly #settings: WorkerLoopSettings;
 

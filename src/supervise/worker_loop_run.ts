@@ -19,7 +19,7 @@ import { WORKER_MAIN } from "./worker_loop_script.ts";
 
 /** How a worker loop has ended. */
 export interface WorkerLoopOutcome {
-  /** Its main function returned or threw, or its thread died. */
+  /** Whether its main function returned or threw, or its thread died. */
   readonly how: "returned" | "threw" | "died";
   readonly error?: unknown;
 }
@@ -113,7 +113,7 @@ export class WorkerLoopRun implements LinkListener {
   readonly #beat: Beat;
   readonly #lost: LostThreads;
   #phase: "starting" | "running" | "closing" | "ended" = "starting";
-  /** What is known of its end. */
+  /** The end, as far as it is known. */
   #outcome: WorkerLoopOutcome | null = null;
   #closing: HostTimer | null = null;
   #value: unknown = undefined;
@@ -193,7 +193,7 @@ export class WorkerLoopRun implements LinkListener {
   }
 
   progressed(): void {
-    // Nobody has asked for progress.
+    // Progress of main is of interest to nobody.
   }
 
   answered(usedBytes: number): void {

@@ -198,7 +198,7 @@ class JobKeeper extends Task<void> {
     if (this.#cancelled === null) {
       this.#cancelled = { reason };
       this.#jobs.cancelAll(reason);
-      // Whoever cancels a list of tasks may have cancelled the last job before.
+      // The end of a run cancels one task after the other: one before this may have had the last job.
       if (this.#rests) this.endWithError(cancellation(reason));
     }
     return true;

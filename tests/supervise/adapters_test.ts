@@ -127,8 +127,8 @@ for (const style of STYLES) {
       ],
     });
     supervisor.subscribe((event) => {
-      if ("id" in event && event.type !== "stopping") {
-        log.push(`${event.type} ${event.id}`);
+      if ("child" in event && event.type !== "stopping") {
+        log.push(`${event.type} ${event.child}`);
       }
     });
     await run(inStyle(style, function* () {

@@ -28,7 +28,7 @@ import {
   countThreads,
   eventually,
 } from "../workers/support/threads.ts";
-import { caught, play, type Steps, STYLES } from "./stage.ts";
+import { caught, play, STYLES } from "./stage.ts";
 import { playForReal, Scene, untilSo } from "./support/scene.ts";
 
 /** Waits until no thread is left. */
