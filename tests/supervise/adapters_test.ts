@@ -127,8 +127,8 @@ for (const style of STYLES) {
       ],
     });
     supervisor.subscribe((event) => {
-      if ("child" in event && event.type !== "stopping") {
-        log.push(`${event.type} ${event.child}`);
+      if ("childId" in event && event.type !== "stopping") {
+        log.push(`${event.type} ${event.childId}`);
       }
     });
     await run(inStyle(style, function* () {
