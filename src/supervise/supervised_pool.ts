@@ -101,7 +101,8 @@ const doNothing = () => {};
  *
  * Stopping shuts the pool down, with `graceMs`; jobs that have not ended after the child's
  * `shutdown` time are cancelled, and workers that do not obey are killed by the pool. A
- * pool that takes more than ten seconds for that is abandoned.
+ * pool that takes more than ten seconds for that is abandoned. The end of a run cancels the
+ * jobs of all pools, before its supervisors stop theirs.
  *
  * @example A pool under a supervisor
  * ```ts

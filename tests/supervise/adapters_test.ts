@@ -20,6 +20,7 @@ import {
   eventually,
 } from "../workers/support/threads.ts";
 import { type Steps, STYLES } from "./stage.ts";
+import { startChild, waitForLine } from "./support/child.ts";
 import { playForReal, Scene, untilSo } from "./support/scene.ts";
 import type * as Loops from "./support/worker_loops.ts";
 
@@ -149,3 +150,58 @@ for (const style of STYLES) {
     await threadsGone();
   });
 }
+
+/** Starts the program of all adapters; returns it and the id of its child process. */
+async function startProgram() {
+  const program = startChild("adapters", "all");
+  const pid = Number((await program.line())?.replace("pid ", ""));
+  await waitForLine(program, "ready");
+  return { program, pid };
+}
+
+/** Whether there is such a process. */
+function exists(pid: number): boolean {
+  try {
+    Deno.kill(pid, "SIGCONT");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("SIGTERM ends a busy pool, a worker loop that blocks and a process that refuses, each in its time", async () => {
+  const { program, pid } = await startProgram();
+  program.send("SIGTERM");
+  const { code, stdout, stderr, killed } = await program.end();
+  assertEquals({ code, stderr, killed }, {
+    code: 0,
+    stderr: "",
+    killed: false,
+  });
+  const lines = stdout.trim().split("\n");
+  // The end of a run cancels the jobs of all pools at once, so that the pool has none in its turn.
+  assert(lines.includes("job cancelled: true"));
+  assertEquals(lines.filter((line) => !line.startsWith("job")), [
+    "process ended killed",
+    "loop ended killed",
+    "pool ended shutdown",
+    "run has returned",
+  ]);
+  assert(!exists(pid));
+});
+
+Deno.test("a second SIGTERM forces the end, and leaves no process behind", async () => {
+  const { program, pid } = await startProgram();
+  program.send("SIGTERM");
+  program.send("SIGTERM");
+  const { killed } = await program.end();
+  assert(!killed);
+  await eventually("its child process is gone", () => !exists(pid));
+});
+
+Deno.test("a program that is killed leaves no child process behind", async () => {
+  const { program, pid } = await startProgram();
+  program.send("SIGKILL");
+  await program.end();
+  await eventually("its child process is gone", () => !exists(pid));
+});
