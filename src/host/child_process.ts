@@ -133,6 +133,15 @@ export class Child {
     this.#output?.cancel().catch(() => {});
   }
 
+  /** Asks the child to end, by SIGTERM. Does nothing if it has ended. */
+  terminate(): void {
+    try {
+      this.#process.kill("SIGTERM");
+    } catch {
+      // The child has ended: there is no other reason.
+    }
+  }
+
   /** Ends the child at once, without others of its group. Does nothing if it has ended. */
   kill(): void {
     try {

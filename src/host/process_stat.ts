@@ -28,3 +28,22 @@ export function cpuMsOf(pid: number): number {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
+
+/** Pages of memory are of this size on all that Deno runs on, but for some ARM systems, where the figure is too small. */
+const PAGE_BYTES = 4_096;
+
+/**
+ * Returns how much memory a process has in use (its resident set), in bytes.
+ *
+ * @returns `NaN` where that cannot be known: not on Linux, no such process, or files of the system may not be read, which
+ * takes `--allow-all`.
+ */
+export function residentBytesOf(pid: number): number {
+  const path = `/proc/${pid}/statm`;
+  if (OS !== "linux" || !readGranted(`file://${path}`)) return NaN;
+  try {
+    return Number(Deno.readTextFileSync(path).split(" ")[1]) * PAGE_BYTES;
+  } catch {
+    return NaN;
+  }
+}

@@ -306,7 +306,8 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   ended(end: ChildEnd, leftover?: Future<unknown>): void {
     if (this.end !== null) return;
     if (leftover !== undefined) {
-      this.owner.runLeft(this, new Leftover(leftover));
+      const waitsFor = end.kind === "abandoned" ? end.waitsFor : undefined;
+      this.owner.runLeft(this, new Leftover(leftover, waitsFor));
     }
     if (this.outcome === null) {
       this.#failed(end.kind === "crash" ? end.error : end);

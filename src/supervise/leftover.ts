@@ -10,7 +10,7 @@ import type { Future } from "../loop/future.ts";
 export class Leftover {
   /** Done when it has ended after all. */
   readonly future: Future<unknown>;
-  /** Description of what it waits for; `undefined` if it is part of a child, which has reported it. */
+  /** Description of what it waits for; `undefined` if it is part of a child that is a supervisor, which has reported it. */
   readonly waitsFor: string | undefined;
 
   constructor(future: Future<unknown>, waitsFor?: string) {

@@ -95,6 +95,8 @@ export interface ChildHost {
   readonly endsWithTree: boolean;
   /** Called once, when the child is ready. */
   started(value?: unknown): void;
+  /** Called when the child has shown that it is alive: see `heartbeatMs`. */
+  heartbeat(): void;
   /**
    * Called once, when the child has ended, also if it has not become ready: a
    * crash is then a failed start.

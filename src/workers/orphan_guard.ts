@@ -127,6 +127,17 @@ export class GuardedChild {
 }
 
 /**
+ * Starts a guard for a child that is started otherwise, and has descriptors of its own. It
+ * takes the id of the process group as a line, and kills the group when its input is closed.
+ *
+ * @param shell Shell of the guard.
+ * @throws {Error} If it cannot be started.
+ */
+export function startGroupGuard(shell: string): Child {
+  return new Child(shell, { args: ["-c", GUARD], stdout: "null" });
+}
+
+/**
  * Starts a child and its guard.
  *
  * @param settings Program, arguments and so on.

@@ -77,9 +77,9 @@ export class PoolUse {
   jobCame(): void {
     if (this.#open++ > 0) return;
     this.#hold?.take();
-    if (this.#keeper === null) {
+    if (this.#keeper === null || this.#keeper.done()) {
       this.#keeper = new JobKeeper(this.#loop!, this.#poolInWords, this.#jobs);
-    } else this.#loop![core].tasks.add(this.#keeper);
+    } else this.#keeper.goOn();
   }
 
   /** A job has ended. */
@@ -160,6 +160,8 @@ class JobKeeper extends Task<void> {
   readonly #jobs: KeptJobs;
   #cancelled: { readonly reason: unknown } | null = null;
   #known = false;
+  /** Whether there is no job that it stands for. */
+  #rests = false;
 
   constructor(loop: EventLoop, name: string, jobs: KeptJobs) {
     super(loop, nothing, { name }, false);
@@ -175,9 +177,16 @@ class JobKeeper extends Task<void> {
     } else if (this.#known || this.hasWaiter()) this.endWithValue(undefined);
     else {
       this.kernel.tasks.remove(this);
+      this.#rests = true;
       return true;
     }
     return false;
+  }
+
+  /** Stands for the jobs that come. */
+  goOn(): void {
+    this.#rests = false;
+    this.kernel.tasks.add(this);
   }
 
   override becomeKnown(): void {
@@ -189,6 +198,8 @@ class JobKeeper extends Task<void> {
     if (this.#cancelled === null) {
       this.#cancelled = { reason };
       this.#jobs.cancelAll(reason);
+      // The end of a run cancels one task after the other: one before this may have had the last job.
+      if (this.#rests) this.endWithError(cancellation(reason));
     }
     return true;
   }

@@ -10,7 +10,14 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { CancelledError, MisuseError, run, scoped } from "../../mod.ts";
+import {
+  CancelledError,
+  createTask,
+  MisuseError,
+  run,
+  scoped,
+  sleep,
+} from "../../mod.ts";
 import { WorkerCrashError } from "../../src/errors.ts";
 import { taskModule } from "../../src/workers/module_task.ts";
 import {
@@ -465,3 +472,23 @@ Deno.test("a message that is none of the pool's ends the thread", async () => {
     assertEquals(await pool.submit(jobs.add, [1, 2]), 3);
   });
 });
+
+for (const ends of ["returns", "fails"]) {
+  Deno.test(`a run ends whose last job is cancelled by the task that waits for it, and ${ends}`, async () => {
+    let seen: unknown;
+    await using pool = new ThreadPool({ maxWorkers: 1, cancelGraceMs: 0 });
+    await run(async () => {
+      createTask(function* () {
+        try {
+          yield* sleep(0);
+          yield* pool.submit(() => new Promise(() => {}), []);
+        } catch (error) {
+          seen = error;
+          if (ends === "fails") throw error;
+        }
+      });
+      await sleep(1);
+    });
+    assertInstanceOf(seen, CancelledError);
+  });
+}
