@@ -385,3 +385,17 @@ export {
   type WatchdogOptions,
 } from "./src/supervise/watchdog.ts";
 export type { RunningKind } from "./src/supervise/watch_board.ts";
+export {
+  supervisedPool,
+  type SupervisedPoolOptions,
+} from "./src/supervise/supervised_pool.ts";
+export {
+  workerLoop,
+  type WorkerLoopContext,
+  type WorkerLoopOptions,
+} from "./src/supervise/worker_loop.ts";
+export {
+  childProcess,
+  type ChildProcessOptions,
+  type SupervisedProcess,
+} from "./src/supervise/supervised_process.ts";

@@ -8,8 +8,7 @@
 
 import {
   run,
-  scoped,
-  sleep,
+  supervisedPool,
   Supervisor,
   taskModule,
   ThreadPool,
@@ -34,14 +33,10 @@ const supervisor = new Supervisor({
   reportCrashes: false, // they would go to standard error
   children: [
     {
-      id: "pool",
-      *start(started) {
-        pool = new ThreadPool({ maxWorkers: 2 });
-        yield* scoped(pool, function* () { // ends the threads when it is stopped
-          started();
-          yield* sleep(Infinity);
-        });
-      },
+      id: "pool", // replaced if it cannot do a job that does nothing
+      start: supervisedPool(() => pool = new ThreadPool({ maxWorkers: 2 }), {
+        probeMs: 1_000,
+      }),
     },
     {
       id: "feeder",

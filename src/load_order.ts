@@ -297,3 +297,7 @@ import "./supervise/watch_board.ts";
 import "./supervise/board_shutdown.ts";
 import "./supervise/step_publisher.ts";
 import "./supervise/watchdog.ts";
+import "./supervise/supervised_pool.ts";
+import "./supervise/outside_child.ts";
+import "./supervise/worker_loop.ts";
+import "./supervise/supervised_process.ts";

@@ -96,6 +96,7 @@ const VALUES: readonly string[] = [
   "asCompleted",
   "cancelScope",
   "checkpoint",
+  "childProcess",
   "createTask",
   "currentBlock",
   "currentEffectiveDeadline",
@@ -126,6 +127,7 @@ const VALUES: readonly string[] = [
   "shutdownSignal",
   "sleep",
   "supervised",
+  "supervisedPool",
   "taskGroup",
   "taskModule",
   "timeout",
@@ -136,6 +138,7 @@ const VALUES: readonly string[] = [
   "waitFor",
   "waitForShutdown",
   "withTransfer",
+  "workerLoop",
   "yieldNow",
 ];
 
@@ -160,6 +163,7 @@ const TYPES: readonly string[] = [
   "ChildHost",
   "ChildInfo",
   "ChildOptions",
+  "ChildProcessOptions",
   "ChildRun",
   "ChildSpec",
   "ChildSpecProblem",
@@ -264,6 +268,8 @@ const TYPES: readonly string[] = [
   "StartOptions",
   "SubmitOptions",
   "Supervisable",
+  "SupervisedPoolOptions",
+  "SupervisedProcess",
   "SupervisorEvent",
   "SupervisorEventsOptions",
   "SupervisorListener",
@@ -289,6 +295,8 @@ const TYPES: readonly string[] = [
   "WatchdogBlock",
   "WatchdogOptions",
   "WorkerCrashKind",
+  "WorkerLoopContext",
+  "WorkerLoopOptions",
 ];
 
 const ENTRY = new URL("mod.ts", ROOT);

@@ -4,12 +4,18 @@
  * @module
  */
 
-import { type ChildOptions, every, Supervisor } from "@rota/rota";
+import {
+  type ChildOptions,
+  every,
+  supervisedPool,
+  Supervisor,
+  ThreadPool,
+} from "@rota/rota";
 import { countBlocks } from "./count.ts";
 import type { Job } from "./job.ts";
 import { readAll } from "./read.ts";
-import { runThreads, THREADS } from "./threads.ts";
 
+const THREADS = 2;
 /** More than threads, so that each finds its next block in line. */
 const COUNTERS = 2 * THREADS;
 const STATUS_EVERY_MS = 100;
@@ -28,7 +34,12 @@ export function superviseJob(job: Job): Supervisor {
     backoff: { initialMs: 500, jitter: "none" },
     reportCrashes: false, // the report at the end has them
     children: [
-      { id: "threads", start: (started) => runThreads(job, started) },
+      {
+        id: "threads",
+        start: supervisedPool(() =>
+          job.pool = new ThreadPool({ maxWorkers: THREADS })
+        ),
+      },
       ...Array.from({ length: COUNTERS }, (_, n) => ({
         ...WORK,
         id: `counter ${n + 1}`,

@@ -74,6 +74,23 @@ export {
   supervised,
 } from "./supervised.ts";
 
+// -- Children of other kinds --
+
+export {
+  supervisedPool,
+  type SupervisedPoolOptions,
+} from "./supervised_pool.ts";
+export {
+  workerLoop,
+  type WorkerLoopContext,
+  type WorkerLoopOptions,
+} from "./worker_loop.ts";
+export {
+  childProcess,
+  type ChildProcessOptions,
+  type SupervisedProcess,
+} from "./supervised_process.ts";
+
 // -- Seeing what they do --
 
 export {
