@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CancelledError, WorkerCrashError } from "../errors.ts";
+import { CancelledError, MisuseError, WorkerCrashError } from "../errors.ts";
 import { after, type HostTimer } from "../host/timers.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { deathOf, startFailure, type WorkerDeath } from "../workers/crash.ts";
@@ -194,6 +194,13 @@ export class WorkerLoopRun implements LinkListener {
 
   progressed(): void {
     // Progress of main is of interest to nobody.
+  }
+
+  /** Refuses jobs that main submits by `currentJob`: they have no pool. */
+  nested(): never {
+    throw new MisuseError(
+      "Cannot submit a job from inside a worker loop: it belongs to no pool; make a pool in it",
+    );
   }
 
   answered(usedBytes: number): void {

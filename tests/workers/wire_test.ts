@@ -188,7 +188,7 @@ Deno.test("a sender that has no room is woken when there is some", async () => {
   for (let n = 0; n < 20_000; n++) pool.send(1, n, null);
   const sleep = pool.sleep();
   assert(sleep !== null);
-  worker.drain(() => {});
+  received(worker);
   await sleep;
 });
 
