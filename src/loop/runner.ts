@@ -158,7 +158,7 @@ export class Runner implements AsyncDisposable {
       throw mainRun.errorFor(error);
     } finally {
       const rest = mainRun.end();
-      this.#guard = mainRun.guard;
+      this.#guard = mainRun.guard ?? this.#guard;
       if (rest !== null) await loop.runUntilComplete(rest);
     }
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { microtask } from "../host/microtask.ts";
 import { type CancelledError, MisuseError } from "../errors.ts";
 import { current } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -156,8 +157,17 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
       ? () => start((value) => this.#saidStarted(value), this)
       : start as unknown as () => unknown;
     this.#callIn(this.owner.task, body);
-    // Ready when it waits for the first time.
-    if (this.#task !== null && !child.saysStarted) this.started();
+    if (child.saysStarted) return;
+    // Ready when it waits for the first time. An async function may have returned
+    // or thrown already: its promise tells in the microtasks that are queued by now.
+    const task = this.#task;
+    if (task === null) return;
+    if (!task.promised) this.started();
+    else {
+      microtask(() => {
+        if (this.#task === task) this.started();
+      });
+    }
   }
 
   /** Makes the task, as a child of `parent`, and runs its first step inside the code that starts it. */
@@ -285,6 +295,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   /** Asks it to end. */
   stop(): void {
     this.request = "stop";
+    this.#vitals?.stopWatching(); // cleaning up may take its shutdown time
     if (this.#task !== null) this.#task.interrupt(this.owner.stopError());
     else this.#control?.stop();
   }
@@ -299,6 +310,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
 
   /** Kills it, for a reason that is its end. */
   killFor(error: Error): void {
+    if (this.end !== null || this.request !== "nothing") return;
     this.#vitals!.certainEnd = { kind: "crash", error };
     this.kill();
   }

@@ -167,9 +167,9 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * with what it waits for.
  *
  * The exit code is 0 if all has stopped, 1 if something has not stopped in time or
- * a hook threw. A second signal ends the process at once, also while the thread is
- * busy, with 128 and the signal's number; signals within 200 ms of the first count
- * as one with it. A process that has nothing left to do ends before the budget is
+ * a hook threw. A second signal ends the process at once, with 128 and the signal's
+ * number; signals within 200 ms of the first count as one with it. Once the thread
+ * has been free after these 200 ms, that holds also while it is busy. A process that has nothing left to do ends before the budget is
  * spent. A thread that blocks can do none of this: with a {@linkcode Watchdog} such
  * a process ends within the budget, too.
  *

@@ -44,6 +44,7 @@ export class Restarts {
   /** Counts a restart and makes it, with the siblings that belong to it; has the supervisor give up if it is one too many. */
   make(child: Child): Coroutine<void> | null {
     const core = this.#core;
+    if (this.#isHeldUp(child)) return null;
     if (!this.#intensity.count(core.loop.time())) {
       core.giveUp(child, this.#limitError(child));
       return null;
@@ -64,13 +65,22 @@ export class Restarts {
   tryAgain(run: SupervisedRun): void {
     const { child } = run;
     const core = this.#core;
+    if (this.#isHeldUp(child)) return;
     this.#countFailure(run);
-    if (core.hasLeftover(child.id) && !child.settings.allowOverlap) {
-      core.children.setStatus(child, "restarting"); // until that has ended
-    } else if (!this.#waits(run)) {
+    if (!this.#waits(run)) {
       core.children.setStatus(child, "restarting");
       core.post(new Retry(child));
     }
+  }
+
+  /** Whether an abandoned run of the child goes on. The restart, and its counting, come when that has ended. */
+  #isHeldUp(child: Child): boolean {
+    const core = this.#core;
+    if (!core.hasLeftover(child.id) || child.settings.allowOverlap) {
+      return false;
+    }
+    core.children.setStatus(child, "restarting");
+    return true;
   }
 
   #countFailure(run: SupervisedRun): void {

@@ -70,7 +70,10 @@ export class ShutdownRecord {
 
   /** Returns the unfinished tasks of a loop, without those that hooks are still allowed to have. */
   leftOn(loop: EventLoop): Task<unknown>[] {
-    return loop[core].tasks.toArray().filter((task) => !this.#isOfHook(task));
+    const tasks = loop[core].tasks.toArray();
+    return this.hookTasks.size === 0
+      ? tasks
+      : tasks.filter((task) => !this.#isOfHook(task));
   }
 
   #isOfHook(task: Task<unknown>): boolean {

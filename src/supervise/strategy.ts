@@ -18,7 +18,7 @@ export function* startAll(core: SupervisorCore): Coroutine<Error | null> {
   let started = 0;
   let child = core.children.list.first;
   while (child !== undefined) {
-    if (core.endsWithTree) return null;
+    if (core.endsWithTree || core.isKilled) return null;
     const next: Child | undefined = child.nextNode;
     const run = beginStart(core, child);
     if (run.outcome === null) yield* untilStarted(core, run);
@@ -83,7 +83,7 @@ export function* restartGroup(
     : child;
   let started = 0;
   while (next !== undefined) {
-    if (core.endsWithTree) return;
+    if (core.endsWithTree || core.isKilled) return;
     const run = beginStart(core, next);
     if (run.outcome === null) yield* untilStarted(core, run);
     settleRestart(core, run);

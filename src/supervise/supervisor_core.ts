@@ -135,7 +135,7 @@ export class SupervisorCore implements RunOwner {
   *main(ready: () => void): Coroutine<void> {
     const failure = yield* startAll(this);
     if (failure !== null) this.failure = failure;
-    else if (!this.endsWithTree) {
+    else if (!this.endsWithTree && !this.isKilled) {
       this.state = "running";
       this.#tell("supervisor-started");
       ready();
@@ -261,6 +261,7 @@ export class SupervisorCore implements RunOwner {
       if (child.run !== null && child.run.end === null) child.run.kill();
     }
     this.post(new Stop());
+    this.hurry();
   }
 
   /** A stop waits for a start that goes on, which is given its shutdown time. */

@@ -32,11 +32,16 @@ export class Vitals {
     this.#heartbeat?.beat();
   }
 
+  /** Waits for no more beats. */
+  stopWatching(): void {
+    this.#heartbeat?.stop();
+  }
+
   /** The run has ended. */
   end(): void {
     this.wasHealthy =
       this.#run.loop.time() - this.#startedMs >= this.#healthyMs;
-    this.#heartbeat?.stop();
+    this.stopWatching();
   }
 }
 

@@ -231,7 +231,7 @@ class ThreadLink implements WorkerLink, ThreadListener {
     // A thread that has sent something is not loading its script any more.
     const isSafe = this.#phase === "working" || kind === "protocol";
     if (isSafe) this.#thread?.terminate();
-    else if (this.#thread !== null) {
+    else if (this.#thread !== null && this.#phase === "starting") {
       this.#stuckTimer ??= after(this.#stuckMs, this.#lose, false);
     }
   }

@@ -9,7 +9,10 @@ import type { ThreadListener, Threads } from "../../src/host/thread.ts";
 import { PoolCore } from "../../src/workers/pool_core.ts";
 import { settlePoolOptions } from "../../src/workers/pool_options.ts";
 import { checkSubmitOptions } from "../../src/workers/submit_options.ts";
-import { threadStarter } from "../../src/workers/thread_link.ts";
+import {
+  loadThreadStarter,
+  threadStarter,
+} from "../../src/workers/thread_link.ts";
 import { FromThread, ToThread } from "../../src/workers/thread_protocol.ts";
 import { Wire } from "../../src/workers/wire.ts";
 import { mailBoxes } from "./support/mail_box.ts";
@@ -113,4 +116,25 @@ Deno.test("what the pool sends to a thread that has ended with a result goes to 
     all[1]!.listener.ended(0);
     await closing;
   });
+});
+
+Deno.test("a thread that has ended may be killed once more, which starts no timer", async () => {
+  const hold = setInterval(() => {}, 1_000); // a link holds no process
+  const starter = await loadThreadStarter({ name: "ended" });
+  const ended = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<void>();
+  const link = starter({
+    ready: ready.resolve,
+    returned: () => {},
+    threw: () => {},
+    progressed: () => {},
+    nested: () => null,
+    answered: () => {},
+    ended: () => ended.resolve(),
+  });
+  await ready.promise;
+  link.kill();
+  await ended.promise;
+  clearInterval(hold);
+  link.kill(); // the sanitizer of resources would find a timer
 });
