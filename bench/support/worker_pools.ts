@@ -48,6 +48,8 @@ export function rotaThreads(host: "native" | "portable"): WithPool {
     await loop.runUntilComplete(async () => {
       await using pool = new ThreadPool({
         maxWorkers: WORKERS,
+        // All at once: a pool starts no second one while the first takes more jobs.
+        minWorkers: WORKERS,
         concurrency: JOBS_EACH,
       });
       await work({
