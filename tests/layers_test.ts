@@ -24,6 +24,8 @@ const LAYERS = [
   "src/sources/",
   "src/workers/",
   "src/supervise/",
+  "src/serve/",
+  "src/fleet/",
   "src/observe/",
   "src/testing/",
   "src/load_order.ts",
