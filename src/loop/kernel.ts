@@ -62,6 +62,7 @@ import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";
+import type { StepWatch } from "./step_watch.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
 import type { Task } from "./task.ts";
@@ -368,6 +369,7 @@ export class Kernel extends LoopParts
       this.#handlesSinceYield += chunk;
       if (this.ranking !== null) this.#runRanked(this.ranking, chunk);
       else if (this.debugging) this.#runTimed(chunk);
+      else if (this.watch !== null) this.#runWatched(this.watch, chunk);
       else this.#runFifo(chunk);
       if (this.#batch <= 0) break;
       // The gate may open between two handles of a long turn. Their order stays
@@ -417,10 +419,49 @@ export class Kernel extends LoopParts
     }
   }
 
+  /** The same on a loop with a watch, which is told of each handle. */
+  #runWatched(watch: StepWatch, count: number): void {
+    const { step, known } = watch;
+    const mask = known.length - 1;
+    const ready = this.ready;
+    let readMs = NaN;
+    for (; count > 0; count--) {
+      const runnable = ready.shift()!;
+      try {
+        if (runnable.run === TICK_RUN) {
+          watch.entering(runnable);
+          readMs = (runnable as TickTimer<unknown>).runAt(readMs);
+          if (this.#unfinished !== null) {
+            this.#batch += count;
+            (ready as RingBuffer<Runnable>).unshift(this.#unfinished);
+            this.#unfinished = null;
+            return;
+          }
+          continue;
+        }
+        readMs = NaN;
+        if (runnable.run === TASK_RUN) {
+          // The usual step writes one word, and reads another one.
+          const { id } = runnable as Task<unknown>;
+          step[0] = id;
+          if (known[id & mask] !== id) watch.entering(runnable);
+          stepTask(runnable as Task<unknown>);
+        } else {
+          watch.entering(runnable);
+          runRunnable(runnable);
+        }
+      } catch (error) {
+        readMs = NaN;
+        this.runnableFailed(runnable, error);
+      }
+    }
+  }
+
   /** Runs so many handles in debug mode. */
   #runTimed(count: number): void {
     for (; count > 0; count--) {
       const runnable = this.ready.shift()!;
+      this.watch?.entering(runnable);
       try {
         this.debug.runTimed(runnable);
       } catch (error) {
@@ -498,6 +539,7 @@ export class Kernel extends LoopParts
   /** Ends the run. */
   #leave(): void {
     const tell = this.run.end();
+    this.watch?.parking();
     this.#parking.rest();
     tell();
     if (this.failures.arePending) detached(this.#ageIfStopped);

@@ -137,6 +137,11 @@ export type { SharedPhase, ShutdownPhase } from "./shutdown_timetable.ts";
 // -- Watchdog --
 
 export {
+  joinWatchdog,
+  type JoinWatchdogOptions,
+  type WatchdogMembership,
+} from "./join_watchdog.ts";
+export {
   Watchdog,
   type WatchdogBlock,
   type WatchdogOptions,
