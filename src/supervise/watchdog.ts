@@ -291,7 +291,11 @@ export class Watchdog implements AsyncDisposable {
   }
 
   #send(port: MessagePort): void {
-    this.#thread!.mail.post({ port } satisfies ShareMessage, [port]);
+    try {
+      this.#thread!.mail.post({ port } satisfies ShareMessage, [port]);
+    } catch {
+      return; // the other end was closed, and this one with it
+    }
     Atomics.add(this.#watch.board.words, Word.MAILS, 1);
   }
 
@@ -405,7 +409,9 @@ function settle(
   if (onBlock !== undefined) checkFunction(onBlock, WHAT, "onBlock");
   checkOneOf(guardShutdown, [true, false], WHAT, "guardShutdown");
   if (endAfterMs !== Infinity) checkEnding(exitCode, ends);
-  if (guardShutdown && ends === "never") refuseEnding("a shutdown");
+  if (guardShutdown && ends === "never") {
+    refuseEnding("a shutdown whose thread is blocked");
+  }
   return { blockMs, endAfterMs, exitCode, writes: write };
 }
 

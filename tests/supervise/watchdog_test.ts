@@ -714,6 +714,38 @@ for (const scene of ["stuckAtSignal", "stuckHook"]) {
   });
 }
 
+Deno.test("A watchdog that is made during the shutdown ends a thread that is stuck then", async () => {
+  const child = startChild("blocks", "late");
+  await waitForLine(child, "ready");
+  child.send("SIGTERM");
+  const { code, killed, stderr } = await child.end();
+  assertEquals({ code, killed }, { code: 1, killed: false });
+  assertMatch(
+    stderr,
+    /^rota: shutdown \(begun\): when the budget of [\d,]+ ms was spent, the thread had been blocked for [\d,]+ ms by task "flush"/m,
+  );
+});
+
+Deno.test("A shutdown that the watchdog may not guard is told of when both are there", async () => {
+  const flags = ["--allow-read", "--allow-env"];
+  const told =
+    /^rota: watchdog: a shutdown whose thread is blocked will not end within its budget: the permission to end the process is missing, run with --allow-ffi, or with --allow-run .*\n/;
+  const { code, stdout, stderr } = await startChild("blocks", "unguarded", {
+    flags,
+  }).end();
+  assertEquals(code, 0);
+  assertMatch(stderr, new RegExp(`${told.source}(?:${told.source.slice(1)})$`));
+  assertEquals(
+    stdout,
+    "WatchdogUnsupportedError: Cannot make a watchdog that ends a shutdown whose thread is blocked: the permission is missing, run with --allow-ffi, or with --allow-run for exit code 137\n",
+  );
+  const quiet = await startChild("blocks", "unguarded", {
+    flags,
+    env: { GUARD: "no" },
+  }).end();
+  assertEquals([quiet.code, quiet.stderr], [0, ""]);
+});
+
 Deno.test("With --allow-run alone a thread that is stuck is killed at the budget", async () => {
   const child = startChild("blocks", "stuckAtSignal", {
     flags: ["--allow-read", "--allow-env", "--allow-run"],
