@@ -62,6 +62,7 @@ import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";
+import { YIELD_RUN } from "./sleep.ts";
 import type { StepWatch } from "./step_watch.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
@@ -446,6 +447,9 @@ export class Kernel extends LoopParts
           step[0] = id;
           if (known[id & mask] !== id) watch.entering(runnable);
           stepTask(runnable as Task<unknown>);
+        } else if (runnable.run === YIELD_RUN) {
+          step[0] = 0; // the task goes on later
+          runnable.run();
         } else {
           watch.entering(runnable);
           runRunnable(runnable);

@@ -38,6 +38,8 @@ export class StepPublisher implements StepWatch {
   /** How many tasks are in it, and how many of them have gone on. */
   #resumed = 0;
   #gone = 0;
+  /** Place of the next one that gets a microtask. */
+  #nextMarked = 0;
   #isExact = false;
 
   constructor(board: WatchBoard) {
@@ -71,15 +73,20 @@ export class StepPublisher implements StepWatch {
   resuming(task: Task<unknown>): void {
     const { id } = task;
     if (this.#tags[id & this.#mask] !== id) this.#nameTask(task);
-    const place = this.#resumed;
+    const place = this.#resumed++;
+    if (place === this.#nextMarked) this.#mark(place, id);
+    else this.#queue[place] = id;
+  }
+
+  /** Has a microtask of ours run before the task. */
+  #mark(place: number, id: number): void {
+    // The length is a multiple of GROUP, so there is room for the group.
     if (place === this.#queue.length) this.#makeRoom();
-    this.#resumed = place + 1;
-    if (place >= EXACT && !this.#isExact && place % GROUP !== 0) {
-      this.#queue[place] = id;
-    } else {
-      this.#queue[place] = -id;
-      microtask(this.#goesOn);
-    }
+    this.#queue[place] = -id;
+    this.#nextMarked = this.#isExact || place + 1 < EXACT
+      ? place + 1
+      : (place | (GROUP - 1)) + 1;
+    microtask(this.#goesOn);
   }
 
   /** From now on each task that is resumed has a microtask of its own. */
@@ -99,7 +106,7 @@ export class StepPublisher implements StepWatch {
       words[Word.OTHERS_AT + others++] = queue[place++]!;
     }
     words[Word.OTHERS] = others;
-    if (place === resumed) place = this.#resumed = 0;
+    if (place === resumed) place = this.#resumed = this.#nextMarked = 0;
     this.#gone = place;
   };
 
