@@ -62,8 +62,7 @@ import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";
-import { YIELD_RUN } from "./sleep.ts";
-import type { StepWatch } from "./step_watch.ts";
+import { runWatched } from "./step_watch.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
 import type { Task } from "./task.ts";
@@ -370,8 +369,8 @@ export class Kernel extends LoopParts
       this.#handlesSinceYield += chunk;
       if (this.ranking !== null) this.#runRanked(this.ranking, chunk);
       else if (this.debugging) this.#runTimed(chunk);
-      else if (this.watch !== null) this.#runWatched(this.watch, chunk);
-      else this.#runFifo(chunk);
+      else if (this.watch !== null) runWatched(this.watch, this, chunk);
+      else this.runFifo(chunk);
       if (this.#batch <= 0) break;
       // The gate may open between two handles of a long turn. Their order stays
       // the same. Not so on a virtual host, whose turns depend on no clock.
@@ -387,7 +386,7 @@ export class Kernel extends LoopParts
   };
 
   /** Runs so many handles from the head of the queue. */
-  #runFifo(count: number): void {
+  runFifo(count: number): void {
     const ready = this.ready;
     // Time after the last handle, if that was a tick, which had to read it.
     let readMs = NaN;
@@ -412,47 +411,6 @@ export class Kernel extends LoopParts
         } else {
           readMs = NaN;
           runnable.run();
-        }
-      } catch (error) {
-        readMs = NaN;
-        this.runnableFailed(runnable, error);
-      }
-    }
-  }
-
-  /** The same on a loop with a watch, which is told of each handle. */
-  #runWatched(watch: StepWatch, count: number): void {
-    const { step, known } = watch;
-    const mask = known.length - 1;
-    const ready = this.ready;
-    let readMs = NaN;
-    for (; count > 0; count--) {
-      const runnable = ready.shift()!;
-      try {
-        if (runnable.run === TICK_RUN) {
-          watch.entering(runnable);
-          readMs = (runnable as TickTimer<unknown>).runAt(readMs);
-          if (this.#unfinished !== null) {
-            this.#batch += count;
-            (ready as RingBuffer<Runnable>).unshift(this.#unfinished);
-            this.#unfinished = null;
-            return;
-          }
-          continue;
-        }
-        readMs = NaN;
-        if (runnable.run === TASK_RUN) {
-          // The usual step writes one word, and reads another one.
-          const { id } = runnable as Task<unknown>;
-          step[0] = id;
-          if (known[id & mask] !== id) watch.entering(runnable);
-          stepTask(runnable as Task<unknown>);
-        } else if (runnable.run === YIELD_RUN) {
-          step[0] = 0; // the task goes on later
-          runnable.run();
-        } else {
-          watch.entering(runnable);
-          runRunnable(runnable);
         }
       } catch (error) {
         readMs = NaN;
@@ -543,7 +501,6 @@ export class Kernel extends LoopParts
   /** Ends the run. */
   #leave(): void {
     const tell = this.run.end();
-    this.watch?.parking();
     this.#parking.rest();
     tell();
     if (this.failures.arePending) detached(this.#ageIfStopped);

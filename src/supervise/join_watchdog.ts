@@ -4,7 +4,7 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { isPort, openLine, Port } from "../host/message_port.ts";
+import { isPort, type LinePort, openLine, Port } from "../host/message_port.ts";
 import { checkOptions, checkString, inspect } from "../loop/checks.ts";
 import type { WatchShare } from "../loop/step_watch.ts";
 import { hasWatch } from "./active_watchdog.ts";
@@ -30,7 +30,7 @@ export interface JoinWatchdogOptions {
 const WHAT = "join a watchdog";
 
 /** Returns the invitation of a thread that is about to start. */
-export function inviteTo(port: MessagePort, name: string): WatchShare {
+export function inviteTo(port: LinePort, name: string): WatchShare {
   return { module: import.meta.url, port, name };
 }
 
@@ -59,7 +59,7 @@ class Membership implements WatchdogMembership {
   readonly #watch: ThreadWatch = new ThreadWatch(() => {});
   readonly #port: Port;
 
-  constructor(port: MessagePort, message: Omit<JoinMessage, "memory">) {
+  constructor(port: LinePort, message: Omit<JoinMessage, "memory">) {
     this.#port = new Port(port, {
       message: () => {},
       // The watchdog is closed, or the thread that had it has ended.
@@ -79,7 +79,7 @@ class Membership implements WatchdogMembership {
   }
 
   /** Makes a port for a thread that this one starts. */
-  #share(): MessagePort {
+  #share(): LinePort {
     const [mine, theirs] = openLine();
     this.#port.send({ port: mine }, [mine]);
     return theirs;
@@ -130,7 +130,7 @@ class Membership implements WatchdogMembership {
  * @throws {MisuseError} If this thread is watched already.
  */
 export function joinWatchdog(
-  port: MessagePort,
+  port: LinePort,
   options: JoinWatchdogOptions = {},
 ): WatchdogMembership {
   if (!isPort(port)) {

@@ -136,6 +136,7 @@ export type { SharedPhase, ShutdownPhase } from "./shutdown_timetable.ts";
 
 // -- Watchdog --
 
+export type { LinePort } from "../host/message_port.ts";
 export {
   joinWatchdog,
   type JoinWatchdogOptions,

@@ -16,7 +16,7 @@ import { OTHERS_MAX, type WatchBoard, Word } from "./watch_board.ts";
 
 /** Number of the text that stands for everything that has found no place. */
 const NO_ROOM = -0x7fff_ffff;
-/** So many tasks that are resumed at once are told apart: a microtask of ours costs 20 to 60 ns. */
+/** How many tasks that are resumed at once are told apart: a microtask of ours costs 20 to 60 ns. */
 const EXACT = 4;
 /** Tasks after these are told apart by groups of so many. */
 const GROUP = 1 + OTHERS_MAX; // a power of two

@@ -4,7 +4,7 @@
  * @module
  */
 import { MisuseError, WatchdogUnsupportedError } from "../errors.ts";
-import { openLine } from "../host/message_port.ts";
+import { type LinePort, openLine } from "../host/message_port.ts";
 import { detached } from "../host/microtask.ts";
 import { readGranted, writeError } from "../host/process.ts";
 import { loadThreads, type Thread, type Threads } from "../host/thread.ts";
@@ -109,7 +109,7 @@ let current: Watchdog | null = null;
  * blocks a loop while it blocks, also if it never comes back, and by request ends
  * the process.
  *
- * One is enough for a process. It watches all loops of the thread that makes it, and
+ * A process needs only one watchdog. It watches all loops of the thread that makes it, and
  * of the threads that join: those of a {@linkcode ThreadPool} and of `workerLoop`
  * that are started after it do so by themselves, also by threads that have joined;
  * others by {@linkcode Watchdog.share} and {@linkcode joinWatchdog}. A thread that
@@ -135,8 +135,8 @@ let current: Watchdog | null = null;
  * such as a handler of `Deno.serve`, counts as outside.
  *
  * With a {@linkcode gracefulShutdown} it sees to it that a process whose thread is
- * blocked ends within the budget, too, and that a second signal ends it at once. One
- * that is made after the shutdown began guards the rest of the budget. {@linkcode
+ * blocked ends within the budget, too, and that a second signal ends it at once. A
+ * watchdog made after the shutdown began guards the rest of the budget. {@linkcode
  * Watchdog.ends} tells how it can do that with the permissions of the program:
  * `"exit"`, with the right code, needs `--allow-ffi`; `"kill"`, with the code 137,
  * `--allow-run`; `"never"` means that it can only report. Then a shutdown that is to
@@ -177,7 +177,7 @@ export class Watchdog implements AsyncDisposable {
   #thread: Thread | null = null;
   #failure: unknown;
   /** Ports for the watchdog that has no thread yet. */
-  #unsent: MessagePort[] = [];
+  #unsent: LinePort[] = [];
   #reportsTaken = 0;
   #closed = false;
 
@@ -280,7 +280,7 @@ export class Watchdog implements AsyncDisposable {
    * @returns The port, for one thread.
    * @throws {MisuseError} If the watchdog is closed.
    */
-  share(): MessagePort {
+  share(): LinePort {
     if (this.#closed) {
       throw new MisuseError("Cannot share the watchdog: it is closed");
     }
@@ -290,7 +290,7 @@ export class Watchdog implements AsyncDisposable {
     return theirs;
   }
 
-  #send(port: MessagePort): void {
+  #send(port: LinePort): void {
     try {
       this.#thread!.mail.post({ port } satisfies ShareMessage, [port]);
     } catch {
@@ -305,8 +305,8 @@ export class Watchdog implements AsyncDisposable {
    * Calls a function with each block that lasts for `blockMs`: of this thread when it
    * is over; of others when it is first seen, each time that it has lasted twice as
    * long, and when it is over. The calls come between the turns of loops, in the order
-   * in which the watchdog has seen the blocks. What the function throws is written to
-   * standard error.
+   * in which the watchdog has seen the blocks. Errors that the function throws are
+   * written to standard error.
    *
    * @param listener Called until the result is disposed of, or the watchdog is closed.
    * @returns The subscription: dispose of it to end it.

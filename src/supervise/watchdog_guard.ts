@@ -10,7 +10,6 @@ import { BlockDetector } from "./block_detector.ts";
 import { forcedExitCode } from "./exit_code.ts";
 import { SAME_REQUEST_MS } from "./shutdown_signals.ts";
 import {
-  type Running,
   type RunningKind,
   type WatchBoard,
   WATCHED_SIGNALS,
@@ -35,10 +34,13 @@ export interface GuardSettings {
   readonly writes: boolean;
 }
 
+/** State of a block. */
+type BlockState = "blocked" | "over";
+
 /** Report of a block, as it is sent to the thread that has made the watchdog. */
 export interface BlockReport {
   readonly thread: string | null;
-  readonly state: "blocked" | "over";
+  readonly state: BlockState;
   readonly description: string;
   readonly kind: RunningKind;
   readonly sinceMs: number;
@@ -161,7 +163,7 @@ export class WatchdogGuard {
     if (thread !== null) this.#report("blocked", blockedMs);
   }
 
-  #report(state: BlockReport["state"], blockedMs: number): void {
+  #report(state: BlockState, blockedMs: number): void {
     const { thread } = this.#settings;
     this.#world.report({ thread, state, ...this.#told!, blockedMs });
   }

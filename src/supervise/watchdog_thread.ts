@@ -5,7 +5,7 @@
  */
 import { monotonicMs, wallClockMs } from "../host/clock.ts";
 import { exitNow } from "../host/libc_exit.ts";
-import { Port } from "../host/message_port.ts";
+import { type LinePort, Port } from "../host/message_port.ts";
 import { ffiGranted, killProcess, writeError } from "../host/process.ts";
 import { onSignal } from "../host/signals.ts";
 import { loadThreads, type Mail } from "../host/thread.ts";
@@ -37,13 +37,13 @@ export interface WatchdogData {
 
 /** A port at which a thread may join. */
 export interface ShareMessage {
-  readonly port: MessagePort;
+  readonly port: LinePort;
 }
 
 /** A thread joins. */
 export interface JoinMessage {
   readonly memory: SharedArrayBuffer;
-  /** Its name; null for a number. */
+  /** Name of the thread; null for a number. */
   readonly name: string | null;
   /** Duration from which a block is told; null for that of the watchdog. */
   readonly blockMs: number | null;
@@ -133,7 +133,7 @@ class ProcessWatchdog {
   }
 
   /** Waits at a port for the thread that joins by it. Once that has ended, it is forgotten. */
-  #listen(line: MessagePort): void {
+  #listen(line: LinePort): void {
     let guard: WatchdogGuard | null = null;
     const port = new Port(line, {
       message: (message) => {

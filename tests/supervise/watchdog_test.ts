@@ -23,7 +23,6 @@ import { BoardShutdown } from "../../src/supervise/board_shutdown.ts";
 import { StepPublisher } from "../../src/supervise/step_publisher.ts";
 import { WatchBoard, Word } from "../../src/supervise/watch_board.ts";
 import { Watchdog } from "../../src/supervise/watchdog.ts";
-import { joinWatchdog } from "../../src/supervise/join_watchdog.ts";
 import {
   type BlockReport,
   type GuardSettings,

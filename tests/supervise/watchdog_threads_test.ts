@@ -169,16 +169,19 @@ for (const kind of ["web", "node"] as const) {
     const thread = new OwnThread(kind);
     try {
       const port = kennel.watchdog.share();
-      assertEquals(await thread.ask({ kind: "join", port }), "joined");
+      assertEquals(
+        await thread.ask({ kind: "join", port, name: "own" }),
+        "joined",
+      );
       const second = kennel.watchdog.share();
       assertEquals(
         await thread.ask({ kind: "rejoin", port: second }),
         "MisuseError: Cannot join a watchdog: this thread is watched already",
       );
       thread.tell({ kind: "spin", ms: SPIN_MS });
-      const blocked = await kennel.until("blocked", "joined");
+      const blocked = await kennel.until("blocked", "own");
       assertEquals(blocked.description, 'task "spinner"');
-      await kennel.until("over", "joined");
+      await kennel.until("over", "own");
       assertEquals(await thread.answer(), "spun");
       await kennel.watchdog.close();
       assertEquals(await thread.answer(), "left");
@@ -194,19 +197,21 @@ for (const kind of ["web", "node"] as const) {
       const [thread, other] = [new OwnThread(kind), new OwnThread("node")];
       try {
         const port = kennel.watchdog.share();
-        assertEquals(await thread.ask({ kind: "join", port }), "joined");
+        // Longer than a thread takes to end on a machine that is busy.
+        const mortal = { name: "mortal", blockMs: SPIN_MS };
+        assertEquals(
+          await thread.ask({ kind: "join", port, ...mortal }),
+          "joined",
+        );
+        const otherPort = kennel.watchdog.share();
+        await other.ask({ kind: "join", port: otherPort, name: "other" });
         if (end === "end") thread.tell({ kind: "end" });
         else thread.terminate();
-        // A block that is seen after the other thread would have been.
-        const otherPort = kennel.watchdog.share();
-        await other.ask({ kind: "join", port: otherPort });
-        kennel.blocks.length = 0;
-        await other.ask({ kind: "spin", ms: SPIN_MS });
-        await kennel.until("over", "joined");
-        assertEquals(
-          new Set(kennel.blocks.map(({ description }) => description)),
-          new Set(['task "spinner"']),
-        );
+        // A block that ends after one of the dead thread would have been seen.
+        await other.ask({ kind: "spin", ms: 1.5 * SPIN_MS });
+        await kennel.until("over", "other");
+        const names = kennel.blocks.map(({ thread }) => thread);
+        assertEquals(new Set(names), new Set(["other"]));
       } finally {
         thread.terminate();
         other.terminate();

@@ -14,6 +14,8 @@ export interface ThreadRequest {
   readonly kind: "join" | "spin" | "own" | "rejoin" | "end";
   readonly port?: MessagePort;
   readonly ms?: number;
+  readonly name?: string;
+  readonly blockMs?: number;
 }
 
 const answer = (value: unknown, transfer: Transferable[] = []): void => {
@@ -23,10 +25,12 @@ const answer = (value: unknown, transfer: Transferable[] = []): void => {
   }
 };
 
-async function serve({ kind, port, ms = 0 }: ThreadRequest): Promise<void> {
+async function serve(
+  { kind, port, ms = 0, name, blockMs }: ThreadRequest,
+): Promise<void> {
   switch (kind) {
     case "join": {
-      const membership = joinWatchdog(port!, { name: "joined" });
+      const membership = joinWatchdog(port!, { name, blockMs });
       await membership.ready();
       answer("joined");
       while (!membership.closed) {
