@@ -35,8 +35,7 @@ const DELETE = { name: "DynamicSupervisor.deleteChild()" };
 /** Options of {@linkcode DynamicSupervisor.startChild}. */
 export interface DynamicChildOptions {
   /**
-   * Name of the child in messages and lists. It need not be unique, but names of
-   * children that are to be restarted while earlier runs may be abandoned should.
+   * Name of the child in messages and lists. It need not be unique.
    *
    * @default {its number}
    */

@@ -258,9 +258,11 @@ function findStopped(
 /** Call that ends a child. */
 abstract class EndCall extends Call<void> {
   protected end(core: SupervisorCore, child: Child): Coroutine<void> | null {
+    const wasDue = child.status === "restarting" && child.delay === null;
     const work = terminate(core, child);
     if (work !== null) return this.#wait(core, child, work);
     this.#settle(core, child);
+    if (wasDue) core.restarts.passOn();
     return null;
   }
 

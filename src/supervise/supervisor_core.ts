@@ -126,7 +126,7 @@ export class SupervisorCore implements RunOwner {
     this.#facade = facade;
     this.children = children;
     this.restarts = new Restarts(this);
-    this.#leftovers = new Leftovers(this);
+    this.#leftovers = new Leftovers(this, settings.strategy !== "dynamic");
   }
 
   // -- Its life --
@@ -416,9 +416,15 @@ export class SupervisorCore implements RunOwner {
     );
   }
 
-  /** Whether an abandoned run of a child goes on. */
-  hasLeftover(id: string): boolean {
-    return this.#leftovers.has(id);
+  /** What is left of abandoned runs of a child, the oldest first; `undefined` if that is nothing. */
+  leftoversOf(child: Child): readonly Leftover[] | undefined {
+    return this.#leftovers.of(child);
+  }
+
+  /** Whether a child must not be started, as an abandoned run of it goes on. */
+  isHeldUp(child: Child): boolean {
+    return this.#leftovers.of(child) !== undefined &&
+      !child.settings.allowOverlap;
   }
 
   serveEnd(run: SupervisedRun): Coroutine<void> | null {
@@ -457,7 +463,7 @@ export class SupervisorCore implements RunOwner {
       this.children.settle(child);
       return;
     }
-    if (this.settings.reportCrashes && !this.hasLeftover(child.id)) {
+    if (this.settings.reportCrashes && !this.isHeldUp(child)) {
       this.report(`Child "${run.path}" could not be restarted`, startError);
     }
     this.restarts.tryAgain(run);
