@@ -149,6 +149,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,
