@@ -279,7 +279,7 @@ export class SupervisorCore implements RunOwner {
       return;
     }
     this.#mailbox.push(message);
-    this.#wake();
+    if (!this.#isServing) this.#wake();
   }
 
   /**
@@ -287,8 +287,11 @@ export class SupervisorCore implements RunOwner {
    * caller, with the messages before it.
    */
   serveOrPost(call: Message): void {
-    this.post(call);
-    if (!this.#isParked || this.#isServing) return;
+    if (!this.#isParked || this.#isServing || this.state === "ended") {
+      this.post(call);
+      return;
+    }
+    this.#mailbox.push(call);
     this.#isServing = true; // what comes meanwhile joins the mailbox
     try {
       for (let left = BATCH; left > 0 && this.#mayServe; left--) {
@@ -296,8 +299,15 @@ export class SupervisorCore implements RunOwner {
       }
     } finally {
       this.#isServing = false;
+      if (this.#hasWork) this.#wake();
       this.#checkSettled();
     }
+  }
+
+  /** Whether its task has something to do, other than to wait for a message. */
+  get #hasWork(): boolean {
+    return this.#rest !== null || this.#mailbox.length > 0 ||
+      this.state !== "running";
   }
 
   /** Whether a message can be served in the step of a caller. */
