@@ -15,20 +15,6 @@ export function readGranted(file: string): boolean {
   return Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }
 
-/**
- * Whether facts of other processes can be known, from `/proc`. Never asks the user. Looks at a file of this process: without
- * `--allow-all` the runtime says that it may be read, and refuses to.
- */
-export function canWatchProcesses(): boolean {
-  const path = `/proc/${Deno.pid}/statm`;
-  if (!readGranted(`file://${path}`)) return false;
-  try {
-    return Deno.readTextFileSync(path) !== "";
-  } catch {
-    return false; // the usual reasons: no --allow-all, no Linux
-  }
-}
-
 /** Whether all files may be read. Never asks the user. */
 export function allReadGranted(): boolean {
   return Deno.permissions.querySync({ name: "read" }).state === "granted";

@@ -25,7 +25,7 @@ export class CallOperation<T, A> extends Operation<T> {
    *
    * @param find Returns the supervisor; throws if it was not started.
    * @param make Makes the call. A function that serves all calls of its kind.
-   * @param argument What the call is about.
+   * @param argument Subject of the call, handed to `make`.
    */
   constructor(
     options: OperationOptions,

@@ -22,7 +22,7 @@ export interface LeftoverOwner {
 export class Leftovers {
   readonly #owner: LeftoverOwner;
   readonly #hasIds: boolean;
-  /** Those of each child that has any, the oldest first. */
+  /** The abandoned runs of each child that has any, the oldest first. */
   readonly #ofChild: Map<Child | string, Leftover[]> = new Map();
   /** Done when there are none; null if nobody waits for that. */
   #over: Future<void> | null = null;
@@ -42,7 +42,7 @@ export class Leftovers {
     return this.#hasIds ? child.id : child;
   }
 
-  /** Those of a child, the oldest first; `undefined` if there are none. */
+  /** The abandoned runs of a child, the oldest first; `undefined` if there are none. */
   of(child: Child): readonly Leftover[] | undefined {
     if (this.#ofChild.size === 0) return undefined;
     return this.#ofChild.get(this.#keyOf(child));

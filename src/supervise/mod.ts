@@ -88,6 +88,7 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./supervised_process.ts";
 

@@ -131,7 +131,7 @@ export class ProcessRun {
     }
   }
 
-  /** Has a guard watch over the group. One that has ended, while nobody has told it to, is replaced. */
+  /** Has a guard watch over the group. A guard that somebody else has ended is replaced. */
   async #guardBy(guard: Child, shell: string): Promise<void> {
     this.#guard = guard;
     this.#guards++;

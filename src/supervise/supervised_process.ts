@@ -12,7 +12,7 @@ import {
   checkString,
   inspect,
 } from "../loop/checks.ts";
-import { canWatchProcesses } from "../host/process.ts";
+import { canWatchProcesses } from "../host/process_stat.ts";
 import { DetectionUnsupportedError, MisuseError } from "../errors.ts";
 import { OutsideChild } from "./outside_child.ts";
 import type { ProcessRun, ProcessRunListener } from "./process_run.ts";
@@ -139,11 +139,11 @@ const NO_OPTIONS: ChildProcessOptions = Object.freeze({});
  *
  * A shell that waits beside it, its guard, kills the group also if this process ends in
  * whatever way, so that nothing is left behind. A guard that somebody has ended is replaced,
- * three times; then the child has crashed. What stays impossible: a process that leaves the
- * group, as daemons do by `setsid`, is not found; one whose guard and this process are killed
- * within the same few milliseconds lives on, with its input closed; without the permission to
- * run `sh` there is no guard: only the program itself is killed, and only while this process
- * lives.
+ * three times; then the child has crashed. Three things stay impossible. A process that leaves
+ * the group, as daemons do by `setsid`, is not found. A process whose guard and this process
+ * are killed within the same few milliseconds lives on, with its input closed. And without the
+ * permission to run `sh` there is no guard: only the program itself is killed, and only while
+ * this process lives.
  *
  * While it runs, this process stays alive, and a virtual clock stands still. Needs
  * `--allow-run`.

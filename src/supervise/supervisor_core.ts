@@ -426,7 +426,7 @@ export class SupervisorCore implements RunOwner {
     );
   }
 
-  /** What is left of abandoned runs of a child, the oldest first; `undefined` if that is nothing. */
+  /** Abandoned runs of a child that go on, the oldest first; `undefined` if there are none. */
   leftoversOf(child: Child): readonly Leftover[] | undefined {
     return this.#leftovers.of(child);
   }

@@ -5,7 +5,8 @@
  */
 import { findShell, mainModule } from "../host/child_process.ts";
 import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
-import { allReadGranted, canWatchProcesses } from "../host/process.ts";
+import { allReadGranted } from "../host/process.ts";
+import { canWatchProcesses } from "../host/process_stat.ts";
 import { checkInteger, checkString } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";

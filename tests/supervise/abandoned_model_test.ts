@@ -428,14 +428,14 @@ class World {
       return gate;
     };
     if (this.#style === "a generator") {
-      const world = this;
+      const left = () => this.#left(plan);
       return function* (started, run) {
         begin(run);
         started();
         try {
           if (yield* gateOf()) throw new Error("crash");
         } finally {
-          world.#left(plan);
+          left();
         }
       };
     }
