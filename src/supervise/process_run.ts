@@ -136,8 +136,10 @@ export class ProcessRun {
     this.#guard = guard;
     this.#guards++;
     guard.write(encoder.encode(`${this.#child.pid}\n`));
-    await guard.ended;
-    if (this.#hasEnded || this.#isKilled) return;
+    if (this.#isOver) guard.closeInput();
+    const { signal } = await guard.ended;
+    guard.closeInput(); // the end of the pipe that is here
+    if (signal === null) return; // it has done what it is there for
     this.#guard = null;
     try {
       if (this.#guards === GUARDS_MAX) {
@@ -145,9 +147,15 @@ export class ProcessRun {
       }
       this.#guardBy(startGroupGuard(shell), shell);
     } catch (cause) {
+      if (this.#isOver) return;
       const how = "lost the shell that ends it with this process";
       this.#fail(this.#crash("killed", null, how, cause));
     }
+  }
+
+  /** Whether the group is to end. */
+  get #isOver(): boolean {
+    return this.#hasEnded || this.#isKilled;
   }
 
   // -- The supervisor's side --

@@ -4,8 +4,10 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import type { Program } from "../support/program.ts";
+import { childProcess } from "../../src/supervise/supervised_process.ts";
+import { STYLES } from "./stage.ts";
 import { startChild, waitForLine } from "./support/child.ts";
+import { playForReal, Scene, untilSo } from "./support/scene.ts";
 
 const isLinux = Deno.build.os === "linux";
 
@@ -33,12 +35,12 @@ function runs(pid: number): boolean {
   return !["Z", undefined].includes(fieldsOf(pid)[0]);
 }
 
-/** Guards of the children of a program, by their ids. */
-function guardsOf(program: Program): number[] {
+/** Guards of the children of a process, by their ids. */
+function guardsOf(parent: { readonly pid: number }): number[] {
   return [...Deno.readDirSync("/proc")]
     .map(({ name }) => Number(name))
     .filter((pid) => {
-      if (!(pid > 0) || Number(fieldsOf(pid)[1]) !== program.pid) return false;
+      if (!(pid > 0) || Number(fieldsOf(pid)[1]) !== parent.pid) return false;
       try {
         return Deno.readTextFileSync(`/proc/${pid}/cmdline`)
           .includes("read -r group") && runs(pid);
@@ -117,6 +119,31 @@ Deno.test({
     );
   },
 });
+
+for (const style of STYLES) {
+  Deno.test({
+    name:
+      `a group whose guard dies as it is to end is ended all the same, ${style}`,
+    ignore: !isLinux,
+    fn: async () => {
+      await playForReal(style, function* () {
+        const pids: number[] = [];
+        const scene = new Scene({
+          start: childProcess(["sh", "-c", "sleep 1000 & echo $!; wait"], {
+            ready: (line) => pids.push(Number(line)) > 0,
+          }),
+          shutdown: "brutal-kill",
+        });
+        yield scene.supervisor.start();
+        yield* untilSo("the guard", () => guardsOf(Deno).length === 1);
+        Deno.kill(guardsOf(Deno)[0]!, "SIGKILL");
+        yield scene.supervisor.stop();
+        yield* untilSo("the rest is gone", () => !runs(pids[0]!));
+        yield* untilSo("no guard is left", () => guardsOf(Deno).length === 0);
+      });
+    },
+  });
+}
 
 Deno.test("what the permissions do not allow to look for is refused when it is made", async () => {
   const program = startChild("processes", "detection", {
