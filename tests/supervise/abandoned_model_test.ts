@@ -32,6 +32,8 @@ const SEQUENCES = 1_500;
 /** Time between two actions, and a delay that never ends at the time of one. */
 const STEP_MS = 10;
 const DELAY_MS = 13;
+/** Time within which restarts count, at the end of which none is made. */
+const WITHIN_MS = 35.5;
 
 type Strategy = "one-for-one" | "one-for-all" | "rest-for-one" | "dynamic";
 
@@ -60,6 +62,7 @@ type Action =
 
 interface Sequence {
   readonly strategy: Strategy;
+  readonly maxRestarts: number;
   readonly plans: readonly Plan[];
   readonly actions: readonly Action[];
 }
@@ -146,7 +149,8 @@ class Writer {
     );
     const count = 3 + this.#random.nextInt(25);
     const actions = Array.from({ length: count }, () => this.#action());
-    return { strategy: this.#strategy, plans, actions };
+    const maxRestarts = this.#pick([Infinity, Infinity, 2, 3, 5]);
+    return { strategy: this.#strategy, maxRestarts, plans, actions };
   }
 }
 
@@ -165,11 +169,16 @@ class Naive {
   children: Child[] = [];
   /** What was left behind, the oldest first. */
   leftovers: Child[] = [];
+  /** Whether it has given up. */
+  isOver = false;
+  readonly #maxRestarts: number;
+  #restarts: number[] = [];
   #retries: Child[] = [];
   #nowMs = 0;
 
-  constructor({ strategy, plans }: Sequence) {
+  constructor({ strategy, maxRestarts, plans }: Sequence) {
     this.#strategy = strategy;
+    this.#maxRestarts = maxRestarts;
     for (const plan of plans) this.#startNew(plan);
   }
 
@@ -240,7 +249,7 @@ class Naive {
   #settle(): void {
     for (;;) {
       const child = this.#retries.shift();
-      if (child === undefined) return;
+      if (child === undefined || this.isOver) return;
       if (child.status === "restarting" && child.delay === null) {
         this.#restart(child, false);
       }
@@ -250,7 +259,7 @@ class Naive {
   /** Lets time pass. */
   pass(): void {
     const untilMs = this.#nowMs + STEP_MS;
-    for (;;) {
+    while (!this.isOver) {
       const delays = this.children.map(({ delay }) => delay)
         .filter((delay) => delay !== null && delay.dueMs < untilMs)
         .sort((a, b) => a!.dueMs - b!.dueMs);
@@ -336,6 +345,15 @@ class Naive {
 
   #restart(child: Child, isAnnounced: boolean): void {
     if (this.#isHeldUp(child)) return this.#holdUp(child);
+    this.#restarts = this.#restarts.filter((atMs) =>
+      this.#nowMs - atMs <= WITHIN_MS
+    );
+    if (this.#restarts.length >= this.#maxRestarts) {
+      this.log.push("restart-limit");
+      this.isOver = true;
+      return;
+    }
+    this.#restarts.push(this.#nowMs);
     if (!isAnnounced) this.log.push(`restarting ${child.plan.label} 0`);
     if (!this.#together) {
       this.#startAgain(child);
@@ -575,7 +593,8 @@ function* sideBySide(
   const world = new World(loop, style);
   const common = {
     name: "top",
-    maxRestarts: Infinity,
+    maxRestarts: sequence.maxRestarts,
+    withinMs: WITHIN_MS,
     reportCrashes: false,
   };
   const specOf = (plan: Plan): ChildSpec => ({
@@ -592,6 +611,7 @@ function* sideBySide(
     });
   const got: string[] = [];
   const listening = supervisor.subscribe((event) => {
+    if (event.type === "restart-limit") got.push(event.type);
     if (!("childId" in event)) return;
     const { type, run, end, delayMs } = event;
     if (type === "starting" || type === "stopping") return;
@@ -640,6 +660,12 @@ function* sideBySide(
     }
     yield sleep(STEP_MS);
     model.pass();
+    if (model.isOver) {
+      got.length = model.log.indexOf("restart-limit") + 1;
+      got.push(supervisor.state);
+      model.log.push("ended");
+      break;
+    }
     const infos = (yield supervisor.whichChildren()) as {
       status: string;
       run: ChildRun | null;
