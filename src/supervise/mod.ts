@@ -88,6 +88,7 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./supervised_process.ts";
 
@@ -155,6 +156,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,
