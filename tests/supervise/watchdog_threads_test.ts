@@ -14,6 +14,7 @@ import { taskModule } from "../../src/workers/module_task.ts";
 import { ThreadPool } from "../../src/workers/thread_pool.ts";
 import type { ThreadRequest } from "./support/joining_thread.ts";
 import type * as Jobs from "./support/watched_jobs.ts";
+import { spin } from "./support/watched_jobs.ts";
 
 const jobs = taskModule<typeof Jobs>(
   new URL("./support/watched_jobs.ts", import.meta.url),
@@ -219,6 +220,33 @@ for (const kind of ["web", "node"] as const) {
     });
   }
 }
+
+Deno.test("Subscribers are told of a block of this thread once, when it is over", async () => {
+  assertEquals(Watchdog.current, null);
+  await using watchdog = new Watchdog({ blockMs: BLOCK_MS, write: false });
+  assertEquals(Watchdog.current, watchdog);
+  await watchdog.ready();
+  const told: string[] = [];
+  const done = Promise.withResolvers<WatchdogBlock>();
+  const listener = () => told.push("first");
+  using _ = watchdog.subscribe(listener);
+  watchdog.subscribe(() => told.push("withdrawn"))[Symbol.dispose]();
+  watchdog.subscribe(listener)[Symbol.dispose](); // not the first one
+  using _last = watchdog.subscribe((block) => done.resolve(block));
+  await run(function* () {
+    spin(SPIN_MS);
+  }, { name: "main" });
+  const hold = setInterval(() => {}, 1e6);
+  const block = await done.promise.finally(() => clearInterval(hold));
+  assertEquals(new Set(told), new Set(["first"]));
+  assertEquals([block.thread, block.state], [null, "over"]);
+  assertEquals(block.description, 'task "main"');
+  assert(block.blockedMs >= BLOCK_MS);
+  assert(Math.abs(Date.now() - block.sinceMs - SPIN_MS) < 60_000);
+  assertThrows(() => watchdog.subscribe(1 as never), TypeError, "listener");
+  await watchdog.close();
+  assertEquals(Watchdog.current, null);
+});
 
 Deno.test("When the thread that has the watchdog ends, the others are not watched any more", async () => {
   const [owner, member] = [new OwnThread("node"), new OwnThread("node")];
