@@ -16,14 +16,21 @@ import type { Task } from "./task.ts";
 export interface RunGuard {
   /** Whether SIGINT is its business. */
   readonly handlesInterrupt: boolean;
+  /** Another run on the same loop begins. Throws if the shutdown has begun. */
+  attach(run: MainRun): void;
   /** Returns a future for which the loop has to run on before it is left; null if there is none. */
   rest(): Future<void> | null;
   /** The tasks that are left are about to be cancelled, by the runner. */
   cleanUpBegins(): void;
   /** Returns the error that `run` throws in place of `error`, which came out of main. */
   errorFor(error: unknown): unknown;
-  /** The loop is closed. May end the process. */
-  loopClosed(): void;
+  /** The run is over, and the loop is left. */
+  runIsOver(): void;
+  /**
+   * The runner has closed the loop. Returns a promise for which it has to wait before it settles, null if there is none: a
+   * run without a result does not go on before the shutdown has ended the process.
+   */
+  runnerClosed(): Promise<void> | null;
 }
 
 /** Graceful shutdown, once it is loaded. */
@@ -55,6 +62,18 @@ export function findMainRun(loop: EventLoop): MainRun | undefined {
   return openRuns.get(loop);
 }
 
+const guards = new WeakMap<EventLoop, RunGuard>();
+
+/** Hands the ends of all runs on a loop to `guard`. */
+export function guardLoop(loop: EventLoop, guard: RunGuard): void {
+  guards.set(loop, guard);
+}
+
+/** Returns the guard of the runs on a loop; null if there is none. */
+export function guardOf(loop: EventLoop): RunGuard | null {
+  return guards.get(loop) ?? null;
+}
+
 /** Run of one main task. */
 export class MainRun {
   readonly loop: EventLoop;
@@ -66,9 +85,9 @@ export class MainRun {
   constructor(loop: EventLoop, shutdown: RunShutdownOptions | undefined) {
     this.loop = loop;
     openRuns.set(loop, this);
-    if (shutdown === undefined) return;
     try {
-      shutdownSlot.join!(this, shutdown);
+      if (shutdown !== undefined) shutdownSlot.join!(this, shutdown);
+      else this.#attachTo(guardOf(loop));
     } catch (error) {
       openRuns.delete(loop);
       throw error;
@@ -80,13 +99,16 @@ export class MainRun {
     return this.#main;
   }
 
-  /** The guard of the run, also after its end. */
-  get guard(): RunGuard | null {
-    return this.#guard;
+  /** Joins a shutdown in which the loop takes part since before. */
+  #attachTo(guard: RunGuard | null): void {
+    if (guard === null) return;
+    guard.attach(this);
+    this.#guard = guard;
   }
 
-  /** Hands the end of the run to `guard`. */
+  /** Hands the end of the run, and of those that follow on the loop, to `guard`. */
   guardBy(guard: RunGuard): void {
+    guardLoop(this.loop, guard);
     this.#guard = guard;
     if (guard.handlesInterrupt) this.#interrupt?.release();
   }
@@ -104,6 +126,11 @@ export class MainRun {
       return new InterruptedError("SIGINT");
     }
     return this.#guard === null ? error : this.#guard.errorFor(error);
+  }
+
+  /** The run is over, and the loop is left. */
+  isOver(): void {
+    this.#guard?.runIsOver();
   }
 
   /** Main has ended, or its run has. Returns a future for which the loop has to run on. */

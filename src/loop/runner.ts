@@ -18,7 +18,7 @@ import {
 import { core } from "./core.ts";
 import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
-import { checkShutdown, MainRun, type RunGuard } from "./main_run.ts";
+import { checkShutdown, guardOf, MainRun } from "./main_run.ts";
 import { newEventLoop } from "./policy.ts";
 import type { Task } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
@@ -71,7 +71,6 @@ export class Runner implements AsyncDisposable {
   #closed = false;
   #closing: Promise<void> | null = null;
   #interrupts: boolean;
-  #guard: RunGuard | null = null;
 
   /**
    * Makes a runner. The loop is made when it is first needed.
@@ -158,8 +157,8 @@ export class Runner implements AsyncDisposable {
       throw mainRun.errorFor(error);
     } finally {
       const rest = mainRun.end();
-      this.#guard = mainRun.guard ?? this.#guard;
       if (rest !== null) await loop.runUntilComplete(rest);
+      mainRun.isOver();
     }
   }
 
@@ -190,17 +189,21 @@ export class Runner implements AsyncDisposable {
   async #cleanUp(): Promise<void> {
     const loop = this.#loop;
     if (loop === null) return;
-    const guard = this.#guard;
+    const guard = guardOf(loop);
     try {
       if (!loop.isClosed()) {
         guard?.cleanUpBegins();
-        await endRun(loop, this.#options);
-        const rest = guard === null ? null : guard.rest();
-        if (rest !== null) await loop.runUntilComplete(rest);
+        try {
+          await endRun(loop, this.#options);
+        } finally {
+          const rest = guard === null ? null : guard.rest();
+          if (rest !== null) await loop.runUntilComplete(rest);
+        }
       }
     } finally {
       await loop.close();
-      guard?.loopClosed();
+      const end = guard === null ? null : guard.runnerClosed();
+      if (end !== null) await end;
     }
   }
 

@@ -4,21 +4,24 @@
  *
  * @module
  */
-import { ChildShutdown } from "../errors.ts";
+import { type CancelledError, ChildShutdown } from "../errors.ts";
 import { cancellationIn } from "../loop/cancellation.ts";
 
 /**
  * How a run of a child has ended:
  *
  * - `"normal"`: its function returned;
- * - `"shutdown"`: it ended because its supervisor asked it to, or by throwing a
+ * - `"shutdown"`: it ended because its supervisor asked it to, because the graceful
+ *   shutdown of the program cancelled it or what it waited for, or by throwing a
  *   {@linkcode ChildShutdown}; a supervisor that has ended itself counts as this;
  * - `"cancelled"`: somebody else cancelled it;
  * - `"killed"`: its supervisor ended it without waiting for it;
  * - `"abandoned"`: its supervisor could not end it, and waits for it no longer;
  * - `"crash"`: it threw anything else.
  *
- * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`.
+ * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`. No
+ * child is restarted that the graceful shutdown has cancelled, by
+ * {@linkcode shutdownSignal} or in its phase `"cancel"`.
  */
 export type ChildEnd =
   | { readonly kind: "normal" }
@@ -40,6 +43,15 @@ export const SHUTDOWN_END: ChildEnd = Object.freeze({
   reason: SHUTDOWN_REASON,
 });
 
+/** The errors by which shutdowns abort their signals and cancel tasks. */
+export const shutdownErrors: WeakSet<CancelledError> = new WeakSet();
+
+/** Whether an error is the cancellation of a shutdown that is under way. */
+export function isOfShutdown(error: unknown): boolean {
+  const cancelled = cancellationIn(error);
+  return cancelled !== null && shutdownErrors.has(cancelled);
+}
+
 /** Whether a transient child is restarted after this end. */
 export function isAbnormal(end: ChildEnd): boolean {
   return end.kind !== "normal" && end.kind !== "shutdown";
@@ -59,6 +71,9 @@ export function endByError(
   if (cancelled !== null) {
     if (request === "kill") return KILLED_END;
     if (request === "stop") return SHUTDOWN_END;
+    if (shutdownErrors.has(cancelled)) {
+      return { kind: "shutdown", reason: cancelled.reason };
+    }
     return { kind: "cancelled", reason: cancelled.reason };
   }
   if (error instanceof ChildShutdown) {

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { MisuseError } from "../errors.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { checkOptions, checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { findLoop, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { findMainRun, shutdownSlot } from "../loop/main_run.ts";
+import { findMainRun, guardLoop, shutdownSlot } from "../loop/main_run.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { ShutdownCore } from "./shutdown_core.ts";
@@ -19,6 +20,7 @@ import type {
 } from "./shutdown_hooks.ts";
 import {
   type GracefulShutdownOptions,
+  type RunShutdownOptions,
   settleShutdown,
   WHAT,
 } from "./shutdown_options.ts";
@@ -112,6 +114,30 @@ function ownCoreOf(loop: EventLoop): ShutdownCore {
   return own;
 }
 
+/**
+ * Returns the shutdown that options ask for.
+ *
+ * @throws {MisuseError} If the loop takes part in another one.
+ */
+function chooseCore(
+  loop: EventLoop,
+  options: RunShutdownOptions,
+): ShutdownCore {
+  const { scope } = settleShutdown(options, loop[core].virtual);
+  const own = loopCores.get(loop);
+  if (own !== undefined) {
+    if (scope === "loop" || options.scope === undefined) return own;
+    throw new MisuseError(
+      `Cannot ${WHAT} with scope "process": the loop has a shutdown of its own`,
+    );
+  }
+  if (scope === "process") return processCore;
+  if (!processCore.has(loop)) return ownCoreOf(loop);
+  throw new MisuseError(
+    `Cannot ${WHAT} with scope "loop": the loop takes part in the shutdown of the process`,
+  );
+}
+
 function facadeOf(shutdown: ShutdownCore): GracefulShutdown {
   const facade = facades.get(shutdown) ?? new GracefulShutdown(shutdown);
   facades.set(shutdown, facade);
@@ -123,8 +149,7 @@ shutdownSlot.check = (options, virtual) => {
 };
 shutdownSlot.join = (run, options) => {
   const { loop } = run;
-  const { scope } = settleShutdown(options, loop[core].virtual);
-  const shutdown = scope === "loop" ? ownCoreOf(loop) : processCore;
+  const shutdown = chooseCore(loop, options);
   shutdown.refuseRun();
   run.guardBy(shutdown.join(loop, run, options));
 };
@@ -213,14 +238,12 @@ export function gracefulShutdown(
   checkOptions(options, WHAT);
   if (options.loop !== undefined) checkLoop(options.loop, WHAT);
   const loop = options.loop ?? getRunningLoop();
-  const { scope } = settleShutdown(options, loop[core].virtual);
-  const shutdown = scope === "loop" || loopCores.has(loop)
-    ? ownCoreOf(loop)
-    : processCore;
+  const shutdown = chooseCore(loop, options);
   if (!shutdown.hasBegun) {
     const run = findMainRun(loop);
     const member = shutdown.join(loop, run ?? null, options);
-    run?.guardBy(member);
+    if (run === undefined) guardLoop(loop, member);
+    else run.guardBy(member);
   }
   return facadeOf(shutdown);
 }

@@ -427,8 +427,9 @@ export class SupervisorCore implements RunOwner {
     const { child } = run;
     const { restart } = child.settings;
     if (
-      restart === "permanent" ||
-      restart === "transient" && isAbnormal(run.end!)
+      !run.isShutDown &&
+      (restart === "permanent" ||
+        restart === "transient" && isAbnormal(run.end!))
     ) {
       if (run.end!.kind === "normal") this.#reportSilentExit(run);
       return this.restarts.handleFailure(run);
@@ -453,7 +454,7 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    if (this.endsWithTree) {
+    if (this.endsWithTree || run.isShutDown) {
       this.children.settle(child);
       return;
     }
