@@ -157,8 +157,11 @@ export class Runner implements AsyncDisposable {
       throw mainRun.errorFor(error);
     } finally {
       const rest = mainRun.end();
-      if (rest !== null) await loop.runUntilComplete(rest);
-      mainRun.isOver();
+      try {
+        if (rest !== null) await loop.runUntilComplete(rest);
+      } finally {
+        mainRun.isOver();
+      }
     }
   }
 
@@ -190,6 +193,7 @@ export class Runner implements AsyncDisposable {
     const loop = this.#loop;
     if (loop === null) return;
     const guard = guardOf(loop);
+    let end: Promise<void> | null = null;
     try {
       if (!loop.isClosed()) {
         guard?.cleanUpBegins();
@@ -201,10 +205,13 @@ export class Runner implements AsyncDisposable {
         }
       }
     } finally {
-      await loop.close();
-      const end = guard === null ? null : guard.runnerClosed();
-      if (end !== null) await end;
+      try {
+        await loop.close();
+      } finally {
+        if (guard !== null) end = guard.runnerClosed();
+      }
     }
+    if (end !== null) await end;
   }
 
   /**

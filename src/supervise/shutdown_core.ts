@@ -17,7 +17,7 @@ import { core } from "../loop/core.ts";
 import type { EndListener } from "../loop/endings.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
-import { findMainRun, type MainRun, type RunGuard } from "../loop/main_run.ts";
+import type { MainRun, RunGuard } from "../loop/main_run.ts";
 import type { Task } from "../loop/task.ts";
 import { destroy } from "../loop/waiters.ts";
 import { expectShutdown, shutdownBegins } from "./active_watchdog.ts";
@@ -38,7 +38,9 @@ import type { ShutdownPhase } from "./shutdown_timetable.ts";
 /** A loop that takes part, from its joining until it is closed. */
 class Member implements ShutdownMember, RunGuard, EndListener {
   readonly loop: EventLoop;
+  /** The last run; null before the first. */
   #run: MainRun | null;
+  #runs: boolean;
   readonly #shutdown: ShutdownCore;
   #cancelled = false;
   #cleansUp = false;
@@ -48,6 +50,7 @@ class Member implements ShutdownMember, RunGuard, EndListener {
   constructor(loop: EventLoop, run: MainRun | null, shutdown: ShutdownCore) {
     this.loop = loop;
     this.#run = run;
+    this.#runs = run !== null;
     this.#shutdown = shutdown;
     loop[core].endings.add(this);
   }
@@ -65,10 +68,9 @@ class Member implements ShutdownMember, RunGuard, EndListener {
     return this.#cancelled && this.main?.cancelled() === true;
   }
 
-  /** Whether its run is under way, or its runner cleans up. */
+  /** Whether its loop runs, or a run on it is not over. */
   get isBusy(): boolean {
-    return this.#cleansUp || this.loop.isRunning() ||
-      this.#run !== null && findMainRun(this.loop) === this.#run;
+    return this.#runs || this.loop.isRunning();
   }
 
   noteCancel(): void {
@@ -78,6 +80,7 @@ class Member implements ShutdownMember, RunGuard, EndListener {
   attach(run: MainRun): void {
     this.#shutdown.refuseRun();
     this.#run = run;
+    this.#runs = true;
   }
 
   get cleansUp(): boolean {
@@ -86,6 +89,7 @@ class Member implements ShutdownMember, RunGuard, EndListener {
 
   cleanUpBegins(): void {
     this.#cleansUp = true;
+    this.#shutdown.closing.add(this);
   }
 
   rest(): Future<void> | null {
@@ -96,6 +100,7 @@ class Member implements ShutdownMember, RunGuard, EndListener {
   }
 
   runIsOver(): void {
+    this.#runs = false;
     this.#shutdown.endProcessSoon();
   }
 
@@ -109,7 +114,7 @@ class Member implements ShutdownMember, RunGuard, EndListener {
   release(): void {
     if (this.#released !== null) {
       if (!this.#released.done()) this.#released.setResult();
-    } else if (this.#run === null || !this.isBusy) {
+    } else if (this.#run === null || !this.isBusy && !this.#cleansUp) {
       if (this.#run === null) this.loop.stop();
       this.#shutdown.leave(this);
     }
@@ -120,6 +125,8 @@ class Member implements ShutdownMember, RunGuard, EndListener {
   }
 
   runnerClosed(): Promise<void> | null {
+    this.#shutdown.closing.delete(this);
+    this.#shutdown.endProcessSoon();
     return this.#shutdown.hasNoResult(this.wasCancelled)
       ? new Promise(() => {}) // the process ends
       : null;
@@ -131,6 +138,8 @@ export class ShutdownCore {
   readonly hooks: ShutdownHooks = new ShutdownHooks();
   /** Futures that get the reason when the shutdown begins. */
   readonly waiters: Set<Future<unknown>> = new Set();
+  /** Members whose runner is closing, also when they take part no more. */
+  readonly closing: Set<unknown> = new Set();
   readonly #controller: AbortController = new AbortController();
   readonly #members: Set<Member> = new Set();
   #signals: ShutdownSignals | null = null;
@@ -352,7 +361,8 @@ export class ShutdownCore {
     if (!this.#endsProcess) return;
     // A runner closes some microtasks after the end of its last run, if it does.
     after(0, () => {
-      if ([...this.#members].some((member) => member.isBusy)) return;
+      const members = [...this.#members];
+      if (this.closing.size > 0 || members.some(({ isBusy }) => isBusy)) return;
       exitProcess(codeWith(this.#report!.code));
     }, true);
   }
