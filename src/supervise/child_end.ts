@@ -46,10 +46,11 @@ export const SHUTDOWN_END: ChildEnd = Object.freeze({
 /** The errors by which shutdowns abort their signals and cancel tasks. */
 export const shutdownErrors: WeakSet<CancelledError> = new WeakSet();
 
-/** Whether an error is the cancellation of a shutdown that is under way. */
-export function isOfShutdown(error: unknown): boolean {
-  const cancelled = cancellationIn(error);
-  return cancelled !== null && shutdownErrors.has(cancelled);
+const endsByShutdown: WeakSet<ChildEnd> = new WeakSet();
+
+/** Whether a child has ended because a shutdown, which is under way, has cancelled it: it is not restarted. */
+export function isByShutdown(end: ChildEnd): boolean {
+  return endsByShutdown.has(end);
 }
 
 /** Whether a transient child is restarted after this end. */
@@ -72,7 +73,9 @@ export function endByError(
     if (request === "kill") return KILLED_END;
     if (request === "stop") return SHUTDOWN_END;
     if (shutdownErrors.has(cancelled)) {
-      return { kind: "shutdown", reason: cancelled.reason };
+      const end: ChildEnd = { kind: "shutdown", reason: cancelled.reason };
+      endsByShutdown.add(end);
+      return end;
     }
     return { kind: "cancelled", reason: cancelled.reason };
   }

@@ -14,7 +14,6 @@ import type { Child } from "./child.ts";
 import {
   type ChildEnd,
   endByError,
-  isOfShutdown,
   KILLED_END,
   NORMAL_END,
   SHUTDOWN_END,
@@ -103,8 +102,6 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   isAwaited = false;
   /** Whether its supervisor has dealt with its end. */
   isHandled = false;
-  /** Whether the graceful shutdown of the program has ended it: it is not restarted then. */
-  isShutDown = false;
   #task: SupervisedTask | null = null;
   /** Means to end what the start has returned, if that is the child; null while the task is. */
   #control: ChildControl | null = null;
@@ -230,7 +227,6 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   threw(error: unknown): void {
     this.#task = null;
     if (this.end !== null) return; // it was abandoned
-    this.isShutDown = isOfShutdown(error);
     if (this.outcome === null) this.#failed(error);
     else this.ended(endByError(error, this.request));
   }

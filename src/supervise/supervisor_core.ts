@@ -23,6 +23,7 @@ import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
 import {
   isAbnormal,
+  isByShutdown,
   KILLED_END,
   SHUTDOWN_END,
   SHUTDOWN_REASON,
@@ -427,9 +428,8 @@ export class SupervisorCore implements RunOwner {
     const { child } = run;
     const { restart } = child.settings;
     if (
-      !run.isShutDown &&
-      (restart === "permanent" ||
-        restart === "transient" && isAbnormal(run.end!))
+      restart === "permanent" && !isByShutdown(run.end!) ||
+      restart === "transient" && isAbnormal(run.end!)
     ) {
       if (run.end!.kind === "normal") this.#reportSilentExit(run);
       return this.restarts.handleFailure(run);
@@ -454,7 +454,7 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    if (this.endsWithTree || run.isShutDown) {
+    if (this.endsWithTree || isByShutdown(run.end!)) {
       this.children.settle(child);
       return;
     }
