@@ -6,6 +6,7 @@
  */
 import { type CancelledError, ChildShutdown } from "../errors.ts";
 import { cancellationIn } from "../loop/cancellation.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 
 /**
  * How a run of a child has ended:
@@ -19,9 +20,10 @@ import { cancellationIn } from "../loop/cancellation.ts";
  * - `"abandoned"`: its supervisor could not end it, and waits for it no longer;
  * - `"crash"`: it threw anything else.
  *
- * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`. No
- * child is restarted that the graceful shutdown has cancelled, by
- * {@linkcode shutdownSignal} or in its phase `"cancel"`.
+ * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`, a
+ * permanent one in any case. Once a graceful shutdown has begun, a permanent child is not
+ * restarted either if it ended as `"normal"`, or because of what was cancelled by
+ * {@linkcode shutdownSignal} or in the phase `"cancel"`.
  */
 export type ChildEnd =
   | { readonly kind: "normal" }
@@ -46,11 +48,18 @@ export const SHUTDOWN_END: ChildEnd = Object.freeze({
 /** The errors by which shutdowns abort their signals and cancel tasks. */
 export const shutdownErrors: WeakSet<CancelledError> = new WeakSet();
 
+/** The loops whose shutdown has begun. */
+export const shutDownLoops: WeakSet<EventLoop> = new WeakSet();
+
 const endsByShutdown: WeakSet<ChildEnd> = new WeakSet();
 
-/** Whether a child has ended because a shutdown, which is under way, has cancelled it: it is not restarted. */
-export function isByShutdown(end: ChildEnd): boolean {
-  return endsByShutdown.has(end);
+/**
+ * Whether a child has ended for a shutdown that has begun: it was cancelled by that, or has returned, as one does that was
+ * told to. A permanent child is not restarted then.
+ */
+export function isByShutdown(end: ChildEnd, loop: EventLoop): boolean {
+  return endsByShutdown.has(end) ||
+    end.kind === "normal" && shutDownLoops.has(loop);
 }
 
 /** Whether a transient child is restarted after this end. */

@@ -162,7 +162,9 @@ shutdownSlot.join = (run, options) => {
  * signal.
  *
  * Health checks read it, and loops that take new work give it to what they wait
- * for. A loop with a shutdown of its own has another one:
+ * for. A child of a supervisor may do so, too: one that has ended by it, or has returned
+ * after the beginning, is not restarted. A child that crashes is restarted as ever, until
+ * its supervisor is stopped. A loop with a shutdown of its own has another one:
  * {@linkcode GracefulShutdown.signal}.
  *
  * @example A health check
@@ -192,16 +194,26 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * with what it waits for.
  *
  * The exit code is 0 if all has stopped, 1 if something has not stopped in time or
- * a hook threw. A second signal ends the process at once, with 128 and the signal's
- * number; signals within 200 ms of the first count as one with it. Once the thread
- * has been free after these 200 ms, that holds also while it is busy. A process that has nothing left to do ends before the budget is
- * spent. A thread that blocks can do none of this: with a {@linkcode Watchdog} such
- * a process ends within the budget, too.
+ * a hook threw. A code other than 0 to which the program has set `Deno.exitCode`
+ * itself stands. A run whose main was cancelled has no result: it does not settle, and
+ * the process ends once the runs of all loops are over. A process that has nothing left
+ * to do ends before the budget is spent.
+ *
+ * A second signal ends the process at once, with 128 and the signal's number. Signals
+ * within 200 ms of the first count as one with it, as Ctrl-C reaches a program twice if
+ * the one that has started it passes it on. Once the thread has been free after these
+ * 200 ms, a second signal works also while it is busy. If it is busy when they are over,
+ * a signal that comes before it is free again works then; if it has been busy since the
+ * first half of them, it counts as one with the first, and one more is needed. A thread
+ * that blocks can do none of this: with a {@linkcode Watchdog} such a process ends
+ * within the budget, too.
  *
  * There is one shutdown in a process, however many ask for it. A later call joins
  * the first: its signals are added, the shorter budget counts, all else is as the
- * first one has set it. A loop leaves when its run ends. On the virtual
- * host, or with scope `"loop"`, a loop has a shutdown of its own.
+ * first one has set it. A loop leaves when it is closed, and takes part in all runs
+ * until then. One that is closed in the middle of the shutdown leaves what it has to the
+ * report, with the hooks that nobody can call any more; the phases go on on another
+ * loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
  *
  * A loop that was started by `runForever` is stopped at the end.
  *
@@ -230,7 +242,8 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * handled.
  * @throws {RangeError} If a time is negative or `NaN`, or the shares do not fit
  * into the budget.
- * @throws {MisuseError} If no loop is given and none is running.
+ * @throws {MisuseError} If no loop is given and none is running, or the loop takes
+ * part in a shutdown of the other scope.
  */
 export function gracefulShutdown(
   options: GracefulShutdownOptions = NO_OPTIONS,

@@ -21,7 +21,7 @@ import type { MainRun, RunGuard } from "../loop/main_run.ts";
 import type { Task } from "../loop/task.ts";
 import { destroy } from "../loop/waiters.ts";
 import { expectShutdown, shutdownBegins } from "./active_watchdog.ts";
-import { shutdownErrors } from "./child_end.ts";
+import { shutdownErrors, shutDownLoops } from "./child_end.ts";
 import { ShutdownHooks } from "./shutdown_hooks.ts";
 import {
   joinShutdown,
@@ -282,6 +282,7 @@ export class ShutdownCore {
     if (exit) this.#limit(budgetMs - agoMs);
     const cancellation = new CancelledError(reason);
     shutdownErrors.add(cancellation);
+    for (const { loop } of this.#members) shutDownLoops.add(loop);
     this.#sequence = new ShutdownSequence({
       loop: first.loop,
       settled,

@@ -428,7 +428,7 @@ export class SupervisorCore implements RunOwner {
     const { child } = run;
     const { restart } = child.settings;
     if (
-      restart === "permanent" && !isByShutdown(run.end!) ||
+      restart === "permanent" && !isByShutdown(run.end!, this.loop) ||
       restart === "transient" && isAbnormal(run.end!)
     ) {
       if (run.end!.kind === "normal") this.#reportSilentExit(run);
@@ -454,7 +454,7 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    if (this.endsWithTree || isByShutdown(run.end!)) {
+    if (this.endsWithTree || isByShutdown(run.end!, this.loop)) {
       this.children.settle(child);
       return;
     }

@@ -383,6 +383,22 @@ for (const style of STYLES) {
     assertEquals([told, report.code], [[], 0]);
   });
 
+  Deno.test(`A permanent child that returns when it is told of the shutdown is not restarted (${style})`, async () => {
+    const { log, told, report } = await playSupervised(
+      style,
+      "permanent",
+      (shutdown) =>
+        taskGroup(
+          inStyle(style, function* () {
+            yield waitForShutdown();
+            assertEquals(shutdown.signal.aborted, true);
+          }),
+        ) as Awaitable,
+    );
+    assertEquals(log, ["start", "ended by normal, stopped"]);
+    assertEquals([told, report.code], [[], 0]);
+  });
+
   Deno.test(`A child whose restart the shutdown cancels is not restarted again (${style})`, async () => {
     const log: string[] = [];
     const { report, told } = await playShutdown((shutdown) =>
