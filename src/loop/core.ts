@@ -100,6 +100,8 @@ export interface RunCore {
   runsForever(): boolean;
   /** How many callbacks and tasks are ready. */
   readyCount(): number;
+  /** Has the run go on that {@linkcode EventLoop.stop} was about to end, in the turn in which that was called. */
+  takeStopBack(): void;
   /** Ends the run with an error. */
   failRun(error: Error): void;
 }

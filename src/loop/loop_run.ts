@@ -86,6 +86,13 @@ export class LoopRun {
     return true;
   }
 
+  /** Has a run that was about to end go on, unless it ends with an error. */
+  takeStopBack(): void {
+    if (this.state === STOPPING && this.#run?.failure === null) {
+      this.state = RUNNING;
+    }
+  }
+
   /** Has the run end with an error. */
   fail(error: Error): void {
     if (this.#run !== null) this.#run.failure = error;

@@ -7,6 +7,7 @@
  */
 import { InterruptedError, MisuseError } from "../errors.ts";
 import type { RunShutdownOptions } from "../supervise/shutdown_options.ts";
+import { core } from "./core.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Future } from "./future.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -126,6 +127,17 @@ export class MainRun {
       return new InterruptedError("SIGINT");
     }
     return this.#guard === null ? error : this.#guard.errorFor(error);
+  }
+
+  /**
+   * Main has ended, and the loop is about to stop. While a shutdown is under way it goes on without a break: code of its
+   * hooks that is resumed in a break would find no running loop.
+   */
+  mainEnded(): void {
+    const rest = this.#guard === null ? null : this.#guard.rest();
+    if (rest === null) return;
+    this.loop[core].takeStopBack();
+    rest.addDoneCallback(() => this.loop.stop());
   }
 
   /** The run is over, and the loop is left. */

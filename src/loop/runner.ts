@@ -18,7 +18,7 @@ import {
 import { core } from "./core.ts";
 import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
-import { checkShutdown, guardOf, MainRun } from "./main_run.ts";
+import { checkShutdown, guardOf, MainRun, type RunGuard } from "./main_run.ts";
 import { newEventLoop } from "./policy.ts";
 import type { Task } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
@@ -152,7 +152,9 @@ export class Runner implements AsyncDisposable {
     try {
       const task = loop.createTask<T>(main, { name });
       mainRun.begin(task as Task<unknown>, this.#interrupts);
-      return await loop.runUntilComplete<T>(task);
+      const result = loop.runUntilComplete<T>(task);
+      task.addDoneCallback(() => mainRun.mainEnded()); // behind what stops the loop
+      return await result;
     } catch (error) {
       throw mainRun.errorFor(error);
     } finally {
@@ -198,7 +200,7 @@ export class Runner implements AsyncDisposable {
       if (!loop.isClosed()) {
         guard?.cleanUpBegins();
         try {
-          await endRun(loop, this.#options);
+          await endRun(loop, this.#options, guard);
         } finally {
           const rest = guard === null ? null : guard.rest();
           if (rest !== null) await loop.runUntilComplete(rest);
@@ -225,12 +227,16 @@ export class Runner implements AsyncDisposable {
 }
 
 /** Ends everything that programs have left on a stopped loop: tasks first, then what the default executor has for them. */
-async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
+async function endRun(
+  loop: EventLoop,
+  options: RunOptions,
+  guard: RunGuard | null,
+): Promise<void> {
   const { cancelGraceMs = Infinity } = options;
   const untilMs = loop.time() + cancelGraceMs;
   loop[core].endings.begin();
   try {
-    await cancelLeftovers(loop, cancelGraceMs);
+    await cancelLeftovers(loop, cancelGraceMs, guard);
   } finally {
     if (loop[core].executor.isInUse) {
       const graceMs = Math.max(untilMs - loop.time(), 0);
@@ -243,13 +249,17 @@ async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
 async function cancelLeftovers(
   loop: EventLoop,
   graceMs: number,
+  guard: RunGuard | null,
 ): Promise<void> {
   const tasks = loop[core].tasks.toArray();
   if (tasks.length === 0) return;
   let left = tasks.length;
   const ended = (task: Task<unknown>) => {
     reportFailureAtEnd(loop, task);
-    if (--left === 0) loop.stop();
+    if (--left > 0) return;
+    const rest = guard === null ? null : guard.rest();
+    if (rest === null) loop.stop();
+    else rest.addDoneCallback(() => loop.stop()); // without a break
   };
   for (const task of tasks) {
     task.addDoneCallback(ended as (future: unknown) => unknown);

@@ -99,6 +99,36 @@ for (const style of STYLES) {
   });
 }
 
+for (const style of STYLES) {
+  Deno.test(`Hooks that go on in the moment in which main ends find a loop that runs (${style})`, async () => {
+    // Main, its clean-up and the hooks take more turns each, so that all orders occur.
+    for (let mainTurns = 0; mainTurns < 3; mainTurns++) {
+      const log: number[] = [];
+      const { report, told } = await playShutdown((shutdown) => {
+        const loop = getRunningLoop();
+        const moment = loop.createFuture<void>();
+        loop.callLater(20, () => moment.setResult());
+        for (let turns = 0; turns < 8; turns++) {
+          onShutdown("drain", async () => {
+            await moment;
+            for (let left = turns; left > 0; left--) await sleep(0);
+            assertStrictEquals(getRunningLoop(), loop);
+            await sleep(5);
+            onShutdown("cancel", () => log.push(turns));
+          });
+        }
+        shutdown.begin();
+        return inStyle(style, function* () {
+          yield moment;
+          for (let left = mainTurns; left > 0; left--) yield sleep(0);
+        })();
+      });
+      assertEquals(log, [0, 1, 2, 3, 4, 5, 6, 7]);
+      assertEquals([report.code, told], [0, []]);
+    }
+  });
+}
+
 // -- Loops that leave early --
 
 Deno.test("A loop that is closed in the middle of the shutdown reports what it has left, and what did not run", async () => {
