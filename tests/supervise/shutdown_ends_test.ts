@@ -143,6 +143,20 @@ Deno.test("After a twin one more signal ends the process", async () => {
   assertEquals({ code, killed }, { code: 143, killed: false });
 });
 
+Deno.test("A second signal ends the process also while a watchdog listens to it", async () => {
+  const child = startChild("ends", "watched");
+  await waitForLine(child, "ready");
+  child.send("SIGINT");
+  await waitForLine(child, "armed");
+  child.send("SIGTERM");
+  const { code, killed, stderr } = await child.end();
+  assertEquals({ code, killed, stderr }, {
+    code: 143,
+    killed: false,
+    stderr: "",
+  });
+});
+
 Deno.test("Five signals of several kinds at once are one", async () => {
   const signals: Deno.Signal[] = [
     "SIGTERM",

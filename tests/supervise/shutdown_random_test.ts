@@ -32,7 +32,7 @@ import {
 import { Supervisor } from "../../src/supervise/supervisor.ts";
 import { inStyle, type Steps, type Style, STYLES } from "../support/styles.ts";
 
-const PROGRAMS = 1_500;
+const PROGRAMS = 250;
 const BUDGET_MS = 1_000;
 /** The seeds of a run of this test follow one another from here. */
 const FIRST_SEED = Number(Deno.env.get("ROTA_SEED") ?? 1);

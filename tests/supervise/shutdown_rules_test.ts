@@ -20,6 +20,7 @@ import {
   taskGroup,
 } from "../../mod.ts";
 import { HookTooLateError, MisuseError } from "../../src/errors.ts";
+import { core } from "../../src/loop/core.ts";
 import type { RestartType } from "../../src/supervise/child_spec.ts";
 import {
   type GracefulShutdown,
@@ -375,6 +376,45 @@ Deno.test("A phase takes as long as its slowest part, and what it does not use g
       assertEquals(report.durationMs <= 1_000, true, label);
     }
   }
+});
+
+Deno.test("At the end no timer of the shutdown is left", async () => {
+  let left = NaN;
+  let report: ShutdownReport | undefined;
+  const loop = newEventLoop({ host: "virtual" });
+  loop.setExceptionHandler(() => {});
+  const shutdown = gracefulShutdown({
+    loop,
+    budgetMs: 1_000,
+    preStopMs: 10,
+    onReport: (given) => {
+      report = given;
+      left = (loop[core].timers as unknown as { size: number }).size;
+    },
+  });
+  loop.callSoon(() => {
+    loop.createTask(function* () {
+      for (let left = 5; left > 0; left--) {
+        try {
+          yield* loop.createFuture();
+        } catch {
+          // is not impressed
+        }
+      }
+    });
+    for (const phase of SHUTDOWN_PHASES) {
+      for (const timeoutMs of [undefined, 0, 3, 10_000]) {
+        onShutdown(phase, () => {}, { timeoutMs });
+        onShutdown(phase, () => sleep(2), { timeoutMs });
+        onShutdown(phase, () => sleep(5_000), { timeoutMs });
+        onShutdown(phase, () => Promise.reject(new Error("oh")), { timeoutMs });
+      }
+    }
+    shutdown.begin();
+  });
+  await loop.runForever();
+  await loop.close();
+  assertEquals([left, report?.code], [0, 1]);
 });
 
 // -- Supervised children --

@@ -16,6 +16,7 @@ import {
   onShutdown,
   waitForShutdown,
 } from "../../../src/supervise/graceful_shutdown.ts";
+import { Watchdog } from "../../../src/supervise/watchdog.ts";
 import type { RunShutdownOptions } from "../../../src/supervise/shutdown_options.ts";
 
 const say = (text: string) => console.log(text);
@@ -164,6 +165,20 @@ const SCENES: Record<string, () => Promise<unknown>> = {
       ready();
       await waitForShutdown();
     }, options());
+  },
+
+  /** A watchdog listens to the signals as well, for some time after the first. */
+  watched: async () => {
+    await using watchdog = new Watchdog({ write: false });
+    await watchdog.ready();
+    await run(async () => {
+      onShutdown("drain", async () => {
+        setTimeout(() => say("armed"), 250);
+        await sleep(1e9);
+      });
+      ready();
+      await waitForShutdown();
+    }, options({ budgetMs: 4_000 }));
   },
 
   /** Signals of several kinds at once. */
