@@ -211,9 +211,9 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * There is one shutdown in a process, however many ask for it. A later call joins
  * the first: its signals are added, the shorter budget counts, all else is as the
  * first one has set it. A loop leaves when it is closed, and takes part in all runs
- * until then. One that is closed in the middle of the shutdown leaves what it has to the
- * report, with the hooks that nobody can call any more; the phases go on on another
- * loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
+ * until then. If a loop is closed in the middle of the shutdown, what it has left goes
+ * into the report, and so do hooks that nobody can call any more; the phases go on on
+ * another loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
  *
  * A loop that was started by `runForever` is stopped at the end.
  *

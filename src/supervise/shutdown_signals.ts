@@ -4,9 +4,9 @@
  * After the first signal nobody listens any more, so that the second one finds the default action: it ends the process
  * with 128 and its number even while this thread is busy.
  *
- * A thread that is busy when it should stop listening learns of a signal late, and not when it came. One that was free
- * for the last time in the first half of {@linkcode SAME_REQUEST_MS} may have got the twin of the first signal; then that
- * is what it counts as, since to end a program that was asked once costs more than to have to ask once more.
+ * A thread that is busy when it should stop listening learns of a signal late, and not when it came. If it was free for
+ * the last time in the first half of {@linkcode SAME_REQUEST_MS}, the signal may be the twin of the first one, and counts as
+ * that: to end a program that was asked once costs more than to have to ask once more.
  *
  * @module
  */
