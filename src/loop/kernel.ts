@@ -221,8 +221,8 @@ export class Kernel extends LoopParts
     if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
-  takeStopBack(): void {
-    this.run.takeStopBack();
+  takeStopBack(): boolean {
+    return this.run.takeStopBack();
   }
 
   failRun(error: Error): void {

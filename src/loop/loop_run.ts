@@ -86,11 +86,11 @@ export class LoopRun {
     return true;
   }
 
-  /** Has a run that was about to end go on, unless it ends with an error. */
-  takeStopBack(): void {
-    if (this.state === STOPPING && this.#run?.failure === null) {
-      this.state = RUNNING;
-    }
+  /** Has a run that was about to end go on; false if there is none, or it ends with an error. */
+  takeStopBack(): boolean {
+    if (this.state !== STOPPING || this.#run?.failure !== null) return false;
+    this.state = RUNNING;
+    return true;
   }
 
   /** Has the run end with an error. */

@@ -81,6 +81,8 @@ export class MainRun {
   #main: Task<unknown> | null = null;
   #interrupt: Interrupt | null = null;
   #guard: RunGuard | null = null;
+  /** Whether the loop goes on although main has ended. */
+  #goesOn = false;
 
   /** Begins before the main task is made, so that a shutdown that is under way refuses it. */
   constructor(loop: EventLoop, shutdown: RunShutdownOptions | undefined) {
@@ -135,9 +137,11 @@ export class MainRun {
    */
   mainEnded(): void {
     const rest = this.#guard === null ? null : this.#guard.rest();
-    if (rest === null) return;
-    this.loop[core].takeStopBack();
-    rest.addDoneCallback(() => this.loop.stop());
+    if (rest === null || !this.loop[core].takeStopBack()) return;
+    this.#goesOn = true;
+    rest.addDoneCallback(() => {
+      if (this.#goesOn) this.loop.stop();
+    });
   }
 
   /** The run is over, and the loop is left. */
@@ -147,6 +151,7 @@ export class MainRun {
 
   /** Main has ended, or its run has. Returns a future for which the loop has to run on. */
   end(): Future<void> | null {
+    this.#goesOn = false;
     openRuns.delete(this.loop);
     this.#interrupt?.release();
     return this.#guard === null ? null : this.#guard.rest();

@@ -254,12 +254,16 @@ async function cancelLeftovers(
   const tasks = loop[core].tasks.toArray();
   if (tasks.length === 0) return;
   let left = tasks.length;
+  let isOver = false;
+  const stop = () => {
+    if (!isOver) loop.stop();
+  };
   const ended = (task: Task<unknown>) => {
     reportFailureAtEnd(loop, task);
     if (--left > 0) return;
     const rest = guard === null ? null : guard.rest();
     if (rest === null) loop.stop();
-    else rest.addDoneCallback(() => loop.stop()); // without a break
+    else rest.addDoneCallback(stop); // without a break
   };
   for (const task of tasks) {
     task.addDoneCallback(ended as (future: unknown) => unknown);
@@ -271,6 +275,7 @@ async function cancelLeftovers(
   try {
     await loop[core].drive("until-complete");
   } finally {
+    isOver = true;
     giveUp?.cancel();
   }
 }
