@@ -13,6 +13,7 @@ import {
   getRunningLoop,
   isCancellation,
   newEventLoop,
+  PriorityScheduler,
   Runner,
   sleep,
 } from "../../mod.ts";
@@ -318,7 +319,11 @@ async function runProgram(seed: number, style: Style): Promise<void> {
     name: "main",
     cancelGraceMs: 5_000,
     loopFactory: (options) => {
-      const loop = newEventLoop(options);
+      const loop = newEventLoop(
+        seed % 3 === 1
+          ? { ...options, scheduler: new PriorityScheduler() }
+          : options,
+      );
       loop.setExceptionHandler((_, { message }) => program.told.push(message));
       return loop;
     },
