@@ -175,6 +175,9 @@ export class Runner implements AsyncDisposable {
    * process pools in any case; what the default executor still has then may end
    * within `cancelGraceMs`. (asyncio waits for all jobs, as it cannot cancel one.)
    *
+   * If a graceful shutdown has cancelled the last main, and ends the process, the
+   * promise does not settle: the process ends once the runs of all loops are over.
+   *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If a program is running.
    * @throws {DeadlockError} If the clean-up of a task waits for ever; see
