@@ -40,6 +40,8 @@ interface WatchedKernel {
   /** Runs so many handles from the head of the queue. */
   runFifo(count: number): void;
   runnableFailed(runnable: Runnable, error: unknown): void;
+  /** Debug mode of the loop. */
+  readonly debug: { runTimed(runnable: Runnable): void };
 }
 
 /** Runs so many handles from the head of the queue of a kernel, and tells the watch of each before. */
@@ -72,6 +74,23 @@ export function runWatched(
           kernel.runFifo(1);
         }
       }
+    } catch (error) {
+      kernel.runnableFailed(runnable, error);
+    }
+  }
+}
+
+/** The same in debug mode, with or without a watch. */
+export function runTimed(
+  watch: StepWatch | null,
+  kernel: WatchedKernel,
+  count: number,
+): void {
+  for (; count > 0; count--) {
+    const runnable = kernel.ready.shift()!;
+    watch?.entering(runnable);
+    try {
+      kernel.debug.runTimed(runnable);
     } catch (error) {
       kernel.runnableFailed(runnable, error);
     }
