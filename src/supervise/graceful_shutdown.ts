@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { LoopClosedError, MisuseError } from "../errors.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { checkOptions, checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -244,6 +244,7 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * into the budget.
  * @throws {MisuseError} If no loop is given and none is running, or the loop takes
  * part in a shutdown of the other scope.
+ * @throws {LoopClosedError} If the loop is closed.
  */
 export function gracefulShutdown(
   options: GracefulShutdownOptions = NO_OPTIONS,
@@ -251,6 +252,9 @@ export function gracefulShutdown(
   checkOptions(options, WHAT);
   if (options.loop !== undefined) checkLoop(options.loop, WHAT);
   const loop = options.loop ?? getRunningLoop();
+  if (loop.isClosed()) {
+    throw new LoopClosedError(`Cannot ${WHAT}: the event loop is closed`);
+  }
   const shutdown = chooseCore(loop, options);
   if (!shutdown.hasBegun) {
     const run = findMainRun(loop);
