@@ -649,7 +649,7 @@ Deno.test("A process that is suspended is not blocked", async () => {
   await waitForLine(child, "ready");
   child.send("SIGSTOP");
   // The time in which the process is not there is the subject of the test.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   child.send("SIGCONT");
   const { code, stdout } = await child.end();
   assertEquals({ code, stdout }, {
