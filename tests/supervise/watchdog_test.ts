@@ -667,13 +667,9 @@ Deno.test("What a watchdog may not do for lack of permissions is said when it is
   const missing =
     "WatchdogUnsupportedError: Cannot make a watchdog that ends the process: " +
     "the permission is missing, run with --allow-ffi, or with --allow-run for exit code 137\n";
-  const unread = await startChild("blocks", "permissions", {
+  const unreadable = startChild("blocks", "permissions", {
     flags: ["--allow-env"],
-  }).end();
-  assertMatch(
-    unread.stdout,
-    /^(WatchdogUnsupportedError: Cannot make a watchdog.*: the permission.* is missing, run with --allow-.*\n){3}$/,
-  );
+  });
   const basics = ["--allow-read", "--allow-env"];
   const cases: [flags: string[], stdout: string][] = [
     [basics, `ends: never\n${missing}${missing}`],
@@ -687,10 +683,17 @@ Deno.test("What a watchdog may not do for lack of permissions is said when it is
       "ends: exit\nends: exit\nends: exit\n",
     ],
   ];
-  for (const [flags, expected] of cases) {
-    const child = startChild("blocks", "permissions", { flags });
-    assertEquals((await child.end()).stdout, expected);
-  }
+  const outputs = cases.map(([flags]) =>
+    startChild("blocks", "permissions", { flags }).end()
+  );
+  assertMatch(
+    (await unreadable.end()).stdout,
+    /^(WatchdogUnsupportedError: Cannot make a watchdog.*: the permission.* is missing, run with --allow-.*\n){3}$/,
+  );
+  assertEquals(
+    (await Promise.all(outputs)).map(({ stdout }) => stdout),
+    cases.map(([, expected]) => expected),
+  );
 });
 
 // -- With a shutdown --
