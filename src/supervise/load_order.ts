@@ -104,6 +104,7 @@ import "../structured/waitable.ts";
 import "../structured/shield.ts";
 import "./supervised.ts";
 import "./call_operation.ts";
+import "../workers/checks.ts";
 import "../structures/random.ts";
 import "../workers/restart_limit.ts";
 import "./backoff.ts";

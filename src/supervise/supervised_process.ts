@@ -14,6 +14,7 @@ import {
 } from "../loop/checks.ts";
 import { canWatchProcesses } from "../host/process_stat.ts";
 import { DetectionUnsupportedError, MisuseError } from "../errors.ts";
+import { checkEnvironment } from "../workers/checks.ts";
 import { OutsideChild } from "./outside_child.ts";
 import type { ProcessRun, ProcessRunListener } from "./process_run.ts";
 import type { ChildEnd } from "./child_end.ts";
@@ -193,12 +194,7 @@ function settle(
   const { env, cwd, ready, heartbeat, onLine } = options;
   const { stop = STOPS[0], closeGraceMs, memoryBytesMax = Infinity } = options;
   const argv = checkCommand(command);
-  if (env !== undefined) {
-    checkOptions(env, WHAT);
-    for (const name of Object.keys(env)) {
-      checkString(env[name], WHAT, `env.${name}`);
-    }
-  }
+  if (env !== undefined) checkEnvironment(env, WHAT);
   if (cwd !== undefined && !(cwd instanceof URL)) checkString(cwd, WHAT, "cwd");
   for (const [name, fn] of Object.entries({ ready, heartbeat, onLine })) {
     if (fn !== undefined) checkFunction(fn, WHAT, name);
