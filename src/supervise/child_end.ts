@@ -54,8 +54,8 @@ export const shutDownLoops: WeakSet<EventLoop> = new WeakSet();
 const endsByShutdown: WeakSet<ChildEnd> = new WeakSet();
 
 /**
- * Whether a child has ended for a shutdown that has begun: it was cancelled by that, or has returned, as one does that was
- * told to. A permanent child is not restarted then.
+ * Whether a child has ended for a shutdown that has begun: it was cancelled by that, or has
+ * returned, as one does that was told to. A permanent child is not restarted then.
  */
 export function isByShutdown(end: ChildEnd, loop: EventLoop): boolean {
   return endsByShutdown.has(end) ||

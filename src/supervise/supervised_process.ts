@@ -68,8 +68,10 @@ export interface ChildProcessOptions {
    */
   readonly heartbeat?: ((line: string) => boolean) | undefined;
   /**
-   * Called with each line of its standard output. That is read if there is this, `ready` or
-   * `heartbeat`; else it is that of this process.
+   * Called with each line of its standard output, without the end of the line; one of more
+   * than 1,048,576 characters comes in pieces. The output is read if there is this, `ready`
+   * or `heartbeat`; else it is that of this process. If this or `heartbeat` throws, the
+   * process is killed, and has crashed with the error.
    */
   readonly onLine?: ((line: string) => void) | undefined;
   /**
