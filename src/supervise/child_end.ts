@@ -21,9 +21,9 @@ import type { EventLoop } from "../loop/event_loop.ts";
  * - `"crash"`: it threw anything else.
  *
  * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`, a
- * permanent one in any case. Once a graceful shutdown has begun, a permanent child is not
- * restarted either if it ended as `"normal"`, or because of what was cancelled by
- * {@linkcode shutdownSignal} or in the phase `"cancel"`.
+ * permanent one in any case. Once a graceful shutdown in which its loop takes part has begun,
+ * a permanent child that ended as `"normal"` is not restarted either. Nor is one that ended
+ * because of what was cancelled by {@linkcode shutdownSignal} or in the phase `"cancel"`.
  */
 export type ChildEnd =
   | { readonly kind: "normal" }
