@@ -206,7 +206,9 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * the one that has started it passes it on. Once the thread has been free after these
  * 200 ms, a second signal works also while it is busy. If it is busy when they are over,
  * a signal that comes before it is free again works then; if it has been busy since the
- * first half of them, it counts as one with the first, and one more is needed. A thread
+ * first half of them, it counts as one with the first, and one more is needed. Where other
+ * code listens to the signal by `process.on`, it works only while the thread is free; a
+ * listener of `Deno.addSignalListener` keeps it from ending the process. A thread
  * that blocks can do none of this: with a {@linkcode Watchdog} such a process ends
  * within the budget, too.
  *

@@ -195,6 +195,19 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     });
   },
 
+  /** Other code listens to the signal in the way of Node. */
+  besideNode: async () => {
+    let count = 0;
+    globalThis.process.on("SIGTERM", () => {
+      if (++count === 1) setTimeout(() => say("armed"), 300);
+    });
+    await run(async () => {
+      onShutdown("drain", () => sleep(1e9));
+      ready();
+      await sleep(1e9);
+    }, options());
+  },
+
   /** Signals of several kinds at once. */
   burst: async () => {
     await run(async () => {
