@@ -588,3 +588,34 @@ export class WatchdogUnsupportedError extends Error {
     this.prototype.name = "WatchdogUnsupportedError";
   }
 }
+
+/**
+ * Thrown for a job of a fleet that its store did not take, or says nothing about:
+ * the store is not there, or does not answer in time. A job that was on its way may
+ * run all the same. `cause` is the last error of the client, if there was one.
+ */
+export class RemoteStoreError extends Error {
+  static {
+    this.prototype.name = "RemoteStoreError";
+  }
+}
+
+/**
+ * Reason with which the signal of a job aborts when the lease on it was lost:
+ * another worker may be running it by now, and this run commits nothing.
+ */
+export class LeaseLostError extends Error {
+  static {
+    this.prototype.name = "LeaseLostError";
+  }
+}
+
+/**
+ * Thrown for a job of a fleet that its worker cannot read, as it was written by
+ * another version of Rota, or by something else. The store keeps it as failed.
+ */
+export class JobVersionError extends Error {
+  static {
+    this.prototype.name = "JobVersionError";
+  }
+}
