@@ -94,6 +94,8 @@ export interface RemoteLease {
 
 /** Called by an engine, from anywhere, once it is open. Never throws. */
 export interface EngineListener {
+  /** Whether this program waits for a job: what happens to others need not be told. */
+  awaits(id: string): boolean;
   /** A worker has leased a job. Need not be told. */
   begun(id: string): void;
   /** A job has progressed. */

@@ -40,6 +40,15 @@ export type {
   RetryBackoffOptions,
 } from "./remote_options.ts";
 export {
+  type BullmqBase,
+  type BullmqClass,
+  bullmqExecutor,
+  type BullmqExecutorOptions,
+  type BullmqJob,
+  type BullmqQueue,
+  type BullmqWorker,
+} from "./bullmq.ts";
+export {
   memoryExecutor,
   type MemoryExecutorOptions,
   MemoryStore,

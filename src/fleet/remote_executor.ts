@@ -227,6 +227,7 @@ export class RemoteExecutor extends BaseExecutor {
       submitter.ended(id, outcome)
     );
     return {
+      awaits: (id) => submitter.awaits(id),
       begun: onLoop((id) => submitter.begun(id)),
       progressed: onLoop((id, value) => submitter.progressed(id, value)),
       ended: tell,

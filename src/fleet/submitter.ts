@@ -283,8 +283,8 @@ export class Submitter implements WorkerLink {
 
   // -- What the store tells: called on the loop --
 
-  /** Whether a job is one of this program's. */
-  knows(id: string): boolean {
+  /** Whether this program waits for a job. */
+  awaits(id: string): boolean {
     return this.#byId.has(id);
   }
 
