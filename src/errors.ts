@@ -601,8 +601,9 @@ export class RemoteStoreError extends Error {
 }
 
 /**
- * Reason with which the signal of a job aborts when the lease on it was lost:
- * another worker may be running it by now, and this run commits nothing.
+ * Reason of the {@linkcode CancelledError} with which a job is cancelled, and its
+ * signal aborts, when the lease on it was lost: another worker may be running the job
+ * by now, and the outcome of this run is refused.
  */
 export class LeaseLostError extends Error {
   static {

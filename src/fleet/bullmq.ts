@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { wallClockMs } from "../host/clock.ts";
 import {
   checkOneOf,
   checkOptions,
@@ -74,6 +75,8 @@ export interface BullmqJob {
   updateProgress(progress: never): Promise<void>;
   /** Gives the job back. */
   moveToWait(token?: string): Promise<unknown>;
+  /** Gives the job back, to be taken later. */
+  moveToDelayed(timestamp: number, token?: string): Promise<unknown>;
 }
 
 /** Part of BullMQ's `Queue` that is used. */
@@ -131,8 +134,6 @@ const CREATE = "create a BullMQ executor";
 /** Priority in BullMQ of jobs with priority 0; less is higher there. */
 const PRIORITY_0 = 2 ** 20;
 const PRIORITY_MAX = 2 ** 21 - 1;
-/** More attempts than a job can have: it is the worker that decides. */
-const ATTEMPTS = 1_000_000_000;
 /** Events that the stream of cancellations keeps. */
 const CANCELLATIONS_MAX = 1_000;
 /** Line of the stack of a failed job with its error, for the submitter. */
@@ -246,19 +247,15 @@ class BullmqEngine implements RemoteEngine {
     return added.map(({ id }) => id!);
   }
 
-  #jobOf({ id, name, payload, rank, delayMs, dedupeKey }: RemoteRequest) {
-    const { keepResultsMs, keepFailedMs } = this.#roles;
+  #jobOf(request: RemoteRequest) {
+    const { id, name, payload, rank, delayMs, attempts, dedupeKey } = request;
     return {
       name: name === "" ? "job" : name,
       data: payload,
       opts: {
         jobId: id,
         priority: priorityOf(rank),
-        attempts: ATTEMPTS,
-        backoff: { type: "rota" },
-        stackTraceLimit: 1,
-        removeOnComplete: { age: Math.ceil(keepResultsMs / 1_000) },
-        removeOnFail: { age: Math.ceil(keepFailedMs / 1_000) },
+        ...(attempts > 1 && { attempts, backoff: { type: "rota" } }),
         ...(delayMs > 0 && { delay: Math.ceil(delayMs) }),
         ...(dedupeKey !== null && { deduplication: { id: dedupeKey } }),
       },
@@ -332,7 +329,7 @@ class BullmqEngine implements RemoteEngine {
     concurrency: number,
     run: (lease: RemoteLease) => Promise<RemoteVerdict>,
   ): void {
-    const { leaseMs, maxLostLeases } = this.#roles;
+    const { leaseMs, maxLostLeases, keepResultsMs, keepFailedMs } = this.#roles;
     const process = (job: BullmqJob, token?: string) =>
       this.#process(job, token, run);
     const worker = this.#make(this.#options.Worker!, this.#name, {
@@ -342,6 +339,8 @@ class BullmqEngine implements RemoteEngine {
       stalledInterval: Math.max(50, Math.floor(leaseMs / 2)),
       maxStalledCount: Math.min(maxLostLeases, Number.MAX_SAFE_INTEGER),
       runRetryDelay: RETRY_MS,
+      removeOnComplete: { age: Math.ceil(keepResultsMs / 1_000) },
+      removeOnFail: { age: Math.ceil(keepFailedMs / 1_000) },
       settings: {
         backoffStrategy: (_n: number, _type: string, error: unknown) =>
           error instanceof Signal ? error.delayMs : 0,
@@ -403,12 +402,24 @@ class BullmqEngine implements RemoteEngine {
         throw new Signal(name, message, stack + ERROR_LINE + error, delayMs);
       }
       case "release":
-        await job.moveToWait(token).catch((error) => {
-          if (!isLostLock(error)) this.#listener.failed(error);
-        });
+        await this.#release(job, token, verdict.delayMs);
         throw new Signal("WaitingError", "released", "", 0);
       case "lost":
         throw new Signal("WaitingError", "the lease is lost", "", 0);
+    }
+  }
+
+  async #release(
+    job: BullmqJob,
+    token: string | undefined,
+    delayMs: number,
+  ): Promise<void> {
+    try {
+      if (delayMs === 0) await job.moveToWait(token);
+      else await job.moveToDelayed(wallClockMs() + delayMs, token);
+    } catch (error) {
+      // The job is still active then, and goes back when its lock has run out.
+      if (!isLostLock(error)) this.#listener.failed(error);
     }
   }
 

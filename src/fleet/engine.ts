@@ -38,6 +38,8 @@ export interface RemoteRequest {
   readonly rank: number;
   /** How long it waits before it can be leased. */
   readonly delayMs: number;
+  /** How often the job is begun at most; more than 1 if a verdict may be "retry". */
+  readonly attempts: number;
   /** While a job with the same key waits or runs, no other is added; null for none. */
   readonly dedupeKey: string | null;
 }
@@ -66,8 +68,11 @@ export type RemoteVerdict =
   | RemoteFailure & { readonly kind: "threw" }
   /** The job has failed, and is to be leased again after a delay. */
   | RemoteFailure & { readonly kind: "retry"; readonly delayMs: number }
-  /** The job goes back, first in line, as if it had not been leased; for workers that shut down. */
-  | { readonly kind: "release" }
+  /**
+   * The job goes back as if it had not been leased: first in line, as its worker
+   * shuts down, or after a delay, as its worker has no room.
+   */
+  | { readonly kind: "release"; readonly delayMs: number }
   /** The lease is lost, and nothing is to be said. */
   | { readonly kind: "lost" };
 

@@ -81,7 +81,7 @@ export function seal(job: Envelope, root: string | null): Json {
   const { attempts, initialMs, factor, maxMs, isRandom } = retry;
   return {
     v: VERSION,
-    name: job.name,
+    ...(job.name !== nameOf(job.task) && { name: job.name }),
     task: relative(job.task, root) as Json,
     args: encode(job.args),
     ...(locals !== null && { locals: encode(locals) }),
@@ -92,6 +92,10 @@ export function seal(job: Envelope, root: string | null): Json {
       retry: [attempts, initialMs, factor, maxMs, isRandom],
     }),
   };
+}
+
+function nameOf(task: TaskRef): string {
+  return "name" in task ? task.name : "";
 }
 
 function relative(task: TaskRef, root: string | null): TaskRef {
@@ -139,9 +143,11 @@ function readFields(
   root: string | null,
 ): Envelope {
   const { deadlineAtMs = Infinity, dedupeKey = null, locals } = fields;
+  const task = absolute(asRecord(fields.task), root);
+  const { name = nameOf(task) } = fields;
   return {
-    name: String(fields.name),
-    task: absolute(asRecord(fields.task), root),
+    name: String(name),
+    task,
     args: decode(String(fields.args)) as readonly unknown[],
     locals: locals === undefined ? null : decode(String(locals)) as Record<
       string,

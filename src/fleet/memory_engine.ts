@@ -111,7 +111,8 @@ export class MemoryStore {
     const id = crypto.randomUUID();
     const name = "injected";
     this.put(getRunningLoop(), {
-      ...{ id, name, payload, rank: 0, delayMs: 0, dedupeKey: null },
+      ...{ id, name, payload, rank: 0, delayMs: 0 },
+      ...{ attempts: 1, dedupeKey: null },
     });
     return id;
   }
@@ -228,7 +229,9 @@ export class MemoryStore {
     } else if (verdict.kind === "retry") {
       job.failures++;
       this.#wait(engine.loop, job, verdict.delayMs);
-    } else if (verdict.kind === "release") this.#wait(engine.loop, job, 0);
+    } else if (verdict.kind === "release") {
+      this.#wait(engine.loop, job, verdict.delayMs);
+    }
     return true;
   }
 

@@ -9,7 +9,6 @@ import {
   MisuseError,
   RemoteStoreError,
 } from "../errors.ts";
-import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
@@ -183,7 +182,7 @@ export class RemoteExecutor extends BaseExecutor {
       ...{ keepResultsMs, keepFailedMs },
     };
     const backoff = new Backoff({ initialMs: 50, maxMs: 2_000 }, CREATE);
-    for (let failures = 0; !this.#isShutDown;) {
+    for (let failures = 0;;) {
       try {
         yield* until(this.#engine.open(this.#listener(), roles));
         return;
@@ -197,7 +196,7 @@ export class RemoteExecutor extends BaseExecutor {
   }
 
   #openEnded(opening: Task<void>): void {
-    if (opening.cancelled() || this.#isShutDown) {
+    if (opening.cancelled()) {
       if (!this.#opened.done()) {
         this.#opened.cancel("the executor was shut down");
       }
@@ -379,11 +378,9 @@ export class RemoteExecutor extends BaseExecutor {
       };
       if (closing.done()) return;
       closing.addDoneCallback(settle);
-      loop[core].outside.outsideBegan();
       try {
         yield* down; // may be cancelled; the shutdown goes on
       } finally {
-        loop[core].outside.outsideEnded();
         closing.removeDoneCallback(settle);
       }
     }, { name: "RemoteExecutor.shutdown()" });
@@ -440,17 +437,33 @@ export class RemoteExecutor extends BaseExecutor {
     yield* jobs;
     this.#opening.cancel();
     try {
-      if (this.#station !== null && this.#isOpen()) yield* until(this.#stop());
+      if (this.#station !== null && this.#isOpen()) {
+        yield* this.#settled(this.#stop());
+      }
     } catch (error) {
       if (error instanceof CancelledError) throw error;
       this.#storeFailed(error);
     } finally {
       this.#releasing?.cancel();
-      yield* until(this.#engine.close());
+      yield* this.#settled(this.#engine.close());
       if (this.#executor !== null && this.#settings.executor === null) {
         yield* this.#executor.shutdown({ graceMs: 0 });
       }
     }
+  }
+
+  /** Waits for a promise of the engine, outside of the loop only if the store is. */
+  *#settled(promise: Promise<void>): Coroutine<void> {
+    if (this.#engine.isOutside) return yield* until(promise);
+    const settled = new Future<void>(this.#loop, this.#engine.inWords);
+    const end = () => {
+      if (!settled.done()) settled.setResult();
+    };
+    promise.then(end, (error) => {
+      this.#storeFailed(error);
+      end();
+    });
+    yield* settled;
   }
 
   /**

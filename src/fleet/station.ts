@@ -101,7 +101,7 @@ export class Station {
   /** Runs a leased job. Called from anywhere. */
   run(lease: RemoteLease): Promise<RemoteVerdict> {
     const { promise, resolve } = Promise.withResolvers<RemoteVerdict>();
-    if (this.#loop.isClosed()) resolve({ kind: "release" });
+    if (this.#loop.isClosed()) resolve({ kind: "release", delayMs: 0 });
     else this.#loop.callSoon(beginRun, this, lease, resolve);
     return promise;
   }
@@ -174,12 +174,12 @@ export class Station {
   #verdictOn(run: Run, error: unknown): RemoteVerdict {
     const { lease, job, ending } = run;
     if (ending === "released" || error instanceof ExecutorShutDownError) {
-      return { kind: "release" };
+      return { kind: "release", delayMs: 0 };
+    }
+    if (error instanceof OverloadError && run.future === null) {
+      return { kind: "release", delayMs: NO_ROOM_MS };
     }
     const failure = sealError(error);
-    if (error instanceof OverloadError && run.future === null) {
-      return { kind: "retry", delayMs: NO_ROOM_MS, ...failure };
-    }
     const isFinal = ending !== null || isForGood(error, job) ||
       lease.attempt >= job.retry.attempts;
     if (isFinal) return { kind: "threw", ...failure };

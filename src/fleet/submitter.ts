@@ -71,7 +71,7 @@ export class Submitter implements WorkerLink {
   readonly #owner: SubmitterOwner;
   readonly #random: SeededRandom;
   readonly #backoff = new Backoff({ initialMs: 50, maxMs: 2_000 }, "retry");
-  readonly #prefix = crypto.randomUUID().slice(0, 18);
+  readonly #prefix = crypto.randomUUID().slice(24);
   #listener: LinkListener | null = null;
   #lastNumber = 0;
   readonly #entries = new Map<number, Entry>();
@@ -142,7 +142,8 @@ export class Submitter implements WorkerLink {
     }, this.#settings.root);
     const id = `${this.#prefix}-${++this.#lastNumber}`;
     const { rank } = settings;
-    const request = { id, name, payload, rank, delayMs, dedupeKey };
+    const { attempts } = retry;
+    const request = { id, name, payload, rank, delayMs, attempts, dedupeKey };
     return {
       ...{ number: job.id, request, storeId: null, begun: false },
       ...{ ending: null, timer: null },

@@ -146,7 +146,7 @@ export class PoolCore
       (jobName) => this.#threadLost(jobName),
       () => this.#shutdown.check(),
     );
-    this.#shutdown = new PoolShutdown(this, clock, names.pool);
+    this.#shutdown = new PoolShutdown(this, clock, names.pool, isOutside);
   }
 
   // -- What executors offer --
