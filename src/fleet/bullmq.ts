@@ -3,11 +3,11 @@
  *
  * | Here | In BullMQ |
  * |---|---|
- * | lease | lock, renewed by BullMQ's worker, which renews it until the last job has ended, also while it closes |
+ * | lease | lock, renewed from here, until the last job has ended, also while the worker closes |
  * | fencing token | `attemptsStarted`, counted by the script that gives the lock |
  * | verdict | outcome of the processor; refused by Redis if the lock is another's or gone |
  * | retry | a failure with the delay as custom backoff |
- * | release | `moveToWait`, to the head of the line |
+ * | release | `moveToDelayed`, until now |
  * | dead worker | stalled job |
  * | priority 0 | 2^20, less for higher ones |
  * | cancellation | removal, or an event in the stream of the queue `<name>-cancel` |
@@ -73,9 +73,7 @@ export interface BullmqJob {
   finishedOn?: number | undefined;
   /** Sets the progress. */
   updateProgress(progress: never): Promise<void>;
-  /** Gives the job back. */
-  moveToWait(token?: string): Promise<unknown>;
-  /** Gives the job back, to be taken later. */
+  /** Gives the job back, to be taken from that moment on. */
   moveToDelayed(timestamp: number, token?: string): Promise<unknown>;
 }
 
@@ -100,6 +98,12 @@ export interface BullmqQueue extends BullmqBase {
 export interface BullmqWorker extends BullmqBase {
   /** Takes jobs until it is closed. */
   run(): Promise<void>;
+  /** Renews locks; returns the ids of jobs whose lock is another's, or gone. */
+  extendJobLocks(
+    ids: string[],
+    tokens: string[],
+    durationMs: number,
+  ): Promise<string[]>;
 }
 
 /** Options of {@linkcode bullmqExecutor}. */
@@ -134,6 +138,8 @@ const CREATE = "create a BullMQ executor";
 /** Priority in BullMQ of jobs with priority 0; less is higher there. */
 const PRIORITY_0 = 2 ** 20;
 const PRIORITY_MAX = 2 ** 21 - 1;
+/** Times that a lease is renewed while it would hold. */
+const RENEWALS = 3;
 /** Events that the stream of cancellations keeps. */
 const CANCELLATIONS_MAX = 1_000;
 /** Line of the stack of a failed job with its error, for the submitter. */
@@ -146,6 +152,7 @@ const WAITING = new Set(["waiting", "delayed", "prioritized", "paused"]);
 /** A leased job of this worker. */
 interface Held {
   readonly lease: RemoteLease;
+  readonly token: string;
   /** When its lease was last known to hold for a whole `leaseMs`. */
   renewedMs: number;
 }
@@ -179,7 +186,8 @@ class BullmqEngine implements RemoteEngine {
   #listener!: EngineListener;
   #roles!: EngineRoles;
   readonly #held = new Map<string, Held>();
-  #watch: TimerHandle | null = null;
+  #renewal: TimerHandle | null = null;
+  #isRenewing = false;
   #stopped: Promise<void> | null = null;
 
   constructor(options: BullmqExecutorOptions) {
@@ -336,6 +344,8 @@ class BullmqEngine implements RemoteEngine {
       concurrency,
       autorun: false,
       lockDuration: leaseMs,
+      // BullMQ's own renewal forgets a job when an earlier run of it ends here.
+      skipLockRenewal: true,
       stalledInterval: Math.max(50, Math.floor(leaseMs / 2)),
       maxStalledCount: Math.min(maxLostLeases, Number.MAX_SAFE_INTEGER),
       runRetryDelay: RETRY_MS,
@@ -347,15 +357,6 @@ class BullmqEngine implements RemoteEngine {
       },
     }, process);
     this.#worker = worker;
-    this.#on(worker, "locksRenewed", ({ jobIds }: { jobIds: string[] }) => {
-      for (const id of jobIds) {
-        const held = this.#held.get(id);
-        if (held !== undefined) held.renewedMs = this.#loop.time();
-      }
-    });
-    this.#on(worker, "lockRenewalFailed", (ids: string[]) => {
-      for (const id of ids) this.#lose(id);
-    });
     worker.run().catch((error) => this.#listener.failed(error));
   }
 
@@ -376,9 +377,10 @@ class BullmqEngine implements RemoteEngine {
         told.push(job.updateProgress(value as never).catch(() => {}));
       },
     };
-    const held = { lease, renewedMs: this.#loop.time() };
+    this.#lose(id); // an earlier lease on it, of which nobody has told
+    const held = { lease, token: token!, renewedMs: this.#loop.time() };
     this.#held.set(id, held);
-    this.#watchLater();
+    this.#renewLater();
     const verdict = await run(lease);
     if (this.#held.get(id) === held) this.#held.delete(id);
     if (told.length > 0) await Promise.all(told);
@@ -415,8 +417,8 @@ class BullmqEngine implements RemoteEngine {
     delayMs: number,
   ): Promise<void> {
     try {
-      if (delayMs === 0) await job.moveToWait(token);
-      else await job.moveToDelayed(wallClockMs() + delayMs, token);
+      // Not moveToWait(), which wakes nobody for a job that has a priority.
+      await job.moveToDelayed(wallClockMs() + delayMs, token);
     } catch (error) {
       // The job is still active then, and goes back when its lock has run out.
       if (!isLostLock(error)) this.#listener.failed(error);
@@ -430,18 +432,42 @@ class BullmqEngine implements RemoteEngine {
     held.lease.onLost?.();
   }
 
-  /** Looks from time to time whether leases have run out because Redis is away. */
-  #watchLater(): void {
-    if (this.#watch !== null) return;
-    const { leaseMs } = this.#roles;
-    this.#watch = this.#loop.callLater(leaseMs / 4, () => {
-      this.#watch = null;
-      const nowMs = this.#loop.time();
-      for (const [id, { renewedMs }] of this.#held) {
-        if (nowMs - renewedMs > leaseMs) this.#lose(id);
-      }
-      if (this.#held.size > 0) this.#watchLater();
+  /** Renews all leases, several times in the time that they hold. */
+  #renewLater(): void {
+    if (this.#renewal !== null) return;
+    this.#renewal = this.#loop.callLater(this.#roles.leaseMs / RENEWALS, () => {
+      this.#renewal = null;
+      this.#renew();
+      if (this.#held.size > 0) this.#renewLater();
     });
+  }
+
+  async #renew(): Promise<void> {
+    const { leaseMs } = this.#roles;
+    const nowMs = this.#loop.time();
+    for (const [id, { renewedMs }] of this.#held) {
+      if (nowMs - renewedMs > leaseMs) this.#lose(id); // Redis is away
+    }
+    const all = [...this.#held];
+    if (this.#isRenewing || all.length === 0) return;
+    this.#isRenewing = true;
+    try {
+      const lost = new Set(
+        await this.#worker!.extendJobLocks(
+          all.map(([id]) => id),
+          all.map(([, { token }]) => token),
+          leaseMs,
+        ),
+      );
+      for (const [id, held] of all) {
+        if (!lost.has(id)) held.renewedMs = nowMs;
+        else if (this.#held.get(id) === held) this.#lose(id);
+      }
+    } catch (error) {
+      this.#listener.failed(error); // tried again soon
+    } finally {
+      this.#isRenewing = false;
+    }
   }
 
   // -- The end --
@@ -453,7 +479,7 @@ class BullmqEngine implements RemoteEngine {
   }
 
   async close(): Promise<void> {
-    this.#watch?.cancel();
+    this.#renewal?.cancel();
     await Promise.all(this.#made.map((made) => made.close()));
   }
 }

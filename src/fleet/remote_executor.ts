@@ -390,14 +390,13 @@ export class RemoteExecutor extends BaseExecutor {
     const isFirst = !this.#isShutDown;
     this.#isShutDown = true;
     this.#releaseLater(graceMs);
-    const jobs = this.#core.shutdown(options);
     const closing = this.#closing;
+    if (closing?.done()) return closing;
+    const jobs = this.#core.shutdown(options);
     if (closing !== null) {
-      if (!closing.done()) {
-        this.#loop.createTask(function* () {
-          yield* jobs; // shortens the grace
-        });
-      }
+      this.#loop.createTask(function* () {
+        yield* jobs; // shortens the grace
+      });
       return closing;
     }
     if (isFirst && !this.#opened.done()) this.#neverOpened(graceMs);

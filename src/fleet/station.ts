@@ -80,6 +80,8 @@ export class Station {
   readonly #root: string | null;
   readonly #random: SeededRandom;
   readonly #runs = new Map<string, Run>();
+  /** Whether it gives back what it gets: a store may lease a last job to it while it stops. */
+  #isReleasing = false;
 
   constructor(
     loop: EventLoop,
@@ -108,6 +110,7 @@ export class Station {
 
   /** Begins with a leased job. */
   begin(lease: RemoteLease, say: (verdict: RemoteVerdict) => void): void {
+    if (this.#isReleasing) return say({ kind: "release", delayMs: 0 });
     let job: Envelope;
     try {
       job = unseal(lease.payload, this.#root);
@@ -194,6 +197,7 @@ export class Station {
 
   /** Cancels all jobs that run, so that they go back to the store. */
   release(): void {
+    this.#isReleasing = true;
     const reason = new CancelledError("the worker is shut down");
     for (const run of this.#runs.values()) run.end("released", reason);
   }
