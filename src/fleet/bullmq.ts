@@ -43,6 +43,14 @@ import type { RemoteExecutorOptions } from "./remote_options.ts";
 /** A class of BullMQ, of which Rota makes instances. */
 export type BullmqClass<T> = new (name: string, ...rest: never[]) => T;
 
+/** Part of BullMQ's backends that is used. */
+export interface BullmqBackend {
+  /** Adds an event to the stream of the queue. */
+  publishEvent(fields: never, maxEvents: number): Promise<unknown>;
+  /** Ends the connection that waits for jobs. */
+  disconnectBlocking?(wait?: boolean): Promise<void>;
+}
+
 /** Part of BullMQ's classes that is used of all of them. */
 export interface BullmqBase {
   /** Adds a listener. */
@@ -51,6 +59,10 @@ export interface BullmqBase {
   waitUntilReady(): Promise<unknown>;
   /** Closes the connections that it has made. */
   close(): Promise<unknown>;
+  /** Ends the connections at once. */
+  disconnect(): Promise<void>;
+  /** What talks to the store. */
+  getBackend(): BullmqBackend;
 }
 
 /** Part of BullMQ's `Job` that is used. */
@@ -79,11 +91,6 @@ export interface BullmqJob {
 
 /** Part of BullMQ's `Queue` that is used. */
 export interface BullmqQueue extends BullmqBase {
-  /** What talks to the store. */
-  getBackend(): {
-    /** Adds an event to the stream of the queue. */
-    publishEvent(fields: never, maxEvents: number): Promise<unknown>;
-  };
   /** Adds jobs. */
   addBulk(jobs: never): Promise<{ id?: string | undefined }[]>;
   /** Removes a job that is not active. */
@@ -181,7 +188,8 @@ class BullmqEngine implements RemoteEngine {
   #worker: BullmqWorker | null = null;
   /** Queue whose stream has the cancellations, once there is one. */
   #cancelling: BullmqQueue | null = null;
-  /** Closes what was made. */
+  readonly #events: BullmqBase[] = [];
+  /** All that is to be closed. */
   readonly #made: BullmqBase[] = [];
   #listener!: EngineListener;
   #roles!: EngineRoles;
@@ -203,17 +211,19 @@ class BullmqEngine implements RemoteEngine {
   async open(listener: EngineListener, roles: EngineRoles): Promise<void> {
     this.#listener = listener;
     this.#roles = roles;
-    const { Queue, QueueEvents } = this.#options;
+    const { Queue } = this.#options;
     if (this.#queue === null) {
       this.#queue = this.#make(Queue, this.#name, {});
-      if (roles.submits) {
-        this.#hear(this.#make(QueueEvents, this.#name, {}));
-      }
-      if (roles.works) {
-        this.#hearCancellations(this.#make(QueueEvents, this.#control, {}));
-      }
+      if (roles.submits) this.#hear(this.#listen(this.#name));
+      if (roles.works) this.#hearCancellations(this.#listen(this.#control));
     }
     await Promise.all(this.#made.map((made) => made.waitUntilReady()));
+  }
+
+  #listen(name: string): BullmqBase {
+    const events = this.#make(this.#options.QueueEvents, name, {});
+    this.#events.push(events);
+    return events;
   }
 
   /** Name of the queue whose stream has the cancellations of running jobs. */
@@ -481,6 +491,17 @@ class BullmqEngine implements RemoteEngine {
   async close(): Promise<void> {
     this.#renewal?.cancel();
     await Promise.all(this.#made.map((made) => made.close()));
+  }
+
+  abandon(): void {
+    // The client that was passed in goes on; those that were made after it end.
+    for (const made of this.#made) {
+      const { disconnectBlocking } = made.getBackend();
+      if (disconnectBlocking !== undefined) {
+        made.getBackend().disconnectBlocking!(false).catch(() => {});
+      }
+    }
+    for (const events of this.#events) events.disconnect().catch(() => {});
   }
 }
 

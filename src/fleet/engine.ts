@@ -164,4 +164,6 @@ export interface RemoteEngine {
   stop(): Promise<void>;
   /** Lets go of all connections that the engine has made. May be called before `open` has resolved, and without `stop`. */
   close(): Promise<void>;
+  /** Lets go of what `close` could not, as the store is away: called if `close` takes too long. Never throws. */
+  abandon?(): void;
 }

@@ -169,4 +169,5 @@ import "./envelope.ts";
 import "./station.ts";
 import "./submitter.ts";
 import "./remote_executor.ts";
+import "./bullmq.ts";
 import "./memory_engine.ts";

@@ -40,6 +40,7 @@ export type {
   RetryBackoffOptions,
 } from "./remote_options.ts";
 export {
+  type BullmqBackend,
   type BullmqBase,
   type BullmqClass,
   bullmqExecutor,

@@ -9,12 +9,14 @@ import {
   MisuseError,
   RemoteStoreError,
 } from "../errors.ts";
+import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { sleep } from "../loop/sleep.ts";
 import { until } from "../loop/until.ts";
 import { SeededRandom } from "../structures/random.ts";
@@ -51,6 +53,8 @@ import { Station } from "./station.ts";
 import { type SubmittedSettings, Submitter } from "./submitter.ts";
 
 const CREATE = "create a remote executor";
+/** How long a shutdown whose grace is over waits for a store, at most, at each step. */
+const AWAY_LIMIT_MS = 5_000;
 
 /**
  * An executor whose jobs go through a store, such as Redis or NATS, to any program
@@ -115,6 +119,12 @@ export class RemoteExecutor extends BaseExecutor {
   /** Moment at which jobs that run here are given back. */
   #releaseAtMs = Infinity;
   #releasing: { cancel(): void } | null = null;
+  #isReleasing = false;
+  /** Whether the engine has not ended in time. */
+  #isAbandoned = false;
+  /** Ends the wait for the engine. */
+  #giveUp: (() => void) | null = null;
+  #waitLimit: TimerHandle | null = null;
 
   /**
    * Makes an executor, and begins to connect.
@@ -412,14 +422,16 @@ export class RemoteExecutor extends BaseExecutor {
 
   #releaseLater(graceMs: number): void {
     const atMs = this.#loop.time() + graceMs;
-    if (this.#station === null || !(atMs < this.#releaseAtMs)) return;
+    if (!(atMs < this.#releaseAtMs)) return;
     this.#releaseAtMs = atMs;
     this.#releasing?.cancel();
     const station = this.#station;
     this.#releasing = this.#loop.callLater(graceMs, () => {
       // Before anything goes back, so that it does not come here again.
-      if (this.#isOpen()) this.#stop().catch(() => {}); // told to #close()
-      station.release();
+      if (station !== null && this.#isOpen()) this.#stop().catch(() => {}); // told to #close()
+      station?.release();
+      this.#isReleasing = true;
+      this.#limitWait();
     });
   }
 
@@ -445,15 +457,18 @@ export class RemoteExecutor extends BaseExecutor {
     } finally {
       this.#releasing?.cancel();
       yield* this.#settled(this.#engine.close());
+      if (this.#isAbandoned) this.#engine.abandon?.();
       if (this.#executor !== null && this.#settings.executor === null) {
         yield* this.#executor.shutdown({ graceMs: 0 });
       }
     }
   }
 
-  /** Waits for a promise of the engine, outside of the loop only if the store is. */
+  /**
+   * Waits for a promise of the engine: outside of the loop only if the store is, and
+   * not for ever once jobs were given back, as the store may be away.
+   */
   *#settled(promise: Promise<void>): Coroutine<void> {
-    if (this.#engine.isOutside) return yield* until(promise);
     const settled = new Future<void>(this.#loop, this.#engine.inWords);
     const end = () => {
       if (!settled.done()) settled.setResult();
@@ -462,7 +477,26 @@ export class RemoteExecutor extends BaseExecutor {
       this.#storeFailed(error);
       end();
     });
-    yield* settled;
+    this.#giveUp = end;
+    if (this.#isReleasing) this.#limitWait();
+    if (this.#engine.isOutside) this.#loop[core].outside.outsideBegan();
+    try {
+      yield* settled;
+    } finally {
+      if (this.#engine.isOutside) this.#loop[core].outside.outsideEnded();
+      this.#waitLimit?.cancel();
+      this.#waitLimit = null;
+      this.#giveUp = null;
+    }
+  }
+
+  #limitWait(): void {
+    if (this.#waitLimit !== null || this.#giveUp === null) return;
+    const limitMs = Math.min(this.#settings.leaseMs, AWAY_LIMIT_MS);
+    this.#waitLimit = this.#loop.callLater(limitMs, () => {
+      this.#giveUp?.();
+      this.#isAbandoned = true;
+    });
   }
 
   /**

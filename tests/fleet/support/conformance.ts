@@ -94,7 +94,7 @@ export function conformance(subject: Subject): void {
         submitter: (options = {}) => made.make("submit", options),
         make: (role, options) => {
           const executor = scene.executor({
-            ...{ role, leaseMs, checkMs: 300, cancelGraceMs: 10_000 },
+            ...{ role, leaseMs, checkMs: 300, cancelGraceMs: 1_000 },
             executor: new LoopExecutor({ concurrency: 4 }),
             ...options,
           });
@@ -376,6 +376,42 @@ export function conformance(subject: Subject): void {
       assert(made.reports.length > 0); // somebody was told that the store is away
     },
   );
+
+  check(
+    "a store that is not there at the start is waited for",
+    function* (scene, made) {
+      yield* operation(() => scene.stop());
+      const fleet = made.both({ storeTimeoutMs: 300 });
+      const error = yield* outcome(spawn(fleet.ready()));
+      assertInstanceOf(error, RemoteStoreError);
+      const refused = yield* outcome(fleet.submit(jobs.echo, [1]));
+      assertInstanceOf(refused, RemoteStoreError);
+      yield* operation(() => scene.start());
+      let result: unknown;
+      do result = yield* outcome(fleet.submit(jobs.echo, [2])); while (
+        result instanceof RemoteStoreError
+      );
+      assertEquals(result, 2);
+      assert(made.reports.length > 0);
+    },
+  );
+
+  // BullMQ leaves timers of its own behind: its proof is a process that ends.
+  if (subject.isVirtual) {
+    check(
+      "a shutdown ends although the store is away",
+      function* (scene, made) {
+        const fleet = made.both();
+        const future = fleet.submit(jobs.wait, ["gate"]);
+        yield* arrived("gate");
+        yield* operation(() => scene.stop());
+        const ended = spawn(fleet.shutdown({ graceMs: 0 }));
+        assertInstanceOf(yield* outcome(future), CancelledError);
+        yield* ended;
+        yield* operation(() => scene.start());
+      },
+    );
+  }
 
   check("map and LoadBalancer take it as an executor", function* (_, made) {
     const fleet = made.both({ capacity: 3 });
