@@ -38,8 +38,6 @@ import type {
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
 
-// -- What is used of BullMQ --
-
 /** A class of BullMQ, of which Rota makes instances. */
 export type BullmqClass<T> = new (name: string, ...rest: never[]) => T;
 
@@ -61,7 +59,7 @@ export interface BullmqBase {
   close(): Promise<unknown>;
   /** Ends the connections at once. */
   disconnect(): Promise<void>;
-  /** What talks to the store. */
+  /** Returns the part that talks to the store. */
   getBackend(): BullmqBackend;
 }
 
@@ -69,7 +67,7 @@ export interface BullmqBase {
 export interface BullmqJob {
   /** Id of the job. */
   id?: string | undefined;
-  /** What was added. */
+  /** Payload of the job. */
   data: unknown;
   /** Failed attempts so far. */
   attemptsMade: number;
@@ -85,7 +83,7 @@ export interface BullmqJob {
   finishedOn?: number | undefined;
   /** Sets the progress. */
   updateProgress(progress: never): Promise<void>;
-  /** Gives the job back, to be taken from that moment on. */
+  /** Puts the job back, to be taken from that moment on. */
   moveToDelayed(timestamp: number, token?: string): Promise<unknown>;
 }
 
@@ -282,26 +280,26 @@ class BullmqEngine implements RemoteEngine {
 
   #hear(events: BullmqBase): void {
     const listener = this.#listener;
-    this.#on(events, "active", ({ jobId }: JobEvent) => {
+    this.#on(events, "active", ({ jobId }: QueueEvent) => {
       if (listener.awaits(jobId)) listener.begun(jobId);
     });
-    this.#on(events, "progress", ({ jobId, data }: ProgressEvent) => {
+    this.#on(events, "progress", ({ jobId, data }: QueueEvent) => {
       if (listener.awaits(jobId)) listener.progressed(jobId, String(data));
     });
-    this.#on(events, "completed", ({ jobId, returnvalue }: CompletedEvent) => {
+    this.#on(events, "completed", ({ jobId, returnvalue }: QueueEvent) => {
       if (!listener.awaits(jobId)) return;
       const value = String(returnvalue);
       listener.ended(jobId, { kind: "returned", value });
     });
-    this.#on(events, "failed", ({ jobId }: JobEvent) => {
+    this.#on(events, "failed", ({ jobId }: QueueEvent) => {
       if (listener.awaits(jobId)) this.#tellOutcome(jobId);
     });
-    this.#on(events, "removed", ({ jobId }: JobEvent) => {
+    this.#on(events, "removed", ({ jobId }: QueueEvent) => {
       if (listener.awaits(jobId)) listener.ended(jobId, { kind: "removed" });
     });
   }
 
-  /** Tells the outcome of a job that has failed, of which the event has the message only. */
+  /** Looks up the outcome of a job that has failed: the event has the message only. */
   async #tellOutcome(id: string): Promise<void> {
     try {
       const [standing] = await this.find([id]);
@@ -338,8 +336,10 @@ class BullmqEngine implements RemoteEngine {
   // -- Working --
 
   #hearCancellations(events: BullmqBase): void {
-    this.#on(events, "cancel", ({ jobId, reason }: CancelEvent) => {
-      if (this.#held.has(jobId)) this.#listener.cancelled(jobId, reason);
+    this.#on(events, "cancel", ({ jobId, reason }: QueueEvent) => {
+      if (this.#held.has(jobId)) {
+        this.#listener.cancelled(jobId, String(reason));
+      }
     });
   }
 
@@ -496,26 +496,18 @@ class BullmqEngine implements RemoteEngine {
   abandon(): void {
     // The client that was passed in goes on; those that were made after it end.
     for (const made of this.#made) {
-      const { disconnectBlocking } = made.getBackend();
-      if (disconnectBlocking !== undefined) {
-        made.getBackend().disconnectBlocking!(false).catch(() => {});
-      }
+      made.getBackend().disconnectBlocking?.(false).catch(() => {});
     }
     for (const events of this.#events) events.disconnect().catch(() => {});
   }
 }
 
-interface JobEvent {
+/** Event of a queue: each kind has other fields. */
+interface QueueEvent {
   readonly jobId: string;
-}
-interface ProgressEvent extends JobEvent {
-  readonly data: unknown;
-}
-interface CompletedEvent extends JobEvent {
-  readonly returnvalue: unknown;
-}
-interface CancelEvent extends JobEvent {
-  readonly reason: string;
+  readonly data?: unknown;
+  readonly returnvalue?: unknown;
+  readonly reason?: string;
 }
 
 function priorityOf(rank: number): number {
@@ -545,8 +537,6 @@ function standingOf(job: BullmqJob | null): RemoteStanding {
   const error = at < 0 ? null : stack.slice(at + ERROR_LINE.length);
   return { kind: "threw", error, message };
 }
-
-// -- Making one --
 
 /**
  * Makes an executor whose jobs go through a queue of BullMQ, on Redis.

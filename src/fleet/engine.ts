@@ -17,7 +17,7 @@
  * @module
  */
 
-/** What can be written as JSON. */
+/** A value that can be written as JSON. */
 export type Json =
   | string
   | number
@@ -55,13 +55,13 @@ export type RemoteOutcome =
   }
   /** The store has given up: too many workers died with it. */
   | { readonly kind: "abandoned"; readonly message: string }
-  /** Somebody has taken it out of the store. */
+  /** The job was taken out of the store. */
   | { readonly kind: "removed" };
 
 /** Standing of a job in the store: its outcome; or it has none yet; or the store knows nothing of it. */
 export type RemoteStanding = RemoteOutcome | { kind: "open" | "unknown" };
 
-/** What becomes of a leased job, as its worker says. */
+/** Verdict of a worker on a job that it has leased. */
 export type RemoteVerdict =
   | { readonly kind: "returned"; readonly value: string }
   /** The job has failed for good. */
@@ -69,8 +69,8 @@ export type RemoteVerdict =
   /** The job has failed, and is to be leased again after a delay. */
   | RemoteFailure & { readonly kind: "retry"; readonly delayMs: number }
   /**
-   * The job goes back as if it had not been leased: first in line, as its worker
-   * shuts down, or after a delay, as its worker has no room.
+   * The job goes back as if it had not been leased: for another worker at once, as
+   * this one shuts down, or after a delay, as this one has no room.
    */
   | { readonly kind: "release"; readonly delayMs: number }
   /** The lease is lost, and nothing is to be said. */
@@ -78,14 +78,19 @@ export type RemoteVerdict =
 
 /** A failure, for the submitter and for people who look into the store. */
 export interface RemoteFailure {
+  /** The error, for the submitter only. */
   readonly error: string;
+  /** Class and message. */
   readonly message: string;
+  /** Stack, or the message where there is none. */
   readonly stack: string;
 }
 
 /** A job that this worker may run. */
 export interface RemoteLease {
+  /** Id of the job. */
   readonly id: string;
+  /** Payload of its request. */
   readonly payload: Json;
   /** Larger in each later lease of this job. */
   readonly fencingToken: number;
@@ -93,7 +98,7 @@ export interface RemoteLease {
   readonly attempt: number;
   /** Called at most once, if the lease is lost before the verdict. Set by the worker. */
   onLost: (() => void) | null;
-  /** Tells the submitter of progress. Values arrive in order, before the outcome. */
+  /** Passes a value of `progress` on to the submitter. Values arrive in order, before the outcome. */
   progress(value: string): void;
 }
 
@@ -113,7 +118,7 @@ export interface EngineListener {
   failed(error: unknown): void;
 }
 
-/** What an engine is opened for. */
+/** Purposes and times with which an engine is opened. */
 export interface EngineRoles {
   /** Whether jobs will be added. */
   readonly submits: boolean;

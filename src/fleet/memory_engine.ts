@@ -104,7 +104,7 @@ export class MemoryStore {
   /**
    * Puts something in line that no submitter of this version has written.
    *
-   * @param payload What a worker will find.
+   * @param payload Payload that a worker will find.
    * @returns The id of the job.
    */
   inject(payload: Json): string {

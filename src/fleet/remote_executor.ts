@@ -67,9 +67,9 @@ const AWAY_LIMIT_MS = 5_000;
  * If the worker dies, the lease runs out, and another worker begins the job again;
  * so it may happen that a job has run, in part or in whole, and runs once more. If a
  * worker only seemed dead, the signal of its job aborts once it learns that, and the
- * store refuses its outcome. What the job has written elsewhere meanwhile is beyond
- * the reach of the store: pass on the id or the fencing token of
- * `currentJob().lease` to systems that can tell.
+ * store refuses its outcome. Writes of the job to other systems are beyond the reach of
+ * the store: pass the id or the fencing token of `currentJob().lease` on to systems that
+ * can tell.
  *
  * Functions are best exported by a module that all programs have. Arguments,
  * results, progress and errors are structured clones, and task-local values made

@@ -74,7 +74,7 @@ export interface RemoteSubmitOptions extends SubmitOptions {
 /** Options of a {@linkcode RemoteExecutor}. */
 export interface RemoteExecutorOptions {
   /**
-   * What this program does: submit jobs, work on those of all programs, or both.
+   * Part of this program: submit jobs, work on those of all programs, or both.
    *
    * @default {"both"}
    */
@@ -101,8 +101,8 @@ export interface RemoteExecutorOptions {
   readonly capacity?: number | undefined;
   /**
    * How long the lease on a job holds if it is not renewed: after so long, at the
-   * earliest, another worker takes the job of one that has died. It is renewed
-   * several times in this time.
+   * earliest, another worker takes the job of one that has died. Renewals come several times in
+   * this time.
    *
    * @default {30_000}
    */
@@ -340,10 +340,10 @@ const NO_OPTIONS: RemoteSubmitOptions = Object.freeze({});
  * @throws {RangeError} If a number is out of range.
  */
 export function checkRemoteSubmit(
-  options: RemoteSubmitOptions = NO_OPTIONS,
+  options: RemoteSubmitOptions | undefined,
   usual: RetryPlan,
 ): RemoteJobSettings {
-  const { dedupeKey, delayMs = 0 } = options;
+  const { dedupeKey, delayMs = 0 } = options ?? NO_OPTIONS;
   if (dedupeKey !== undefined) {
     checkString(dedupeKey, SUBMIT, "dedupeKey");
     if (dedupeKey === "") {
@@ -361,6 +361,6 @@ export function checkRemoteSubmit(
   return {
     dedupeKey: dedupeKey ?? null,
     delayMs,
-    retry: settleRetry(options, SUBMIT, usual),
+    retry: settleRetry(options ?? NO_OPTIONS, SUBMIT, usual),
   };
 }

@@ -252,7 +252,7 @@ export class Submitter implements WorkerLink {
 
   #added(entry: Entry, id: string): void {
     if (!this.#entries.has(entry.number)) {
-      // Nobody waits for it any more, and its submitter was told that it may run.
+      // The wait for it is over, and its submitter was told that it may run.
       if (!this.#byId.has(id)) this.#spawn(() => this.#cancel(id, "too late"));
       return;
     }
