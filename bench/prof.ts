@@ -5,5 +5,5 @@ await using redis = await startRedis();
 const c = new Redis({ port: redis.port, maxRetriesPerRequest: null });
 await c.config("SET", "appendonly", "no");
 const f = Deno.args[0] === "bare" ? timeBare : timeRota;
-for (let i=0;i<6;i++) console.log(await f(c, "q", 4000));
+for (let i=0;i<4;i++) console.log(await f(c, "q", 3000));
 c.disconnect();

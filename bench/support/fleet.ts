@@ -18,7 +18,7 @@ import { startRedis } from "../../tests/support/redis_server.ts";
 import { findProgram } from "../../tests/support/server_process.ts";
 import { type Figure, figure, printFigures } from "./report.ts";
 
-const JOBS = 4_000;
+const JOBS = 10_000;
 const ROUNDS = 9;
 const CONCURRENCY = 50;
 const BATCH = 100;

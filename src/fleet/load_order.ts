@@ -170,4 +170,5 @@ import "./station.ts";
 import "./submitter.ts";
 import "./remote_executor.ts";
 import "./bullmq.ts";
+import "./jetstream.ts";
 import "./memory_engine.ts";

@@ -50,6 +50,15 @@ export {
   type BullmqWorker,
 } from "./bullmq.ts";
 export {
+  type JetStreamClient,
+  jetstreamExecutor,
+  type JetstreamExecutorOptions,
+  type JetStreamManager,
+  type NatsConnection,
+  type NatsMessage,
+  type NatsSubscription,
+} from "./jetstream.ts";
+export {
   memoryExecutor,
   type MemoryExecutorOptions,
   MemoryStore,

@@ -18,7 +18,7 @@ import type { Future } from "../loop/future.ts";
 import type { SeededRandom } from "../structures/random.ts";
 import { type JobLease, LEASE } from "../workers/current_job.ts";
 import type { Executor, SubmitOptions } from "../workers/executor.ts";
-import type { ModuleTask } from "../workers/module_task.ts";
+import { type ModuleTask, taskModule } from "../workers/module_task.ts";
 import { withLocalsOf } from "../workers/transport.ts";
 import type { RemoteLease, RemoteVerdict } from "./engine.ts";
 import { encode, type Envelope, sealError, unseal } from "./envelope.ts";
@@ -30,20 +30,32 @@ const NO_ROOM_MS = 100;
 /** A function that the executor can call. */
 type Callable = ModuleTask<readonly unknown[], unknown>;
 
-/** Modules made of sources that are kept. */
-const SOURCES_MAX = 1_000;
+/** Modules that are remembered. */
+const MODULES_MAX = 1_000;
 
-const modules = new Map<string, Callable>();
+const sources = new Map<string, Callable>();
+const modules = new Map<string, Readonly<Record<string, Callable>>>();
+
+/** Returns an export as a task: the same object each time, which needs no check. */
+function exportOf(module: string, name: string): Callable {
+  let tasks = modules.get(module);
+  if (tasks === undefined) {
+    tasks = taskModule(module) as Readonly<Record<string, Callable>>;
+    if (modules.size >= MODULES_MAX) modules.clear();
+    modules.set(module, tasks);
+  }
+  return tasks[name] ?? { module, name };
+}
 
 /** Makes a module of a function that was sent by its source. */
 function moduleOf(source: string): Callable {
-  let task = modules.get(source);
+  let task = sources.get(source);
   if (task === undefined) {
     const code = encodeURIComponent(`export default (${source}\n);`);
     const module = `data:text/javascript;charset=utf-8,${code}`;
     task = Object.freeze({ module, name: "default" });
-    if (modules.size >= SOURCES_MAX) modules.clear();
-    modules.set(source, task);
+    if (sources.size >= MODULES_MAX) sources.clear();
+    sources.set(source, task);
   }
   return task;
 }
@@ -149,9 +161,9 @@ export class Station {
       ...(job.tellsProgress &&
         { onProgress: (value) => lease.progress(encode(value)) }),
     };
-    const task: Callable = "source" in job.task
+    const task = "source" in job.task
       ? moduleOf(job.task.source)
-      : job.task;
+      : exportOf(job.task.module, job.task.name);
     return withLocalsOf(
       { ...job.locals, [LEASE]: held },
       () => this.#executor.submit(task, job.args, options),

@@ -59,7 +59,9 @@ interface Entry {
   begun: boolean;
   /** Set once it is to be cancelled. */
   ending: { readonly reason: unknown } | null;
-  /** Limit for the store to take it, then for a cancellation. */
+  /** When the store must have taken it. */
+  readonly takenByMs: number;
+  /** Limit for its cancellation. */
   timer: TimerHandle | null;
 }
 
@@ -78,6 +80,9 @@ export class Submitter implements WorkerLink {
   /** Entries by their ids in the store, or those that they will have. */
   readonly #byId = new Map<string, Entry[]>();
   #outbox: Entry[] = [];
+  /** Entries that the store has not taken, the oldest first. */
+  readonly #untaken = new Set<Entry>();
+  #takeTimer: TimerHandle | null = null;
   #isOpen = false;
   #isFlushing = false;
   #failures = 0;
@@ -120,10 +125,8 @@ export class Submitter implements WorkerLink {
     const entry = this.#entryFor(spec as AnyJob);
     this.#entries.set(entry.number, entry);
     this.#byId.set(entry.request.id, [entry]);
-    entry.timer = this.#loop.callLater(
-      this.#settings.storeTimeoutMs,
-      () => this.#notTaken(entry),
-    );
+    this.#untaken.add(entry);
+    this.#limitLater();
     this.#outbox.push(entry);
     this.#flushSoon();
     this.#checkLater();
@@ -147,6 +150,7 @@ export class Submitter implements WorkerLink {
     return {
       ...{ number: job.id, request, storeId: null, begun: false },
       ...{ ending: null, timer: null },
+      takenByMs: this.#loop.time() + this.#settings.storeTimeoutMs,
     };
   }
 
@@ -157,10 +161,11 @@ export class Submitter implements WorkerLink {
     const waits = this.#outbox.indexOf(entry);
     if (waits >= 0) {
       this.#outbox.splice(waits, 1);
+      this.#untaken.delete(entry);
       this.#loop.callSoon(() => this.#endAsAsked(entry));
       return;
     }
-    entry.timer?.cancel();
+    this.#untaken.delete(entry);
     entry.timer = this.#loop.callLater(
       this.#settings.cancelGraceMs,
       () => this.#endAsAsked(entry),
@@ -178,19 +183,29 @@ export class Submitter implements WorkerLink {
     const { number, request, storeId } = entry;
     if (!this.#entries.delete(number)) return;
     entry.timer?.cancel();
+    this.#untaken.delete(entry);
     if (entry.begun) this.running--;
-    for (const id of [request.id, storeId]) {
-      const entries = id === null ? undefined : this.#byId.get(id);
-      if (entries === undefined) continue;
-      const left = entries.filter((other) => other !== entry);
-      if (left.length === 0) this.#byId.delete(id!);
-      else this.#byId.set(id!, left);
+    this.#forget(request.id, entry);
+    if (storeId !== null && storeId !== request.id) {
+      this.#forget(storeId, entry);
     }
     if (this.#entries.size === 0) this.#stopTimers();
     tell(number);
   }
 
+  #forget(id: string, entry: Entry): void {
+    const entries = this.#byId.get(id);
+    if (entries === undefined) return;
+    const left = entries.length === 1
+      ? []
+      : entries.filter((other) => other !== entry);
+    if (left.length === 0) this.#byId.delete(id);
+    else this.#byId.set(id, left);
+  }
+
   #stopTimers(): void {
+    this.#takeTimer?.cancel();
+    this.#takeTimer = null;
     this.#checkTimer?.cancel();
     this.#checkTimer = null;
   }
@@ -257,16 +272,29 @@ export class Submitter implements WorkerLink {
       return;
     }
     entry.storeId = id;
+    this.#untaken.delete(entry);
     if (entry.ending !== null) this.#cancelLater(entry, id);
-    else {
-      entry.timer?.cancel();
-      entry.timer = null;
-    }
     if (id === entry.request.id) return;
     // The job of another submission: it may have ended before this one knew of it.
     const others = this.#byId.get(id) ?? [];
     this.#byId.set(id, [...others, entry]);
     this.#spawn(() => this.#look([id]));
+  }
+
+  /** Sets the timer for the job that must be taken next. They are in that order. */
+  #limitLater(): void {
+    if (this.#takeTimer !== null) return;
+    const [first] = this.#untaken;
+    if (first === undefined) return;
+    this.#takeTimer = this.#loop.callAt(first.takenByMs, () => {
+      this.#takeTimer = null;
+      for (const entry of this.#untaken) {
+        if (entry.takenByMs > this.#loop.time()) break;
+        this.#untaken.delete(entry);
+        this.#notTaken(entry);
+      }
+      this.#limitLater();
+    });
   }
 
   /** The store has not taken a job in time. */

@@ -1,0 +1,692 @@
+/**
+ * Engine for JetStream of NATS, whose clients are passed in.
+ *
+ * Two streams make a fleet: `<name>` has the jobs that have not ended, on a subject
+ * for each of three priorities, and `<name>_state` has one message for each job, its
+ * lease or its outcome.
+ *
+ * | Here | In JetStream |
+ * |---|---|
+ * | lease | a delivery, renewed by `+WPI`; and a message in the stream of states |
+ * | fencing token | the sequence of that message |
+ * | verdict | the next message for the job, which the server refuses if another came between |
+ * | retry, release | `-NAK` with a delay |
+ * | dead worker | a delivery that was not acknowledged in time |
+ * | cancellation | a request to the holder, else removal of the message |
+ *
+ * Runs whose worker has died count as attempts.
+ *
+ * @module
+ */
+import { wallClockMs } from "../host/clock.ts";
+import { checkOptions, checkString, inspect } from "../loop/checks.ts";
+import { getRunningLoop } from "../loop/current.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
+import type {
+  EngineListener,
+  EngineRoles,
+  Json,
+  RemoteEngine,
+  RemoteLease,
+  RemoteOutcome,
+  RemoteRequest,
+  RemoteStanding,
+  RemoteVerdict,
+} from "./engine.ts";
+import { RemoteExecutor } from "./remote_executor.ts";
+import type { RemoteExecutorOptions } from "./remote_options.ts";
+
+/** Part of a message of NATS that is used. */
+export interface NatsMessage {
+  /** Subject to which it was published. */
+  readonly subject: string;
+  /** Subject for the answer. */
+  readonly reply?: string | undefined;
+  /** Headers; those of a status have a code. */
+  readonly headers?: { readonly code: number } | undefined;
+  /** Returns the payload as text. */
+  string(): string;
+  /** Answers it. */
+  respond(payload?: string): boolean;
+}
+
+/** Part of a subscription of NATS that is used. */
+export interface NatsSubscription {
+  /** Ends it. */
+  unsubscribe(): void;
+}
+
+/** Part of a connection of `@nats-io/nats-core` that is used. */
+export interface NatsConnection {
+  /** Publishes a message. */
+  publish(subject: string, payload?: string): void;
+  /** Subscribes to a subject. */
+  subscribe(
+    subject: string,
+    options: {
+      callback: (error: Error | null, message: NatsMessage) => void;
+    },
+  ): NatsSubscription;
+  /** Publishes a message, and waits for one answer. */
+  request(
+    subject: string,
+    payload: string,
+    options: { timeout: number; noMux?: boolean },
+  ): Promise<NatsMessage>;
+}
+
+/** Part of the client of `@nats-io/jetstream` that is used. */
+export interface JetStreamClient {
+  /** Adds a message to a stream. */
+  publish(
+    subject: string,
+    payload: string,
+    options?: {
+      msgID?: string;
+      expect?: { lastSubjectSequence?: number };
+    },
+  ): Promise<{ readonly seq: number }>;
+}
+
+/** Part of the manager of `@nats-io/jetstream` that is used. */
+export interface JetStreamManager {
+  /** Streams. */
+  readonly streams: {
+    /** Adds a stream, unless there is one of the same configuration. */
+    add(config: never): Promise<unknown>;
+    /** Returns a message, or null. */
+    getMessage(
+      stream: string,
+      query: never,
+    ): Promise<{ readonly seq: number; string(): string } | null>;
+    /** Removes a message. */
+    deleteMessage(stream: string, seq: number): Promise<boolean>;
+    /** Removes the messages of a subject. */
+    purge(stream: string, options: never): Promise<unknown>;
+  };
+  /** Consumers. */
+  readonly consumers: {
+    /** Adds a consumer, unless there is one of the same configuration. */
+    add(stream: string, config: never): Promise<unknown>;
+  };
+}
+
+/** Options of {@linkcode jetstreamExecutor}. */
+export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
+  /** A connection of `@nats-io/transport-node` or the like. It stays open at the end. */
+  readonly connection: NatsConnection;
+  /** The function of that name of `@nats-io/jetstream`. */
+  readonly jetstream: (connection: never) => JetStreamClient;
+  /** The function of that name of `@nats-io/jetstream`. */
+  readonly jetstreamManager: (connection: never) => Promise<JetStreamManager>;
+  /**
+   * Name of the fleet: of its streams, and the first part of its subjects.
+   *
+   * @default {"rota"}
+   */
+  readonly queue?: string | undefined;
+}
+
+const CREATE = "create a JetStream executor";
+/** Priorities, the highest first. */
+const CLASSES = ["high", "normal", "low"] as const;
+const NANOS = 1_000_000;
+/** Times that a lease is renewed while it would hold. */
+const RENEWALS = 3;
+/** How long a server may take to answer. */
+const ANSWER_MS = 2_000;
+/** How long the holder of a job may take to say that it has heard of a cancellation. */
+const HOLDER_MS = 500;
+/** Code of the error that another message has come between. */
+const WRONG_SEQUENCE = 10071;
+
+/** Message of a job in the stream of states. */
+type State =
+  | { readonly kind: "leased" }
+  | { readonly kind: "key"; readonly id: string }
+  | RemoteOutcome;
+
+/** Message of a job. */
+interface JobMessage {
+  readonly id: string;
+  readonly payload: Json;
+  /** Moment of the wall clock before which it is not begun. */
+  readonly notBeforeMs: number;
+  readonly dedupeKey: string | null;
+  readonly attempts: number;
+}
+
+/** A delivery of a job. */
+interface Delivery {
+  readonly job: JobMessage;
+  /** Subject for acknowledgements. */
+  readonly reply: string;
+  readonly count: number;
+  /** Sequence of the lease. */
+  token: number;
+  lease: RemoteLease | null;
+  renewedMs: number;
+  isLost: boolean;
+}
+
+/** Engine over two streams. */
+class JetstreamEngine implements RemoteEngine {
+  readonly inWords: string;
+  readonly isOutside = true;
+  readonly #options: JetstreamExecutorOptions;
+  readonly #connection: NatsConnection;
+  readonly #name: string;
+  readonly #loop: EventLoop = getRunningLoop();
+  #client!: JetStreamClient;
+  #manager: JetStreamManager | null = null;
+  #listener!: EngineListener;
+  #roles!: EngineRoles;
+  readonly #subscriptions: NatsSubscription[] = [];
+  /** Sequences of jobs that were added here. */
+  readonly #sequences = new Map<string, number>();
+  readonly #held = new Map<string, Delivery>();
+  #run: ((lease: RemoteLease) => Promise<RemoteVerdict>) | null = null;
+  #concurrency = 0;
+  #leases = 0;
+  #isPulling = false;
+  #mustPull = false;
+  #isStopped = false;
+  #stopped: (() => void) | null = null;
+  #renewal: TimerHandle | null = null;
+  #poll: TimerHandle | null = null;
+
+  constructor(options: JetstreamExecutorOptions) {
+    const { queue = "rota", connection } = options;
+    this.#options = options;
+    this.#connection = connection;
+    this.#name = queue;
+    this.inWords = `JetStream "${queue}"`;
+  }
+
+  async open(listener: EngineListener, roles: EngineRoles): Promise<void> {
+    this.#listener = listener;
+    this.#roles = roles;
+    const { jetstream, jetstreamManager } = this.#options;
+    const connection = this.#connection as never;
+    this.#client = jetstream(connection);
+    const manager = await jetstreamManager(connection);
+    await this.#addStreams(manager);
+    this.#manager = manager;
+    if (roles.submits) this.#hear();
+  }
+
+  async #addStreams(manager: JetStreamManager): Promise<void> {
+    const name = this.#name;
+    const { leaseMs, keepResultsMs, keepFailedMs } = this.#roles;
+    await manager.streams.add({
+      name,
+      subjects: [`${name}.job.*`],
+      retention: "workqueue",
+    } as never);
+    await manager.streams.add({
+      name: this.#states,
+      subjects: [`${name}.state.*`],
+      max_msgs_per_subject: 1,
+      max_age: Math.max(keepResultsMs, keepFailedMs) * NANOS,
+    } as never);
+    for (const kind of CLASSES) {
+      await manager.consumers.add(name, {
+        durable_name: kind,
+        filter_subject: `${name}.job.${kind}`,
+        ack_policy: "explicit",
+        ack_wait: leaseMs * NANOS,
+        max_ack_pending: -1,
+      } as never);
+    }
+  }
+
+  get #states(): string {
+    return `${this.#name}_state`;
+  }
+
+  #stateOf(id: string): string {
+    return `${this.#name}.state.${id}`;
+  }
+
+  #subscribe(subject: string, fn: (message: NatsMessage) => void): void {
+    const callback = (error: Error | null, message: NatsMessage) => {
+      if (error === null) fn(message);
+      else this.#listener.failed(error);
+    };
+    this.#subscriptions.push(
+      this.#connection.subscribe(`${this.#name}.${subject}`, { callback }),
+    );
+  }
+
+  // -- Submitting --
+
+  #hear(): void {
+    const listener = this.#listener;
+    const idOf = ({ subject }: NatsMessage) =>
+      subject.slice(subject.lastIndexOf(".") + 1);
+    this.#subscribe("state.*", (message) => {
+      const id = idOf(message);
+      if (!listener.awaits(id)) return;
+      const state = JSON.parse(message.string()) as State;
+      if (state.kind === "leased") listener.begun(id);
+      else if (state.kind !== "key") listener.ended(id, state);
+    });
+    this.#subscribe("progress.*", (message) => {
+      const id = idOf(message);
+      if (listener.awaits(id)) listener.progressed(id, message.string());
+    });
+  }
+
+  add(requests: readonly RemoteRequest[]): Promise<readonly string[]> {
+    return Promise.all(requests.map((request) => this.#addOne(request)));
+  }
+
+  async #addOne(request: RemoteRequest): Promise<string> {
+    const { id, payload, rank, delayMs, attempts, dedupeKey } = request;
+    if (dedupeKey !== null) {
+      const other = await this.#takeKey(dedupeKey, id);
+      if (other !== id) return other;
+    }
+    const kind = rank > 0 ? "high" : rank < 0 ? "low" : "normal";
+    const notBeforeMs = delayMs === 0 ? 0 : wallClockMs() + delayMs;
+    const job = { id, payload, notBeforeMs, attempts, dedupeKey };
+    const { seq } = await this.#client.publish(
+      `${this.#name}.job.${kind}`,
+      JSON.stringify(job),
+      { msgID: id },
+    );
+    this.#sequences.set(id, seq);
+    return id;
+  }
+
+  #subjectOfKey(key: string): string {
+    const hex = new TextEncoder().encode(key).toHex();
+    return this.#stateOf(`key-${hex}`);
+  }
+
+  /** Takes a dedupe key for a job; returns the id of the job that has it. */
+  async #takeKey(key: string, id: string): Promise<string> {
+    const subject = this.#subjectOfKey(key);
+    const { streams } = this.#manager!;
+    for (;;) {
+      const state = JSON.stringify({ kind: "key", id });
+      if (await this.#publishAfter(subject, state, 0) !== null) return id;
+      const query = { last_by_subj: subject };
+      const found = await streams.getMessage(this.#states, query as never);
+      if (found === null) continue;
+      const other = (JSON.parse(found.string()) as { id: string }).id;
+      if (other === id) return id;
+      const [standing] = await this.find([other]);
+      if (standing!.kind === "open") return other;
+      await streams.purge(this.#states, { filter: subject } as never);
+    }
+  }
+
+  /** Adds a message if the last one of its subject is that of `seq`; null if it is not. */
+  async #publishAfter(
+    subject: string,
+    payload: string,
+    seq: number,
+  ): Promise<number | null> {
+    try {
+      const expect = { lastSubjectSequence: seq };
+      return (await this.#client.publish(subject, payload, { expect })).seq;
+    } catch (error) {
+      if ((error as { code?: unknown }).code === WRONG_SEQUENCE) return null;
+      throw error;
+    }
+  }
+
+  /** Returns the last state of a job, with its sequence; null if there is none. */
+  async #lastState(id: string): Promise<{ seq: number; state: State } | null> {
+    const query = { last_by_subj: this.#stateOf(id) };
+    const found = await this.#manager!.streams
+      .getMessage(this.#states, query as never);
+    if (found === null) return null;
+    return { seq: found.seq, state: JSON.parse(found.string()) };
+  }
+
+  find(ids: readonly string[]): Promise<readonly RemoteStanding[]> {
+    return Promise.all(ids.map(async (id): Promise<RemoteStanding> => {
+      const last = await this.#lastState(id);
+      if (last !== null) {
+        return last.state.kind === "leased" || last.state.kind === "key"
+          ? { kind: "open" }
+          : last.state;
+      }
+      const seq = this.#sequences.get(id);
+      if (seq === undefined) return { kind: "open" };
+      const found = await this.#manager!.streams
+        .getMessage(this.#name, { seq } as never);
+      return { kind: found === null ? "unknown" : "open" };
+    }));
+  }
+
+  async cancel(id: string, reason: string): Promise<boolean> {
+    try {
+      const subject = `${this.#name}.cancel.${id}`;
+      await this.#connection.request(subject, reason, { timeout: HOLDER_MS });
+      return false;
+    } catch {
+      // Nobody holds it, or the holder cannot be reached.
+    }
+    const seq = this.#sequences.get(id);
+    if (seq === undefined || await this.#lastState(id) !== null) return false;
+    // From here on no worker can lease it: it has an outcome.
+    const removed = JSON.stringify({ kind: "removed" });
+    if (await this.#publishAfter(this.#stateOf(id), removed, 0) === null) {
+      return false;
+    }
+    await this.#manager!.streams.deleteMessage(this.#name, seq).catch(() => {});
+    return true;
+  }
+
+  // -- Working --
+
+  work(
+    concurrency: number,
+    run: (lease: RemoteLease) => Promise<RemoteVerdict>,
+  ): void {
+    this.#concurrency = concurrency;
+    this.#run = run;
+    // Core subscribers hear of each job that is added; of one that comes back, by "poke".
+    this.#subscribe("job.*", () => this.#pull());
+    this.#subscribe("poke", () => this.#pull());
+    this.#subscribe("cancel.*", (message) => {
+      const id = message.subject.slice(message.subject.lastIndexOf(".") + 1);
+      if (!this.#held.has(id)) return;
+      message.respond("");
+      this.#listener.cancelled(id, message.string());
+    });
+    this.#pull();
+  }
+
+  /** Takes jobs while there are any, and there is room. */
+  async #pull(): Promise<void> {
+    this.#mustPull = true;
+    if (this.#isPulling) return;
+    this.#isPulling = true;
+    try {
+      while (this.#mustPull && this.#hasRoom()) {
+        this.#mustPull = false;
+        for (const kind of CLASSES) {
+          if (!this.#hasRoom()) break;
+          const message = await this.#next(kind);
+          if (message === null) continue;
+          this.#mustPull = true; // the highest priority again
+          this.#leases++;
+          this.#take(message);
+          break;
+        }
+      }
+    } catch (error) {
+      this.#listener.failed(error);
+    }
+    this.#isPulling = false;
+    this.#pollLater();
+  }
+
+  #hasRoom(): boolean {
+    return !this.#isStopped && this.#leases < this.#concurrency;
+  }
+
+  /** Looks from time to time for jobs whose worker has died. */
+  #pollLater(): void {
+    if (this.#isStopped || this.#poll !== null) return;
+    this.#poll = this.#loop.callLater(this.#roles.leaseMs / 2, () => {
+      this.#poll = null;
+      this.#pull();
+    });
+  }
+
+  /** Asks for the next job of a priority; null if there is none. */
+  async #next(kind: string): Promise<NatsMessage | null> {
+    const message = await this.#connection.request(
+      `$JS.API.CONSUMER.MSG.NEXT.${this.#name}.${kind}`,
+      JSON.stringify({ batch: 1, no_wait: true }),
+      // The answer comes under the subject of the job, which a shared inbox misses.
+      { timeout: ANSWER_MS, noMux: true },
+    );
+    return (message.headers?.code ?? 0) >= 300 ? null : message;
+  }
+
+  /** Leases a delivered job, runs it, and hands in the verdict. */
+  async #take(message: NatsMessage): Promise<void> {
+    try {
+      const delivery = this.#read(message);
+      if (delivery !== null && await this.#lease(delivery)) {
+        await this.#work(delivery);
+      }
+    } catch (error) {
+      this.#listener.failed(error); // it is delivered again when its time is up
+    }
+    this.#leases--;
+    if (this.#leases === 0) this.#stopped?.();
+    this.#pull();
+  }
+
+  #read(message: NatsMessage): Delivery | null {
+    const reply = message.reply!;
+    const parts = reply.split(".");
+    const count = Number(parts[parts.length > 9 ? 6 : 4]);
+    let job: JobMessage;
+    try {
+      job = JSON.parse(message.string());
+    } catch {
+      this.#connection.publish(reply, "+TERM");
+      return null;
+    }
+    if (typeof job.id !== "string") {
+      // Nobody waits for it, but its failure is to be seen.
+      const id = `unknown-${parts[parts.length > 9 ? 7 : 5]}`;
+      job = {
+        ...{ id, payload: job as unknown as Json, notBeforeMs: 0 },
+        ...{ attempts: 1, dedupeKey: null },
+      };
+    }
+    return {
+      ...{ job, reply, count, token: 0, lease: null, isLost: false },
+      renewedMs: this.#loop.time(),
+    };
+  }
+
+  /** Notes in the stream of states that a job is leased. Returns false if it is not to run. */
+  async #lease(delivery: Delivery): Promise<boolean> {
+    const { job, reply, count } = delivery;
+    const waitMs = job.notBeforeMs - wallClockMs();
+    if (waitMs > 0) {
+      this.#nak(reply, waitMs);
+      return false;
+    }
+    const subject = this.#stateOf(job.id);
+    const leased = JSON.stringify({ kind: "leased" });
+    const last = await this.#lastState(job.id);
+    if (last !== null && last.state.kind !== "leased") {
+      this.#connection.publish(reply, "+ACK"); // it has ended
+      return false;
+    }
+    if (count > this.#roles.maxLostLeases + job.attempts) {
+      const message = `it was begun ${count - 1} times`;
+      const gone = JSON.stringify({ kind: "abandoned", message });
+      await this.#publishAfter(subject, gone, last?.seq ?? 0);
+      this.#connection.publish(reply, "+TERM");
+      return false;
+    }
+    const token = await this.#publishAfter(subject, leased, last?.seq ?? 0);
+    if (token === null) return false; // another worker was first
+    delivery.token = token;
+    return true;
+  }
+
+  async #work(delivery: Delivery): Promise<void> {
+    const { job, count } = delivery;
+    const { id } = job;
+    const lease: RemoteLease = {
+      ...{ id, payload: job.payload, fencingToken: delivery.token },
+      attempt: job.notBeforeMs === 0 ? count : Math.max(1, count - 1),
+      onLost: null,
+      progress: (value) =>
+        this.#connection.publish(`${this.#name}.progress.${id}`, value),
+    };
+    delivery.lease = lease;
+    const older = this.#held.get(id);
+    if (older !== undefined) this.#lose(older);
+    this.#held.set(id, delivery);
+    this.#renewLater();
+    const verdict = await this.#run!(lease);
+    if (this.#held.get(id) === delivery) this.#held.delete(id);
+    if (!delivery.isLost) await this.#handIn(delivery, verdict);
+  }
+
+  async #handIn(delivery: Delivery, verdict: RemoteVerdict): Promise<void> {
+    const { job, reply, token } = delivery;
+    if (verdict.kind === "lost") return;
+    if (verdict.kind === "release" || verdict.kind === "retry") {
+      this.#nak(reply, verdict.delayMs);
+      return;
+    }
+    const outcome: RemoteOutcome = verdict.kind === "returned" ? verdict : {
+      ...{ kind: "threw", error: verdict.error, message: verdict.message },
+    };
+    const subject = this.#stateOf(job.id);
+    const seq = await this.#publishAfter(
+      subject,
+      JSON.stringify(outcome),
+      token,
+    );
+    if (seq === null) return; // the lease is another's
+    this.#connection.publish(reply, "+ACK");
+    if (job.dedupeKey === null) return;
+    const filter = this.#subjectOfKey(job.dedupeKey);
+    await this.#manager!.streams.purge(
+      this.#states,
+      { filter } as never,
+    );
+  }
+
+  /** Gives a job back, and wakes the workers when it is to be taken. */
+  #nak(reply: string, delayMs: number): void {
+    const delay = Math.ceil(delayMs) * NANOS;
+    this.#connection.publish(reply, `-NAK ${JSON.stringify({ delay })}`);
+    const poke = () => this.#connection.publish(`${this.#name}.poke`);
+    if (delayMs === 0) poke();
+    else this.#loop.callLater(delayMs + 5, poke);
+  }
+
+  // -- Renewals --
+
+  #lose(delivery: Delivery): void {
+    if (delivery.isLost) return;
+    delivery.isLost = true;
+    const { id } = delivery.job;
+    if (this.#held.get(id) === delivery) this.#held.delete(id);
+    delivery.lease?.onLost?.();
+  }
+
+  #renewLater(): void {
+    if (this.#renewal !== null) return;
+    this.#renewal = this.#loop.callLater(this.#roles.leaseMs / RENEWALS, () => {
+      this.#renewal = null;
+      for (const delivery of this.#held.values()) this.#renew(delivery);
+      if (this.#held.size > 0) this.#renewLater();
+    });
+  }
+
+  async #renew(delivery: Delivery): Promise<void> {
+    const nowMs = this.#loop.time();
+    if (nowMs - delivery.renewedMs > this.#roles.leaseMs) {
+      return this.#lose(delivery); // NATS is away
+    }
+    try {
+      this.#connection.publish(delivery.reply, "+WPI");
+      const last = await this.#lastState(delivery.job.id);
+      if (last?.seq === delivery.token) delivery.renewedMs = nowMs;
+      else this.#lose(delivery);
+    } catch (error) {
+      this.#listener.failed(error); // tried again soon
+    }
+  }
+
+  // -- The end --
+
+  stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#poll?.cancel();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stopped = resolve;
+    if (this.#leases === 0) resolve();
+    return promise;
+  }
+
+  // deno-lint-ignore require-await
+  async close(): Promise<void> {
+    this.#isStopped = true;
+    this.#poll?.cancel();
+    this.#renewal?.cancel();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+  }
+}
+
+/**
+ * Makes an executor whose jobs go through JetStream of NATS.
+ *
+ * The connection and the functions of the client are passed in. The streams are made
+ * if they are not there; the server keeps them on its disk. Of priorities there are
+ * three: above 0, 0, and below.
+ *
+ * The lease of a fleet is that of the program which made its streams first.
+ *
+ * @example Jobs through NATS
+ * ```ts ignore
+ * import { jetstreamExecutor, run, taskModule } from "@rota/rota";
+ * import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+ * import { connect } from "@nats-io/transport-node";
+ *
+ * const jobs = taskModule<typeof import("./jobs.ts")>(
+ *   new URL("./jobs.ts", import.meta.url),
+ * );
+ * const connection = await connect({ maxReconnectAttempts: -1 });
+ * await run(async () => {
+ *   await using fleet = jetstreamExecutor({ connection, jetstream, jetstreamManager });
+ *   console.log(await fleet.submit(jobs.resize, ["cat.png"]));
+ * });
+ * await connection.close();
+ * ```
+ *
+ * @param options Connection, functions, role and so on.
+ * @returns The executor.
+ * @throws {TypeError} If the connection or a function is missing, or an option is of the wrong type.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {MisuseError} If no loop is running.
+ */
+export function jetstreamExecutor(
+  options: JetstreamExecutorOptions,
+): RemoteExecutor {
+  checkOptions(options, CREATE);
+  const { queue = "rota", connection } = options;
+  checkString(queue, CREATE, "queue");
+  if (!/^[\w-]+$/.test(queue)) {
+    throw new RangeError(
+      `Cannot ${CREATE} as queue must be of letters, digits, - and _: received ${
+        JSON.stringify(queue)
+      }`,
+    );
+  }
+  for (const name of ["jetstream", "jetstreamManager"] as const) {
+    if (typeof options[name] === "function") continue;
+    throw new TypeError(
+      `Cannot ${CREATE} as ${name} must be the function of @nats-io/jetstream: received ${
+        inspect(options[name])
+      }`,
+    );
+  }
+  if (typeof connection?.request !== "function") {
+    throw new TypeError(
+      `Cannot ${CREATE} as connection must be a connection of NATS: received ${
+        inspect(connection)
+      }`,
+    );
+  }
+  return new RemoteExecutor(new JetstreamEngine(options), options);
+}
