@@ -34,83 +34,15 @@ import type {
   RemoteStanding,
   RemoteVerdict,
 } from "./engine.ts";
+import type {
+  JetStreamClient,
+  JetStreamManager,
+  NatsConnection,
+  NatsMessage,
+  NatsSubscription,
+} from "./jetstream_client.ts";
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
-
-/** Part of a message of NATS that is used. */
-export interface NatsMessage {
-  /** Subject to which it was published. */
-  readonly subject: string;
-  /** Subject for the answer. */
-  readonly reply?: string | undefined;
-  /** Headers; those of a status have a code. */
-  readonly headers?: { readonly code: number } | undefined;
-  /** Returns the payload as text. */
-  string(): string;
-  /** Answers it. */
-  respond(payload?: string): boolean;
-}
-
-/** Part of a subscription of NATS that is used. */
-export interface NatsSubscription {
-  /** Ends it. */
-  unsubscribe(): void;
-}
-
-/** Part of a connection of `@nats-io/nats-core` that is used. */
-export interface NatsConnection {
-  /** Publishes a message. */
-  publish(subject: string, payload?: string): void;
-  /** Subscribes to a subject. */
-  subscribe(
-    subject: string,
-    options: {
-      callback: (error: Error | null, message: NatsMessage) => void;
-    },
-  ): NatsSubscription;
-  /** Publishes a message, and waits for one answer. */
-  request(
-    subject: string,
-    payload: string,
-    options: { timeout: number; noMux?: boolean },
-  ): Promise<NatsMessage>;
-}
-
-/** Part of the client of `@nats-io/jetstream` that is used. */
-export interface JetStreamClient {
-  /** Adds a message to a stream. */
-  publish(
-    subject: string,
-    payload: string,
-    options?: {
-      msgID?: string;
-      expect?: { lastSubjectSequence?: number };
-    },
-  ): Promise<{ readonly seq: number }>;
-}
-
-/** Part of the manager of `@nats-io/jetstream` that is used. */
-export interface JetStreamManager {
-  /** Streams. */
-  readonly streams: {
-    /** Adds a stream, unless there is one of the same configuration. */
-    add(config: never): Promise<unknown>;
-    /** Returns a message, or null. */
-    getMessage(
-      stream: string,
-      query: never,
-    ): Promise<{ readonly seq: number; string(): string } | null>;
-    /** Removes a message. */
-    deleteMessage(stream: string, seq: number): Promise<boolean>;
-    /** Removes the messages of a subject. */
-    purge(stream: string, options: never): Promise<unknown>;
-  };
-  /** Consumers. */
-  readonly consumers: {
-    /** Adds a consumer, unless there is one of the same configuration. */
-    add(stream: string, config: never): Promise<unknown>;
-  };
-}
 
 /** Options of {@linkcode jetstreamExecutor}. */
 export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
@@ -138,6 +70,10 @@ const RENEWALS = 3;
 const ANSWER_MS = 2_000;
 /** How long the holder of a job may take to say that it has heard of a cancellation. */
 const HOLDER_MS = 500;
+/** How often an idle worker looks for jobs that have come back, at least. */
+const POLL_MS = 1_000;
+/** How soon after a job was given back it can be taken. */
+const AGAIN_MS = 30;
 /** Code of the error that another message has come between. */
 const WRONG_SEQUENCE = 10071;
 
@@ -195,6 +131,7 @@ class JetstreamEngine implements RemoteEngine {
   #stopped: (() => void) | null = null;
   #renewal: TimerHandle | null = null;
   #poll: TimerHandle | null = null;
+  #again: TimerHandle | null = null;
 
   constructor(options: JetstreamExecutorOptions) {
     const { queue = "rota", connection } = options;
@@ -369,7 +306,7 @@ class JetstreamEngine implements RemoteEngine {
       await this.#connection.request(subject, reason, { timeout: HOLDER_MS });
       return false;
     } catch {
-      // Nobody holds it, or the holder cannot be reached.
+      // No worker holds it, or the holder cannot be reached.
     }
     const seq = this.#sequences.get(id);
     if (seq === undefined || await this.#lastState(id) !== null) return false;
@@ -392,14 +329,21 @@ class JetstreamEngine implements RemoteEngine {
     this.#run = run;
     // Core subscribers hear of each job that is added; of one that comes back, by "poke".
     this.#subscribe("job.*", () => this.#pull());
-    this.#subscribe("poke", () => this.#pull());
+    this.#subscribe("poke", () => this.#pullTwice());
     this.#subscribe("cancel.*", (message) => {
       const id = message.subject.slice(message.subject.lastIndexOf(".") + 1);
       if (!this.#held.has(id)) return;
       message.respond("");
       this.#listener.cancelled(id, message.string());
     });
+    this.#pullTwice();
+  }
+
+  /** Pulls now and soon: a server takes a moment to offer what was given back. */
+  #pullTwice(): void {
     this.#pull();
+    this.#again?.cancel();
+    this.#again = this.#loop.callLater(AGAIN_MS, () => this.#pull());
   }
 
   /** Takes jobs while there are any, and there is room. */
@@ -434,7 +378,8 @@ class JetstreamEngine implements RemoteEngine {
   /** Looks from time to time for jobs whose worker has died. */
   #pollLater(): void {
     if (this.#isStopped || this.#poll !== null) return;
-    this.#poll = this.#loop.callLater(this.#roles.leaseMs / 2, () => {
+    const everyMs = Math.min(this.#roles.leaseMs / 2, POLL_MS);
+    this.#poll = this.#loop.callLater(everyMs, () => {
       this.#poll = null;
       this.#pull();
     });
@@ -478,7 +423,7 @@ class JetstreamEngine implements RemoteEngine {
       return null;
     }
     if (typeof job.id !== "string") {
-      // Nobody waits for it, but its failure is to be seen.
+      // No submitter waits for it, but its failure is to be seen.
       const id = `unknown-${parts[parts.length > 9 ? 7 : 5]}`;
       job = {
         ...{ id, payload: job as unknown as Json, notBeforeMs: 0 },
@@ -565,7 +510,7 @@ class JetstreamEngine implements RemoteEngine {
     );
   }
 
-  /** Gives a job back, and wakes the workers when it is to be taken. */
+  /** Puts a job back, and wakes the workers when it is to be taken. */
   #nak(reply: string, delayMs: number): void {
     const delay = Math.ceil(delayMs) * NANOS;
     this.#connection.publish(reply, `-NAK ${JSON.stringify({ delay })}`);
@@ -613,6 +558,7 @@ class JetstreamEngine implements RemoteEngine {
   stop(): Promise<void> {
     this.#isStopped = true;
     this.#poll?.cancel();
+    this.#again?.cancel();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#stopped = resolve;
     if (this.#leases === 0) resolve();
@@ -623,6 +569,7 @@ class JetstreamEngine implements RemoteEngine {
   async close(): Promise<void> {
     this.#isStopped = true;
     this.#poll?.cancel();
+    this.#again?.cancel();
     this.#renewal?.cancel();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
@@ -635,7 +582,7 @@ class JetstreamEngine implements RemoteEngine {
  * if they are not there; the server keeps them on its disk. Of priorities there are
  * three: above 0, 0, and below.
  *
- * The lease of a fleet is that of the program which made its streams first.
+ * `leaseMs` is that of the whole fleet: the program that was started last sets it.
  *
  * @example Jobs through NATS
  * ```ts ignore

@@ -50,14 +50,16 @@ export {
   type BullmqWorker,
 } from "./bullmq.ts";
 export {
-  type JetStreamClient,
   jetstreamExecutor,
   type JetstreamExecutorOptions,
-  type JetStreamManager,
-  type NatsConnection,
-  type NatsMessage,
-  type NatsSubscription,
 } from "./jetstream.ts";
+export type {
+  JetStreamClient,
+  JetStreamManager,
+  NatsConnection,
+  NatsMessage,
+  NatsSubscription,
+} from "./jetstream_client.ts";
 export {
   memoryExecutor,
   type MemoryExecutorOptions,
