@@ -34,13 +34,15 @@ import type {
   RemoteStanding,
   RemoteVerdict,
 } from "./engine.ts";
-import type {
-  JetStreamClient,
-  JetStreamManager,
-  NatsConnection,
-  NatsMessage,
-  NatsSubscription,
-} from "./jetstream_client.ts";
+import {
+  type JetStreamClient,
+  type JetStreamManager,
+  JetstreamStates,
+  type JobState,
+  type NatsConnection,
+  type NatsMessage,
+  type NatsSubscription,
+} from "./jetstream_states.ts";
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
 
@@ -74,15 +76,6 @@ const HOLDER_MS = 500;
 const POLL_MS = 1_000;
 /** How soon after a job was given back it can be taken. */
 const AGAIN_MS = 30;
-/** Code of the error that another message has come between. */
-const WRONG_SEQUENCE = 10071;
-
-/** Message of a job in the stream of states. */
-type State =
-  | { readonly kind: "leased" }
-  | { readonly kind: "key"; readonly id: string }
-  | RemoteOutcome;
-
 /** Message of a job. */
 interface JobMessage {
   readonly id: string;
@@ -116,6 +109,7 @@ class JetstreamEngine implements RemoteEngine {
   readonly #loop: EventLoop = getRunningLoop();
   #client!: JetStreamClient;
   #manager: JetStreamManager | null = null;
+  #states!: JetstreamStates;
   #listener!: EngineListener;
   #roles!: EngineRoles;
   readonly #subscriptions: NatsSubscription[] = [];
@@ -150,6 +144,7 @@ class JetstreamEngine implements RemoteEngine {
     const manager = await jetstreamManager(connection);
     await this.#addStreams(manager);
     this.#manager = manager;
+    this.#states = new JetstreamStates(this.#name, this.#client, manager);
     if (roles.submits) this.#hear();
   }
 
@@ -162,7 +157,7 @@ class JetstreamEngine implements RemoteEngine {
       retention: "workqueue",
     } as never);
     await manager.streams.add({
-      name: this.#states,
+      name: `${name}_state`,
       subjects: [`${name}.state.*`],
       max_msgs_per_subject: 1,
       max_age: Math.max(keepResultsMs, keepFailedMs) * NANOS,
@@ -176,14 +171,6 @@ class JetstreamEngine implements RemoteEngine {
         max_ack_pending: -1,
       } as never);
     }
-  }
-
-  get #states(): string {
-    return `${this.#name}_state`;
-  }
-
-  #stateOf(id: string): string {
-    return `${this.#name}.state.${id}`;
   }
 
   #subscribe(subject: string, fn: (message: NatsMessage) => void): void {
@@ -205,7 +192,7 @@ class JetstreamEngine implements RemoteEngine {
     this.#subscribe("state.*", (message) => {
       const id = idOf(message);
       if (!listener.awaits(id)) return;
-      const state = JSON.parse(message.string()) as State;
+      const state = JSON.parse(message.string()) as JobState;
       if (state.kind === "leased") listener.begun(id);
       else if (state.kind !== "key") listener.ended(id, state);
     });
@@ -222,7 +209,10 @@ class JetstreamEngine implements RemoteEngine {
   async #addOne(request: RemoteRequest): Promise<string> {
     const { id, payload, rank, delayMs, attempts, dedupeKey } = request;
     if (dedupeKey !== null) {
-      const other = await this.#takeKey(dedupeKey, id);
+      const other = await this.#states.takeKey(dedupeKey, id, async (other) => {
+        const [standing] = await this.find([other]);
+        return standing!.kind === "open";
+      });
       if (other !== id) return other;
     }
     const kind = rank > 0 ? "high" : rank < 0 ? "low" : "normal";
@@ -237,56 +227,9 @@ class JetstreamEngine implements RemoteEngine {
     return id;
   }
 
-  #subjectOfKey(key: string): string {
-    const hex = new TextEncoder().encode(key).toHex();
-    return this.#stateOf(`key-${hex}`);
-  }
-
-  /** Takes a dedupe key for a job; returns the id of the job that has it. */
-  async #takeKey(key: string, id: string): Promise<string> {
-    const subject = this.#subjectOfKey(key);
-    const { streams } = this.#manager!;
-    for (;;) {
-      const state = JSON.stringify({ kind: "key", id });
-      if (await this.#publishAfter(subject, state, 0) !== null) return id;
-      const query = { last_by_subj: subject };
-      const found = await streams.getMessage(this.#states, query as never);
-      if (found === null) continue;
-      const other = (JSON.parse(found.string()) as { id: string }).id;
-      if (other === id) return id;
-      const [standing] = await this.find([other]);
-      if (standing!.kind === "open") return other;
-      await streams.purge(this.#states, { filter: subject } as never);
-    }
-  }
-
-  /** Adds a message if the last one of its subject is that of `seq`; null if it is not. */
-  async #publishAfter(
-    subject: string,
-    payload: string,
-    seq: number,
-  ): Promise<number | null> {
-    try {
-      const expect = { lastSubjectSequence: seq };
-      return (await this.#client.publish(subject, payload, { expect })).seq;
-    } catch (error) {
-      if ((error as { code?: unknown }).code === WRONG_SEQUENCE) return null;
-      throw error;
-    }
-  }
-
-  /** Returns the last state of a job, with its sequence; null if there is none. */
-  async #lastState(id: string): Promise<{ seq: number; state: State } | null> {
-    const query = { last_by_subj: this.#stateOf(id) };
-    const found = await this.#manager!.streams
-      .getMessage(this.#states, query as never);
-    if (found === null) return null;
-    return { seq: found.seq, state: JSON.parse(found.string()) };
-  }
-
   find(ids: readonly string[]): Promise<readonly RemoteStanding[]> {
     return Promise.all(ids.map(async (id): Promise<RemoteStanding> => {
-      const last = await this.#lastState(id);
+      const last = await this.#states.last(id);
       if (last !== null) {
         return last.state.kind === "leased" || last.state.kind === "key"
           ? { kind: "open" }
@@ -309,10 +252,9 @@ class JetstreamEngine implements RemoteEngine {
       // No worker holds it, or the holder cannot be reached.
     }
     const seq = this.#sequences.get(id);
-    if (seq === undefined || await this.#lastState(id) !== null) return false;
+    if (seq === undefined || await this.#states.last(id) !== null) return false;
     // From here on no worker can lease it: it has an outcome.
-    const removed = JSON.stringify({ kind: "removed" });
-    if (await this.#publishAfter(this.#stateOf(id), removed, 0) === null) {
+    if (await this.#states.follow(id, { kind: "removed" }, 0) === null) {
       return false;
     }
     await this.#manager!.streams.deleteMessage(this.#name, seq).catch(() => {});
@@ -444,21 +386,20 @@ class JetstreamEngine implements RemoteEngine {
       this.#nak(reply, waitMs);
       return false;
     }
-    const subject = this.#stateOf(job.id);
-    const leased = JSON.stringify({ kind: "leased" });
-    const last = await this.#lastState(job.id);
+    const last = await this.#states.last(job.id);
     if (last !== null && last.state.kind !== "leased") {
       this.#connection.publish(reply, "+ACK"); // it has ended
       return false;
     }
     if (count > this.#roles.maxLostLeases + job.attempts) {
       const message = `it was begun ${count - 1} times`;
-      const gone = JSON.stringify({ kind: "abandoned", message });
-      await this.#publishAfter(subject, gone, last?.seq ?? 0);
+      const gone = { kind: "abandoned", message } as const;
+      await this.#states.follow(job.id, gone, last?.seq ?? 0);
       this.#connection.publish(reply, "+TERM");
       return false;
     }
-    const token = await this.#publishAfter(subject, leased, last?.seq ?? 0);
+    const token = await this.#states
+      .follow(job.id, { kind: "leased" }, last?.seq ?? 0);
     if (token === null) return false; // another worker was first
     delivery.token = token;
     return true;
@@ -494,20 +435,11 @@ class JetstreamEngine implements RemoteEngine {
     const outcome: RemoteOutcome = verdict.kind === "returned" ? verdict : {
       ...{ kind: "threw", error: verdict.error, message: verdict.message },
     };
-    const subject = this.#stateOf(job.id);
-    const seq = await this.#publishAfter(
-      subject,
-      JSON.stringify(outcome),
-      token,
-    );
+    const seq = await this.#states.follow(job.id, outcome, token);
     if (seq === null) return; // the lease is another's
     this.#connection.publish(reply, "+ACK");
     if (job.dedupeKey === null) return;
-    const filter = this.#subjectOfKey(job.dedupeKey);
-    await this.#manager!.streams.purge(
-      this.#states,
-      { filter } as never,
-    );
+    await this.#states.freeKey(job.dedupeKey);
   }
 
   /** Puts a job back, and wakes the workers when it is to be taken. */
@@ -545,7 +477,7 @@ class JetstreamEngine implements RemoteEngine {
     }
     try {
       this.#connection.publish(delivery.reply, "+WPI");
-      const last = await this.#lastState(delivery.job.id);
+      const last = await this.#states.last(delivery.job.id);
       if (last?.seq === delivery.token) delivery.renewedMs = nowMs;
       else this.#lose(delivery);
     } catch (error) {

@@ -170,5 +170,6 @@ import "./station.ts";
 import "./submitter.ts";
 import "./remote_executor.ts";
 import "./bullmq.ts";
+import "./jetstream_states.ts";
 import "./jetstream.ts";
 import "./memory_engine.ts";

@@ -59,7 +59,7 @@ export type {
   NatsConnection,
   NatsMessage,
   NatsSubscription,
-} from "./jetstream_client.ts";
+} from "./jetstream_states.ts";
 export {
   memoryExecutor,
   type MemoryExecutorOptions,
