@@ -2,6 +2,7 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { jetstreamExecutor } from "@rota/rota/fleet";
 import { natsTest, startNats } from "../support/nats_server.ts";
+import { leases } from "./support/jobs.ts";
 import { conformance } from "./support/conformance.ts";
 
 conformance({
@@ -25,6 +26,12 @@ conformance({
           ...options,
           ...{ connection, jetstream, jetstreamManager },
         }),
+      loseLeases: async () => {
+        // As another worker would: the holder finds out with its next renewal.
+        for (const id of new Set(leases.map(({ id }) => id))) {
+          await client.publish(`rota.state.${id}`, '{"kind":"leased"}');
+        }
+      },
       inject: async (payload) => {
         const text = JSON.stringify(payload);
         injected = (await client.publish("rota.job.normal", text)).seq;

@@ -31,8 +31,8 @@ import { arrived, clear, leases, log, open, openAll, reasons } from "./jobs.ts";
 export interface Scene extends AsyncDisposable {
   /** Makes an executor over the store. */
   executor(options: RemoteExecutorOptions): RemoteExecutor;
-  /** Ends all leases, as if they had not been renewed; missing where that cannot be done. */
-  loseLeases?(): Promise<void>;
+  /** Ends all leases, as if they had not been renewed. */
+  loseLeases(): Promise<void>;
   /** Puts something in the store that is no job of this version. */
   inject(payload: unknown): Promise<void>;
   /** Waits until something injected has ended; returns the message of its failure. */
@@ -320,30 +320,28 @@ export function conformance(subject: Subject): void {
     },
   );
 
-  if (subject.isVirtual || subject.name === "BullMQ") {
-    check(
-      "a lost lease aborts the signal, and its result is refused",
-      function* (scene, made) {
-        const fleet = made.submitter();
-        made.worker();
-        const other = made.worker();
-        yield* other.ready();
-        const future = fleet.submit(jobs.insist, ["gate"]);
-        yield* arrived("gate");
-        yield* operation(() => scene.loseLeases!());
-        yield* arrived("gate", 2);
-        while (!reasons.has("gate")) yield* sleep(10);
-        const reason = reasons.get("gate") as CancelledError;
-        assertInstanceOf(reason.reason, LeaseLostError);
-        open("gate", "stale", 0);
-        yield* sleep(leaseMs);
-        assert(!future.done());
-        open("gate", "fresh", 1);
-        assertEquals(yield* future, "fresh");
-        assert(leases[1]!.fencingToken > leases[0]!.fencingToken);
-      },
-    );
-  }
+  check(
+    "a lost lease aborts the signal, and its result is refused",
+    function* (scene, made) {
+      const fleet = made.submitter();
+      made.worker();
+      const other = made.worker();
+      yield* other.ready();
+      const future = fleet.submit(jobs.insist, ["gate"]);
+      yield* arrived("gate");
+      yield* operation(() => scene.loseLeases());
+      yield* arrived("gate", 2);
+      while (!reasons.has("gate")) yield* sleep(10);
+      const reason = reasons.get("gate") as CancelledError;
+      assertInstanceOf(reason.reason, LeaseLostError);
+      open("gate", "stale", 0);
+      yield* sleep(leaseMs);
+      assert(!future.done());
+      open("gate", "fresh", 1);
+      assertEquals(yield* future, "fresh");
+      assert(leases[1]!.fencingToken > leases[0]!.fencingToken);
+    },
+  );
 
   check(
     "a job of another version fails, and the worker goes on",
