@@ -64,6 +64,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.statSync": ["src/host/child_process.ts"],
+  "Deno.watchFs": ["src/host/event_sources.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
   "FinalizationRegistry": ["src/host/finalization.ts"],
   "Math.random": [],
@@ -72,6 +73,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "clearTimeout": ["src/host/timers.ts"],
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
+  "WebSocket": ["src/host/event_sources.ts"],
   "navigator.hardwareConcurrency": ["src/host/platform.ts"],
   "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],

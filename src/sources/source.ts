@@ -1,0 +1,686 @@
+/**
+ * Sources: events from outside as items that a task takes one after the other, with
+ * a bounded buffer in between.
+ *
+ * A subclass knows where the items come from. It calls `deliver`, `end` and `fail`,
+ * and is told once, by `release`, when nothing more is wanted:
+ *
+ *     OPEN --end(), fail()--> ENDED      items that are buffered can still be taken
+ *     OPEN, ENDED --leave()--> ENDED     and nothing is buffered any more
+ *
+ * @module
+ */
+import {
+  MisuseError,
+  SourceClosedError,
+  SourceOverflowError,
+} from "../errors.ts";
+import { AttemptOperation } from "../loop/attempt_operation.ts";
+import {
+  checkInteger,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  inspect,
+} from "../loop/checks.ts";
+import { core } from "../loop/core.ts";
+import { getRunningLoop } from "../loop/current.ts";
+import {
+  items,
+  type ItemSource,
+  type OperationIterable,
+} from "../loop/each.ts";
+import type { EndListener } from "../loop/endings.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import { Future } from "../loop/future.ts";
+import type {
+  Operation,
+  OperationOptions,
+  WaitOptions,
+} from "../loop/operation.ts";
+import { subscribe, type Subscription } from "../loop/signal_hub.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
+
+/**
+ * Fate of an item that comes while the buffer of a source is full:
+ *
+ * - `"block"`: the source waits. Only for sources that can be made to wait:
+ *   streams and descriptors.
+ * - `"drop-oldest"`: the oldest item of the buffer is dropped for it.
+ * - `"drop-newest"`: the new item is dropped.
+ * - `"error"`: the source ends. What is buffered can still be taken, then a
+ *   {@linkcode SourceOverflowError} is thrown.
+ */
+export type Overflow = "block" | "drop-oldest" | "drop-newest" | "error";
+
+/** Options that all sources have. */
+export interface SourceOptions {
+  /**
+   * How many items the source keeps for its consumer, at least 1. `Infinity` is
+   * allowed, and means that a slow consumer costs memory without a bound.
+   *
+   * @default {1_024; 1 for sources that can wait, and for signals}
+   */
+  readonly buffer?: number | undefined;
+  /**
+   * Fate of an item that comes while the buffer is full.
+   *
+   * @default {"error"; "block" for sources that can wait, "drop-newest" for signals}
+   */
+  readonly overflow?: Overflow | undefined;
+  /**
+   * Closes the source when it aborts: items in the buffer are dropped, and the
+   * consumer gets the reason of the signal.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the constructor of a source needs beside the options. */
+export interface SourceKind {
+  /** The call in words, such as `"subscribe to events"`. */
+  readonly what: string;
+  /** Name in messages, such as `"fromEvent(message)"`. */
+  readonly name: string;
+  /** Why the source cannot wait; `null` if it can. */
+  readonly cannotBlock: string | null;
+  /**
+   * Whether waits count as waits for something outside: always, only on a real clock, or
+   * never.
+   */
+  readonly outside: "always" | "real" | "never";
+  readonly buffer?: number;
+  readonly overflow?: Overflow;
+}
+
+const OVERFLOWS: readonly Overflow[] = [
+  "block",
+  "drop-oldest",
+  "drop-newest",
+  "error",
+];
+
+interface Settings {
+  readonly buffer: number;
+  readonly overflow: Overflow;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Checks the options of a source. Throws the reason of a signal that has aborted. */
+function settle(options: SourceOptions, kind: SourceKind): Settings {
+  const { what, cannotBlock } = kind;
+  checkOptions(options, what);
+  const {
+    buffer = kind.buffer ?? (cannotBlock === null ? 1 : 1_024),
+    overflow = kind.overflow ?? (cannotBlock === null ? "block" : "error"),
+    signal,
+  } = options;
+  checkInteger(buffer, 1, what, "buffer", "or Infinity");
+  checkOneOf(overflow, OVERFLOWS, what, "overflow");
+  if (overflow === "block" && cannotBlock !== null) {
+    throw new TypeError(
+      `Cannot ${what} as overflow must not be "block" where ${cannotBlock}: received "block"`,
+    );
+  }
+  checkSignal(signal, what);
+  signal?.throwIfAborted();
+  return { buffer, overflow, signal };
+}
+
+/** Error with which a source has ended, until somebody has seen it. */
+interface Failure {
+  readonly error: unknown;
+  /** Whether a consumer that has left need not hear of it. */
+  readonly isQuiet: boolean;
+}
+
+/** The private side of a source, for its operations. */
+interface SourceInternals {
+  attempt<T>(source: Source<T>): T | typeof NOTHING | typeof ENDED;
+  enter<T>(source: Source<T>, wait: ItemWait<T, unknown>): void;
+  exit<T>(source: Source<T>, wait: ItemWait<T, unknown>): void;
+}
+
+const NOTHING = Symbol("nothing");
+const ENDED = Symbol("ended");
+
+/** Set by {@linkcode Source} when it is loaded. */
+let internals: SourceInternals;
+
+/**
+ * Items from outside, for one consumer: what `fromEvent`, `fromWebSocket` and the
+ * other functions of this folder return.
+ *
+ * A source is subscribed when the call that made it returns. What comes from then on
+ * is kept in a buffer until the consumer takes it: nothing is lost between making a
+ * source and going through it, unless the buffer overflows, and then `overflow`
+ * decides and `dropped` counts.
+ *
+ * Take items by `each(source, …)` in a generator coroutine, by `for await` in an async
+ * function, or one at a time by {@linkcode take}. Only one wait at a time is allowed,
+ * as events go to all who listen: make a source for each consumer. A wait that is
+ * cancelled takes no item.
+ *
+ * The source unsubscribes, once and at once, when an iteration is left in any way
+ * (`break`, an error, a cancellation, `stop()`), by {@linkcode close} and `using`, when
+ * its `signal` aborts, when it ends or fails by itself, and at the latest when the loop
+ * is closed. A source that is never gone through and never closed stays subscribed
+ * until then. After it was left, further iterations end at once.
+ *
+ * From the first wait until the source ends, the process stays alive, and waits are no
+ * deadlock. On a virtual clock that holds only for sources outside the program, such as
+ * files and sockets, and while somebody waits; then the clock stands still. Waits for the
+ * events of an `EventTarget` do not hold it up.
+ *
+ * @typeParam T The items.
+ */
+export abstract class Source<T>
+  implements
+    AsyncIterable<T>,
+    OperationIterable<T>,
+    Disposable,
+    AsyncDisposable,
+    EndListener {
+  /** The loop to which the consumer belongs. */
+  protected readonly loop: EventLoop;
+  /** Name in messages. */
+  protected readonly label: string;
+  readonly #items = new RingBuffer<T>();
+  readonly #capacity: number;
+  readonly #overflow: Overflow;
+  readonly #isOutside: boolean;
+  readonly #place: Place;
+  /** Whether the loop counts on this source to wake somebody. */
+  #isHolding = false;
+  #subscription: Subscription | null = null;
+  #dropped = 0;
+  #waiter: ItemWait<T, unknown> | null = null;
+  #ended = false;
+  #failure: Failure | null = null;
+
+  static {
+    internals = {
+      attempt: (source) => source.#attempt(),
+      enter: (source, wait) => source.#enter(wait),
+      exit: (source, wait) => source.#exit(wait),
+    };
+  }
+
+  /**
+   * Sources are made by the functions of this folder. The subclass subscribes
+   * afterwards, and calls {@linkcode begin} when it has.
+   *
+   * @ignore
+   */
+  constructor(options: SourceOptions, kind: SourceKind) {
+    const settings = settle(options, kind);
+    this.loop = getRunningLoop();
+    this.label = kind.name;
+    this.#place = { loop: this.loop, label: `an item of ${kind.name}` };
+    this.#capacity = settings.buffer;
+    this.#overflow = settings.overflow;
+    this.#isOutside = kind.outside === "always" ||
+      kind.outside === "real" && !this.loop[core].virtual;
+  }
+
+  /** Ties a source that has subscribed to its signal and its loop. */
+  protected begin(signal: AbortSignal | undefined): void {
+    this.loop[core].endings.add(this);
+    if (signal === undefined) return;
+    this.#subscription = subscribe(signal, (reason) => {
+      this.#items.clear();
+      this.#failWith(reason, "quiet");
+    });
+  }
+
+  /** Unsubscribes. Called once, whatever ends the source; must not throw. */
+  protected abstract release(): void;
+
+  /** Returns an operation that waits until everything is cleaned up, if that takes time. */
+  protected cleanUp(): Operation<unknown> | undefined {
+    return undefined;
+  }
+
+  /** Called when the consumer begins to wait. */
+  protected wanted(): void {
+    // Most sources need not be asked.
+  }
+
+  /** Called when the source is about to end as its buffer is full. */
+  protected overflowed(): void {
+    // Only a web socket has somebody to tell.
+  }
+
+  /** Called when an item was taken: there is room for another one. */
+  protected taken(): void {
+    // Most sources cannot wait for room.
+  }
+
+  /** How many items were dropped because the buffer was full. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** How many items wait in the buffer. */
+  get size(): number {
+    return this.#items.length;
+  }
+
+  /** Whether no more items will come; those of the buffer can still be taken. */
+  get closed(): boolean {
+    return this.#ended;
+  }
+
+  /** Whether an item would have to wait. */
+  protected get isFull(): boolean {
+    return this.#items.length >= this.#capacity;
+  }
+
+  /** Whether the consumer waits for an item. */
+  protected get isWanted(): boolean {
+    return this.#waiter !== null;
+  }
+
+  /** Hands in an item, from any code. Dropped if the source has ended. */
+  protected deliver(item: T): void {
+    if (this.#ended) return;
+    const buffered = this.#items;
+    if (
+      buffered.length >= this.#capacity && !this.#makeRoom()
+    ) return;
+    buffered.push(item);
+    this.#wake();
+  }
+
+  /** Applies the policy; returns whether the new item may be kept. */
+  #makeRoom(): boolean {
+    switch (this.#overflow) {
+      case "block": // the source has asked for one item more than it had to
+        return true;
+      case "drop-oldest":
+        this.#items.shift();
+        this.#dropped++;
+        return true;
+      case "drop-newest":
+        this.#dropped++;
+        return false;
+      case "error":
+        this.#dropped++;
+        this.overflowed();
+        this.#failWith(
+          new SourceOverflowError(
+            `Cannot keep an item of ${this.label}: its buffer of ${this.#capacity} is full`,
+          ),
+          "quiet",
+        );
+        return false;
+    }
+  }
+
+  #wake(): void {
+    const waiter = this.#waiter;
+    if (waiter !== null && !waiter.done()) waiter.setResult(undefined);
+  }
+
+  /** Ends the source; what is buffered can still be taken. */
+  protected end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#subscription?.unsubscribe();
+    this.#subscription = null;
+    // A failure that nobody has seen is reported at the end of the loop at the latest.
+    if (this.#failure === null) this.loop[core].endings.delete(this);
+    this.#letGo();
+    this.release();
+    this.#wake();
+  }
+
+  /** Ends the source with an error, which the consumer gets after what is buffered. */
+  protected fail(error: unknown): void {
+    this.#failWith(error, "loud");
+  }
+
+  #failWith(error: unknown, how: "quiet" | "loud"): void {
+    if (this.#ended) return;
+    this.#failure = { error, isQuiet: how === "quiet" };
+    this.end();
+  }
+
+  /** Notes that somebody has seen the error. Returns it. */
+  protected takeFailure(): Failure | null {
+    const failure = this.#failure;
+    if (failure === null) return null;
+    this.#failure = null;
+    this.loop[core].endings.delete(this);
+    return failure;
+  }
+
+  /** Ends the source, as its consumer has gone. */
+  #leave(): void {
+    this.#items.clear();
+    const failure = this.takeFailure();
+    this.end();
+    if (failure !== null && !failure.isQuiet) {
+      this.report(failure.error, "failed, and nobody has waited for that");
+    }
+  }
+
+  /** Has the exception handler told of an error that reaches nobody else. */
+  protected report(error: unknown, what: string): void {
+    this.loop.callExceptionHandler({
+      message: `${this.label} ${what}`,
+      exception: error,
+    });
+  }
+
+  #attempt(): T | typeof NOTHING | typeof ENDED {
+    if (this.#waiter !== null) this.#refuse();
+    if (this.#items.length > 0) {
+      const item = this.#items.shift() as T;
+      this.taken();
+      return item;
+    }
+    if (!this.#ended) return NOTHING;
+    const failure = this.takeFailure();
+    if (failure === null) return ENDED;
+    throw failure.error;
+  }
+
+  /** A wait begins: nobody else waits. */
+  #enter(wait: ItemWait<T, unknown>): void {
+    this.#waiter = wait;
+    if (this.#isOutside && !this.#isHolding) {
+      this.#isHolding = true;
+      this.loop[core].outside.outsideBegan();
+    }
+    this.wanted();
+  }
+
+  /** The wait is over, in whatever way. */
+  #exit(wait: ItemWait<T, unknown>): void {
+    if (this.#waiter !== wait) return; // it has not begun
+    this.#waiter = null;
+    // Virtual time may go on. A real loop does not mind, and to tell it costs time.
+    if (this.#isHolding && this.loop[core].virtual) this.#letGo();
+  }
+
+  #letGo(): void {
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    this.loop[core].outside.outsideEnded();
+  }
+
+  #refuse(): never {
+    throw new MisuseError(
+      `Cannot wait for an item of ${this.label}: somebody waits for it already, make a source for each consumer`,
+    );
+  }
+
+  /**
+   * Takes the next item; waits while there is none.
+   *
+   * A wait that ends with an error has taken no item, and leaves the source as it
+   * was. To get an event that you cause yourself, make the source first, then cause
+   * the event, then take it.
+   *
+   * @param options A signal that ends the wait.
+   * @returns An operation whose result is the item. It does nothing until it is
+   * awaited.
+   * @throws {SourceClosedError} If the source has ended and nothing is left.
+   * @throws {MisuseError} If somebody waits for an item already.
+   * @throws {TypeError} If `signal` is not an `AbortSignal`.
+   */
+  take(options?: WaitOptions): Operation<T> {
+    return new TakeOperation(this, this.#place, options);
+  }
+
+  /**
+   * Unsubscribes at once. Items that are buffered can still be taken; then iterations
+   * end, and {@linkcode take} throws. Calling it again does nothing.
+   */
+  close(): void {
+    this.end();
+  }
+
+  /** Unsubscribes and drops what is buffered: the end of a block that has `using`. */
+  [Symbol.dispose](): void {
+    this.#leave();
+  }
+
+  /**
+   * Unsubscribes, drops what is buffered, and waits until everything is cleaned up.
+   *
+   * @returns A promise that resolves then.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#leave();
+    if (!this.loop.isClosed()) await this.cleanUp();
+  }
+
+  /** @ignore */
+  loopClosed(): void {
+    this.#leave();
+  }
+
+  /** @ignore */
+  [items](): ItemSource<T> {
+    let refused = false;
+    const failed = (error: unknown) => {
+      refused = error instanceof MisuseError;
+    };
+    return Object.assign(
+      () => new NextOperation<T>(this, this.#place, failed),
+      {
+        // A consumer that was refused has no business with the items of the other one.
+        close: () => {
+          if (refused) return undefined;
+          this.#leave();
+          return this.cleanUp();
+        },
+      },
+    );
+  }
+
+  /**
+   * Takes item after item until the source ends; throws the error with which it
+   * failed. Leaving the loop closes the source. In a generator coroutine, use
+   * `each(source, …)`.
+   *
+   * @returns An iterator for `for await`.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    const next = this[items]();
+    return {
+      next: async () => {
+        try {
+          return await next();
+        } catch (error) {
+          // "for await" does not close an iterator that has thrown.
+          await next.close?.();
+          throw error;
+        }
+      },
+      return: async () => {
+        await next.close?.();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /**
+   * Name of the class in messages and inspections.
+   *
+   * @returns `"Source"`.
+   */
+  get [Symbol.toStringTag](): string {
+    return "Source";
+  }
+}
+
+/**
+ * A wait for an item: the future that the task waits for, and the iterator that enters the
+ * wait and takes the item. Written by hand, as nested generators would double the cost.
+ */
+class ItemWait<T, R> extends Future<R> {
+  readonly #source: Source<T>;
+  readonly #operation: ItemOperation<T, R>;
+  #entered = false;
+
+  constructor(
+    loop: EventLoop,
+    label: string,
+    source: Source<T>,
+    operation: ItemOperation<T, R>,
+  ) {
+    super(loop, label);
+    this.#source = source;
+    this.#operation = operation;
+  }
+
+  protected override next(): IteratorResult<Future<unknown>, R> {
+    if (!this.#entered) {
+      // The item may have come since the attempt, which can be some time ago.
+      const found = this.#operation.take();
+      if (found !== undefined) return found;
+      this.#entered = true;
+      this.#operation.enter(this);
+    }
+    if (!this.done()) return super.next() as IteratorResult<Future<unknown>, R>;
+    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    this.result(); // which throws a cancellation
+    return this.#operation.take()!;
+  }
+
+  protected override throw(error: unknown): never {
+    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    throw error;
+  }
+
+  protected override return(value: R): IteratorResult<Future<unknown>, R> {
+    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    return { done: true, value };
+  }
+}
+
+/** The next item, in the form that the caller wants it. */
+abstract class ItemOperation<T, R> extends AttemptOperation<R> {
+  protected readonly source: Source<T>;
+  readonly #place: Place;
+
+  constructor(
+    source: Source<T>,
+    place: Place,
+    named: OperationOptions,
+    options: WaitOptions | undefined,
+  ) {
+    super(named, options);
+    this.source = source;
+    this.#place = place;
+  }
+
+  /** Makes the result of what was found. */
+  protected abstract form(item: T | typeof ENDED): R;
+  /** Called with what the wait throws. */
+  protected failed(_error: unknown): void {
+    // Only iterations have to know.
+  }
+
+  /** Takes an item, if there is one. */
+  take(): IteratorReturnResult<R> | undefined {
+    try {
+      const item = internals.attempt(this.source);
+      return item === NOTHING
+        ? undefined
+        : { done: true, value: this.form(item) };
+    } catch (error) {
+      this.failed(error);
+      throw error;
+    }
+  }
+
+  /** Begins to wait. */
+  enter(wait: ItemWait<T, R>): void {
+    internals.enter(this.source, wait as ItemWait<T, unknown>);
+  }
+
+  protected attempt(): IteratorReturnResult<R> | undefined {
+    return this.take();
+  }
+
+  protected wait(): Coroutine<R> {
+    const { loop, label } = this.#place;
+    const wait = new ItemWait<T, R>(loop, label, this.source, this);
+    return wait as unknown as Coroutine<R>;
+  }
+}
+
+/** Where waits belong. */
+interface Place {
+  readonly loop: EventLoop;
+  /** What is waited for, in words. */
+  readonly label: string;
+}
+
+const NEXT = { name: "the next item of a source" };
+const TAKE = { name: "Source.take()" };
+const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+class NextOperation<T> extends ItemOperation<T, IteratorResult<T, undefined>> {
+  readonly #notify: (error: unknown) => void;
+
+  constructor(
+    source: Source<T>,
+    place: Place,
+    notify: (error: unknown) => void,
+  ) {
+    super(source, place, NEXT, undefined);
+    this.#notify = notify;
+  }
+
+  protected form(item: T | typeof ENDED): IteratorResult<T, undefined> {
+    return item === ENDED ? DONE : { done: false, value: item as T };
+  }
+
+  protected override failed(error: unknown): void {
+    this.#notify(error);
+  }
+}
+
+class TakeOperation<T> extends ItemOperation<T, T> {
+  constructor(
+    source: Source<T>,
+    place: Place,
+    options: WaitOptions | undefined,
+  ) {
+    super(source, place, TAKE, options);
+  }
+
+  protected form(item: T | typeof ENDED): T {
+    if (item !== ENDED) return item as T;
+    throw new SourceClosedError(
+      "Cannot take an item of a source: it has ended",
+    );
+  }
+}
+
+/** Throws unless `value` has all `methods`; `name` is that of the argument, `kind` what it has to be. */
+export function checkHas(
+  value: unknown,
+  methods: readonly string[],
+  what: string,
+  name: string,
+  kind: string,
+): void {
+  const isObject = typeof value === "object" && value !== null ||
+    typeof value === "function";
+  if (
+    isObject &&
+    methods.every((method) => typeof Reflect.get(value, method) === "function")
+  ) return;
+  throw new TypeError(
+    `Cannot ${what} as ${name} must be ${kind}: received ${inspect(value)}`,
+  );
+}
