@@ -19,12 +19,16 @@ import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { checkHas, Source, type SourceOptions } from "./source.ts";
 
+/** Listener of an {@linkcode Emitter}: each type of event has arguments of its own. */
+// deno-lint-ignore no-explicit-any
+export type Listener = (...args: any[]) => void;
+
 /** Emitter of events in the manner of Node's `EventEmitter`. */
 export interface Emitter {
   /** Adds a listener. */
-  on(type: string, listener: (...args: never[]) => void): unknown;
+  on(type: string, listener: Listener): unknown;
   /** Removes a listener. */
-  off(type: string, listener: (...args: never[]) => void): unknown;
+  off(type: string, listener: Listener): unknown;
 }
 
 /** Options of {@linkcode once}. */
@@ -35,8 +39,6 @@ export interface OnceOptions extends WaitOptions {
    */
   readonly trigger?: (() => void) | undefined;
 }
-
-type Listener = (...args: never[]) => void;
 
 /** One kind of event of a target. */
 interface Subject {
@@ -56,11 +58,10 @@ function subjectOf(target: unknown, what: string): Subject {
     return {
       isTarget: true,
       listen(type, listener) {
-        events.addEventListener(type, listener as EventListener);
+        events.addEventListener(type, listener);
         // A port hands out nothing before it is started.
         if (type === "message" && isPort(events)) events.start();
-        return () =>
-          events.removeEventListener(type, listener as EventListener);
+        return () => events.removeEventListener(type, listener);
       },
     };
   }

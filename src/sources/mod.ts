@@ -53,6 +53,7 @@ export {
   type Emitter,
   fromEvent,
   fromMessagePort,
+  type Listener,
   once,
   type OnceOptions,
 } from "./events.ts";
