@@ -21,6 +21,7 @@ import {
   checkOptions,
   checkPlainFunction,
 } from "../loop/checks.ts";
+import { core } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
@@ -259,8 +260,12 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
   }
 
   #connect(socket: WebSocket): void {
-    const { maxMessageBytes } = this.#settings;
-    this.#side.connection = new Connection(socket, this, maxMessageBytes);
+    this.#side.connection = new Connection(
+      socket,
+      this.loop,
+      this,
+      this.#settings.maxMessageBytes,
+    );
     this.#openedMs = null;
     this.#enter("connecting");
     if (socket.readyState === WebSocketOpen) this.connectionOpened();
@@ -378,12 +383,6 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
     this.#sender.wake();
     this.#enter("closed");
   }
-
-  /** @ignore */
-  override loopClosed(): void {
-    super.loopClosed();
-    this.#side.connection?.forget();
-  }
 }
 
 const WebSocketOpen = 1;
@@ -391,12 +390,13 @@ const WebSocketOpen = 1;
 /** What senders have to know of the connection. */
 class Side implements SendingSide {
   readonly loop: EventLoop;
-  readonly isOutside = true;
+  readonly isOutside: boolean;
   connection: Connection | null = null;
   readonly sendError: () => unknown;
 
   constructor(loop: EventLoop, sendError: () => unknown) {
     this.loop = loop;
+    this.isOutside = !loop[core].virtual;
     this.sendError = sendError;
   }
 }
@@ -414,7 +414,8 @@ class Side implements SendingSide {
  * want to hear.
  *
  * Closing the source, by leaving it or otherwise, ends the attempts. A message that is too
- * large, an overflow, and an error that `open` throws end it too.
+ * large, an overflow, and an error that `open` throws end it too. On virtual time, `open`
+ * has to return sockets that the test plays: time does not stand still for a real one.
  *
  * @example A server that is away at first
  * ```ts

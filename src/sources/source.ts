@@ -130,8 +130,8 @@ function settle(options: SourceOptions, kind: SourceKind): Settings {
 /** Error with which a source has ended, until somebody has seen it. */
 interface Failure {
   readonly error: unknown;
-  /** Whether a consumer that has left need not hear of it. */
-  readonly isQuiet: boolean;
+  /** Whether it need not be reported if no consumer takes it. */
+  isQuiet: boolean;
 }
 
 /** The private side of a source, for its operations. */
@@ -276,11 +276,6 @@ export abstract class Source<T>
     return this.#items.length >= this.#capacity;
   }
 
-  /** Whether the consumer waits for an item. */
-  protected get isWanted(): boolean {
-    return this.#waiter !== null;
-  }
-
   /** Hands in an item, from any code. Dropped if the source has ended. */
   protected deliver(item: T): void {
     if (this.#ended) return;
@@ -346,8 +341,13 @@ export abstract class Source<T>
     this.end();
   }
 
-  /** Notes that somebody has seen the error. Returns it. */
-  protected takeFailure(): Failure | null {
+  /** Notes that somebody has seen the error by other means: it need not be reported. */
+  protected failureSeen(): void {
+    if (this.#failure !== null) this.#failure.isQuiet = true;
+  }
+
+  /** Returns the error to whom it concerns, once. */
+  #takeFailure(): Failure | null {
     const failure = this.#failure;
     if (failure === null) return null;
     this.#failure = null;
@@ -358,7 +358,7 @@ export abstract class Source<T>
   /** Ends the source, as its consumer has gone. */
   #leave(): void {
     this.#items.clear();
-    const failure = this.takeFailure();
+    const failure = this.#takeFailure();
     this.end();
     if (failure !== null && !failure.isQuiet) {
       this.report(failure.error, "failed, and nobody has waited for that");
@@ -381,7 +381,7 @@ export abstract class Source<T>
       return item;
     }
     if (!this.#ended) return NOTHING;
-    const failure = this.takeFailure();
+    const failure = this.#takeFailure();
     if (failure === null) return ENDED;
     throw failure.error;
   }

@@ -18,6 +18,7 @@ import { isRuntimeSocket, openWebSocket } from "../host/event_sources.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import { checkInteger, checkOptions, inspect } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
+import type { Endings, EndListener } from "../loop/endings.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
@@ -154,21 +155,34 @@ export interface ConnectionOwner {
 }
 
 /** One connection: the listeners at a socket. */
-export class Connection {
+export class Connection implements EndListener {
   readonly socket: WebSocket;
+  readonly #endings: Endings;
   readonly #owner: ConnectionOwner;
   readonly #maxBytes: number;
   /** Error that the runtime has told of, just before the end. */
   #cause: unknown = undefined;
 
-  constructor(socket: WebSocket, owner: ConnectionOwner, maxBytes: number) {
+  constructor(
+    socket: WebSocket,
+    loop: EventLoop,
+    owner: ConnectionOwner,
+    maxBytes: number,
+  ) {
     this.socket = socket;
+    this.#endings = loop[core].endings;
     this.#owner = owner;
     this.#maxBytes = maxBytes;
     socket.addEventListener("message", this.#messageCame);
     socket.addEventListener("open", this.#opened);
     socket.addEventListener("error", this.#failed);
     socket.addEventListener("close", this.#closed);
+    this.#endings.add(this);
+  }
+
+  /** Nobody is left to be told, not even of the answer to a goodbye. */
+  loopClosed(): void {
+    this.forget();
   }
 
   get isOpen(): boolean {
@@ -236,6 +250,7 @@ export class Connection {
     socket.removeEventListener("open", this.#opened);
     socket.removeEventListener("error", this.#failed);
     socket.removeEventListener("close", this.#closed);
+    this.#endings.delete(this);
   }
 }
 
@@ -402,7 +417,12 @@ export class WebSocketSource extends Source<WebSocketMessage>
     });
     this.isOutside = isOutside || !this.loop[core].virtual;
     const socket = socketOf(socketOrUrl, settings.protocols, READ);
-    this.connection = new Connection(socket, this, settings.maxMessageBytes);
+    this.connection = new Connection(
+      socket,
+      this.loop,
+      this,
+      settings.maxMessageBytes,
+    );
     this.#sender = new Sender(this, settings.sendBufferBytes);
     this.#wasOpen = socket.readyState === OPEN;
     if (this.#wasOpen) this.#begun.set();
@@ -457,7 +477,9 @@ export class WebSocketSource extends Source<WebSocketMessage>
    */
   waitOpen(options?: WaitOptions): Operation<void> {
     return this.#waiting(this.#begun, "waitOpen()", options, () => {
-      if (!this.#wasOpen) throw this.#seen();
+      if (this.#wasOpen) return;
+      this.failureSeen();
+      throw this.#error;
     });
   }
 
@@ -473,8 +495,7 @@ export class WebSocketSource extends Source<WebSocketMessage>
    */
   waitClosed(options?: WaitOptions): Operation<WebSocketClose> {
     return this.#waiting(this.#over, "waitClosed()", options, () => {
-      // Somebody knows of the error now: it need not be reported if nobody iterates.
-      if (this.size === 0 && !this.isWanted) this.takeFailure();
+      this.failureSeen();
       return this.#close!;
     });
   }
@@ -520,17 +541,6 @@ export class WebSocketSource extends Source<WebSocketMessage>
   protected release(): void {
     this.connection.close(...this.#goodbye);
     this.#sender.wake();
-  }
-
-  /** @ignore */
-  override loopClosed(): void {
-    super.loopClosed();
-    this.connection.forget(); // nobody is left to be told
-  }
-
-  #seen(): WebSocketClosedError {
-    this.takeFailure();
-    return this.#error!;
   }
 
   /** @ignore */

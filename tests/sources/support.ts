@@ -7,19 +7,29 @@ import { assertEquals } from "@std/assert";
 
 /** A target that knows how many listeners it has. */
 export class CountingTarget extends EventTarget {
-  listeners = 0;
+  readonly #listeners = new Map<string, Set<unknown>>();
+
+  get listeners(): number {
+    return [...this.#listeners.values()].reduce(
+      (sum, { size }) => sum + size,
+      0,
+    );
+  }
 
   override addEventListener(
     ...args: Parameters<EventTarget["addEventListener"]>
   ): void {
-    this.listeners++;
+    const [type, listener] = args;
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
     super.addEventListener(...args);
   }
 
   override removeEventListener(
     ...args: Parameters<EventTarget["removeEventListener"]>
   ): void {
-    this.listeners--;
+    const [type, listener] = args;
+    this.#listeners.get(type)?.delete(listener);
     super.removeEventListener(...args);
   }
 
