@@ -73,8 +73,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "clearTimeout": ["src/host/timers.ts"],
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
-  "WebSocket": ["src/host/event_sources.ts"],
   "navigator.hardwareConcurrency": ["src/host/platform.ts"],
+  "new WebSocket": ["src/host/event_sources.ts"],
   "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],
   "queueMicrotask": ["src/host/microtask.ts"],

@@ -54,7 +54,7 @@ export class DescriptorReader {
     throw osError(`read from descriptor ${this.#fd}`, errno);
   }
 
-  /** Gives the C library back. Once. */
+  /** Returns the C library. To be called once. */
   release(): void {
     this.#libc.release();
   }

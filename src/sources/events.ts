@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { isPort, Port } from "../host/message_port.ts";
+import { isPort, type LinePort, Port } from "../host/message_port.ts";
 import {
+  checkHas,
   checkOptions,
   checkPlainFunction,
   checkSignal,
@@ -17,7 +18,7 @@ import { getRunningLoop } from "../loop/current.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { checkHas, Source, type SourceOptions } from "./source.ts";
+import { Source, type SourceOptions } from "./source.ts";
 
 /** Listener of an {@linkcode Emitter}: each type of event has arguments of its own. */
 // deno-lint-ignore no-explicit-any
@@ -35,12 +36,12 @@ export interface Emitter {
 export interface OnceOptions extends WaitOptions {
   /**
    * Function to call as soon as somebody listens, which causes the event: no event can
-   * be missed. What it throws ends the wait.
+   * be missed. An error of the function ends the wait.
    */
   readonly trigger?: (() => void) | undefined;
 }
 
-/** One kind of event of a target. */
+/** A target of either kind. */
 interface Subject {
   /** Listens; returns the function that removes the listener. */
   listen(type: string, listener: Listener): () => void;
@@ -297,7 +298,7 @@ export function fromEvent(
 class Messages<T> extends Source<T> {
   readonly #port: Port;
 
-  constructor(port: MessagePort, options: SourceOptions) {
+  constructor(port: LinePort, options: SourceOptions) {
     super(options, {
       what: "receive messages",
       name: "fromMessagePort()",
@@ -360,7 +361,7 @@ class Messages<T> extends Source<T> {
  * @throws {MisuseError} If no loop is running.
  */
 export function fromMessagePort<T = unknown>(
-  port: MessagePort,
+  port: LinePort,
   options: SourceOptions = {},
 ): Source<T> {
   if (!isPort(port)) {

@@ -49,6 +49,7 @@
  */
 import "./load_order.ts";
 
+export type { LinePort } from "../host/message_port.ts";
 export {
   type Emitter,
   fromEvent,
@@ -57,6 +58,12 @@ export {
   once,
   type OnceOptions,
 } from "./events.ts";
+export type {
+  WebSocketClose,
+  WebSocketData,
+  WebSocketMessage,
+  WebSocketOptions,
+} from "./connection.ts";
 export { type ItemOf, merge, type Mergeable } from "./merge.ts";
 export { fromFsEvents, fromStream, type FsEventsOptions } from "./pulled.ts";
 export {
@@ -69,11 +76,4 @@ export {
 } from "./reconnecting.ts";
 export { type Overflow, type Source, type SourceOptions } from "./source.ts";
 export { fromReader, fromSignal, type ReaderOptions } from "./system.ts";
-export {
-  fromWebSocket,
-  type WebSocketClose,
-  type WebSocketData,
-  type WebSocketMessage,
-  type WebSocketOptions,
-  type WebSocketSource,
-} from "./web_socket.ts";
+export { fromWebSocket, type WebSocketSource } from "./web_socket.ts";

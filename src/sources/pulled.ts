@@ -242,7 +242,7 @@ class FsEvents extends PulledSource<Deno.FsEvent> {
  * await Deno.remove(folder, { recursive: true });
  * ```
  *
- * @param paths One or several paths. Needs `--allow-read`.
+ * @param paths A path, or several. Needs `--allow-read`.
  * @param options Whether folders of folders count; size of the buffer, policy, a signal.
  * @returns The source, which watches already.
  * @throws {TypeError} If an argument is of the wrong type, or `overflow` is `"block"`.

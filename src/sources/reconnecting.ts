@@ -7,11 +7,7 @@
  *
  * @module
  */
-import {
-  type MessageTooLargeError,
-  ReconnectLimitError,
-  WebSocketClosedError,
-} from "../errors.ts";
+import { ReconnectLimitError, type WebSocketClosedError } from "../errors.ts";
 import {
   checkFunction,
   checkInteger,
@@ -32,7 +28,10 @@ import {
   checkData,
   Connection,
   type ConnectionOwner,
+  type Goodbye,
+  OPEN,
   Sender,
+  sendError,
   type SendingSide,
   settleSocket,
   socketOf,
@@ -41,7 +40,7 @@ import {
   type WebSocketData,
   type WebSocketMessage,
   type WebSocketOptions,
-} from "./web_socket.ts";
+} from "./connection.ts";
 
 /** State of a {@linkcode ReconnectingWebSocket}. */
 export type ReconnectingState = "connecting" | "open" | "waiting" | "closed";
@@ -89,7 +88,7 @@ export interface ReconnectingOptions extends WebSocketOptions {
   /** Seed of the random delays. */
   readonly seed?: number | undefined;
   /**
-   * How many failures in a row are followed by another attempt. One more, and the source
+   * How many failures in a row are followed by another attempt. After one more the source
    * fails with a {@linkcode ReconnectLimitError}.
    *
    * @default {Infinity}
@@ -98,12 +97,12 @@ export interface ReconnectingOptions extends WebSocketOptions {
   /**
    * Decides whether a connection that has ended is opened anew. If not, the source ends
    * after a clean end, and fails with a {@linkcode WebSocketClosedError} after any other.
-   * What the function throws ends the source.
+   * An error of the function ends the source.
    *
    * @default {every end but a clean one with code 1000}
    */
   readonly retry?: ((close: WebSocketClose) => boolean) | undefined;
-  /** Called with the new state after each change. What it throws ends the source. */
+  /** Called with the new state after each change. An error of the function ends the source. */
   readonly onState?: ((state: ReconnectingState) => void) | undefined;
 }
 
@@ -135,14 +134,31 @@ function settle(options: ReconnectingOptions): Settings {
     retry = (close: WebSocketClose) => !(close.wasClean && close.code === 1000),
     onState,
   } = options;
-  checkOptions(backoff, WHAT);
+  checkInteger(maxRetries, 0, WHAT, "maxRetries", "or Infinity");
+  checkPlainFunction(retry, WHAT, "retry");
+  if (onState !== undefined) checkPlainFunction(onState, WHAT, "onState");
+  const random = randomOf(seed);
+  return {
+    ...socket,
+    ...settleBackoff(backoff, random),
+    maxRetries,
+    retry,
+    onState,
+  };
+}
+
+function settleBackoff(
+  options: ReconnectBackoff,
+  random: SeededRandom,
+): Pick<Settings, "backoff" | "healthyMs" | "random"> {
+  checkOptions(options, WHAT);
   const {
     initialMs = 100,
     factor = 2,
     maxMs = 30_000,
     jitter = "full",
     healthyMs = 10_000,
-  } = backoff;
+  } = options;
   checkFinite(initialMs, "backoff.initialMs");
   checkFinite(maxMs, "backoff.maxMs");
   checkNumber(factor, WHAT, "backoff.factor", "");
@@ -153,18 +169,10 @@ function settle(options: ReconnectingOptions): Settings {
   }
   checkOneOf(jitter, ["full", "none"], WHAT, "backoff.jitter");
   checkNotNegative(healthyMs, WHAT, "backoff.healthyMs");
-  checkInteger(maxRetries, 0, WHAT, "maxRetries", "or Infinity");
-  checkPlainFunction(retry, WHAT, "retry");
-  if (onState !== undefined) checkPlainFunction(onState, WHAT, "onState");
-  const random = randomOf(seed);
   return {
-    ...socket,
     backoff: new ExponentialBackoff(initialMs, factor, maxMs),
     healthyMs,
     random: jitter === "full" ? random : null,
-    maxRetries,
-    retry,
-    onState,
   };
 }
 
@@ -184,18 +192,23 @@ export type OpenSocket = () => WebSocket | string | URL;
  * A web socket that is opened anew when its connection is lost, as a source of messages:
  * returned by {@linkcode reconnecting}.
  */
-export class ReconnectingWebSocket extends Source<WebSocketMessage>
-  implements ConnectionOwner {
+export class ReconnectingWebSocket extends Source<WebSocketMessage> {
   readonly #open: OpenSocket;
   readonly #settings: Settings;
   readonly #sender: Sender;
   readonly #side: Side;
+  readonly #owner: ConnectionOwner = {
+    connectionOpened: () => this.#opened(),
+    messageCame: (message) => this.deliver(message),
+    messageRefused: (error) => this.#failWith(error),
+    connectionClosed: (close, error) => this.#lost(close, error),
+  };
   #state: ReconnectingState = "connecting";
   #failures = 0;
   #openedMs: number | null = null;
   #timer: TimerHandle | null = null;
   #error: unknown = null;
-  #goodbye: readonly [code: number, reason: string] = [1000, ""];
+  #goodbye: Goodbye = [1000, ""];
 
   /** @ignore */
   constructor(open: OpenSocket, options: ReconnectingOptions) {
@@ -248,27 +261,19 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
   #sendError(): unknown {
     if (this.#error !== null) return this.#error;
     if (!this.closed) return null;
-    const [code, reason] = this.#goodbye;
-    return new WebSocketClosedError(
-      "Cannot send to a web socket: it is closed",
-      {
-        code,
-        reason,
-        wasClean: false,
-      },
-    );
+    return sendError(this.#goodbye);
   }
 
   #connect(socket: WebSocket): void {
     this.#side.connection = new Connection(
       socket,
       this.loop,
-      this,
+      this.#owner,
       this.#settings.maxMessageBytes,
     );
     this.#openedMs = null;
     this.#enter("connecting");
-    if (socket.readyState === WebSocketOpen) this.connectionOpened();
+    if (socket.readyState === OPEN) this.#opened();
   }
 
   #enter(state: ReconnectingState): void {
@@ -302,56 +307,45 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
     else this.#connect(socket);
   }
 
-  /** @ignore */
-  connectionOpened(): void {
+  #opened(): void {
     this.#openedMs = this.loop.time();
     this.#enter("open");
     this.#sender.wake();
   }
 
-  /** @ignore */
-  messageCame(message: WebSocketMessage): void {
-    this.deliver(message);
-  }
-
-  /** @ignore */
-  messageRefused(error: MessageTooLargeError): void {
-    this.#failWith(error);
-  }
-
-  /** @ignore */
-  connectionClosed(close: WebSocketClose, error: WebSocketClosedError): void {
+  #lost(close: WebSocketClose, error: WebSocketClosedError): void {
     this.#side.connection = null;
     this.#sender.wake();
     if (this.closed) return;
-    const { retry, healthyMs, maxRetries, backoff, random } = this.#settings;
-    const openedMs = this.#openedMs;
-    const isHealthy = openedMs !== null &&
-      this.loop.time() - openedMs >= healthyMs;
-    this.#failures = isHealthy ? 1 : this.#failures + 1;
-    try {
-      if (!retry(close)) {
-        if (close.wasClean) this.end();
-        else this.#failWith(error);
-        return;
-      }
-    } catch (thrown) {
-      this.#failWith(thrown);
-      return;
-    }
-    if (this.#failures > maxRetries) {
+    const { healthyMs, maxRetries, backoff, random } = this.#settings;
+    const isHealthy = this.#openedMs !== null &&
+      this.loop.time() - this.#openedMs >= healthyMs;
+    const failures = this.#failures = isHealthy ? 1 : this.#failures + 1;
+    if (!this.#mayRetry(close, error)) return;
+    if (failures > maxRetries) {
+      const message =
+        `Cannot ${WHAT}: gave up after ${failures} failures in a row`;
       this.#failWith(
-        new ReconnectLimitError(
-          `Cannot ${WHAT}: gave up after ${this.#failures} failures in a row`,
-          this.#failures,
-          { cause: error },
-        ),
+        new ReconnectLimitError(message, failures, { cause: error }),
       );
       return;
     }
-    const delayMs = backoff.delayMs(this.#failures, random);
+    const delayMs = backoff.delayMs(failures, random);
     this.#timer = this.loop.callLater(delayMs, () => this.#retry());
     this.#enter("waiting");
+  }
+
+  /** Asks the policy; ends the source if it is against another attempt. */
+  #mayRetry(close: WebSocketClose, error: WebSocketClosedError): boolean {
+    try {
+      if (this.#settings.retry(close)) return !this.closed;
+    } catch (thrown) {
+      this.#failWith(thrown);
+      return false;
+    }
+    if (close.wasClean) this.end();
+    else this.#failWith(error);
+    return false;
   }
 
   /**
@@ -372,10 +366,12 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
     super.close();
   }
 
+  /** @ignore */
   protected override overflowed(): void {
     this.#goodbye = [1013, "too many messages"];
   }
 
+  /** @ignore */
   protected release(): void {
     this.#timer?.cancel();
     this.#timer = null;
@@ -385,9 +381,7 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage>
   }
 }
 
-const WebSocketOpen = 1;
-
-/** What senders have to know of the connection. */
+/** The connection of now, for those who send. */
 class Side implements SendingSide {
   readonly loop: EventLoop;
   readonly isOutside: boolean;

@@ -16,12 +16,12 @@ import {
   SourceOverflowError,
 } from "../errors.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
+import { isCancellation } from "../loop/cancellation.ts";
 import {
   checkInteger,
   checkOneOf,
   checkOptions,
   checkSignal,
-  inspect,
 } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -49,7 +49,7 @@ import { RingBuffer } from "../structures/ring_buffer.ts";
  *   streams and descriptors.
  * - `"drop-oldest"`: the oldest item of the buffer is dropped for it.
  * - `"drop-newest"`: the new item is dropped.
- * - `"error"`: the source ends. What is buffered can still be taken, then a
+ * - `"error"`: the source ends. Items of the buffer can still be taken, then a
  *   {@linkcode SourceOverflowError} is thrown.
  */
 export type Overflow = "block" | "drop-oldest" | "drop-newest" | "error";
@@ -76,7 +76,7 @@ export interface SourceOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the constructor of a source needs beside the options. */
+/** Properties of a kind of source, for the constructor. */
 export interface SourceKind {
   /** The call in words, such as `"subscribe to events"`. */
   readonly what: string;
@@ -151,10 +151,10 @@ let internals: SourceInternals;
  * Items from outside, for one consumer: what `fromEvent`, `fromWebSocket` and the
  * other functions of this folder return.
  *
- * A source is subscribed when the call that made it returns. What comes from then on
- * is kept in a buffer until the consumer takes it: nothing is lost between making a
- * source and going through it, unless the buffer overflows, and then `overflow`
- * decides and `dropped` counts.
+ * A source is subscribed when the call that made it returns. Items are kept in a buffer
+ * from then on until the consumer takes them: nothing is lost between making a source and
+ * going through it, unless the buffer overflows, and then `overflow` decides and `dropped`
+ * counts.
  *
  * Take items by `each(source, …)` in a generator coroutine, by `for await` in an async
  * function, or one at a time by {@linkcode take}. Only one wait at a time is allowed,
@@ -179,8 +179,7 @@ export abstract class Source<T>
     AsyncIterable<T>,
     OperationIterable<T>,
     Disposable,
-    AsyncDisposable,
-    EndListener {
+    AsyncDisposable {
   /** The loop to which the consumer belongs. */
   protected readonly loop: EventLoop;
   /** Name in messages. */
@@ -190,6 +189,7 @@ export abstract class Source<T>
   readonly #overflow: Overflow;
   readonly #isOutside: boolean;
   readonly #place: Place;
+  readonly #ending: EndListener = { loopClosed: () => this.#leave() };
   /** Whether the loop counts on this source to wake somebody. */
   #isHolding = false;
   #subscription: Subscription | null = null;
@@ -225,7 +225,7 @@ export abstract class Source<T>
 
   /** Ties a source that has subscribed to its signal and its loop. */
   protected begin(signal: AbortSignal | undefined): void {
-    this.loop[core].endings.add(this);
+    this.loop[core].endings.add(this.#ending);
     if (signal === undefined) return;
     this.#subscription = subscribe(signal, (reason) => {
       this.#items.clear();
@@ -279,11 +279,8 @@ export abstract class Source<T>
   /** Hands in an item, from any code. Dropped if the source has ended. */
   protected deliver(item: T): void {
     if (this.#ended) return;
-    const buffered = this.#items;
-    if (
-      buffered.length >= this.#capacity && !this.#makeRoom()
-    ) return;
-    buffered.push(item);
+    if (this.isFull && !this.#makeRoom()) return;
+    this.#items.push(item);
     this.#wake();
   }
 
@@ -324,7 +321,7 @@ export abstract class Source<T>
     this.#subscription?.unsubscribe();
     this.#subscription = null;
     // A failure that nobody has seen is reported at the end of the loop at the latest.
-    if (this.#failure === null) this.loop[core].endings.delete(this);
+    if (this.#failure === null) this.loop[core].endings.delete(this.#ending);
     this.#letGo();
     this.release();
     this.#wake();
@@ -351,7 +348,7 @@ export abstract class Source<T>
     const failure = this.#failure;
     if (failure === null) return null;
     this.#failure = null;
-    this.loop[core].endings.delete(this);
+    this.loop[core].endings.delete(this.#ending);
     return failure;
   }
 
@@ -367,6 +364,7 @@ export abstract class Source<T>
 
   /** Has the exception handler told of an error that reaches nobody else. */
   protected report(error: unknown, what: string): void {
+    if (isCancellation(error)) return; // of a task that has ended by it
     this.loop.callExceptionHandler({
       message: `${this.label} ${what}`,
       exception: error,
@@ -458,11 +456,6 @@ export abstract class Source<T>
   }
 
   /** @ignore */
-  loopClosed(): void {
-    this.#leave();
-  }
-
-  /** @ignore */
   [items](): ItemSource<T> {
     let refused = false;
     const failed = (error: unknown) => {
@@ -496,21 +489,13 @@ export abstract class Source<T>
         const { promise, resolve, reject } = Promise.withResolvers<
           IteratorResult<T, undefined>
         >();
-        const failed = (error: unknown): void => {
-          // "for await" does not close an iterator that has thrown.
-          const closing = next.close?.();
-          if (closing === undefined) reject(error);
-          else {
-            closing.then(() => reject(error), (other) => {
-              this.report(other, "failed to close");
-              reject(error);
-            });
-          }
-        };
         try {
-          next().then(resolve, failed);
+          next().then(
+            resolve,
+            (error) => this.#failLeaving(next, error, reject),
+          );
         } catch (error) {
-          failed(error); // no loop is running
+          this.#failLeaving(next, error, reject); // no loop is running
         }
         return promise;
       },
@@ -522,6 +507,20 @@ export abstract class Source<T>
         return this;
       },
     };
+  }
+
+  /** Closes an iteration whose step has failed: "for await" does not. */
+  #failLeaving(
+    { close }: ItemSource<T>,
+    error: unknown,
+    reject: (error: unknown) => void,
+  ): void {
+    const closing = close?.();
+    if (closing === undefined) return reject(error);
+    closing.then(() => reject(error), (other) => {
+      this.report(other, "failed to close");
+      reject(error);
+    });
   }
 
   /**
@@ -539,9 +538,10 @@ export abstract class Source<T>
  * wait and takes the item. Written by hand, as nested generators would double the cost.
  */
 class ItemWait<T, R> extends Future<R> {
-  readonly #source: Source<T>;
-  readonly #operation: ItemOperation<T, R>;
-  #entered = false;
+  // Declared here and assigned in the constructor, as in Future.
+  declare private readonly source: Source<T>;
+  declare private readonly operation: ItemOperation<T, R>;
+  declare private entered: boolean;
 
   constructor(
     loop: EventLoop,
@@ -550,39 +550,40 @@ class ItemWait<T, R> extends Future<R> {
     operation: ItemOperation<T, R>,
   ) {
     super(loop, label);
-    this.#source = source;
-    this.#operation = operation;
+    this.source = source;
+    this.operation = operation;
+    this.entered = false;
   }
 
   protected override next(): IteratorResult<Future<unknown>, R> {
-    if (!this.#entered) {
+    if (!this.entered) {
       // The item may have come since the attempt, which can be some time ago.
-      const found = this.#operation.take();
+      const found = this.operation.take();
       if (found !== undefined) return found;
-      this.#entered = true;
-      this.#operation.enter(this);
+      this.entered = true;
+      this.operation.enter(this);
     }
     if (!this.done()) return super.next() as IteratorResult<Future<unknown>, R>;
-    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    internals.exit(this.source, this as ItemWait<T, unknown>);
     this.result(); // which throws a cancellation
-    return this.#operation.take()!;
+    return this.operation.take()!;
   }
 
   protected override throw(error: unknown): never {
-    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    internals.exit(this.source, this as ItemWait<T, unknown>);
     throw error;
   }
 
   protected override return(value: R): IteratorResult<Future<unknown>, R> {
-    internals.exit(this.#source, this as ItemWait<T, unknown>);
+    internals.exit(this.source, this as ItemWait<T, unknown>);
     return { done: true, value };
   }
 }
 
 /** The next item, in the form that the caller wants it. */
 abstract class ItemOperation<T, R> extends AttemptOperation<R> {
-  protected readonly source: Source<T>;
-  readonly #place: Place;
+  declare protected readonly source: Source<T>;
+  declare private readonly place: Place;
 
   constructor(
     source: Source<T>,
@@ -592,7 +593,7 @@ abstract class ItemOperation<T, R> extends AttemptOperation<R> {
   ) {
     super(named, options);
     this.source = source;
-    this.#place = place;
+    this.place = place;
   }
 
   /** Makes the result of what was found. */
@@ -625,7 +626,7 @@ abstract class ItemOperation<T, R> extends AttemptOperation<R> {
   }
 
   protected wait(): Coroutine<R> {
-    const { loop, label } = this.#place;
+    const { loop, label } = this.place;
     const wait = new ItemWait<T, R>(loop, label, this.source, this);
     return wait as unknown as Coroutine<R>;
   }
@@ -634,7 +635,7 @@ abstract class ItemOperation<T, R> extends AttemptOperation<R> {
 /** Where waits belong. */
 interface Place {
   readonly loop: EventLoop;
-  /** What is waited for, in words. */
+  /** Name of the wait, in words. */
   readonly label: string;
 }
 
@@ -643,7 +644,7 @@ const TAKE = { name: "Source.take()" };
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 class NextOperation<T> extends ItemOperation<T, IteratorResult<T, undefined>> {
-  readonly #notify: (error: unknown) => void;
+  declare private readonly notify: (error: unknown) => void;
 
   constructor(
     source: Source<T>,
@@ -651,7 +652,7 @@ class NextOperation<T> extends ItemOperation<T, IteratorResult<T, undefined>> {
     notify: (error: unknown) => void,
   ) {
     super(source, place, NEXT, undefined);
-    this.#notify = notify;
+    this.notify = notify;
   }
 
   protected form(item: T | typeof ENDED): IteratorResult<T, undefined> {
@@ -659,7 +660,7 @@ class NextOperation<T> extends ItemOperation<T, IteratorResult<T, undefined>> {
   }
 
   protected override failed(error: unknown): void {
-    this.#notify(error);
+    this.notify(error);
   }
 }
 
@@ -678,23 +679,4 @@ class TakeOperation<T> extends ItemOperation<T, T> {
       "Cannot take an item of a source: it has ended",
     );
   }
-}
-
-/** Throws unless `value` has all `methods`; `name` is that of the argument, `kind` what it has to be. */
-export function checkHas(
-  value: unknown,
-  methods: readonly string[],
-  what: string,
-  name: string,
-  kind: string,
-): void {
-  const isObject = typeof value === "object" && value !== null ||
-    typeof value === "function";
-  if (
-    isObject &&
-    methods.every((method) => typeof Reflect.get(value, method) === "function")
-  ) return;
-  throw new TypeError(
-    `Cannot ${what} as ${name} must be ${kind}: received ${inspect(value)}`,
-  );
 }

@@ -170,8 +170,8 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
  * The descriptor is watched when the call returns, and read in turns of the loop in which it
  * is readable: no thread waits. Each chunk is what one read of the system returns. When the
  * buffer is full, nothing more is read until there is room, so the writer has to wait; other
- * policies read on. The descriptor remains the caller's: close it after the source. Nobody
- * else may read from it meanwhile, nor watch it: the loop has one reader for each descriptor.
+ * policies read on. The descriptor remains the caller's: close it after the source. No other
+ * code may read from it meanwhile, nor watch it: the loop has one reader for each descriptor.
  *
  * Works for pipes, sockets and terminals, not for regular files. Needs a loop with
  * descriptors: `--allow-ffi`, not on Windows, and not on virtual time.
