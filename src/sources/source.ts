@@ -40,6 +40,7 @@ import type {
 } from "../loop/operation.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import { isUnseen } from "../loop/waiters.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 
 /**
@@ -127,13 +128,6 @@ function settle(options: SourceOptions, kind: SourceKind): Settings {
   return { buffer, overflow, signal };
 }
 
-/** Error with which a source has ended, until somebody has seen it. */
-interface Failure {
-  readonly error: unknown;
-  /** Whether it need not be reported if no consumer takes it. */
-  isQuiet: boolean;
-}
-
 /** The private side of a source, for its operations. */
 interface SourceInternals {
   attempt<T>(source: Source<T>): T | typeof NOTHING | typeof ENDED;
@@ -196,7 +190,8 @@ export abstract class Source<T>
   #dropped = 0;
   #waiter: ItemWait<T, unknown> | null = null;
   #ended = false;
-  #failure: Failure | null = null;
+  /** Error with which it has ended, reported like that of any future if nobody sees it. */
+  #failure: Future<never> | null = null;
 
   static {
     internals = {
@@ -320,8 +315,7 @@ export abstract class Source<T>
     this.#ended = true;
     this.#subscription?.unsubscribe();
     this.#subscription = null;
-    // A failure that nobody has seen is reported at the end of the loop at the latest.
-    if (this.#failure === null) this.loop[core].endings.delete(this.#ending);
+    this.loop[core].endings.delete(this.#ending);
     this.#letGo();
     this.release();
     this.#wake();
@@ -334,31 +328,28 @@ export abstract class Source<T>
 
   #failWith(error: unknown, how: "quiet" | "loud"): void {
     if (this.#ended) return;
-    this.#failure = { error, isQuiet: how === "quiet" };
+    this.#failure = new Future<never>(this.loop, this.label);
+    this.#failure.setException(error);
+    if (how === "quiet") this.failureSeen();
     this.end();
   }
 
-  /** Notes that somebody has seen the error by other means: it need not be reported. */
+  /** Notes that the error need not be reported, as it is known by other means. */
   protected failureSeen(): void {
-    if (this.#failure !== null) this.#failure.isQuiet = true;
-  }
-
-  /** Returns the error to whom it concerns, once. */
-  #takeFailure(): Failure | null {
-    const failure = this.#failure;
-    if (failure === null) return null;
-    this.#failure = null;
-    this.loop[core].endings.delete(this.#ending);
-    return failure;
+    this.#failure?.exception();
   }
 
   /** Ends the source, as its consumer has gone. */
   #leave(): void {
     this.#items.clear();
-    const failure = this.#takeFailure();
+    const failure = this.#failure;
+    this.#failure = null;
     this.end();
-    if (failure !== null && !failure.isQuiet) {
-      this.report(failure.error, "failed, and nobody has waited for that");
+    if (failure !== null && failure[isUnseen]()) {
+      this.report(
+        failure.exception(),
+        "failed and nobody ever looked at the error",
+      );
     }
   }
 
@@ -379,9 +370,10 @@ export abstract class Source<T>
       return item;
     }
     if (!this.#ended) return NOTHING;
-    const failure = this.#takeFailure();
+    const failure = this.#failure;
     if (failure === null) return ENDED;
-    throw failure.error;
+    this.#failure = null;
+    return failure.result(); // which throws
   }
 
   /** A wait begins: nobody else waits. */
