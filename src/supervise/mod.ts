@@ -88,6 +88,7 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./supervised_process.ts";
 
@@ -149,6 +150,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,
