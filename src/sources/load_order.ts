@@ -6,11 +6,11 @@
  *
  * @module
  */
+import "../errors.ts";
 import "../host/microtask.ts";
 import "../host/message_port.ts";
 import "../loop/checks.ts";
 import "../loop/core.ts";
-import "../errors.ts";
 import "../host/async_context.ts";
 import "../loop/current.ts";
 import "../loop/waiters.ts";

@@ -143,7 +143,7 @@ function isMergeable(value: unknown): boolean {
  *     else ticks++;
  *   });
  * }, { host: "virtual" });
- * assertEquals(ticks, 4);
+ * assertEquals(ticks, 3);
  * ```
  *
  * @typeParam S Types of the sources.

@@ -49,6 +49,13 @@
  */
 import "./load_order.ts";
 
+export {
+  MessageTooLargeError,
+  ReconnectLimitError,
+  SourceClosedError,
+  SourceOverflowError,
+  WebSocketClosedError,
+} from "../errors.ts";
 export type { LinePort } from "../host/message_port.ts";
 export {
   type Emitter,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { WebSocketClosedError } from "../errors.ts";
+import type { WebSocketClosedError } from "../errors.ts";
 import { isRuntimeSocket } from "../host/event_sources.ts";
 import { core } from "../loop/core.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
