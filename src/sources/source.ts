@@ -101,11 +101,7 @@ const OVERFLOWS: readonly Overflow[] = [
   "error",
 ];
 
-interface Settings {
-  readonly buffer: number;
-  readonly overflow: Overflow;
-  readonly signal: AbortSignal | undefined;
-}
+type Settings = readonly [capacity: number, overflow: Overflow];
 
 /** Checks the options of a source. Throws the reason of a signal that has aborted. */
 function settle(options: SourceOptions, kind: SourceKind): Settings {
@@ -125,7 +121,7 @@ function settle(options: SourceOptions, kind: SourceKind): Settings {
   }
   checkSignal(signal, what);
   signal?.throwIfAborted();
-  return { buffer, overflow, signal };
+  return [buffer, overflow];
 }
 
 /** The private side of a source, for its operations. */
@@ -208,12 +204,10 @@ export abstract class Source<T>
    * @ignore
    */
   constructor(options: SourceOptions, kind: SourceKind) {
-    const settings = settle(options, kind);
+    [this.#capacity, this.#overflow] = settle(options, kind);
     this.loop = getRunningLoop();
     this.label = kind.name;
     this.#place = { loop: this.loop, label: `an item of ${kind.name}` };
-    this.#capacity = settings.buffer;
-    this.#overflow = settings.overflow;
     this.#isOutside = kind.outside === "always" ||
       kind.outside === "real" && !this.loop[core].virtual;
   }
@@ -411,7 +405,8 @@ export abstract class Source<T>
    *
    * A wait that ends with an error has taken no item, and leaves the source as it
    * was. To get an event that you cause yourself, make the source first, then cause
-   * the event, then take it.
+   * the event, then take it. An async function that may leave the wait behind, as in a
+   * `Promise.race`, should end it by a signal: else it is in the way of the next wait.
    *
    * @param options A signal that ends the wait.
    * @returns An operation whose result is the item. It does nothing until it is
@@ -449,16 +444,16 @@ export abstract class Source<T>
 
   /** @ignore */
   [items](): ItemSource<T> {
-    let refused = false;
-    const failed = (error: unknown) => {
-      refused = error instanceof MisuseError;
+    let role: IterationRole = "new";
+    const change = (to: IterationRole) => {
+      if (role !== "consumer") role = to;
     };
     return Object.assign(
-      () => new NextOperation<T>(this, this.#place, failed),
+      () => new NextOperation<T>(this, this.#place, change),
       {
-        // A consumer that was refused has no business with the items of the other one.
         close: () => {
-          if (refused) return undefined;
+          // The items are those of another consumer.
+          if (role === "refused") return undefined;
           this.#leave();
           return this.cleanUp();
         },
@@ -507,7 +502,8 @@ export abstract class Source<T>
     error: unknown,
     reject: (error: unknown) => void,
   ): void {
-    const closing = close?.();
+    // A call that was refused ends nothing.
+    const closing = error instanceof MisuseError ? undefined : close?.();
     if (closing === undefined) return reject(error);
     closing.then(() => reject(error), (other) => {
       this.report(other, "failed to close");
@@ -624,6 +620,9 @@ abstract class ItemOperation<T, R> extends AttemptOperation<R> {
   }
 }
 
+/** Whether an iteration has had its turn; not if another consumer was there first. */
+type IterationRole = "new" | "consumer" | "refused";
+
 /** Where waits belong. */
 interface Place {
   readonly loop: EventLoop;
@@ -636,23 +635,29 @@ const TAKE = { name: "Source.take()" };
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 class NextOperation<T> extends ItemOperation<T, IteratorResult<T, undefined>> {
-  declare private readonly notify: (error: unknown) => void;
+  declare private readonly change: (to: IterationRole) => void;
 
   constructor(
     source: Source<T>,
     place: Place,
-    notify: (error: unknown) => void,
+    change: (to: IterationRole) => void,
   ) {
     super(source, place, NEXT, undefined);
-    this.notify = notify;
+    this.change = change;
+  }
+
+  override enter(wait: ItemWait<T, IteratorResult<T, undefined>>): void {
+    super.enter(wait);
+    this.change("consumer");
   }
 
   protected form(item: T | typeof ENDED): IteratorResult<T, undefined> {
+    this.change("consumer");
     return item === ENDED ? DONE : { done: false, value: item as T };
   }
 
   protected override failed(error: unknown): void {
-    this.notify(error);
+    if (error instanceof MisuseError) this.change("refused");
   }
 }
 

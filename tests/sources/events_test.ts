@@ -304,6 +304,20 @@ Deno.test("a second consumer is refused, and the first one goes on", async () =>
   }, VIRTUAL);
 });
 
+Deno.test("a call of next() that is refused leaves the iteration as it was", async () => {
+  const target = new CountingTarget();
+  await run(async () => {
+    const iterator = ticksOf(target)[Symbol.asyncIterator]();
+    const first = iterator.next();
+    await assertRejects(() => iterator.next(), MisuseError);
+    target.emit(1);
+    assertEquals((await first).value?.detail, 1);
+    await iterator.return?.();
+    assertEquals(target.listeners, 0);
+    assertEquals((await iterator.next()).done, true);
+  }, VIRTUAL);
+});
+
 // -- Policies --
 
 Deno.test("a full buffer drops the oldest, drops the newest, or ends the source", async () => {
