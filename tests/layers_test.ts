@@ -64,6 +64,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.statSync": ["src/host/child_process.ts"],
+  "Deno.watchFs": ["src/host/event_sources.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
   "FinalizationRegistry": ["src/host/finalization.ts"],
   "Math.random": [],
@@ -73,6 +74,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
   "navigator.hardwareConcurrency": ["src/host/platform.ts"],
+  "new WebSocket": ["src/host/event_sources.ts"],
   "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],
   "queueMicrotask": ["src/host/microtask.ts"],

@@ -19,8 +19,8 @@ import type { Coroutine } from "../loop/task_body.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import { sleep } from "../loop/sleep.ts";
 import { until } from "../loop/until.ts";
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import { SeededRandom } from "../structures/random.ts";
-import { Backoff } from "../supervise/backoff.ts";
 import { BaseExecutor } from "../workers/base_executor.ts";
 import type {
   Executor,
@@ -191,7 +191,7 @@ export class RemoteExecutor extends BaseExecutor {
       ...{ submits, works, leaseMs, maxLostLeases },
       ...{ keepResultsMs, keepFailedMs },
     };
-    const backoff = new Backoff({ initialMs: 50, maxMs: 2_000 }, CREATE);
+    const backoff = new ExponentialBackoff(50, 2, 2_000);
     for (let failures = 0;;) {
       try {
         yield* until(this.#engine.open(this.#listener(), roles));

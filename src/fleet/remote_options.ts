@@ -12,6 +12,7 @@ import {
   inspect,
 } from "../loop/checks.ts";
 import { Backoff } from "../supervise/backoff.ts";
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import type { SeededRandom } from "../structures/random.ts";
 import { checkPositive, checkSeed, nextSeed } from "../workers/checks.ts";
 import type { Executor, SubmitOptions } from "../workers/executor.ts";
@@ -298,9 +299,9 @@ export function retryDelayMs(
   failures: number,
   random: SeededRandom,
 ): number {
-  const grownMs = plan.initialMs * plan.factor ** (failures - 1);
-  const delayMs = Math.min(grownMs, plan.maxMs);
-  return Math.round(plan.isRandom ? delayMs * random.next() : delayMs);
+  const { initialMs, factor, maxMs, isRandom } = plan;
+  const backoff = new ExponentialBackoff(initialMs, factor, maxMs);
+  return Math.round(backoff.delayMs(failures, isRandom ? random : null));
 }
 
 function checkExecutor(executor: unknown, what: string): void {

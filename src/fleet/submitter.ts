@@ -19,8 +19,8 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import { until } from "../loop/until.ts";
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import type { SeededRandom } from "../structures/random.ts";
-import { Backoff } from "../supervise/backoff.ts";
 import type { AnyJob } from "../workers/job.ts";
 import type { JobSpec, LinkListener, WorkerLink } from "../workers/link.ts";
 import type { JobSettings } from "../workers/submit_options.ts";
@@ -72,7 +72,7 @@ export class Submitter implements WorkerLink {
   readonly #settings: RemoteSettings;
   readonly #owner: SubmitterOwner;
   readonly #random: SeededRandom;
-  readonly #backoff = new Backoff({ initialMs: 50, maxMs: 2_000 }, "retry");
+  readonly #backoff = new ExponentialBackoff(50, 2, 2_000);
   readonly #prefix = crypto.randomUUID().slice(24);
   #listener: LinkListener | null = null;
   #lastNumber = 0;

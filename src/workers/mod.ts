@@ -93,6 +93,7 @@ export type {
   TransferableHandle,
 } from "./loop_handle.ts";
 export {
+  DetectionUnsupportedError,
   ExecutorShutDownError,
   WorkerCrashError,
   type WorkerCrashKind,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import { SeededRandom } from "../structures/random.ts";
 
 /** Numbers of a {@linkcode RestartLimit}. */
@@ -33,6 +34,7 @@ export interface RestartLimitOptions {
  */
 export class RestartLimit {
   readonly #options: RestartLimitOptions;
+  readonly #backoff: ExponentialBackoff;
   readonly #random: SeededRandom;
   /** Failures in a row. */
   #failures = 0;
@@ -43,6 +45,11 @@ export class RestartLimit {
 
   constructor(options: RestartLimitOptions) {
     this.#options = options;
+    this.#backoff = new ExponentialBackoff(
+      options.backoffMinMs,
+      2,
+      options.backoffMaxMs,
+    );
     this.#random = new SeededRandom(options.seed);
   }
 
@@ -69,16 +76,16 @@ export class RestartLimit {
    * @param couldStart Whether it has had a job.
    */
   failed(startedMs: number, nowMs: number, couldStart: boolean): void {
-    const { withinMs, backoffMinMs, backoffMaxMs } = this.#options;
     // Counted up to the start: a start may take long until it has failed.
-    if (startedMs - this.#lastFailureMs > withinMs) this.reset();
+    if (startedMs - this.#lastFailureMs > this.#options.withinMs) {
+      this.reset();
+    }
     this.#failures++;
     this.#startFailures = couldStart ? 0 : this.#startFailures + 1;
     this.#lastFailureMs = nowMs;
-    const limitMs = this.#failures === 1
-      ? 0
-      : Math.min(backoffMinMs * 2 ** (this.#failures - 2), backoffMaxMs);
-    this.#nextStartMs = nowMs + this.#random.next() * limitMs;
+    this.#nextStartMs = this.#failures === 1
+      ? nowMs
+      : nowMs + this.#backoff.delayMs(this.#failures - 1, this.#random);
   }
 
   /** Notes that a worker has done work, or forgets all failures to begin anew. */
