@@ -19,7 +19,7 @@ import { findProgram } from "../../tests/support/server_process.ts";
 import { type Figure, figure, printFigures } from "./report.ts";
 
 const JOBS = 10_000;
-const ROUNDS = 9;
+const ROUNDS = 7;
 const CONCURRENCY = 50;
 const BATCH = 100;
 /** Priority of jobs of the executor with priority 0. */

@@ -394,18 +394,18 @@ class BullmqEngine implements RemoteEngine {
     const verdict = await run(lease);
     if (this.#held.get(id) === held) this.#held.delete(id);
     if (told.length > 0) await Promise.all(told);
+    // No more promises than that for the usual case.
+    if (verdict.kind === "returned") return verdict.value;
     return await this.#handIn(job, token, verdict);
   }
 
-  /** Turns a verdict into what BullMQ expects of a processor. */
+  /** Turns any other verdict into what BullMQ expects of a processor. */
   async #handIn(
     job: BullmqJob,
     token: string | undefined,
-    verdict: RemoteVerdict,
-  ): Promise<string> {
+    verdict: Exclude<RemoteVerdict, { readonly kind: "returned" }>,
+  ): Promise<never> {
     switch (verdict.kind) {
-      case "returned":
-        return verdict.value;
       case "threw":
       case "retry": {
         const { kind, message, stack, error } = verdict;

@@ -78,20 +78,21 @@ export interface Envelope {
  */
 export function seal(job: Envelope, root: string | null): Json {
   const { retry, locals, deadlineAtMs, dedupeKey } = job;
-  const { attempts, initialMs, factor, maxMs, isRandom } = retry;
-  return {
+  const sealed: Record<string, Json> = {
     v: VERSION,
-    ...(job.name !== nameOf(job.task) && { name: job.name }),
     task: relative(job.task, root) as Json,
     args: encode(job.args),
-    ...(locals !== null && { locals: encode(locals) }),
-    ...(deadlineAtMs !== Infinity && { deadlineAtMs }),
-    ...(dedupeKey !== null && { dedupeKey }),
-    ...(job.tellsProgress && { progress: true }),
-    ...(attempts > 1 && {
-      retry: [attempts, initialMs, factor, maxMs, isRandom],
-    }),
   };
+  if (job.name !== nameOf(job.task)) sealed.name = job.name;
+  if (locals !== null) sealed.locals = encode(locals);
+  if (deadlineAtMs !== Infinity) sealed.deadlineAtMs = deadlineAtMs;
+  if (dedupeKey !== null) sealed.dedupeKey = dedupeKey;
+  if (job.tellsProgress) sealed.progress = true;
+  if (retry.attempts > 1) {
+    const { attempts, initialMs, factor, maxMs, isRandom } = retry;
+    sealed.retry = [attempts, initialMs, factor, maxMs, isRandom];
+  }
+  return sealed;
 }
 
 function nameOf(task: TaskRef): string {

@@ -156,16 +156,18 @@ export class Station {
     const held: JobLease = { id, fencingToken, attempt, dedupeKey };
     const options: SubmitOptions = {
       name,
-      ...(leftMs !== Infinity &&
-        { deadlineMs: this.#loop.time() + leftMs }),
-      ...(job.tellsProgress &&
-        { onProgress: (value) => lease.progress(encode(value)) }),
+      deadlineMs: leftMs === Infinity ? undefined : this.#loop.time() + leftMs,
+      onProgress: job.tellsProgress
+        ? (value) => lease.progress(encode(value))
+        : undefined,
     };
     const task = "source" in job.task
       ? moduleOf(job.task.source)
       : exportOf(job.task.module, job.task.name);
     return withLocalsOf(
-      { ...job.locals, [LEASE]: held },
+      job.locals === null
+        ? { [LEASE]: held }
+        : { ...job.locals, [LEASE]: held },
       () => this.#executor.submit(task, job.args, options),
     );
   }

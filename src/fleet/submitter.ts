@@ -137,7 +137,12 @@ export class Submitter implements WorkerLink {
     const { dedupeKey, delayMs, retry } = settings.remote;
     const { name, task, args, locals, remainingMs } = job;
     const payload = seal({
-      ...{ name, task, args, locals, dedupeKey, retry },
+      name,
+      task,
+      args,
+      locals,
+      dedupeKey,
+      retry,
       deadlineAtMs: remainingMs === Infinity
         ? Infinity
         : wallClockMs() + remainingMs,
@@ -148,8 +153,12 @@ export class Submitter implements WorkerLink {
     const { attempts } = retry;
     const request = { id, name, payload, rank, delayMs, attempts, dedupeKey };
     return {
-      ...{ number: job.id, request, storeId: null, begun: false },
-      ...{ ending: null, timer: null },
+      number: job.id,
+      request,
+      storeId: null,
+      begun: false,
+      ending: null,
+      timer: null,
       takenByMs: this.#loop.time() + this.#settings.storeTimeoutMs,
     };
   }
