@@ -151,6 +151,8 @@ const CANCELLATIONS_MAX = 1_000;
 const ERROR_LINE = "\n    rota: ";
 /** How soon BullMQ tries again to reach a server that is away. */
 const RETRY_MS = 1_000;
+/** How long an idle worker of BullMQ waits at most for a job that it was not woken for. */
+const DRAIN_SECONDS = 1;
 /** States of jobs that can be removed. */
 const WAITING = new Set(["waiting", "delayed", "prioritized", "paused"]);
 
@@ -359,6 +361,7 @@ class BullmqEngine implements RemoteEngine {
       stalledInterval: Math.max(50, Math.floor(leaseMs / 2)),
       maxStalledCount: Math.min(maxLostLeases, Number.MAX_SAFE_INTEGER),
       runRetryDelay: RETRY_MS,
+      drainDelay: DRAIN_SECONDS,
       removeOnComplete: { age: Math.ceil(keepResultsMs / 1_000) },
       removeOnFail: { age: Math.ceil(keepFailedMs / 1_000) },
       settings: {

@@ -7,7 +7,7 @@ import { LoopExecutor } from "@rota/rota/workers";
 import { redisTest, startRedis } from "../support/redis_server.ts";
 import type { ServerProcess } from "../support/server_process.ts";
 
-const LEASE_MS = 400;
+const LEASE_MS = 600;
 
 const jobs = taskModule<typeof import("./support/held_jobs.ts")>(
   new URL("./support/held_jobs.ts", import.meta.url),

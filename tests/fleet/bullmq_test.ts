@@ -12,7 +12,7 @@ conformance({
   test: redisTest,
   isVirtual: false,
   hasPriorities: true,
-  leaseMs: 400,
+  leaseMs: 600,
   open: async () => {
     const redis = await startRedis();
     const connection = new Redis({

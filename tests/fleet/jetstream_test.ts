@@ -10,7 +10,7 @@ conformance({
   test: natsTest,
   isVirtual: false,
   hasPriorities: false,
-  leaseMs: 500,
+  leaseMs: 700,
   open: async () => {
     const nats = await startNats();
     const connection = await connect({
