@@ -81,6 +81,11 @@ export {
   type SupervisedPoolOptions,
 } from "./supervised_pool.ts";
 export {
+  SupervisedConnection,
+  type SupervisedConnectionOptions,
+  type UseOptions,
+} from "./supervised_connection.ts";
+export {
   workerLoop,
   type WorkerLoopContext,
   type WorkerLoopOptions,
@@ -149,6 +154,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  ConnectionLostError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,
