@@ -60,7 +60,8 @@ export interface SupervisedConnectionOptions<C> {
    */
   readonly close?: ((client: C) => unknown) | undefined;
   /**
-   * Closes a client at once. Also called when it is closed already.
+   * Closes a client at once. Called once for each client, also when its connection
+   * was lost, as it may be about to make another one.
    *
    * @default {client.disconnect()}
    */
@@ -107,8 +108,8 @@ type Methods<C> = {
  * {@linkcode ConnectionLostError} or the error of the client: the supervisor
  * restarts it, with its `backoff`. For as long as the server may be away, set
  * `backoff` and `maxRestarts: Infinity`. The client should not reconnect by itself
- * (ioredis: `retryStrategy: null`); one that does is dropped when it loses its
- * connection.
+ * (ioredis: `retryStrategy: null`); one that does is dropped all the same when it
+ * loses its connection.
  *
  * {@linkcode use} waits until there is a connection, so commands resume after a
  * restart of the server. Children that keep something of the server, such as
@@ -514,29 +515,28 @@ class Link<C> {
   }
 }
 
+const LOST: unique symbol = Symbol("lost");
+
 /** Calls `fn` for the current task; its wait ends with the connection, too. */
 function* call<C, T>(
   link: Link<C>,
   fn: (client: C) => PromiseLike<T> | T,
 ): Coroutine<T> {
-  let hasLeft = false;
   const calling = async () => {
     try {
       return await fn(link.client);
     } catch (error) {
       if (isCancellation(error)) throw error;
       // Clients reject what is pending just before they tell that they have lost
-      // their connection. That ends the wait; the error is its consequence then.
+      // their connection. That ends the wait, and this error is its consequence.
       await new Promise<void>(macrotask);
-      if (hasLeft && link.error !== null) return undefined as never;
+      if (link.error !== null) return LOST;
       throw error;
     }
   };
-  try {
-    return yield* until(calling, { signal: link.signal });
-  } finally {
-    hasLeft = true;
-  }
+  const outcome = yield* until(calling, { signal: link.signal });
+  if (outcome === LOST) throw link.error;
+  return outcome;
 }
 
 function dropClient<C>(client: C, methods: Methods<C>, loop: EventLoop): void {
@@ -569,7 +569,11 @@ const DEFAULTS: Methods<unknown> = {
     const { quit, disconnect } = client as DefaultClient;
     return (quit ?? disconnect).call(client);
   },
-  drop: (client) => (client as DefaultClient).disconnect(),
+  drop(client) {
+    const { status } = client as DefaultClient;
+    // ioredis would start a timer that only the end of the connection stops.
+    if (status !== "end") (client as DefaultClient).disconnect();
+  },
   lost: (client) => untilLost(client as DefaultClient),
 };
 const NEEDS: Readonly<Record<keyof Methods<unknown>, string>> = {
