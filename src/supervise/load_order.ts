@@ -134,6 +134,8 @@ import "./supervisor_options.ts";
 import "./supervisor.ts";
 import "./dynamic_supervisor.ts";
 import "./supervised_pool.ts";
+import "../structured/block_body.ts";
+import "../structured/timeout.ts";
 import "../sync/wait_queue.ts";
 import "../sync/flag.ts";
 import "./supervised_connection.ts";

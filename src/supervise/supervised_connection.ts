@@ -23,6 +23,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { until } from "../loop/until.ts";
+import { timeout } from "../structured/timeout.ts";
 import { Flag } from "../sync/flag.ts";
 import type { ChildRun } from "./child_run.ts";
 
@@ -245,7 +246,8 @@ export class SupervisedConnection<C> {
    * `idempotent` it begins anew. Other errors of `fn` are thrown as they are.
    *
    * `fn` belongs to the current task, like a function in `until`. In it, `await`
-   * the promises of the client directly.
+   * the promises of the client directly. If it waits for anything else when the
+   * connection is lost, it is cancelled. Costs some seven microseconds.
    *
    * @typeParam T Type of the result.
    * @param fn Function that sends commands and returns a promise of the outcome.
@@ -414,16 +416,19 @@ export class SupervisedConnection<C> {
 
   /** Makes a client and connects it. An abort of `signal` ends the making. */
   *#open(signal?: AbortSignal): Coroutine<Link<C>> {
-    const client = yield* this.#newClient(signal);
-    const link = new Link(client, this.#name, this.#methods, {
-      gone: () => {
-        if (this.#link !== link) return;
-        this.#link = null;
-        this.#news.clear();
-      },
-      over: () => this.#links.delete(link),
-    });
-    this.#links.add(link);
+    let hasLeft = false;
+    const making = async () => {
+      // Nothing may come in between: a client that is there already may fail.
+      const link = this.#newLink(await this.#make());
+      if (hasLeft) link.drop();
+      return link;
+    };
+    let link: Link<C>;
+    try {
+      link = yield* until(making, { signal });
+    } finally {
+      hasLeft = true;
+    }
     try {
       yield* call(link, this.#methods.connect);
       return link;
@@ -434,20 +439,18 @@ export class SupervisedConnection<C> {
     }
   }
 
-  *#newClient(signal: AbortSignal | undefined): Coroutine<C> {
-    const loop = getRunningLoop();
-    let hasLeft = false;
-    const making = async () => {
-      const client = await this.#make();
-      checkClient(client, this.#methods);
-      if (hasLeft) dropClient(client, this.#methods, loop);
-      return client;
-    };
-    try {
-      return yield* until(making, { signal });
-    } finally {
-      hasLeft = true;
-    }
+  #newLink(client: C): Link<C> {
+    checkClient(client, this.#methods);
+    const link = new Link(client, this.#name, this.#methods, {
+      gone: () => {
+        if (this.#link !== link) return;
+        this.#link = null;
+        this.#news.clear();
+      },
+      over: () => this.#links.delete(link),
+    });
+    this.#links.add(link);
+    return link;
   }
 }
 
@@ -534,7 +537,9 @@ function* call<C, T>(
       throw error;
     }
   };
-  const outcome = yield* until(calling, { signal: link.signal });
+  const outcome = yield* timeout(null, () => until(calling), {
+    signal: link.signal,
+  });
   if (outcome === LOST) throw link.error;
   return outcome;
 }
