@@ -454,11 +454,11 @@ export class SupervisedConnection<C> {
   }
 }
 
-/** What becomes of a link, for the connection to which it belongs. */
+/** Supervised connection, as its links see it. */
 interface LinkListener {
-  /** It is of no use any more. */
+  /** Called when the link is of no use any more. */
   gone(): void;
-  /** It is closed. */
+  /** Called when the link is closed. */
   over(): void;
 }
 
@@ -507,7 +507,7 @@ class Link<C> {
     this.over.set();
   }
 
-  /** Gives it up, once. */
+  /** Ends all waits for the client and drops it, once. */
   #give(message: string, options?: ErrorOptions): void {
     if (this.error !== null) return;
     this.error = new ConnectionLostError(message, options);
