@@ -80,8 +80,8 @@ export interface SupervisedConnectionOptions<C> {
 /** Options of {@linkcode SupervisedConnection.use}. */
 export interface UseOptions extends WaitOptions {
   /**
-   * Whether `fn` may run more than once: it is then called again on the next
-   * connection if this one is lost before it has ended.
+   * Whether `fn` may run more than once: it is called again, on the next connection,
+   * if this one is lost before it has ended.
    *
    * @default {false}
    */
@@ -277,7 +277,8 @@ export class SupervisedConnection<C> {
    * not waited for any more: for commands that block, such as `BLPOP`, or
    * subscribe.
    *
-   * Waits until the connection itself is there, then connects the client. A
+   * Waits until the connection itself is there, then connects the client. With
+   * `idempotent` all of that begins anew if the client loses its connection. A
    * cancellation drops it, which ends the command: the server forgets a `BLPOP` that
    * waits. An item that it has sent by then is lost; where that matters, use a
    * command that keeps it, such as `BLMOVE`. Costs a connection each time: call it
@@ -294,15 +295,15 @@ export class SupervisedConnection<C> {
    * async function consume(redis: SupervisedConnection<Redis>) {
    *   await redis.dedicated(async (client) => {
    *     for (;;) console.log(await client.blpop("jobs", 0));
-   *   });
+   *   }, { idempotent: true });
    * }
    * ```
    *
    * @typeParam T Type of the result.
    * @param fn Function that sends commands and returns a promise of the outcome.
-   * @param options A signal that ends the wait.
+   * @param options A signal that ends the wait, and whether `fn` may run again.
    * @returns An operation: nothing happens until it is waited for.
-   * @throws {TypeError} If `fn` is not a function or `signal` not an `AbortSignal`.
+   * @throws {TypeError} If `fn` is not a function or an option of the wrong type.
    * @throws {ConnectionLostError} At the wait, if the client loses its connection,
    * or the supervisor stops or restarts this one.
    * @throws {InvalidStateError} At the wait, if the supervisor has stopped the
@@ -310,12 +311,14 @@ export class SupervisedConnection<C> {
    */
   dedicated<T>(
     fn: (client: C) => PromiseLike<T> | T,
-    options?: WaitOptions,
+    options: UseOptions = NO_OPTIONS,
   ): Operation<T> {
     checkFunction(fn, USE, "fn");
     const signal = checkWaitOptions(options, USE);
+    const { idempotent = false } = options;
+    checkOneOf(idempotent, BOOLEANS, USE, "idempotent");
     return new Operation(
-      () => this.#dedicated(fn),
+      () => this.#dedicated(fn, idempotent),
       { name: `${this.#name}.dedicated()`, signal },
     );
   }
@@ -352,13 +355,26 @@ export class SupervisedConnection<C> {
     }
   }
 
-  *#dedicated<T>(fn: (client: C) => PromiseLike<T> | T): Coroutine<T> {
-    const { signal } = yield* this.#connected();
-    const link = yield* this.#open(signal);
-    try {
-      return yield* call(link, fn);
-    } finally {
-      link.drop();
+  *#dedicated<T>(
+    fn: (client: C) => PromiseLike<T> | T,
+    isIdempotent: boolean,
+  ): Coroutine<T> {
+    for (;;) {
+      const main = yield* this.#connected();
+      let link: Link<C>;
+      try {
+        link = yield* this.#open(main.signal);
+      } catch (error) {
+        if (isCancellation(error) || main.error === null) throw error;
+        continue; // the server has gone, before `fn` was called
+      }
+      try {
+        return yield* call(link, fn);
+      } catch (error) {
+        if (!isIdempotent || error !== link.error) throw error;
+      } finally {
+        link.drop();
+      }
     }
   }
 

@@ -326,6 +326,46 @@ scene(
   },
 );
 
+scene(
+  "an idempotent function gets another client when its own, or the server, is lost",
+  function* ({ loop, server, store, supervisor }) {
+    yield supervisor.start();
+    const numbers: number[] = [];
+    const task = loop.createTask(() =>
+      store.dedicated((client) => {
+        numbers.push(client.number);
+        return client.ask();
+      }, { idempotent: true })
+    );
+    yield* settle();
+    server.clients[1]!.end(); // only its own
+    yield* settle();
+    for (const client of server.clients) client.end(); // the server
+    yield sleep(200);
+    assertEquals(numbers, [2, 3, 5]);
+    server.last.answer("at last");
+    assertEquals(yield task, "at last");
+  },
+);
+
+scene(
+  "a server that goes while a dedicated client connects is waited for",
+  function* ({ loop, server, store, supervisor }) {
+    yield supervisor.start();
+    let isAway = true;
+    server.connecting = () => {
+      if (isAway) server.clients[0]!.end();
+      return isAway ? Promise.reject(new Error("refused")) : undefined;
+    };
+    const task = loop.createTask(() => store.dedicated(ask));
+    yield sleep(50);
+    isAway = false;
+    yield sleep(100);
+    server.last.answer("here");
+    assertEquals(yield task, "here");
+  },
+);
+
 // -- The end --
 
 scene(
