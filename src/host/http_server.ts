@@ -90,6 +90,11 @@ export class HttpServer {
     this.#server.shutdown();
   }
 
+  /** Lets the process end while connections are still open. */
+  unref(): void {
+    this.#server.unref();
+  }
+
   /** Ends it at once, with all connections. Does nothing after {@linkcode shutdown}. */
   abort(): void {
     if (this.#ending) return;
