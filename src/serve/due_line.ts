@@ -24,11 +24,12 @@ export class DueLine<T> {
     this.#due = due;
   }
 
-  /** Has `due` called with a thing in time, unless it is deleted before. */
-  add(thing: T): void {
+  /** Has `due` called with a thing in time, unless it is deleted before. Returns when. */
+  add(thing: T): number {
     const whenMs = this.#loop.time() + this.#delayMs;
     this.#line.set(thing, whenMs);
     if (this.#timer === null) this.#arm(whenMs);
+    return whenMs;
   }
 
   delete(thing: T): void {

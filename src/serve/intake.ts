@@ -77,7 +77,9 @@ export class Intake {
   readonly #attached: Set<Attachment> = new Set();
   readonly #deadlines: DueLine<RequestRun> | null;
   readonly #young: DueLine<RequestRun>;
-  readonly #idle = new WaitQueue("the end of all requests");
+  readonly #changes = new WaitQueue("the end of all requests");
+  /** How many responses are under way. */
+  #held = 0;
   #served = 0;
   #refused = 0;
   #timedOut = 0;
@@ -116,7 +118,7 @@ export class Intake {
     }
     if (run.hasEnded) return;
     this.#young.add(run);
-    this.#deadlines?.add(run);
+    if (this.#deadlines !== null) run.dueMs = this.#deadlines.add(run);
   }
 
   #putInLine(run: RequestRun): boolean {
@@ -161,6 +163,11 @@ export class Intake {
     this.#settle();
   }
 
+  /** A body was not sent within the time of its request. */
+  bodyTimedOut(): void {
+    this.#timedOut++;
+  }
+
   // -- What outlives a response --
 
   /** Runs a function as a task that the intake waits for. */
@@ -196,6 +203,16 @@ export class Intake {
     if (this.#attached.delete(thing)) this.#settle();
   }
 
+  /** A response is under way: like {@linkcode attach}, for the many that need no more than a count. */
+  hold(): void {
+    this.#held++;
+  }
+
+  /** It is over. */
+  unhold(): void {
+    if (--this.#held === 0) this.#settle();
+  }
+
   // -- The end --
 
   /** Takes no more requests. Those in line are served. */
@@ -219,32 +236,48 @@ export class Intake {
     this.#settle();
   }
 
-  /** Whether nothing is left. */
-  get isIdle(): boolean {
+  /** Whether no function runs or is going to. */
+  get isQuiet(): boolean {
     return this.#running.size === 0 && this.#waiting.size === 0 &&
-      this.#background.size === 0 && this.#attached.size === 0;
+      this.#background.size === 0;
+  }
+
+  /** Whether nothing is left: no function, and nothing that is open. */
+  get isIdle(): boolean {
+    return this.isQuiet && this.#attached.size === 0 && this.#held === 0;
   }
 
   /** Waits until nothing is left. */
   untilIdle(): Operation<void> {
-    return new Operation(() => this.#awaitIdle(), {
+    return this.until(() => this.isIdle);
+  }
+
+  /** Waits until a condition holds. Asks when something has ended, and at each {@linkcode recheck}. */
+  until(holds: () => boolean): Operation<void> {
+    return new Operation(() => this.#await(holds), {
       name: "the end of all requests",
     });
   }
 
-  *#awaitIdle(): Coroutine<void> {
-    while (!this.isIdle) {
-      const waiter = this.#idle.enter(undefined);
+  *#await(holds: () => boolean): Coroutine<void> {
+    while (!holds()) {
+      const waiter = this.#changes.enter(undefined);
       try {
         yield* waiter;
       } finally {
-        this.#idle.leave(waiter);
+        this.#changes.leave(waiter);
       }
     }
   }
 
+  /** Has those who wait look again. */
+  recheck(): void {
+    this.#changes.wakeAll();
+  }
+
+  /** Something has ended: whoever waits may go on, once the server ends. */
   #settle(): void {
-    if (this.isIdle) this.#idle.wakeAll();
+    if (this.stage !== "open" || this.isIdle) this.#changes.wakeAll();
   }
 
   /** Names of what is left, for a report. */

@@ -9,11 +9,16 @@ import { runOwned } from "../host/async_context.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
-import { current, type LocalValue, type Owner } from "../loop/current.ts";
+import {
+  current,
+  type LocalValue,
+  type Owner,
+  TaskLocal,
+} from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Strand } from "../loop/strand_tree.ts";
-import type { Task } from "../loop/task.ts";
+import { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { Intake } from "./intake.ts";
 
@@ -27,6 +32,11 @@ export type Refusal =
   | "cancelled"
   | "timeout"
   | "gone";
+
+/** The request that a task, and every task that it makes, belongs to. */
+export const requestLocal: TaskLocal<RequestRun | null> = new TaskLocal<
+  RequestRun | null
+>(null);
 
 /** A request was cancelled: why, and by what error. */
 interface Abortion {
@@ -71,6 +81,8 @@ export abstract class RequestRun implements Owner {
   #release: (() => void) | null = null;
   /** Set while the task is made, as its first step asks for `runner`, too. */
   #becoming = false;
+  /** Made on first use, as most requests are over before that. */
+  #locals: LocalValue | null = null;
 
   constructor(intake: Intake, rank: number) {
     this.intake = intake;
@@ -193,7 +205,7 @@ export abstract class RequestRun implements Owner {
     const task = this.#start(() => {
       begun = true;
       return runCoroutine(this);
-    }, true);
+    });
     // A task of a loop that stands still may be cancelled before its first step.
     if (!begun) task.addDoneCallback(() => this.end(true, task.cancelReason()));
   }
@@ -238,9 +250,18 @@ export abstract class RequestRun implements Owner {
     return this.runner?.strandNow ?? null;
   }
 
-  get locals(): LocalValue | null {
+  get locals(): LocalValue {
     const task = this.#task;
-    return task === null || task.done() ? this.intake.locals : task.localValues;
+    if (task !== null && !task.done()) return task.localValues!;
+    return this.#ownLocals();
+  }
+
+  #ownLocals(): LocalValue {
+    return this.#locals ??= {
+      local: requestLocal as LocalValue["local"],
+      value: this,
+      next: this.intake.locals,
+    };
   }
 
   /** Makes a task that ends when the function does. */
@@ -249,29 +270,44 @@ export abstract class RequestRun implements Owner {
     if (this.loop.isClosed()) return null;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#release = resolve;
-    return this.#start(() => promise, false);
+    return this.#start(() => promise);
   }
 
-  #start(body: () => unknown, isCoroutine: boolean): Task<unknown> {
-    const { loop } = this;
-    const make = () => {
-      const priority = loop[core].ranking === null ? undefined : this.rank;
-      return loop.createTask(body as TaskBody<unknown>, {
-        name: this.name,
-        eager: true,
-        priority,
-      });
-    };
+  /** Makes the task and takes its first step, which may end the request. */
+  #start(body: () => unknown): Task<unknown> {
     this.#becoming = true;
     try {
-      // The first step runs in there, and may end the request.
-      const task = isCoroutine && this.intake.locals === null
-        ? make()
-        : runOwned(this, make);
-      if (!this.hasEnded || !task.done()) this.#task = task;
+      const task = this.#task = this.#makeTask(body);
+      if (this.loop.isRunning()) this.#firstStep(task);
+      else this.loop[core].schedule(task);
       return task;
     } finally {
       this.#becoming = false;
+    }
+  }
+
+  #makeTask(body: () => unknown): Task<unknown> {
+    const { loop, name, rank } = this;
+    const hasRanking = loop[core].ranking !== null;
+    const task = new Task<unknown>(
+      loop,
+      body as TaskBody<unknown>,
+      hasRanking ? { name, priority: rank } : { name },
+      false,
+    );
+    task.inheritFrom(null, this.#ownLocals(), null);
+    return task;
+  }
+
+  #firstStep(task: Task<unknown>): void {
+    const { loop, task: before, stepper } = current;
+    current.loop = this.loop;
+    try {
+      task.run();
+    } finally {
+      current.loop = loop;
+      current.task = before;
+      current.stepper = stepper;
     }
   }
 }
