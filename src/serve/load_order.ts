@@ -146,3 +146,8 @@ import "./event_stream.ts";
 import "../supervise/child_end.ts";
 import "../supervise/supervised.ts";
 import "./supervised_server.ts";
+import "../structured/block_body.ts";
+import "../structured/cancel_scope.ts";
+import "../structured/scope_options.ts";
+import "../structured/move_on.ts";
+import "./node_handler.ts";

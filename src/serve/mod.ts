@@ -5,6 +5,7 @@
  * | To | use |
  * |---|---|
  * | answer HTTP requests, by a function or a framework | {@linkcode serve} |
+ * | have the requests of Express, or anything else on `node:http`, run as tasks | {@linkcode nodeHandler} |
  * | send events as they come | {@linkcode eventStream} |
  * | have a supervisor start and stop a server | {@linkcode supervisedServer} |
  *
@@ -57,3 +58,11 @@ export {
   type ServerSentEvent,
 } from "./event_stream.ts";
 export { supervisedServer } from "./supervised_server.ts";
+export {
+  type NodeHandler,
+  nodeHandler,
+  type NodeHandlerOptions,
+  type NodeRequest,
+  type NodeResponse,
+  type NodeServer,
+} from "./node_handler.ts";
