@@ -150,4 +150,5 @@ import "../structured/block_body.ts";
 import "../structured/cancel_scope.ts";
 import "../structured/scope_options.ts";
 import "../structured/move_on.ts";
+import "./node_run.ts";
 import "./node_handler.ts";

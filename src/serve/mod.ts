@@ -62,7 +62,6 @@ export {
   type NodeHandler,
   nodeHandler,
   type NodeHandlerOptions,
-  type NodeRequest,
-  type NodeResponse,
   type NodeServer,
 } from "./node_handler.ts";
+export type { NodeRequest, NodeResponse } from "./node_run.ts";

@@ -5,7 +5,6 @@
  * @module
  */
 import { prepareOwners } from "../host/async_context.ts";
-import { isCancellation } from "../loop/cancellation.ts";
 import {
   checkFunction,
   checkNotNegative,
@@ -14,8 +13,6 @@ import {
   checkString,
   inspect,
   isGeneratorFunction,
-  isSteppable,
-  isThenable,
 } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
@@ -38,7 +35,13 @@ import type {
 } from "../supervise/shutdown_hooks.ts";
 import type { BackgroundOptions } from "./fetch_run.ts";
 import { Intake } from "./intake.ts";
-import { type Refusal, RequestRun } from "./request_run.ts";
+import {
+  type NodeDesk,
+  type NodeRequest,
+  type NodeResponse,
+  NodeRun,
+  pathOf,
+} from "./node_run.ts";
 import {
   type IntakeOptions,
   type SettledIntake,
@@ -49,27 +52,6 @@ import type {
   ServerState,
   ServerStatistics,
 } from "./server.ts";
-
-/** The part of an `IncomingMessage` of `node:http` that is needed. */
-export interface NodeRequest {
-  readonly method?: string | undefined;
-  readonly url?: string | undefined;
-}
-
-/** The part of a `ServerResponse` of `node:http` that is needed. */
-export interface NodeResponse {
-  readonly headersSent: boolean;
-  readonly writableEnded: boolean;
-  readonly writableFinished: boolean;
-  readonly destroyed: boolean;
-  statusCode: number;
-  getHeaderNames(): string[];
-  setHeader(name: string, value: string): unknown;
-  removeHeader(name: string): void;
-  end(body?: string): unknown;
-  destroy(error?: Error): unknown;
-  on(event: "close", listener: () => void): unknown;
-}
 
 /** The part of a `Server` of `node:http` that is needed. */
 export interface NodeServer {
@@ -130,8 +112,8 @@ export interface NodeHandler extends AsyncDisposable {
   attach<T extends NodeServer>(server: T): T;
   /**
    * Runs a function that outlives the response. The server waits for it when it closes,
-   * and cancels it with all else. It is not cancelled with the request. A failure is
-   * reported to the loop's exception handler.
+   * and cancels it with all else; the end of the request does not. A failure is reported
+   * to the loop's exception handler.
    *
    * @param body An async function or generator function.
    * @param options Its name.
@@ -150,8 +132,8 @@ export interface NodeHandler extends AsyncDisposable {
   statistics(): ServerStatistics;
   /**
    * Closes the server: it takes no more connections, answers requests that come all the
-   * same with 503, and closes idle connections. What was accepted goes on, functions in
-   * the background included. When all has ended, or `graceMs` later, whatever is left is
+   * same with 503, and closes idle connections. Requests that were accepted go on, and so
+   * do functions in the background. When all has ended, or `graceMs` later, whatever is left is
    * cancelled and responses that are under way are cut; then all connections are closed.
    * May be called again; a shorter time counts.
    *
@@ -167,8 +149,6 @@ export interface NodeHandler extends AsyncDisposable {
 
 const WHAT = "handle requests of node:http";
 const NO_OPTIONS = Object.freeze({});
-/** How often a request whose response is over is asked whether its functions have ended. */
-const LINGER_MS = 5;
 /** How much of its time a hook leaves to the shutdown, so that it is over when the phase is. */
 const MARGIN_MS = 20;
 
@@ -176,10 +156,9 @@ const MARGIN_MS = 20;
  * Wraps a listener for requests of `node:http`, such as an Express app, so that each
  * request has its task.
  *
- * What the listener and everything that it calls awaits belongs to that task:
- * `currentTask`, `TaskLocal` and cancellation work in it, and its `signal` serves
- * `fetch`. An async function is such code as well as a generator function, and so are
- * the handlers of a framework.
+ * The listener belongs to that task, and so do the handlers of a framework that it calls:
+ * `currentTask`, `TaskLocal` and cancellation work in them, what they await is cancelled
+ * with the request, and the `signal` of the task serves `fetch`.
  *
  * - *Limits:* at most `maxConcurrent` requests run, `maxWaiting` are in line; others are
  *   answered with 503 and `Retry-After`.
@@ -302,7 +281,7 @@ function settle(options: NodeHandlerOptions): Settings {
 // -- The server --
 
 /** All requests of a handler, and their end. */
-class NodeService {
+class NodeService implements NodeDesk {
   readonly intake: Intake;
   readonly settings: Settings;
   readonly #loop: EventLoop;
@@ -349,6 +328,10 @@ class NodeService {
   }
 
   // -- Requests --
+
+  get retryAfterMs(): number {
+    return this.settings.retryAfterMs;
+  }
 
   /** Answers a question for the state of the server. */
   answersItself(request: NodeRequest, response: NodeResponse): boolean {
@@ -409,7 +392,7 @@ class NodeService {
     return this.intake.background(body as TaskBody<unknown>, name);
   }
 
-  /** Gives an error of the listener to whoever deals with it. */
+  /** Reports an error of the listener, to `onError` or to the exception handler. */
   failed(error: unknown, run: NodeRun): void {
     const { onError, name } = this.settings;
     let exception = error;
@@ -559,167 +542,4 @@ function isServer(value: unknown): value is NodeServer {
     typeof (value as NodeServer).close === "function" &&
     typeof (value as NodeServer).closeIdleConnections === "function" &&
     typeof (value as NodeServer).closeAllConnections === "function";
-}
-
-/** Path of a request, without its query. */
-function pathOf({ url = "" }: NodeRequest): string {
-  const end = url.indexOf("?");
-  return end < 0 ? url : url.slice(0, end);
-}
-
-// -- Requests --
-
-/**
- * A request of `node:http`. A framework returns from its listener at once and answers
- * later, and nobody learns when its handler ends. So the request ends when its response
- * is over and what was called for it waits for no operation.
- */
-class NodeRun extends RequestRun {
-  readonly request: NodeRequest;
-  readonly isCoroutine: boolean;
-  readonly #service: NodeService;
-  readonly #response: NodeResponse;
-  readonly #listener: () => unknown;
-  #task: Task<unknown> | null = null;
-  #isClosed = false;
-  /** Ends the wait for the end of the response. */
-  #whenClosed: (() => void) | null = null;
-
-  constructor(
-    service: NodeService,
-    request: NodeRequest,
-    response: NodeResponse,
-    listener: () => unknown,
-    isCoroutine: boolean,
-    rank: number,
-  ) {
-    super(service.intake, rank);
-    this.request = request;
-    this.isCoroutine = isCoroutine;
-    this.#service = service;
-    this.#response = response;
-    this.#listener = listener;
-    response.on("close", () => this.#closed());
-  }
-
-  get name(): string {
-    return `${this.request.method ?? "GET"} ${pathOf(this.request)}`;
-  }
-
-  override get runner(): Task<unknown> | null {
-    return this.#task = super.runner;
-  }
-
-  /** The response was sent, or its client has gone. */
-  #closed(): void {
-    this.#isClosed = true;
-    if (!this.#response.writableFinished) {
-      this.cancel("gone", "the client has gone");
-    }
-    this.#whenClosed?.();
-    this.#service.responded(this);
-  }
-
-  // -- Its function --
-
-  call(): unknown {
-    const product = this.#listener();
-    if (this.isCoroutine || isSteppable(product)) {
-      return this.#afterCoroutine(product as Coroutine<unknown>);
-    }
-    return isThenable(product) ? this.#afterPromise(product) : this.#over();
-  }
-
-  *#afterCoroutine(product: Coroutine<unknown>): Coroutine<void> {
-    yield* product;
-    if (this.#isClosed) return;
-    const closed: Future<void> = this.loop.createFuture("a response");
-    this.#whenClosed = () => {
-      if (!closed.done()) closed.setResult();
-    };
-    yield* closed;
-  }
-
-  async #afterPromise(product: PromiseLike<unknown>): Promise<void> {
-    await product;
-    await this.#over();
-  }
-
-  /** Fulfils when the response is over, and what was called waits for nothing. */
-  #over(): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (this.#task === null || this.#task.isOutside()) resolve();
-        else this.loop.callLater(LINGER_MS, check);
-      };
-      this.#whenClosed = check;
-      if (this.#isClosed) check();
-    });
-  }
-
-  returned(): void {
-    // The response is over.
-  }
-
-  threw(error: unknown): void {
-    if (this.abortion !== null && isCancellation(error)) return;
-    this.#service.failed(error, this);
-    this.#answer(500, "Internal Server Error");
-  }
-
-  // -- Answers --
-
-  refused(why: Refusal): void {
-    if (why === "timeout") this.#answer(504, "Gateway Timeout");
-    else if (why !== "gone") this.#refuse();
-  }
-
-  expired(): void {
-    this.#answer(504, "Gateway Timeout");
-  }
-
-  override cancel(why: Refusal, reason: unknown): void {
-    const isFirst = this.abortion === null;
-    if (isFirst && why === "cancelled" && this.state === "running") {
-      this.#refuse();
-    }
-    super.cancel(why, reason);
-  }
-
-  #refuse(): void {
-    const seconds = Math.ceil(this.#service.settings.retryAfterMs / 1_000);
-    this.#answer(503, "Service Unavailable", String(seconds));
-  }
-
-  /** Answers in place of the function. A response that is under way is cut. */
-  #answer(status: number, text: string, retryAfter?: string): void {
-    const response = this.#response;
-    if (response.writableEnded || response.destroyed) return;
-    if (response.headersSent) {
-      response.destroy();
-      return;
-    }
-    for (const header of response.getHeaderNames()) {
-      response.removeHeader(header);
-    }
-    response.statusCode = status;
-    response.setHeader("content-type", "text/plain");
-    if (status !== 500) response.setHeader("connection", "close");
-    if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
-    response.end(text);
-  }
-
-  /** Has the response say that its connection is closed after it. */
-  announceEnd(): void {
-    if (this.#response.headersSent) return;
-    this.#response.setHeader("connection", "close");
-  }
-
-  protected watchClient(): void {
-    // It is watched from the beginning.
-  }
-
-  protected unwatchClient(): void {
-    // The listener goes with the response.
-  }
 }

@@ -1,0 +1,209 @@
+/**
+ * Requests of `node:http`: from the call of the listener to the end of the response.
+ *
+ * @module
+ */
+import { isCancellation } from "../loop/cancellation.ts";
+import { isSteppable, isThenable } from "../loop/checks.ts";
+import type { Future } from "../loop/future.ts";
+import type { Task } from "../loop/task.ts";
+import type { Coroutine } from "../loop/task_body.ts";
+import type { Intake } from "./intake.ts";
+import { type Refusal, RequestRun } from "./request_run.ts";
+
+/** The part of an `IncomingMessage` of `node:http` that is needed. */
+export interface NodeRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+}
+
+/** The part of a `ServerResponse` of `node:http` that is needed. */
+export interface NodeResponse {
+  readonly headersSent: boolean;
+  readonly writableEnded: boolean;
+  readonly writableFinished: boolean;
+  readonly destroyed: boolean;
+  statusCode: number;
+  getHeaderNames(): string[];
+  setHeader(name: string, value: string): unknown;
+  removeHeader(name: string): void;
+  end(body?: string): unknown;
+  destroy(error?: Error): unknown;
+  on(event: "close", listener: () => void): unknown;
+}
+
+/** The server, as its requests see it. */
+export interface NodeDesk {
+  readonly intake: Intake;
+  readonly retryAfterMs: number;
+  /** Called when the response of a request is over. */
+  responded(run: NodeRun): void;
+  /** Called with an error of the listener. */
+  failed(error: unknown, run: NodeRun): void;
+}
+
+/** How often a request whose response is over is asked whether its functions have ended. */
+const LINGER_MS = 5;
+
+/** Path of a request, without its query. */
+export function pathOf({ url = "" }: NodeRequest): string {
+  const end = url.indexOf("?");
+  return end < 0 ? url : url.slice(0, end);
+}
+
+/**
+ * A request of `node:http`. A framework returns from its listener at once and answers
+ * later, and nobody learns when its handler ends. So the request ends when its response
+ * is over and what was called for it waits for no operation.
+ */
+export class NodeRun extends RequestRun {
+  readonly request: NodeRequest;
+  readonly isCoroutine: boolean;
+  readonly #desk: NodeDesk;
+  readonly #response: NodeResponse;
+  readonly #listener: () => unknown;
+  #task: Task<unknown> | null = null;
+  #isClosed = false;
+  /** Ends the wait for the end of the response. */
+  #whenClosed: (() => void) | null = null;
+
+  constructor(
+    desk: NodeDesk,
+    request: NodeRequest,
+    response: NodeResponse,
+    listener: () => unknown,
+    isCoroutine: boolean,
+    rank: number,
+  ) {
+    super(desk.intake, rank);
+    this.request = request;
+    this.isCoroutine = isCoroutine;
+    this.#desk = desk;
+    this.#response = response;
+    this.#listener = listener;
+    response.on("close", () => this.#closed());
+  }
+
+  get name(): string {
+    return `${this.request.method ?? "GET"} ${pathOf(this.request)}`;
+  }
+
+  override get runner(): Task<unknown> | null {
+    return this.#task = super.runner;
+  }
+
+  /** The response was sent, or its client has gone. */
+  #closed(): void {
+    this.#isClosed = true;
+    if (!this.#response.writableFinished) {
+      this.cancel("gone", "the client has gone");
+    }
+    this.#whenClosed?.();
+    this.#desk.responded(this);
+  }
+
+  // -- Its function --
+
+  call(): unknown {
+    const product = this.#listener();
+    if (this.isCoroutine || isSteppable(product)) {
+      return this.#afterCoroutine(product as Coroutine<unknown>);
+    }
+    return isThenable(product) ? this.#afterPromise(product) : this.#over();
+  }
+
+  *#afterCoroutine(product: Coroutine<unknown>): Coroutine<void> {
+    yield* product;
+    if (this.#isClosed) return;
+    const closed: Future<void> = this.loop.createFuture("a response");
+    this.#whenClosed = () => {
+      if (!closed.done()) closed.setResult();
+    };
+    yield* closed;
+  }
+
+  async #afterPromise(product: PromiseLike<unknown>): Promise<void> {
+    await product;
+    await this.#over();
+  }
+
+  /** Fulfils when the response is over, and what was called waits for nothing. */
+  #over(): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (this.#task === null || this.#task.isOutside()) resolve();
+        else this.loop.callLater(LINGER_MS, check);
+      };
+      this.#whenClosed = check;
+      if (this.#isClosed) check();
+    });
+  }
+
+  returned(): void {
+    // The response is over.
+  }
+
+  threw(error: unknown): void {
+    if (isCancellation(error)) this.refused(this.abortion?.why ?? "cancelled");
+    else {
+      this.#desk.failed(error, this);
+      this.#answer(500, "Internal Server Error");
+    }
+  }
+
+  // -- Answers --
+
+  refused(why: Refusal): void {
+    if (why === "timeout") this.#answer(504, "Gateway Timeout");
+    else if (why !== "gone") this.#refuse();
+  }
+
+  expired(): void {
+    this.#answer(504, "Gateway Timeout");
+  }
+
+  override cancel(why: Refusal, reason: unknown): void {
+    const isFirst = this.abortion === null;
+    if (isFirst && why === "cancelled" && this.state === "running") {
+      this.#refuse();
+    }
+    super.cancel(why, reason);
+  }
+
+  #refuse(): void {
+    const seconds = Math.ceil(this.#desk.retryAfterMs / 1_000);
+    this.#answer(503, "Service Unavailable", String(seconds));
+  }
+
+  /** Answers in place of the function. A response that is under way is cut. */
+  #answer(status: number, text: string, retryAfter?: string): void {
+    const response = this.#response;
+    if (response.writableEnded || response.destroyed) return;
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    for (const header of response.getHeaderNames()) {
+      response.removeHeader(header);
+    }
+    response.statusCode = status;
+    response.setHeader("content-type", "text/plain");
+    if (status !== 500) response.setHeader("connection", "close");
+    if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
+    response.end(text);
+  }
+
+  /** Has the response say that its connection is closed after it. */
+  announceEnd(): void {
+    if (this.#response.headersSent) return;
+    this.#response.setHeader("connection", "close");
+  }
+
+  protected watchClient(): void {
+    // Listens from the beginning.
+  }
+
+  protected unwatchClient(): void {
+    // The listener goes with the response.
+  }
+}
