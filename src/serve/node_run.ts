@@ -42,8 +42,15 @@ export interface NodeDesk {
   failed(error: unknown, run: NodeRun): void;
 }
 
-/** How often a request whose response is over is asked whether its functions have ended. */
+/**
+ * Turns in which the functions of a request have to be seen outside of all operations
+ * before it ends: they need one or two to get from one operation to the next.
+ */
+const QUIET_TURNS = 4;
+/** How long functions that wait for an operation are left alone before they are looked at again. */
 const LINGER_MS = 5;
+/** Product of a function whose end is told by other means. */
+const TOLD_LATER: PromiseLike<void> = { then: () => TOLD_LATER as never };
 
 /** Path of a request, without its query. */
 export function pathOf({ url = "" }: NodeRequest): string {
@@ -88,8 +95,9 @@ export class NodeRun extends RequestRun {
     return `${this.request.method ?? "GET"} ${pathOf(this.request)}`;
   }
 
+  /** Null after the end, so that functions which go on get a task of their own for what they await. */
   override get runner(): Task<unknown> | null {
-    return this.#task = super.runner;
+    return this.hasEnded ? null : this.#task = super.runner;
   }
 
   /** The response was sent, or its client has gone. */
@@ -109,7 +117,11 @@ export class NodeRun extends RequestRun {
     if (this.isCoroutine || isSteppable(product)) {
       return this.#afterCoroutine(product as Coroutine<unknown>);
     }
-    return isThenable(product) ? this.#afterPromise(product) : this.#over();
+    if (isThenable(product)) {
+      const failed = (error: unknown) => this.end(true, error);
+      product.then(() => this.#endWithResponse(), failed);
+    } else this.#endWithResponse();
+    return TOLD_LATER;
   }
 
   *#afterCoroutine(product: Coroutine<unknown>): Coroutine<void> {
@@ -122,21 +134,19 @@ export class NodeRun extends RequestRun {
     yield* closed;
   }
 
-  async #afterPromise(product: PromiseLike<unknown>): Promise<void> {
-    await product;
-    await this.#over();
+  /** Ends the request once its response is over, and what was called waits for nothing. */
+  #endWithResponse(): void {
+    this.#whenClosed = () => this.#endQuietly(QUIET_TURNS);
+    if (this.#isClosed) this.#whenClosed();
   }
 
-  /** Fulfils when the response is over, and what was called waits for nothing. */
-  #over(): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (this.#task === null || this.#task.isOutside()) resolve();
-        else this.loop.callLater(LINGER_MS, check);
-      };
-      this.#whenClosed = check;
-      if (this.#isClosed) check();
-    });
+  #endQuietly(turns: number): void {
+    const task = this.#task;
+    if (task === null || turns === 0 || this.loop.isClosed()) {
+      this.end(false, undefined);
+    } else if (task.isOutside()) {
+      this.loop.callSoon(() => this.#endQuietly(turns - 1));
+    } else this.loop.callLater(LINGER_MS, () => this.#endQuietly(QUIET_TURNS));
   }
 
   returned(): void {

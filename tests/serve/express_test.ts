@@ -209,7 +209,7 @@ Deno.test("a client that goes away cancels the task and what it awaits, and clea
       "cleaned up",
     ]);
     await untilSo(() => handler.statistics().running === 0, "the end");
-    assertEquals(handler.statistics().gone, 1);
+    await untilSo(() => handler.statistics().gone === 1, "its count");
   });
 });
 
@@ -284,7 +284,7 @@ Deno.test("a deadline answers 504, and cancels the task", async () => {
     await untilSo(() => log.length === 1, "the cancellation");
     assertEquals(log, ["its time of 30 ms is over"]);
     assertEquals(await get("/never"), [504, "Gateway Timeout"]);
-    assertEquals(handler.statistics().timedOut, 2);
+    await untilSo(() => handler.statistics().timedOut === 2, "both ends");
   }, { requestTimeoutMs: 30 });
 });
 
@@ -448,6 +448,27 @@ Deno.test("work that goes on after the response is let go on, and waited for", a
     assertEquals(await get("/"), [200, "answered"]);
     await handler.close();
     assertEquals(log, ["audited"]);
+  });
+});
+
+Deno.test("work that waits elsewhere after the response is not waited for, and goes on", async () => {
+  const elsewhere = Promise.withResolvers<void>();
+  await serving((log) => {
+    const app = express();
+    app.get("/", async (_, response) => {
+      await sleep(1); // so that there is a task
+      response.send("answered");
+      await elsewhere.promise;
+      await sleep(5);
+      log.push(`audited in ${currentTask()?.name}`);
+    });
+    return app;
+  }, async ({ get, log, handler }) => {
+    assertEquals(await get("/"), [200, "answered"]);
+    await untilSo(() => handler.statistics().running === 0, "the end");
+    elsewhere.resolve();
+    await untilSo(() => log.length === 1, "the audit");
+    assertEquals(log, ["audited in undefined"]);
   });
 });
 
