@@ -64,4 +64,4 @@ export {
   type NodeHandlerOptions,
   type NodeServer,
 } from "./node_handler.ts";
-export type { NodeRequest, NodeResponse } from "./node_run.ts";
+export type { NodeRequest, NodeResponse, NodeSocket } from "./node_run.ts";

@@ -40,6 +40,7 @@ import {
   type NodeRequest,
   type NodeResponse,
   NodeRun,
+  type NodeSocket,
   pathOf,
 } from "./node_run.ts";
 import {
@@ -286,6 +287,7 @@ class NodeService implements NodeDesk {
   readonly settings: Settings;
   readonly #loop: EventLoop;
   readonly #runs: Set<NodeRun> = new Set();
+  readonly #bySocket: WeakMap<NodeSocket, Set<NodeRun>> = new WeakMap();
   readonly #closeAsked: Future<void>;
   readonly #task: Task<void>;
   #state: ServerState = "serving";
@@ -372,6 +374,15 @@ class NodeService implements NodeDesk {
     this.intake.hold();
     if (this.#state !== "serving") run.announceEnd();
     this.intake.take(run);
+  }
+
+  requestsOf(socket: NodeSocket): Set<NodeRun> {
+    const known = this.#bySocket.get(socket);
+    if (known !== undefined) return known;
+    const runs: Set<NodeRun> = new Set();
+    this.#bySocket.set(socket, runs);
+    socket.on("close", () => runs.forEach((run) => run.closed()));
+    return runs;
   }
 
   /** The response of a request is over. */

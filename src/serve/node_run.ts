@@ -15,6 +15,13 @@ import { type Refusal, RequestRun } from "./request_run.ts";
 export interface NodeRequest {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
+  /** Connection of the client. */
+  readonly socket?: NodeSocket | null | undefined;
+}
+
+/** The part of a `Socket` of `node:net` that is needed. */
+export interface NodeSocket {
+  on(event: "close", listener: () => void): unknown;
 }
 
 /** The part of a `ServerResponse` of `node:http` that is needed. */
@@ -29,13 +36,15 @@ export interface NodeResponse {
   removeHeader(name: string): void;
   end(body?: string): unknown;
   destroy(error?: Error): unknown;
-  on(event: "close", listener: () => void): unknown;
+  on(event: "close" | "error", listener: () => void): unknown;
 }
 
 /** The server, as its requests see it. */
 export interface NodeDesk {
   readonly intake: Intake;
   readonly retryAfterMs: number;
+  /** Returns the requests of a connection whose responses are not over. */
+  requestsOf(socket: NodeSocket): Set<NodeRun>;
   /** Called when the response of a request is over. */
   responded(run: NodeRun): void;
   /** Called with an error of the listener. */
@@ -69,6 +78,8 @@ export class NodeRun extends RequestRun {
   readonly #desk: NodeDesk;
   readonly #response: NodeResponse;
   readonly #listener: () => unknown;
+  /** Requests of the same connection. */
+  readonly #neighbours: Set<NodeRun> | null;
   #task: Task<unknown> | null = null;
   #isClosed = false;
   /** Ends the wait for the end of the response. */
@@ -88,7 +99,10 @@ export class NodeRun extends RequestRun {
     this.#desk = desk;
     this.#response = response;
     this.#listener = listener;
-    response.on("close", () => this.#closed());
+    response.on("close", () => this.closed());
+    const { socket } = request;
+    // A response in line behind others of its connection is not closed with that.
+    this.#neighbours = socket ? desk.requestsOf(socket).add(this) : null;
   }
 
   get name(): string {
@@ -101,8 +115,10 @@ export class NodeRun extends RequestRun {
   }
 
   /** The response was sent, or its client has gone. */
-  #closed(): void {
+  closed(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#neighbours?.delete(this);
     if (!this.#response.writableFinished) {
       this.cancel("gone", "the client has gone");
     }
@@ -189,6 +205,8 @@ export class NodeRun extends RequestRun {
   #answer(status: number, text: string, retryAfter?: string): void {
     const response = this.#response;
     if (response.writableEnded || response.destroyed) return;
+    // The function may go on to write to it, and its error would end the process.
+    response.on("error", () => {});
     if (response.headersSent) {
       response.destroy();
       return;

@@ -3,8 +3,13 @@
  *
  * @module
  */
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { createServer } from "node:http";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 // @ts-types="npm:@types/express@5"
 import express, {
@@ -13,13 +18,16 @@ import express, {
   type Request as Req,
   type Response as Res,
 } from "express";
+import { MisuseError } from "../../src/errors.ts";
 import {
   CancelledError,
+  type Coroutine,
   currentTask,
   type ExceptionContext,
   getRunningLoop,
   isCancellation,
   Operation,
+  type Priority,
   run,
   sleep,
   Task,
@@ -31,6 +39,7 @@ import {
   nodeHandler,
   type NodeHandlerOptions,
 } from "../../src/serve/node_handler.ts";
+import { SeededRandom } from "../../src/structures/random.ts";
 import { Flag } from "../../src/sync/flag.ts";
 import { RawClient } from "./support/raw_client.ts";
 
@@ -298,6 +307,22 @@ Deno.test("a deadline reaches the client also if nobody handles the cancellation
     return app;
   }, async ({ get }) => {
     assertEquals(await get("/slow"), [504, "Gateway Timeout"]);
+  }, { requestTimeoutMs: 30 });
+});
+
+Deno.test("an answer that comes after the deadline is dropped", async () => {
+  await serving((log, gate) => {
+    const app = express();
+    app.get("/late", async (_, response) => {
+      await sleep(60_000).then(undefined, () => gate.wait());
+      response.end("late"); // would end the process by an error event
+      log.push("answered");
+    });
+    return app;
+  }, async ({ get, log, gate }) => {
+    assertEquals(await get("/late"), [504, "Gateway Timeout"]);
+    gate.set();
+    await untilSo(() => log.length === 1, "the answer");
   }, { requestTimeoutMs: 30 });
 });
 
@@ -619,3 +644,132 @@ Deno.test("the paths of health answer outside of the limit", async () => {
     livenessPath: "/live",
   });
 });
+
+// -- Bad input --
+
+Deno.test("bad arguments are refused before anything happens", async () => {
+  // deno-lint-ignore no-explicit-any
+  type Any = any;
+  const bad: [unknown, unknown, string][] = [
+    [1, {}, "listener must be a function: received 1"],
+    [() => {}, null, "options must be an object: received null"],
+    [() => {}, { maxConcurrent: 0 }, "maxConcurrent must be an integer >= 1"],
+    [() => {}, { maxWaiting: -1 }, "maxWaiting must be an integer >= 0"],
+    [() => {}, { requestTimeoutMs: -1 }, "requestTimeoutMs must be >= 0"],
+    [() => {}, { priority: 1 }, "priority must be a function: received 1"],
+    [() => {}, { onError: 1 }, "onError must be a function: received 1"],
+    [() => {}, { name: 1 }, "name must be a string: received 1"],
+    [() => {}, { readinessPath: 1 }, "readinessPath must be a string"],
+    [() => {}, { shutdown: 1 }, "shutdown must be one of true, false"],
+  ];
+  assertThrows(() => nodeHandler(() => {}), MisuseError, "no loop is running");
+  await run(async () => {
+    for (const [listener, options, message] of bad) {
+      assertThrows(
+        () => nodeHandler(listener as Any, options as Any),
+        Error,
+        message,
+      );
+    }
+    await using handler = nodeHandler(() => {});
+    assertThrows(() => handler.attach({} as Any), TypeError, "server must be");
+    assertThrows(() => handler.background(1 as Any), TypeError, "body must be");
+    assertThrows(() => handler.close({ graceMs: -1 }), RangeError, "graceMs");
+    assertEquals(handler.statistics().state, "serving");
+  }, { host: "portable" });
+});
+
+Deno.test("a priority that cannot be told is an error of the listener", async () => {
+  await serving(() => express(), async ({ get, reports }) => {
+    assertEquals(await get("/"), [500, "Internal Server Error"]);
+    assertEquals((reports[0]?.exception as Error).name, "TypeError");
+  }, { priority: () => "urgent" as unknown as Priority, reports: 1 });
+});
+
+Deno.test("the end of run() closes a server that nobody has closed", async () => {
+  let server: Server | undefined;
+  await run(async () => {
+    const handler = nodeHandler((_, response) => response.end("ok"));
+    server = createServer(handler);
+    handler.attach(server);
+    await new Promise<void>((done) => server!.listen(0, "127.0.0.1", done));
+  }, { host: "portable" });
+  assertEquals(server?.listening, false);
+});
+
+// -- Anything in any order --
+
+for (const style of ["a generator", "an async function"] as const) {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  Deno.test(`random clients leave nothing behind, ${style}, seed ${seed}`, async () => {
+    const random = new SeededRandom(seed);
+    const pick = (n: number) => Math.floor(random.next() * n);
+    let inside = 0;
+    function* work(ms: number): Coroutine<void> {
+      inside++;
+      try {
+        try {
+          yield* sleep(ms);
+        } finally {
+          yield* sleep(1); // clean-up is let end
+        }
+      } finally {
+        inside--;
+      }
+    }
+    const listener = style === "a generator"
+      ? function* (_: Req, response: Res) {
+        yield* work(pick(12));
+        response.end("done");
+      }
+      : async (_: Req, response: Res) => {
+        if (pick(2) === 0) response.write("part");
+        await new Operation(() => work(pick(12)));
+        response.end("done");
+      };
+    await run(async () => {
+      const reports: ExceptionContext[] = [];
+      getRunningLoop().setExceptionHandler((_, context) =>
+        reports.push(context)
+      );
+      await using handler = nodeHandler<Req, Res>(listener, {
+        shutdown: false,
+        maxConcurrent: 4,
+        maxWaiting: 3,
+        requestTimeoutMs: 10,
+        graceMs: 5,
+      });
+      const server = handler.attach(createServer(handler));
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      const { port } = server.address() as AddressInfo;
+      let sent = 0;
+      const life = async () => {
+        const client = await RawClient.connect(port);
+        try {
+          for (let n = pick(3); n >= 0; n--) {
+            await client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            sent++;
+            if (pick(2) === 0) break; // goes, or asks again without waiting
+            await sleep(pick(15));
+          }
+        } finally {
+          client.close();
+        }
+      };
+      await Promise.all(Array.from({ length: 60 }, async () => {
+        await sleep(pick(150));
+        await life().catch(() => {}); // the server may have closed the connection
+      }));
+      await handler.close();
+      const { served, refused, timedOut, gone, ...rest } = handler.statistics();
+      assertEquals(inside, 0);
+      assertEquals(
+        [rest.running, rest.waiting, rest.background, rest.state],
+        [0, 0, 0, "ended"],
+      );
+      assert(served + refused + timedOut + gone <= sent);
+      assert(served + gone > 0);
+      assertEquals(reports, []);
+    }, { host: "portable" });
+  });
+}
