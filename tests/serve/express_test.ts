@@ -249,6 +249,29 @@ Deno.test("a client that goes while its body is read long ago, or while its resp
   });
 });
 
+Deno.test("a client that goes cancels also what it has asked for behind that", async () => {
+  await serving((log) => {
+    const app = express();
+    app.get("/:n", async (request) => {
+      const { n } = request.params;
+      log.push(`${n} began`);
+      try {
+        await sleep(60_000);
+      } finally {
+        log.push(`${n} ended`);
+      }
+    });
+    app.use(errors(log));
+    return app;
+  }, async ({ port, log }) => {
+    const client = await RawClient.connect(port);
+    await client.send("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2));
+    await untilSo(() => log.length === 2, "both handlers");
+    client.close();
+    await untilSo(() => log.length === 4, "both cancellations");
+  });
+});
+
 Deno.test("a client that goes while it is in line is never served", async () => {
   await serving((log, gate) => {
     const app = express();
@@ -311,17 +334,19 @@ Deno.test("a deadline reaches the client also if nobody handles the cancellation
 });
 
 Deno.test("an answer that comes after the deadline is dropped", async () => {
-  await serving((log, gate) => {
+  await serving((log) => {
     const app = express();
     app.get("/late", async (_, response) => {
-      await sleep(60_000).then(undefined, () => gate.wait());
-      response.end("late"); // would end the process by an error event
-      log.push("answered");
+      currentTask()!.signal.addEventListener("abort", () => {
+        response.end("late"); // would end the process, by an error event
+        log.push("answered");
+      });
+      await sleep(60_000);
     });
+    app.use(errors(log));
     return app;
-  }, async ({ get, log, gate }) => {
+  }, async ({ get, log }) => {
     assertEquals(await get("/late"), [504, "Gateway Timeout"]);
-    gate.set();
     await untilSo(() => log.length === 1, "the answer");
   }, { requestTimeoutMs: 30 });
 });
