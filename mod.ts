@@ -47,6 +47,7 @@ export {
   type ChildStateProblem,
   DeadlockError,
   DescriptorsUnsupportedError,
+  DetectionUnsupportedError,
   ExecutorShutDownError,
   HeartbeatLostError,
   HookTooLateError,
@@ -397,5 +398,6 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./src/supervise/supervised_process.ts";

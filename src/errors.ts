@@ -590,6 +590,16 @@ export class WatchdogUnsupportedError extends Error {
 }
 
 /**
+ * Thrown when something is made that is to notice a failure, and the permissions or the
+ * operating system do not allow to look for it; the message says what that takes.
+ */
+export class DetectionUnsupportedError extends Error {
+  static {
+    this.prototype.name = "DetectionUnsupportedError";
+  }
+}
+
+/**
  * Thrown by waits for a connection that is lost or closed before they have ended:
  * nobody knows whether the server has carried out what was asked. `cause` is the
  * error of the client, if it has told one.

@@ -220,6 +220,7 @@ import "./workers/pool_options.ts";
 import "./workers/thread_script.ts";
 import "./workers/thread_pool.ts";
 import "./host/child_process.ts";
+import "./host/process_stat.ts";
 import "./workers/permission_flags.ts";
 import "./workers/process_pool.ts";
 import "./workers/default_executor.ts";

@@ -56,13 +56,22 @@ import type {
 
 /** The part of a `Server` of `node:http` that is needed. */
 export interface NodeServer {
+  /** Stops listening, and calls back when all connections are closed. */
   close(callback?: (error?: Error) => void): unknown;
+  /** Closes the connections that have no request. */
   closeIdleConnections(): void;
+  /** Closes all connections. */
   closeAllConnections(): void;
 }
 
-/** Options of {@linkcode nodeHandler}. */
-export interface NodeHandlerOptions<Q = NodeRequest> extends IntakeOptions {
+/**
+ * Options of {@linkcode nodeHandler}.
+ *
+ * @typeParam Q Type of the requests.
+ * @typeParam S Type of the responses.
+ */
+export interface NodeHandlerOptions<Q = NodeRequest, S = NodeResponse>
+  extends IntakeOptions {
   /**
    * Name of the server in messages.
    *
@@ -84,12 +93,14 @@ export interface NodeHandlerOptions<Q = NodeRequest> extends IntakeOptions {
   /** Path at which the server says that it lives: always 200. */
   readonly livenessPath?: string | undefined;
   /**
-   * Called with each error of the listener, in place of the loop's exception handler.
-   * It may answer the request itself.
+   * Called with each error of the listener, in place of the loop's exception handler. It
+   * may answer the request; otherwise that is answered with 500.
    *
-   * @default {report to the exception handler, and answer with 500}
+   * @default {report to the exception handler}
    */
-  readonly onError?: ((error: unknown, request: Q) => void) | undefined;
+  readonly onError?:
+    | ((error: unknown, request: Q, response: S) => void)
+    | undefined;
   /**
    * Whether the server takes part in the graceful shutdown of the loop or process:
    * see `gracefulShutdown`.
@@ -134,9 +145,9 @@ export interface NodeHandler extends AsyncDisposable {
   /**
    * Closes the server: it takes no more connections, answers requests that come all the
    * same with 503, and closes idle connections. Requests that were accepted go on, and so
-   * do functions in the background. When all has ended, or `graceMs` later, whatever is left is
-   * cancelled and responses that are under way are cut; then all connections are closed.
-   * May be called again; a shorter time counts.
+   * do functions in the background. When all has ended, or `graceMs` later, whatever is
+   * left is cancelled and responses that are under way are cut; then all connections are
+   * closed. May be called again; a shorter time counts.
    *
    * Cancelling the wait leaves the server to go on closing.
    *
@@ -165,20 +176,23 @@ const MARGIN_MS = 20;
  *   answered with 503 and `Retry-After`.
  * - *The client goes* before it has its response: the task is cancelled, at the close of
  *   the response and not at that of the request, whose body may have been read long ago.
- *   So an error handler gets a `CancelledError` to which nobody listens: see
- *   `isCancellation`.
- * - *Time:* after `requestTimeoutMs` the client gets 504, and the task is cancelled.
+ * - *Time:* after `requestTimeoutMs` the client gets 504, or its response is cut if it is
+ *   under way, and the task is cancelled.
+ * - *Cancellations* are thrown in the handlers of a framework, and so arrive at its error
+ *   handler, which need not do anything about them: see `isCancellation`.
  * - *Errors* of the listener itself are answered with 500 and reported to the loop's
  *   exception handler. A framework has an error handler of its own.
  *
- * The task ends with the response, once the functions that it called wait for no
- * operation of the loop any more. Work for after the response belongs into
- * {@linkcode NodeHandler.background}.
+ * The end of a handler cannot be seen from here. So a request ends when its response is
+ * over and the functions that were called for it wait for no operation of the loop. Those
+ * that wait for something else go on without the request. Work for after the response
+ * belongs into {@linkcode NodeHandler.background}.
  *
  * At a graceful shutdown of the program, responses say `Connection: close` from its first
  * phase on; `"stop-intake"` closes the server and idle connections; `"drain"` waits for
  * requests and background functions; `"cancel"` cancels them and cuts their responses;
- * then all connections are closed. Connections that were upgraded are none of them.
+ * then all connections are closed. Connections that were upgraded, such as WebSockets,
+ * are up to the program.
  *
  * Needs a running loop. Costs a task for each request that needs one: whose listener
  * waits for an operation, or takes longer than 5 ms.
@@ -216,10 +230,10 @@ const MARGIN_MS = 20;
  */
 export function nodeHandler<Q extends NodeRequest, S extends NodeResponse>(
   listener: (request: Q, response: S) => unknown,
-  options: NodeHandlerOptions<Q> = NO_OPTIONS,
+  options: NodeHandlerOptions<Q, S> = NO_OPTIONS,
 ): NodeHandler {
   checkFunction(listener, WHAT, "listener");
-  const settings = settle(options as NodeHandlerOptions);
+  const settings = settle(options as unknown as NodeHandlerOptions);
   const service = new NodeService(getRunningLoop(), settings);
   const isCoroutine = isGeneratorFunction(listener);
   // A function that node:http calls on its server.
@@ -252,9 +266,7 @@ interface Settings extends SettledIntake {
   readonly priority: ((request: NodeRequest) => Priority) | undefined;
   readonly readinessPath: string | undefined;
   readonly livenessPath: string | undefined;
-  readonly onError:
-    | ((error: unknown, request: NodeRequest) => void)
-    | undefined;
+  readonly onError: NodeHandlerOptions["onError"];
 }
 
 function settle(options: NodeHandlerOptions): Settings {
@@ -409,7 +421,7 @@ class NodeService implements NodeDesk {
     let exception = error;
     if (onError !== undefined) {
       try {
-        onError(error, run.request);
+        onError(error, run.request, run.response);
         return;
       } catch (thrown) {
         exception = new SuppressedError(thrown, error, "onError has failed");

@@ -13,7 +13,9 @@ import { type Refusal, RequestRun } from "./request_run.ts";
 
 /** The part of an `IncomingMessage` of `node:http` that is needed. */
 export interface NodeRequest {
+  /** Method, such as `"GET"`. */
   readonly method?: string | undefined;
+  /** Path with the query. */
   readonly url?: string | undefined;
   /** Connection of the client. */
   readonly socket?: NodeSocket | null | undefined;
@@ -21,21 +23,33 @@ export interface NodeRequest {
 
 /** The part of a `Socket` of `node:net` that is needed. */
 export interface NodeSocket {
+  /** Has a function called when it is closed. */
   on(event: "close", listener: () => void): unknown;
 }
 
 /** The part of a `ServerResponse` of `node:http` that is needed. */
 export interface NodeResponse {
+  /** Whether its headers cannot be changed any more. */
   readonly headersSent: boolean;
+  /** Whether it was ended. */
   readonly writableEnded: boolean;
+  /** Whether all of it was handed to the system. */
   readonly writableFinished: boolean;
+  /** Whether it, or its connection, is gone. */
   readonly destroyed: boolean;
+  /** Status. */
   statusCode: number;
+  /** Returns the names of the headers that were set. */
   getHeaderNames(): string[];
+  /** Sets a header. */
   setHeader(name: string, value: string): unknown;
+  /** Takes a header away. */
   removeHeader(name: string): void;
+  /** Ends it. */
   end(body?: string): unknown;
+  /** Cuts it, with its connection. */
   destroy(error?: Error): unknown;
+  /** Has a function called when it is over, or has failed. */
   on(event: "close" | "error", listener: () => void): unknown;
 }
 
@@ -76,7 +90,7 @@ export class NodeRun extends RequestRun {
   readonly request: NodeRequest;
   readonly isCoroutine: boolean;
   readonly #desk: NodeDesk;
-  readonly #response: NodeResponse;
+  readonly response: NodeResponse;
   readonly #listener: () => unknown;
   /** Requests of the same connection. */
   readonly #neighbours: Set<NodeRun> | null;
@@ -97,7 +111,7 @@ export class NodeRun extends RequestRun {
     this.request = request;
     this.isCoroutine = isCoroutine;
     this.#desk = desk;
-    this.#response = response;
+    this.response = response;
     this.#listener = listener;
     response.on("close", () => this.closed());
     const { socket } = request;
@@ -119,7 +133,7 @@ export class NodeRun extends RequestRun {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#neighbours?.delete(this);
-    if (!this.#response.writableFinished) {
+    if (!this.response.writableFinished) {
       this.cancel("gone", "the client has gone");
     }
     this.#whenClosed?.();
@@ -203,7 +217,7 @@ export class NodeRun extends RequestRun {
 
   /** Answers in place of the function. A response that is under way is cut. */
   #answer(status: number, text: string, retryAfter?: string): void {
-    const response = this.#response;
+    const response = this.response;
     if (response.writableEnded || response.destroyed) return;
     // The function may go on to write to it, and its error would end the process.
     response.on("error", () => {});
@@ -223,8 +237,8 @@ export class NodeRun extends RequestRun {
 
   /** Has the response say that its connection is closed after it. */
   announceEnd(): void {
-    if (this.#response.headersSent) return;
-    this.#response.setHeader("connection", "close");
+    if (this.response.headersSent) return;
+    this.response.setHeader("connection", "close");
   }
 
   protected watchClient(): void {

@@ -93,6 +93,7 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./supervised_process.ts";
 
@@ -155,6 +156,7 @@ export {
   ChildStateError,
   type ChildStateProblem,
   ConnectionLostError,
+  DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,

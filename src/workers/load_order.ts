@@ -151,6 +151,7 @@ import "./pool_options.ts";
 import "./thread_script.ts";
 import "./thread_pool.ts";
 import "../host/child_process.ts";
+import "../host/process_stat.ts";
 import "./permission_flags.ts";
 import "./process_pool.ts";
 import "./default_executor.ts";
