@@ -184,7 +184,7 @@ const MARGIN_MS = 20;
  *   exception handler. A framework has an error handler of its own.
  *
  * The end of a handler cannot be seen from here. So a request ends when its response is
- * over and the functions that were called for it wait for no operation of the loop. Those
+ * over and the functions that were called for it wait for no operation of the loop; any
  * that wait for something else go on without the request. Work for after the response
  * belongs into {@linkcode NodeHandler.background}.
  *
