@@ -29,7 +29,9 @@ import type { ChildRun } from "./child_run.ts";
 
 /**
  * Options of a {@linkcode SupervisedConnection}. The defaults of the functions fit
- * ioredis, and any other client with its methods and events.
+ * ioredis, and any other client with its methods and events. For NATS: `connect` that
+ * does nothing, as `make` returns a promise of a connection, `drain()` as `close`,
+ * `close()` as `drop`, and `closed()` as `lost`.
  *
  * @typeParam C Type of the client.
  */
