@@ -161,6 +161,12 @@ function muffleWarning(info: HttpInfo): void {
 
 // -- Bodies --
 
+/** Whether an error says that the body of a request cannot be read, as the connection or the request is over. */
+export function isBodyLost(error: unknown): boolean {
+  return error instanceof Deno.errors.BadResource &&
+    /^Cannot read (request )?body/.test(error.message);
+}
+
 /** Key under which the runtime keeps the parts of a response; undefined if it does so no more. */
 const innerKey: symbol | undefined = Object.getOwnPropertySymbols(
   new Response(null),

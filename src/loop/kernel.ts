@@ -221,6 +221,10 @@ export class Kernel extends LoopParts
     if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
+  takeStopBack(): boolean {
+    return this.run.takeStopBack();
+  }
+
   failRun(error: Error): void {
     this.run.fail(error);
     this.#parking.fail();

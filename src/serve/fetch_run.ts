@@ -5,12 +5,13 @@
  */
 import {
   type HttpInfo,
+  isBodyLost,
   type UpgradedSocket,
   upgradeToWebSocket,
   watchClient,
   type WebSocketUpgradeOptions,
 } from "../host/http_server.ts";
-import { isCancellation } from "../loop/cancellation.ts";
+import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { checkFunction, checkOptions, inspect } from "../loop/checks.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
@@ -23,13 +24,13 @@ import type { ServeHandler } from "./serve_options.ts";
 const CLIENT_GONE = 499;
 
 /** The server, as its requests see it. */
-export interface FetchDesk<V> {
+export interface FetchDesk {
   readonly intake: Intake;
-  readonly handler: ServeHandler<V>;
+  readonly handler: ServeHandler<unknown>;
   /** Whether calling the handler only makes a generator. */
   readonly isCoroutine: boolean;
   /** Value of the lifespan. */
-  readonly value: V;
+  readonly value: unknown;
   /** Text of the header `Retry-After`. */
   readonly retryAfter: string;
   readonly socketCloseMs: number;
@@ -54,16 +55,16 @@ export interface BackgroundOptions {
  * @typeParam V Type of the value of the lifespan.
  */
 export class RequestContext<V = undefined> {
-  readonly #run: FetchRun<V>;
+  readonly #run: FetchRun;
 
   /** @ignore */
-  constructor(run: FetchRun<V>) {
+  constructor(run: FetchRun) {
     this.#run = run;
   }
 
   /** Value of the server's lifespan; `undefined` without one. */
   get value(): V {
-    return this.#run.desk.value;
+    return this.#run.desk.value as V;
   }
 
   /** What the runtime tells of the request: `remoteAddr` and `completed`. */
@@ -152,8 +153,8 @@ export class RequestContext<V = undefined> {
 }
 
 /** A request of the runtime's server. */
-export class FetchRun<V> extends RequestRun {
-  readonly desk: FetchDesk<V>;
+export class FetchRun extends RequestRun {
+  readonly desk: FetchDesk;
   readonly request: Request;
   readonly info: HttpInfo;
   #name: string | null = null;
@@ -161,9 +162,10 @@ export class FetchRun<V> extends RequestRun {
   #response: Response | null = null;
   #resolve: ((response: Response) => void) | null = null;
   #unwatch: (() => void) | null = null;
+  #socket: ServedSocket | null = null;
 
   constructor(
-    desk: FetchDesk<V>,
+    desk: FetchDesk,
     request: Request,
     info: HttpInfo,
     rank: number,
@@ -198,7 +200,12 @@ export class FetchRun<V> extends RequestRun {
     this.name; // cannot be told any more once it is upgraded
     this.#stopWatching();
     const upgraded = upgradeToWebSocket(this.request, options);
-    new ServedSocket(this.intake, upgraded.socket, this.desk.socketCloseMs);
+    const { socketCloseMs } = this.desk;
+    this.#socket = new ServedSocket(
+      this.intake,
+      upgraded.socket,
+      socketCloseMs,
+    );
     return upgraded;
   }
 
@@ -219,11 +226,14 @@ export class FetchRun<V> extends RequestRun {
   }
 
   override threw(error: unknown): void {
-    if (isCancellation(error)) {
-      if (!this.#answered) this.refused(this.abortion?.why ?? "cancelled");
+    // Its body cannot be read any more, as its client has gone or it was answered for.
+    if (isBodyLost(error)) {
+      this.abortion ??= { why: "gone", error: cancellation(error) };
+    } else if (!isCancellation(error)) {
+      this.#answer(this.desk.failed(error, this.request, this.name));
       return;
     }
-    this.#answer(this.desk.failed(error, this.request, this.name));
+    if (!this.#answered) this.refused(this.abortion?.why ?? "cancelled");
   }
 
   override refused(why: Refusal): void {
@@ -245,6 +255,10 @@ export class FetchRun<V> extends RequestRun {
     if (!this.#answered) this.refused("timeout");
   }
 
+  override cutOff(): void {
+    if (!this.#answered) this.refused("cancelled");
+  }
+
   #answer(response: Response): void {
     this.#stopWatching();
     const { intake } = this;
@@ -254,6 +268,7 @@ export class FetchRun<V> extends RequestRun {
       return;
     }
     this.#answered = true;
+    this.#socket?.answered();
     let answer = response;
     if (intake.requestTimeoutMs !== Infinity) answer = this.#limit(answer);
     if (intake.stage !== "open") answer = closing(answer);

@@ -70,6 +70,8 @@ export class Intake {
   readonly locals: LocalValue | null;
   /** `"open"`, `"draining"` once no more requests are taken, `"cancelled"` once all was cancelled. */
   stage: "open" | "draining" | "cancelled" = "open";
+  /** Whether something was given up that keeps a graceful end from ending: connections have to be cut. */
+  hasLost = false;
   readonly #slots: Slots;
   readonly #running: Set<RequestRun> = new Set();
   readonly #waiting: Set<RequestRun> = new Set();
@@ -234,6 +236,11 @@ export class Intake {
     for (const task of [...this.#background]) task.cancel(reason);
     for (const thing of [...this.#attached]) thing.cut();
     this.#settle();
+  }
+
+  /** Answers for all that were cancelled and still run. */
+  cutOff(): void {
+    for (const run of [...this.#running]) run.cutOff();
   }
 
   /** Whether no function runs or is going to. */

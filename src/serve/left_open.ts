@@ -119,6 +119,9 @@ export function discard(
 /** "Going away", as the protocol has it. */
 const GOING_AWAY = 1001;
 
+/** How long a socket may take to open. */
+const OPEN_MS = 500;
+
 /** A WebSocket that the server closes at its end. */
 export class ServedSocket implements Attachment {
   readonly #intake: Intake;
@@ -137,15 +140,35 @@ export class ServedSocket implements Attachment {
     intake.attach(this);
   }
 
+  /**
+   * The response was given. A socket whose client has gone before it got that neither
+   * opens nor closes.
+   */
+  answered(): void {
+    this.#timer ??= this.#intake.loop.callLater(OPEN_MS, () => {
+      this.#timer = null;
+      if (this.#socket.readyState === WebSocket.CONNECTING) this.#lost();
+    });
+  }
+
   drain(): void {
+    this.#timer?.cancel();
     const socket = this.#socket;
     if (socket.readyState === WebSocket.CONNECTING) {
       socket.addEventListener("open", this.#opened);
     } else this.#sayGoodbye();
     this.#timer = this.#intake.loop.callLater(
       this.#closeMs,
-      () => this.#detach(),
+      () => this.#lost(),
     );
+  }
+
+  /** It does not close by itself. */
+  #lost(): void {
+    if (this.#socket.readyState === WebSocket.CONNECTING) {
+      this.#intake.hasLost = true;
+    }
+    this.#detach();
   }
 
   #sayGoodbye(): void {

@@ -32,11 +32,8 @@ export class Lifespan<V> {
   /** Closes what was opened; null if there is nothing to close. */
   #stop: (() => Coroutine<void>) | null = null;
 
-  /** Throws a `TypeError` if the source is neither a function nor disposable. */
-  constructor(source: LifespanSource<V> | null, what: string) {
+  constructor(source: LifespanSource<V> | null) {
     this.#source = source;
-    if (source === null || isDisposable(source)) return;
-    checkFunction(source, what, "lifespan");
   }
 
   /** Opens it, and returns the value. Runs in the task of the server. */
@@ -94,6 +91,11 @@ export class Lifespan<V> {
     this.#stop = null;
     if (stop !== null) yield* stop();
   }
+}
+
+/** Throws unless a value can be a lifespan: a function, or something to dispose of. */
+export function checkLifespan(source: unknown, what: string): void {
+  if (!isDisposable(source)) checkFunction(source, what, "lifespan");
 }
 
 function isAsyncGenerator<V>(

@@ -112,6 +112,9 @@ export abstract class RequestRun implements Owner {
   /** The time of the request is over: the client is to be told. Its function is being cancelled. */
   abstract expired(): void;
 
+  /** The request was cancelled some time ago, and its function still runs: the client may be told. */
+  cutOff(): void {}
+
   /** The request is there for longer than an instant: from now on its client may go. */
   protected abstract watchClient(): void;
 

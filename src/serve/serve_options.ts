@@ -18,7 +18,7 @@ import type { Priority } from "../loop/priority.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { ConcurrencyLimit } from "../schedule/concurrency_limit.ts";
 import type { RequestContext } from "./fetch_run.ts";
-import type { LifespanSource } from "./lifespan.ts";
+import { checkLifespan, type LifespanSource } from "./lifespan.ts";
 
 /**
  * Function that answers a request: a plain, async or generator function. The `fetch`
@@ -207,6 +207,7 @@ export function settleServe<V>(
   checkSignal(signal, what);
   if (priority !== undefined) checkFunction(priority, what, "priority");
   if (onError !== undefined) checkFunction(onError, what, "onError");
+  if (lifespan !== undefined) checkLifespan(lifespan, what);
   checkNotNegative(socketCloseMs, what, "socketCloseMs");
   return {
     ...intake,

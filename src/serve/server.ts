@@ -64,6 +64,8 @@ export interface CloseServerOptions {
 
 const WHAT = "serve";
 const NO_OPTIONS = {};
+/** How long a request that was cancelled may take to answer by itself. */
+const ANSWER_MS = 100;
 /** How long responses to requests that were cancelled may take to be sent. */
 const FLUSH_MS = 100;
 /** How much of its time a hook leaves to the shutdown, so that it is over when the phase is. */
@@ -71,20 +73,17 @@ const MARGIN_MS = 20;
 
 /**
  * A server, which {@linkcode serve} returns. Awaiting it, or `yield*`, waits for its end.
- *
- * @typeParam V Type of the value of the lifespan.
  */
-export class Server<V = undefined>
-  implements PromiseLike<void>, AsyncDisposable {
+export class Server implements PromiseLike<void>, AsyncDisposable {
   readonly #loop: EventLoop;
-  readonly #settings: SettledServe<V>;
-  readonly #handler: ServeHandler<V>;
-  readonly #lifespan: Lifespan<V>;
+  readonly #settings: SettledServe<unknown>;
+  readonly #handler: ServeHandler<unknown>;
+  readonly #lifespan: Lifespan<unknown>;
   readonly #intake: Intake;
   readonly #closeAsked: Future<void>;
   readonly #task: Task<void>;
   readonly #unhold = () => this.#intake.unhold();
-  #desk: FetchDesk<V> | null = null;
+  #desk: FetchDesk | null = null;
   #http: HttpServer | null = null;
   #addr: Deno.Addr | null = null;
   #state: ServerState = "starting";
@@ -101,13 +100,13 @@ export class Server<V = undefined>
   /** @ignore */
   constructor(
     loop: EventLoop,
-    handler: ServeHandler<V>,
-    settings: SettledServe<V>,
+    handler: ServeHandler<unknown>,
+    settings: SettledServe<unknown>,
   ) {
     this.#loop = loop;
     this.#handler = handler;
     this.#settings = settings;
-    this.#lifespan = new Lifespan(settings.lifespan, WHAT);
+    this.#lifespan = new Lifespan(settings.lifespan);
     this.#intake = new Intake(loop, settings);
     this.#closeAsked = loop.createFuture("the end of a server");
     this.#task = loop.createTask(() => this.#main(), { name: settings.name });
@@ -295,7 +294,7 @@ export class Server<V = undefined>
     if (this.#cancellation !== null) throw this.#cancellation;
   }
 
-  *#listen(value: V): Coroutine<void> {
+  *#listen(value: unknown): Coroutine<void> {
     const settings = this.#settings;
     const owners = prepareOwners(true);
     if (owners !== null) yield* until(owners);
@@ -339,20 +338,26 @@ export class Server<V = undefined>
     }
     this.#beginClose(this.#cancellation);
     if (this.#http === null) return; // closed before it listened
-    if (!intake.isIdle) {
-      intake.cancel(this.#hurry?.reason ?? this.#cancellation);
-      const { cancelMs } = this.#settings;
-      yield* this.#wait(cancelMs, () => intake.isQuiet);
-      yield* this.#wait(FLUSH_MS, () => intake.isIdle);
-      this.#reportLeftovers();
-    }
+    if (!intake.isIdle) yield* this.#cancelAll(intake);
     yield* this.#endHttp(this.#http);
   }
 
+  *#cancelAll(intake: Intake): Coroutine<void> {
+    intake.cancel(this.#hurry?.reason ?? this.#cancellation);
+    const { cancelMs } = this.#settings;
+    yield* this.#wait(Math.min(ANSWER_MS, cancelMs), () => intake.isQuiet);
+    intake.cutOff();
+    yield* this.#wait(FLUSH_MS, () => intake.isIdle);
+    if (intake.isIdle) return;
+    // Bodies that do not end, in either direction, end by this.
+    this.#http!.abort();
+    yield* this.#wait(cancelMs, () => intake.isQuiet);
+    this.#reportLeftovers();
+  }
+
   *#endHttp(http: HttpServer): Coroutine<void> {
-    // Bodies that do not end would keep it from ending for ever.
-    if (this.#intake.isIdle && !this.#forced) http.shutdown();
-    else http.abort();
+    if (this.#forced || this.#intake.hasLost) http.abort();
+    else http.shutdown(); // for ever, if a body did not end
     yield* this.#wait(this.#settings.cancelMs, () => this.#httpFinished);
     if (!this.#httpFinished) http.unref();
   }
@@ -594,8 +599,12 @@ export class Server<V = undefined>
 export function serve<V = undefined>(
   handler: ServeHandler<V>,
   options: ServeOptions<V> = NO_OPTIONS,
-): Server<V> {
+): Server {
   checkFunction(handler, WHAT, "handler");
   const settings = settleServe(options, WHAT);
-  return new Server(getRunningLoop(), handler, settings);
+  return new Server(
+    getRunningLoop(),
+    handler as ServeHandler<unknown>, // the value comes from its own lifespan
+    settings,
+  );
 }

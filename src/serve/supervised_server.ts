@@ -83,7 +83,7 @@ export function supervisedServer<V = undefined>(
 /** A server that was started. */
 class ServerChild<V> implements ChildControl {
   readonly #host: ChildHost;
-  readonly #server: Server<V>;
+  readonly #server: Server;
   #asked: "nothing" | "stop" | "kill" = "nothing";
 
   constructor(

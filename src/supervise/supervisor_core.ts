@@ -23,6 +23,7 @@ import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
 import {
   isAbnormal,
+  isByShutdown,
   KILLED_END,
   SHUTDOWN_END,
   SHUTDOWN_REASON,
@@ -443,7 +444,7 @@ export class SupervisorCore implements RunOwner {
     const { child } = run;
     const { restart } = child.settings;
     if (
-      restart === "permanent" ||
+      restart === "permanent" && !isByShutdown(run.end!, this.loop) ||
       restart === "transient" && isAbnormal(run.end!)
     ) {
       if (run.end!.kind === "normal") this.#reportSilentExit(run);
@@ -469,7 +470,7 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    if (this.endsWithTree) {
+    if (this.endsWithTree || isByShutdown(run.end!, this.loop)) {
       this.children.settle(child);
       return;
     }
