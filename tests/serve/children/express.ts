@@ -63,6 +63,6 @@ await run(async () => {
 }, {
   shutdown: isStubborn
     // Draining is over soon, and there is time to cancel also on a busy machine.
-    ? { budgetMs: 20_000, sharesMs: { cancel: 19_700 } }
+    ? { budgetMs: 20_000, sharesMs: { cancel: 19_000 } }
     : { budgetMs: 20_000, preStopMs: 500 },
 });
