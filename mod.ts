@@ -380,6 +380,12 @@ export type {
   ShutdownPhase,
 } from "./src/supervise/shutdown_timetable.ts";
 
+export type { LinePort } from "./src/host/message_port.ts";
+export {
+  joinWatchdog,
+  type JoinWatchdogOptions,
+  type WatchdogMembership,
+} from "./src/supervise/join_watchdog.ts";
 export {
   Watchdog,
   type WatchdogBlock,

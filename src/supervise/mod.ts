@@ -142,6 +142,12 @@ export type { SharedPhase, ShutdownPhase } from "./shutdown_timetable.ts";
 
 // -- Watchdog --
 
+export type { LinePort } from "../host/message_port.ts";
+export {
+  joinWatchdog,
+  type JoinWatchdogOptions,
+  type WatchdogMembership,
+} from "./join_watchdog.ts";
 export {
   Watchdog,
   type WatchdogBlock,
