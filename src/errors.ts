@@ -701,3 +701,14 @@ export class DetectionUnsupportedError extends Error {
     this.prototype.name = "DetectionUnsupportedError";
   }
 }
+
+/**
+ * Thrown by waits for a connection that is lost or closed before they have ended:
+ * nobody knows whether the server has carried out what was asked. `cause` is the
+ * error of the client, if it has told one.
+ */
+export class ConnectionLostError extends Error {
+  static {
+    this.prototype.name = "ConnectionLostError";
+  }
+}
