@@ -6,6 +6,7 @@
 import {
   type HttpInfo,
   isBodyLost,
+  streamOf,
   type UpgradedSocket,
   upgradeToWebSocket,
   watchClient,
@@ -67,7 +68,7 @@ export class RequestContext<V = undefined> {
     return this.#run.desk.value as V;
   }
 
-  /** What the runtime tells of the request: `remoteAddr` and `completed`. */
+  /** Facts about the request that the runtime knows: `remoteAddr` and `completed`. */
   get info(): HttpInfo {
     return this.#run.info;
   }
@@ -96,7 +97,7 @@ export class RequestContext<V = undefined> {
 
   /**
    * Runs a function that outlives the response. The server waits for it when it
-   * closes, and cancels it with all else. It is not cancelled with the request. A
+   * closes, and cancels it with all else. The end of the request leaves it alone. A
    * failure is reported to the loop's exception handler.
    *
    * @example A log that is written after the response
@@ -226,7 +227,7 @@ export class FetchRun extends RequestRun {
   }
 
   override threw(error: unknown): void {
-    // Its body cannot be read any more, as its client has gone or it was answered for.
+    // The body cannot be read any more, as the client has gone or was answered.
     if (isBodyLost(error)) {
       this.abortion ??= { why: "gone", error: cancellation(error) };
     } else if (!isCancellation(error)) {
@@ -272,8 +273,17 @@ export class FetchRun extends RequestRun {
     let answer = response;
     if (intake.requestTimeoutMs !== Infinity) answer = this.#limit(answer);
     if (intake.stage !== "open") answer = closing(answer);
+    // Any other body is with the runtime as soon as it gets the response.
+    if (streamOf(answer) !== null) this.#holdBody();
     if (this.#resolve !== null) this.#resolve(answer);
     else this.#response = answer;
+  }
+
+  #holdBody(): void {
+    const { intake, info } = this;
+    const over = () => intake.unhold();
+    intake.hold();
+    info.completed.then(over, over);
   }
 
   #limit(response: Response): Response {

@@ -54,6 +54,7 @@ export {
   eventStream,
   type EventStreamItem,
   type EventStreamOptions,
+  type EventStreamSource,
   type ServerSentEvent,
 } from "./event_stream.ts";
 export { supervisedServer } from "./supervised_server.ts";

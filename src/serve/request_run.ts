@@ -5,7 +5,7 @@
  * @module
  */
 import type { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/async_context.ts";
+import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -75,6 +75,8 @@ export abstract class RequestRun implements Owner {
   abortion: Abortion | null = null;
   /** Moment at which its time is over. Only the intake writes it. */
   dueMs = Infinity;
+  /** Number of the intake's looks when it arrived. Only the intake writes it. */
+  lookOfArrival = -1;
   #controller: AbortController | null = null;
   #task: Task<unknown> | null = null;
   /** Ends the task that the request became; null if its task has a body. */
@@ -166,7 +168,7 @@ export abstract class RequestRun implements Owner {
     );
   }
 
-  /** It has been there for an instant: from now on it is a task, and its client is watched. */
+  /** Called when it has been there for an instant: from now on it is a task, and its client is watched. */
   settleIn(): void {
     if (this.state === "ended") return;
     if (this.state === "running") this.runner;
@@ -179,7 +181,7 @@ export abstract class RequestRun implements Owner {
     return this.state === "ended";
   }
 
-  /** It will not begin. */
+  /** Ends a request that has not begun. */
   refuse(why: Refusal): void {
     this.state = "ended";
     this.unwatchClient();
@@ -193,7 +195,10 @@ export abstract class RequestRun implements Owner {
     current.loop = current.task = current.stepper = null;
     try {
       if (this.isCoroutine) this.#beginCoroutine();
-      else runOwned(this, callFunction, this);
+      else {
+        beginning = this;
+        runOwned(this, callFunction);
+      }
     } catch (error) {
       this.end(true, error); // the loop takes no more tasks
     } finally {
@@ -317,11 +322,20 @@ export abstract class RequestRun implements Owner {
 
 // Functions and not methods, as in `loop/task_step.ts`.
 
+/** Request whose function is to be called: an argument would cost two arrays. */
+let beginning: RequestRun | null = null;
+
 /** Calls a plain or async function. */
-function callFunction(run: RequestRun): void {
+function callFunction(): void {
+  const run = beginning!;
+  beginning = null;
   let product: unknown;
   try {
     product = run.call();
+    if (product instanceof Promise && product.then === thenOfPromise) {
+      product.then(fulfilled, rejected);
+      return;
+    }
     if (isThenable(product)) {
       product.then(
         (value: unknown) => run.end(false, value),
@@ -336,6 +350,19 @@ function callFunction(run: RequestRun): void {
   if (isSteppable(product) && !(Symbol.asyncIterator in (product as object))) {
     run.runProduct(product as Coroutine<unknown>);
   } else run.end(false, product);
+}
+
+const thenOfPromise = Promise.prototype.then;
+
+// The request that is called back is found by the async context, so that all share
+// two functions.
+
+function fulfilled(value: unknown): void {
+  (ownerOfContinuation() as RequestRun).end(false, value);
+}
+
+function rejected(error: unknown): void {
+  (ownerOfContinuation() as RequestRun).end(true, error);
 }
 
 /** Body of the task of a request whose function is a generator function. */

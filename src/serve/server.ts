@@ -82,7 +82,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   readonly #intake: Intake;
   readonly #closeAsked: Future<void>;
   readonly #task: Task<void>;
-  readonly #unhold = () => this.#intake.unhold();
   #desk: FetchDesk | null = null;
   #http: HttpServer | null = null;
   #addr: Deno.Addr | null = null;
@@ -149,9 +148,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   }
 
   /**
-   * Closes the server. It is not ready from now on and takes no more requests: they are
-   * answered with 503. Event streams send their last event, WebSockets are closed.
-   * What was accepted goes on, functions in the background included. When all has
+   * Closes the server. From now on the server is not ready and takes no more requests:
+   * they are answered with 503. Event streams send their last event, WebSockets are closed.
+   * Requests that were accepted go on, and so do functions in the background. When all has
    * ended, or `graceMs` later, whatever is left is cancelled, the connections are
    * closed, and the lifespan ends. May be called again; a shorter time counts.
    *
@@ -273,7 +272,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       this.#state = "ended";
       this.#intake.close();
       for (const cleanUp of this.#cleanUps) cleanUp();
-      // Whoever waits for the end looks at the task, which has ended in the next turn.
+      // The task is done in the next turn: those who wait for the end look at it then.
       this.#task.addDoneCallback(() => this.#intake.recheck());
       this.#intake.recheck();
     }
@@ -471,8 +470,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
         return desk.failed(error, request, "a request");
       }
     }
-    this.#intake.hold();
-    info.completed.then(this.#unhold, this.#unhold);
     const run = new FetchRun(desk, request, info, rank);
     this.#intake.take(run);
     return run.outcome();
@@ -534,15 +531,15 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * handed over as it is.
  *
  * - *Tasks.* The handler is called outside of the loop's turns, at once. Its request
- *   becomes a task when it first needs one, or after five milliseconds; a generator
+ *   becomes a task when it first needs one, or after some 50 milliseconds; a generator
  *   function always is one. All that it awaits is cancelled with it. `TaskLocal` values
  *   of the code that calls `serve` are inherited.
  * - *Limits.* Beyond `maxConcurrent` requests wait in line, the most urgent first, and
  *   beyond `maxWaiting` they are answered with 503 and `Retry-After`.
  * - *Deadline.* After `requestTimeoutMs` the client is answered with 504 and the request is
  *   cancelled; a body that is still being sent fails then.
- * - *Clients that go.* A request that takes longer than five milliseconds is cancelled
- *   when its client goes. No abort of `request.signal` is needed for that, nor its warning
+ * - *Clients that go.* A request that takes longer than some 50 milliseconds is
+ *   cancelled when its client goes. No abort of `request.signal` is needed for that, nor its warning
  *   printed. A streamed body is told by its `cancel`.
  * - *Errors.* A handler that throws, or gives no `Response`, is answered for with 500, and
  *   reported once: to `onError` or else to the loop's exception handler. A body that
