@@ -47,6 +47,7 @@ export {
   type ChildStateProblem,
   DeadlockError,
   DescriptorsUnsupportedError,
+  DetectionUnsupportedError,
   ExecutorShutDownError,
   HeartbeatLostError,
   HookTooLateError,
@@ -379,6 +380,12 @@ export type {
   ShutdownPhase,
 } from "./src/supervise/shutdown_timetable.ts";
 
+export type { LinePort } from "./src/host/message_port.ts";
+export {
+  joinWatchdog,
+  type JoinWatchdogOptions,
+  type WatchdogMembership,
+} from "./src/supervise/join_watchdog.ts";
 export {
   Watchdog,
   type WatchdogBlock,
@@ -397,5 +404,6 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./src/supervise/supervised_process.ts";

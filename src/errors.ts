@@ -588,3 +588,13 @@ export class WatchdogUnsupportedError extends Error {
     this.prototype.name = "WatchdogUnsupportedError";
   }
 }
+
+/**
+ * Thrown when something is made that is to notice a failure, and the permissions or the
+ * operating system do not allow to look for it; the message says what that takes.
+ */
+export class DetectionUnsupportedError extends Error {
+  static {
+    this.prototype.name = "DetectionUnsupportedError";
+  }
+}

@@ -53,6 +53,21 @@ export function setExitCode(code: number): void {
   Deno.exitCode = code;
 }
 
+/** The code with which the process ends when nothing keeps it alive; 0 unless the program has set it. */
+export function exitCodeSet(): number {
+  return Deno.exitCode;
+}
+
+/**
+ * Calls `fn` when nothing keeps the process alive any more. An end by `Deno.exit`, an error or a signal does not call it.
+ *
+ * @returns A function that withdraws it.
+ */
+export function beforeIdleEnd(fn: () => void): () => void {
+  globalThis.addEventListener("beforeunload", fn);
+  return () => globalThis.removeEventListener("beforeunload", fn);
+}
+
 /** Whether processes may be killed. Asks the runtime, never the user. */
 export function killGranted(): boolean {
   return Deno.permissions.querySync({ name: "run" }).state === "granted";

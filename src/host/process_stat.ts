@@ -47,3 +47,11 @@ export function residentBytesOf(pid: number): number {
     return NaN;
   }
 }
+
+/**
+ * Whether facts of other processes can be known. Looks at this one: without `--allow-all` the runtime says that files of the
+ * system may be read, and refuses to.
+ */
+export function canWatchProcesses(): boolean {
+  return !Number.isNaN(residentBytesOf(Deno.pid));
+}

@@ -40,6 +40,8 @@ export interface ThreadSettings {
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /** Data that {@linkcode Threads.inside} hands to the script, as a structured clone. */
   readonly data: Readonly<Record<string, unknown>>;
+  /** Objects in the data that move to the thread. */
+  readonly transfer?: readonly Transferable[] | undefined;
 }
 
 /** Told what becomes of a thread. */
@@ -115,7 +117,7 @@ function isStartData(data: unknown): data is StartData {
 function startThread(
   node: NodeModule,
   script: string,
-  { name, env, resourceLimits, data }: ThreadSettings,
+  { name, env, resourceLimits, data, transfer = [] }: ThreadSettings,
   listener: ThreadListener,
 ): Thread {
   const { port1, port2 } = new node.MessageChannel();
@@ -123,7 +125,7 @@ function startThread(
   const worker = new node.Worker(sourceOf(script), {
     name,
     workerData: startData,
-    transferList: [port2],
+    transferList: [port2, ...transfer as NodeThreads.Transferable[]],
     ...(env !== undefined && { env: { ...env } }),
     ...(resourceLimits !== undefined && { resourceLimits }),
   });

@@ -100,6 +100,11 @@ export interface RunCore {
   runsForever(): boolean;
   /** How many callbacks and tasks are ready. */
   readyCount(): number;
+  /**
+   * Has the run go on that {@linkcode EventLoop.stop} was about to end, in the turn in which that was called; false if there
+   * is none.
+   */
+  takeStopBack(): boolean;
   /** Ends the run with an error. */
   failRun(error: Error): void;
 }

@@ -62,6 +62,7 @@ import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";
+import { runTimed, runWatched } from "./step_watch.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
 import type { Task } from "./task.ts";
@@ -221,6 +222,10 @@ export class Kernel extends LoopParts
     if (this.#parking.state !== AWAKE) this.#unpark();
   }
 
+  takeStopBack(): boolean {
+    return this.run.takeStopBack();
+  }
+
   failRun(error: Error): void {
     this.run.fail(error);
     this.#parking.fail();
@@ -367,8 +372,9 @@ export class Kernel extends LoopParts
       this.#handlesToLook -= chunk;
       this.#handlesSinceYield += chunk;
       if (this.ranking !== null) this.#runRanked(this.ranking, chunk);
-      else if (this.debugging) this.#runTimed(chunk);
-      else this.#runFifo(chunk);
+      else if (this.debugging) runTimed(this.watch, this, chunk);
+      else if (this.watch !== null) runWatched(this.watch, this, chunk);
+      else this.runFifo(chunk);
       if (this.#batch <= 0) break;
       // The gate may open between two handles of a long turn. Their order stays
       // the same. Not so on a virtual host, whose turns depend on no clock.
@@ -384,7 +390,7 @@ export class Kernel extends LoopParts
   };
 
   /** Runs so many handles from the head of the queue. */
-  #runFifo(count: number): void {
+  runFifo(count: number): void {
     const ready = this.ready;
     // Time after the last handle, if that was a tick, which had to read it.
     let readMs = NaN;
@@ -412,18 +418,6 @@ export class Kernel extends LoopParts
         }
       } catch (error) {
         readMs = NaN;
-        this.runnableFailed(runnable, error);
-      }
-    }
-  }
-
-  /** Runs so many handles in debug mode. */
-  #runTimed(count: number): void {
-    for (; count > 0; count--) {
-      const runnable = this.ready.shift()!;
-      try {
-        this.debug.runTimed(runnable);
-      } catch (error) {
         this.runnableFailed(runnable, error);
       }
     }

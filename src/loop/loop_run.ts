@@ -86,6 +86,13 @@ export class LoopRun {
     return true;
   }
 
+  /** Has a run that was about to end go on; false if there is none, or it ends with an error. */
+  takeStopBack(): boolean {
+    if (this.state !== STOPPING || this.#run?.failure !== null) return false;
+    this.state = RUNNING;
+    return true;
+  }
+
   /** Has the run end with an error. */
   fail(error: Error): void {
     if (this.#run !== null) this.#run.failure = error;

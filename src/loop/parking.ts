@@ -111,6 +111,7 @@ export class Parking implements HostClient {
 
   /** The run has ended. */
   rest(): void {
+    stepWatch.current?.parking();
     this.#deadlockAtMs = Infinity;
     this.#host.rest();
   }

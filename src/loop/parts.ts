@@ -18,7 +18,8 @@ import type { SettledOptions } from "./loop_options.ts";
 import { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { ReadyQueue, Runnable } from "./runnable.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
-import { makeReadyQueue, type StepWatch, stepWatch } from "./step_watch.ts";
+import { type StepWatch, stepWatch } from "./step_watch.ts";
+import { RingBuffer } from "../structures/ring_buffer.ts";
 import { StrayWaits } from "./stray_waits.ts";
 import { warnOfStuckTask } from "./stuck_task.ts";
 import type { Task } from "./task.ts";
@@ -72,7 +73,7 @@ export abstract class LoopParts {
     this.ranking = settled.scheduler === undefined
       ? null
       : new PriorityReadyQueue(loop, settled.scheduler);
-    this.ready = this.ranking ?? makeReadyQueue(this.watch, null);
+    this.ready = this.ranking ?? new RingBuffer<Runnable>();
     this.descriptors = new Descriptors(
       this.host,
       (runnable) => this.ready.push(runnable),
@@ -150,7 +151,6 @@ export abstract class LoopParts {
     if (watch === this.watch) return;
     this.watch = watch;
     this.observing = this.debugging || watch !== null;
-    if (this.ranking === null) this.ready = makeReadyQueue(watch, this.ready);
   }
 
   readyCount(): number {

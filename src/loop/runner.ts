@@ -18,7 +18,7 @@ import {
 import { core } from "./core.ts";
 import { EventLoop } from "./event_loop.ts";
 import type { EventLoopOptions } from "./loop_options.ts";
-import { checkShutdown, MainRun, type RunGuard } from "./main_run.ts";
+import { checkShutdown, guardOf, MainRun, type RunGuard } from "./main_run.ts";
 import { newEventLoop } from "./policy.ts";
 import type { Task } from "./task.ts";
 import type { TaskBody } from "./task_body.ts";
@@ -71,7 +71,6 @@ export class Runner implements AsyncDisposable {
   #closed = false;
   #closing: Promise<void> | null = null;
   #interrupts: boolean;
-  #guard: RunGuard | null = null;
 
   /**
    * Makes a runner. The loop is made when it is first needed.
@@ -153,13 +152,18 @@ export class Runner implements AsyncDisposable {
     try {
       const task = loop.createTask<T>(main, { name });
       mainRun.begin(task as Task<unknown>, this.#interrupts);
-      return await loop.runUntilComplete<T>(task);
+      const result = loop.runUntilComplete<T>(task);
+      task.addDoneCallback(() => mainRun.mainEnded()); // behind what stops the loop
+      return await result;
     } catch (error) {
       throw mainRun.errorFor(error);
     } finally {
       const rest = mainRun.end();
-      this.#guard = mainRun.guard ?? this.#guard;
-      if (rest !== null) await loop.runUntilComplete(rest);
+      try {
+        if (rest !== null) await loop.runUntilComplete(rest);
+      } finally {
+        mainRun.isOver();
+      }
     }
   }
 
@@ -170,6 +174,9 @@ export class Runner implements AsyncDisposable {
    * Jobs that a task waits for are cancelled with it, and those of thread and
    * process pools in any case; what the default executor still has then may end
    * within `cancelGraceMs`. (asyncio waits for all jobs, as it cannot cancel one.)
+   *
+   * If a graceful shutdown has cancelled the last main, and ends the process, the
+   * promise does not settle: the process ends once the runs of all loops are over.
    *
    * @returns A promise that resolves once nothing is open any more.
    * @throws {MisuseError} If a program is running.
@@ -190,18 +197,26 @@ export class Runner implements AsyncDisposable {
   async #cleanUp(): Promise<void> {
     const loop = this.#loop;
     if (loop === null) return;
-    const guard = this.#guard;
+    const guard = guardOf(loop);
+    let end: Promise<void> | null = null;
     try {
       if (!loop.isClosed()) {
         guard?.cleanUpBegins();
-        await endRun(loop, this.#options);
-        const rest = guard === null ? null : guard.rest();
-        if (rest !== null) await loop.runUntilComplete(rest);
+        try {
+          await endRun(loop, this.#options, guard);
+        } finally {
+          const rest = guard === null ? null : guard.rest();
+          if (rest !== null) await loop.runUntilComplete(rest);
+        }
       }
     } finally {
-      await loop.close();
-      guard?.loopClosed();
+      try {
+        await loop.close();
+      } finally {
+        if (guard !== null) end = guard.runnerClosed();
+      }
     }
+    if (end !== null) await end;
   }
 
   /**
@@ -215,12 +230,16 @@ export class Runner implements AsyncDisposable {
 }
 
 /** Ends everything that programs have left on a stopped loop: tasks first, then what the default executor has for them. */
-async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
+async function endRun(
+  loop: EventLoop,
+  options: RunOptions,
+  guard: RunGuard | null,
+): Promise<void> {
   const { cancelGraceMs = Infinity } = options;
   const untilMs = loop.time() + cancelGraceMs;
   loop[core].endings.begin();
   try {
-    await cancelLeftovers(loop, cancelGraceMs);
+    await cancelLeftovers(loop, cancelGraceMs, guard);
   } finally {
     if (loop[core].executor.isInUse) {
       const graceMs = Math.max(untilMs - loop.time(), 0);
@@ -233,13 +252,21 @@ async function endRun(loop: EventLoop, options: RunOptions): Promise<void> {
 async function cancelLeftovers(
   loop: EventLoop,
   graceMs: number,
+  guard: RunGuard | null,
 ): Promise<void> {
   const tasks = loop[core].tasks.toArray();
   if (tasks.length === 0) return;
   let left = tasks.length;
+  let isOver = false;
+  const stop = () => {
+    if (!isOver) loop.stop();
+  };
   const ended = (task: Task<unknown>) => {
     reportFailureAtEnd(loop, task);
-    if (--left === 0) loop.stop();
+    if (--left > 0) return;
+    const rest = guard === null ? null : guard.rest();
+    if (rest === null) loop.stop();
+    else rest.addDoneCallback(stop); // without a break
   };
   for (const task of tasks) {
     task.addDoneCallback(ended as (future: unknown) => unknown);
@@ -251,6 +278,7 @@ async function cancelLeftovers(
   try {
     await loop[core].drive("until-complete");
   } finally {
+    isOver = true;
     giveUp?.cancel();
   }
 }

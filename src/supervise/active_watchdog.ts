@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { monotonicMs } from "../host/clock.ts";
 
 /** Signals and budget of a shutdown. */
 export interface ExpectedShutdown {
@@ -20,6 +21,8 @@ export interface ShutdownWatch {
 
 let watch: ShutdownWatch | null = null;
 let expected: ExpectedShutdown | null = null;
+/** Moment at which the budget of the shutdown that has begun is spent; null if none has. */
+let endsMs: number | null = null;
 
 /** Whether this thread has a watchdog. */
 export function hasWatch(): boolean {
@@ -29,16 +32,24 @@ export function hasWatch(): boolean {
 /** Sets the watchdog of this thread; null if it has none any more. */
 export function setWatch(active: ShutdownWatch | null): void {
   watch = active;
-  watch?.expect(expected);
+  if (watch === null || expected === null) return;
+  if (endsMs === null) return watch.expect(expected);
+  // The shutdown is under way: there is no signal to wait for, and only the rest of the budget is left.
+  const budgetMs = Math.max(endsMs - monotonicMs(), 0);
+  watch.expect({ signals: [], budgetMs });
+  watch.begins(budgetMs);
 }
 
 /** Announces the shutdown of the process to the watchdog; null if none is to be expected any more. */
 export function expectShutdown(shutdown: ExpectedShutdown | null): void {
   expected = shutdown;
+  if (shutdown === null) endsMs = null;
   watch?.expect(shutdown);
 }
 
 /** Announces to the watchdog that the shutdown begins. Returns how long ago its signal came, in milliseconds. */
 export function shutdownBegins(budgetMs: number): number {
-  return watch === null ? 0 : watch.begins(budgetMs);
+  const agoMs = watch === null ? 0 : watch.begins(budgetMs);
+  endsMs = monotonicMs() + budgetMs - agoMs;
+  return agoMs;
 }

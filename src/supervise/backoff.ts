@@ -11,6 +11,7 @@ import {
   checkOptions,
 } from "../loop/checks.ts";
 import type { SeededRandom } from "../structures/random.ts";
+import { grownDelayMs } from "../workers/restart_limit.ts";
 
 /**
  * Delays of restarts. OTP has none: without this option a child is restarted at
@@ -84,8 +85,12 @@ export class Backoff {
 
   /** The delay after so many failures in a row, at least one. */
   delayMs(failures: number, random: SeededRandom): number {
-    const grownMs = this.#initialMs * this.#factor ** (failures - 1);
-    const delayMs = Math.min(grownMs, this.#maxMs);
+    const delayMs = grownDelayMs(
+      failures,
+      this.#initialMs,
+      this.#factor,
+      this.#maxMs,
+    );
     return this.#isRandom ? delayMs * random.next() : delayMs;
   }
 }

@@ -25,7 +25,8 @@ export class Child implements ListNode<Child> {
   nextNode: Child | undefined = undefined;
   previousNode: Child | undefined = undefined;
 
-  readonly id: string;
+  /** A child of a dynamic supervisor has a number, most often, which few ask for. */
+  readonly #name: string | number;
   readonly start: ChildStart;
   readonly settings: ChildSettings;
   /** Whether the start has to call `started`. */
@@ -45,11 +46,19 @@ export class Child implements ListNode<Child> {
   /** How its last run has ended, or failed to start. */
   lastEnd: ChildEnd | null = null;
 
-  constructor(id: string, start: ChildStart, settings: ChildSettings) {
-    this.id = id;
+  constructor(
+    name: string | number,
+    start: ChildStart,
+    settings: ChildSettings,
+  ) {
+    this.#name = name;
     this.start = start;
     this.settings = settings;
     this.saysStarted = saysStarted(start);
+  }
+
+  get id(): string {
+    return String(this.#name);
   }
 
   get isTemporary(): boolean {

@@ -11,6 +11,7 @@ import type { Future } from "../loop/future.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { Child } from "./child.ts";
+import type { ShutdownType } from "./child_spec.ts";
 import {
   type ChildEnd,
   endByError,
@@ -131,6 +132,14 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
 
   get signal(): AbortSignal {
     return this.#task === null ? AbortSignal.abort() : this.#task.signal;
+  }
+
+  get shutdown(): ShutdownType {
+    return this.child.settings.shutdown;
+  }
+
+  get heartbeatMs(): number {
+    return this.child.settings.heartbeatMs;
   }
 
   get endsWithTree(): boolean {

@@ -9,7 +9,9 @@ import {
   checkString,
   inspect,
 } from "../loop/checks.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 import type { Operation } from "../loop/operation.ts";
+import { Child } from "./child.ts";
 import { Children } from "./children.ts";
 import { type ChildRun, SupervisedRun } from "./child_run.ts";
 import type { ChildSettings, ChildStart } from "./child_spec.ts";
@@ -27,6 +29,7 @@ import {
   settleTemplate,
 } from "./supervisor_options.ts";
 
+const START_CHILD = "start a child";
 const START = { name: "DynamicSupervisor.startChild()" };
 const TERMINATE = { name: "DynamicSupervisor.terminateChild()" };
 const RESTART = { name: "DynamicSupervisor.restartChild()" };
@@ -35,12 +38,25 @@ const DELETE = { name: "DynamicSupervisor.deleteChild()" };
 /** Options of {@linkcode DynamicSupervisor.startChild}. */
 export interface DynamicChildOptions {
   /**
-   * Name of the child in messages and lists. It need not be unique, but names of
-   * children that are to be restarted while earlier runs may be abandoned should.
+   * Name of the child in messages and lists. It need not be unique.
    *
    * @default {its number}
    */
   readonly name?: string | undefined;
+}
+
+const NO_OPTIONS: DynamicChildOptions = Object.freeze({});
+
+/** The name that options give to a child, if they do. */
+function nameIn(options: DynamicChildOptions): string | undefined {
+  checkOptions(options, START_CHILD);
+  const { name } = options;
+  if (name !== undefined) checkString(name, START_CHILD, "name");
+  return name;
+}
+
+function makeStart(loop: EventLoop, child: Child): StartDynamicCall {
+  return new StartDynamicCall(loop, child);
 }
 
 /**
@@ -111,17 +127,14 @@ export class DynamicSupervisor extends SupervisorBase {
    */
   startChild<V>(
     start: ChildStart<V>,
-    options: DynamicChildOptions = {},
+    options: DynamicChildOptions = NO_OPTIONS,
   ): Operation<ChildRun<V> | undefined> {
-    const what = "start a child";
-    checkFunction(start, what, "start");
-    checkOptions(options, what);
-    const { name = `${++this.#count}` } = options;
-    checkString(name, what, "name");
-    return this.call(
-      START,
-      (loop) => new StartDynamicCall(loop, name, start, this.#template),
-    ) as Operation<ChildRun<V> | undefined>;
+    checkFunction(start, START_CHILD, "start");
+    const name = options === NO_OPTIONS ? undefined : nameIn(options);
+    const child = new Child(name ?? ++this.#count, start, this.#template);
+    return this.call(START, makeStart, child) as Operation<
+      ChildRun<V> | undefined
+    >;
   }
 
   /**
@@ -141,7 +154,11 @@ export class DynamicSupervisor extends SupervisorBase {
    */
   terminateChild(run: ChildRun | string): Operation<void> {
     if (typeof run === "string") {
-      return this.call(TERMINATE, (loop) => new TerminateChildCall(loop, run));
+      return this.call(
+        TERMINATE,
+        (loop, id) => new TerminateChildCall(loop, id),
+        run,
+      );
     }
     if (!(run instanceof SupervisedRun)) {
       throw new TypeError(
@@ -150,7 +167,11 @@ export class DynamicSupervisor extends SupervisorBase {
         }`,
       );
     }
-    return this.call(TERMINATE, (loop) => new TerminateRunCall(loop, run));
+    return this.call(
+      TERMINATE,
+      (loop, run) => new TerminateRunCall(loop, run),
+      run,
+    );
   }
 
   /**
@@ -165,7 +186,8 @@ export class DynamicSupervisor extends SupervisorBase {
     checkString(id, "restart a child", "id");
     return this.call(
       RESTART,
-      (loop) => new RestartChildCall(loop, id),
+      (loop, id) => new RestartChildCall(loop, id),
+      id,
     );
   }
 
@@ -181,7 +203,8 @@ export class DynamicSupervisor extends SupervisorBase {
     checkString(id, "delete a child", "id");
     return this.call(
       DELETE,
-      (loop) => new DeleteChildCall(loop, id),
+      (loop, id) => new DeleteChildCall(loop, id),
+      id,
     );
   }
 

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { MisuseError } from "../errors.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { checkOptions, checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { findLoop, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
-import { findMainRun, shutdownSlot } from "../loop/main_run.ts";
+import { findMainRun, guardLoop, shutdownSlot } from "../loop/main_run.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { ShutdownCore } from "./shutdown_core.ts";
@@ -19,6 +20,7 @@ import type {
 } from "./shutdown_hooks.ts";
 import {
   type GracefulShutdownOptions,
+  type RunShutdownOptions,
   settleShutdown,
   WHAT,
 } from "./shutdown_options.ts";
@@ -112,6 +114,30 @@ function ownCoreOf(loop: EventLoop): ShutdownCore {
   return own;
 }
 
+/**
+ * Returns the shutdown that options ask for.
+ *
+ * @throws {MisuseError} If the loop takes part in another one.
+ */
+function chooseCore(
+  loop: EventLoop,
+  options: RunShutdownOptions,
+): ShutdownCore {
+  const { scope } = settleShutdown(options, loop[core].virtual);
+  const own = loopCores.get(loop);
+  if (own !== undefined) {
+    if (scope === "loop" || options.scope === undefined) return own;
+    throw new MisuseError(
+      `Cannot ${WHAT} with scope "process": the loop has a shutdown of its own`,
+    );
+  }
+  if (scope === "process") return processCore;
+  if (!processCore.has(loop)) return ownCoreOf(loop);
+  throw new MisuseError(
+    `Cannot ${WHAT} with scope "loop": the loop takes part in the shutdown of the process`,
+  );
+}
+
 function facadeOf(shutdown: ShutdownCore): GracefulShutdown {
   const facade = facades.get(shutdown) ?? new GracefulShutdown(shutdown);
   facades.set(shutdown, facade);
@@ -123,8 +149,7 @@ shutdownSlot.check = (options, virtual) => {
 };
 shutdownSlot.join = (run, options) => {
   const { loop } = run;
-  const { scope } = settleShutdown(options, loop[core].virtual);
-  const shutdown = scope === "loop" ? ownCoreOf(loop) : processCore;
+  const shutdown = chooseCore(loop, options);
   shutdown.refuseRun();
   run.guardBy(shutdown.join(loop, run, options));
 };
@@ -137,7 +162,9 @@ shutdownSlot.join = (run, options) => {
  * signal.
  *
  * Health checks read it, and loops that take new work give it to what they wait
- * for. A loop with a shutdown of its own has another one:
+ * for. A child of a supervisor may do so, too: one that has ended by it, or has returned
+ * after the beginning, is not restarted. A child that crashes is restarted as ever, until
+ * its supervisor is stopped. A loop with a shutdown of its own has another one:
  * {@linkcode GracefulShutdown.signal}.
  *
  * @example A health check
@@ -167,16 +194,26 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * with what it waits for.
  *
  * The exit code is 0 if all has stopped, 1 if something has not stopped in time or
- * a hook threw. A second signal ends the process at once, with 128 and the signal's
- * number; signals within 200 ms of the first count as one with it. Once the thread
- * has been free after these 200 ms, that holds also while it is busy. A process that has nothing left to do ends before the budget is
- * spent. A thread that blocks can do none of this: with a {@linkcode Watchdog} such
- * a process ends within the budget, too.
+ * a hook threw. A code other than 0 to which the program has set `Deno.exitCode`
+ * itself stands. A run whose main was cancelled has no result: it does not settle, and
+ * the process ends once the runs of all loops are over. A process that has nothing left
+ * to do ends before the budget is spent.
+ *
+ * A second signal ends the process at once, with 128 and the signal's number. Signals
+ * within 200 ms of the first count as one with it, as Ctrl-C reaches a program twice if
+ * the one that has started it passes it on. Once the thread has been free after these
+ * 200 ms, a second signal works also while it is busy. If it is busy when they are over,
+ * a signal that comes before it is free again works then; if it has been busy since the
+ * first half of them, it counts as one with the first, and one more is needed. A thread
+ * that blocks can do none of this: with a {@linkcode Watchdog} such a process ends
+ * within the budget, too.
  *
  * There is one shutdown in a process, however many ask for it. A later call joins
  * the first: its signals are added, the shorter budget counts, all else is as the
- * first one has set it. A loop leaves when its run ends. On the virtual
- * host, or with scope `"loop"`, a loop has a shutdown of its own.
+ * first one has set it. A loop leaves when it is closed, and takes part in all runs
+ * until then. If a loop is closed in the middle of the shutdown, what it has left goes
+ * into the report, and so do hooks that nobody can call any more; the phases go on on
+ * another loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
  *
  * A loop that was started by `runForever` is stopped at the end.
  *
@@ -205,7 +242,8 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * handled.
  * @throws {RangeError} If a time is negative or `NaN`, or the shares do not fit
  * into the budget.
- * @throws {MisuseError} If no loop is given and none is running.
+ * @throws {MisuseError} If no loop is given and none is running, or the loop takes
+ * part in a shutdown of the other scope.
  */
 export function gracefulShutdown(
   options: GracefulShutdownOptions = NO_OPTIONS,
@@ -213,14 +251,12 @@ export function gracefulShutdown(
   checkOptions(options, WHAT);
   if (options.loop !== undefined) checkLoop(options.loop, WHAT);
   const loop = options.loop ?? getRunningLoop();
-  const { scope } = settleShutdown(options, loop[core].virtual);
-  const shutdown = scope === "loop" || loopCores.has(loop)
-    ? ownCoreOf(loop)
-    : processCore;
+  const shutdown = chooseCore(loop, options);
   if (!shutdown.hasBegun) {
     const run = findMainRun(loop);
     const member = shutdown.join(loop, run ?? null, options);
-    run?.guardBy(member);
+    if (run === undefined) guardLoop(loop, member);
+    else run.guardBy(member);
   }
   return facadeOf(shutdown);
 }

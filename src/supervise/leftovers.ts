@@ -21,22 +21,40 @@ export interface LeftoverOwner {
 /** Runs that go on although they count as ended. */
 export class Leftovers {
   readonly #owner: LeftoverOwner;
-  /** How many there are, by the id of the child. */
-  readonly #counts: Map<string, number> = new Map();
+  readonly #hasIds: boolean;
+  /** The abandoned runs of each child that has any, the oldest first. */
+  readonly #ofChild: Map<Child | string, Leftover[]> = new Map();
   /** Done when there are none; null if nobody waits for that. */
   #over: Future<void> | null = null;
 
-  constructor(owner: LeftoverOwner) {
+  /**
+   * Makes the list.
+   *
+   * @param hasIds Whether an id names a child, so that one that was deleted and is added
+   * again is the same. In a dynamic supervisor several may have one name.
+   */
+  constructor(owner: LeftoverOwner, hasIds: boolean) {
     this.#owner = owner;
+    this.#hasIds = hasIds;
   }
 
-  has(id: string): boolean {
-    return this.#counts.size > 0 && this.#counts.has(id);
+  #keyOf(child: Child): Child | string {
+    return this.#hasIds ? child.id : child;
   }
 
-  add(run: SupervisedRun, { future, waitsFor }: Leftover): void {
+  /** The abandoned runs of a child, the oldest first; `undefined` if there are none. */
+  of(child: Child): readonly Leftover[] | undefined {
+    if (this.#ofChild.size === 0) return undefined;
+    return this.#ofChild.get(this.#keyOf(child));
+  }
+
+  add(run: SupervisedRun, leftover: Leftover): void {
     const { child } = run;
-    this.#counts.set(child.id, (this.#counts.get(child.id) ?? 0) + 1);
+    const { future, waitsFor } = leftover;
+    const key = this.#keyOf(child);
+    const known = this.#ofChild.get(key);
+    if (known === undefined) this.#ofChild.set(key, [leftover]);
+    else known.push(leftover);
     future.addDoneCallback(() => {
       // A child has reported its own leftovers.
       if (waitsFor !== undefined && future.failed()) {
@@ -45,26 +63,27 @@ export class Leftovers {
           future.exception(),
         );
       }
-      this.#ended(child);
+      this.#ended(child, leftover);
     });
   }
 
-  #ended(child: Child): void {
-    const left = this.#counts.get(child.id)! - 1;
-    if (left > 0) {
-      this.#counts.set(child.id, left);
+  #ended(child: Child, leftover: Leftover): void {
+    const key = this.#keyOf(child);
+    const left = this.#ofChild.get(key)!.filter((other) => other !== leftover);
+    if (left.length > 0) {
+      this.#ofChild.set(key, left);
       return;
     }
-    this.#counts.delete(child.id);
-    this.#owner.post(new Retry(child));
-    if (this.#counts.size === 0 && this.#over?.done() === false) {
+    this.#ofChild.delete(key);
+    if (!child.settings.allowOverlap) this.#owner.post(new Retry(child));
+    if (this.#ofChild.size === 0 && this.#over?.done() === false) {
       this.#over.setResult();
     }
   }
 
   /** Done when there are none left; undefined if there are none now. */
   whenOver(): Future<void> | undefined {
-    if (this.#counts.size === 0) return undefined;
+    if (this.#ofChild.size === 0) return undefined;
     return this.#over ??= new Future(this.#owner.loop, "abandoned children");
   }
 }

@@ -88,6 +88,7 @@ export {
 export {
   childProcess,
   type ChildProcessOptions,
+  type ProcessStop,
   type SupervisedProcess,
 } from "./supervised_process.ts";
 
@@ -136,6 +137,12 @@ export type { SharedPhase, ShutdownPhase } from "./shutdown_timetable.ts";
 
 // -- Watchdog --
 
+export type { LinePort } from "../host/message_port.ts";
+export {
+  joinWatchdog,
+  type JoinWatchdogOptions,
+  type WatchdogMembership,
+} from "./join_watchdog.ts";
 export {
   Watchdog,
   type WatchdogBlock,
@@ -149,6 +156,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,
   RestartLimitError,

@@ -33,6 +33,14 @@ const DRAIN_MS = 200;
 /** A line that is longer is cut. */
 const LINE_LENGTH_MAX = 1 << 20;
 
+/** Guards of one run that are replaced when somebody has ended them. */
+const GUARDS_MAX = 4;
+/** Exit code by which programs tell that SIGTERM has ended them, if they handle it. */
+const TERMINATED = 143;
+/** Default of `closeGraceMs`, and that for a process that was written to, and so reads its input. */
+const CLOSE_GRACE_MS = 100;
+const READER_GRACE_MS = 2_000;
+
 const encoder = new TextEncoder();
 
 /** Cuts bytes into lines. */
@@ -70,12 +78,18 @@ export class ProcessRun {
   readonly #settings: ProcessSettings;
   readonly #path: string;
   readonly #listener: ProcessRunListener;
-  readonly #guard: Child | null;
+  /** Ends the group of the process, also if this process is killed; null if it may not be started. */
+  #guard: Child | null = null;
+  #guards = 0;
   readonly #child: Child;
   readonly #isRead: boolean;
   #isReady = false;
   #hasEnded = false;
   #isAsked = false;
+  #isKilled = false;
+  #wasWrittenTo = false;
+  /** Rings when the process, whose input is closed, is to be told by a signal as well. */
+  #termTimer: HostTimer | null = null;
   /** The error of which it is to end; null if there is none. */
   #failure: Error | null = null;
   #memoryTimer: HostTimer | null = null;
@@ -97,37 +111,78 @@ export class ProcessRun {
     this.#isRead = ready !== undefined || heartbeat !== undefined ||
       onLine !== undefined;
     const shell = findShell();
-    this.#guard = shell === null ? null : startGroupGuard(shell);
-    this.#child = this.#start();
-    this.#guard?.write(encoder.encode(`${this.#child.pid}\n`));
+    const guard = shell === null ? null : startGroupGuard(shell);
+    this.#child = this.#start(guard);
+    if (guard !== null) this.#guardBy(guard, shell!);
     if (memoryBytesMax !== Infinity) this.#watchMemory();
     if (ready === undefined) this.#becomeReady();
     this.#follow();
   }
 
-  #start(): Child {
+  #start(guard: Child | null): Child {
     const { command: [program, ...args], env, cwd } = this.#settings;
     const stdout = this.#isRead ? "piped" : "inherit";
     try {
       return new Child(program, { args, env, cwd, stdout });
     } catch (cause) {
-      this.#guard?.closeInput();
+      guard?.closeInput();
       const why = cause instanceof Error ? cause.message : String(cause);
       throw this.#crash("start", null, `could not be started: ${why}`, cause);
     }
   }
 
+  /** Has a guard watch over the group. A guard that somebody else has ended is replaced. */
+  async #guardBy(guard: Child, shell: string): Promise<void> {
+    this.#guard = guard;
+    this.#guards++;
+    guard.write(encoder.encode(`${this.#child.pid}\n`));
+    if (this.#isOver) guard.closeInput();
+    const { signal } = await guard.ended;
+    guard.closeInput(); // the end of the pipe that is here
+    if (signal === null) return; // it has done what it is there for
+    this.#guard = null;
+    try {
+      if (this.#guards === GUARDS_MAX) {
+        throw new Error("its guards do not last");
+      }
+      this.#guardBy(startGroupGuard(shell), shell);
+    } catch (cause) {
+      if (this.#isOver) return;
+      const how = "lost the shell that ends it with this process";
+      this.#fail(this.#crash("killed", null, how, cause));
+    }
+  }
+
+  /** Whether the group is to end. */
+  get #isOver(): boolean {
+    return this.#hasEnded || this.#isKilled;
+  }
+
   // -- The supervisor's side --
 
-  /** Asks it to end. */
-  stop(): void {
+  /**
+   * Asks it to end.
+   *
+   * @param shutdownMs When it will be killed.
+   */
+  stop(shutdownMs: number): void {
     this.#isAsked = true;
-    if (this.#settings.stop === "SIGTERM") this.#child.terminate();
-    else this.#child.closeInput();
+    const { stop, closeGraceMs } = this.#settings;
+    if (stop !== "SIGTERM") this.#child.closeInput();
+    if (stop === "SIGTERM") this.#child.terminate();
+    if (stop !== "close-stdin-then-SIGTERM") return;
+    const graceMs = closeGraceMs ??
+      (this.#wasWrittenTo ? READER_GRACE_MS : CLOSE_GRACE_MS);
+    this.#termTimer = after(
+      Math.min(graceMs, shutdownMs / 2),
+      () => this.#child.terminate(),
+      false,
+    );
   }
 
   /** Ends it and its group. */
   kill(): void {
+    this.#isKilled = true;
     if (!this.#hasEnded) this.#child.kill();
     this.#guard?.closeInput();
   }
@@ -139,7 +194,10 @@ export class ProcessRun {
     const child = this.#child;
     this.#listener.started({
       pid: child.pid,
-      write: (text) => child.write(encoder.encode(text)),
+      write: (text) => {
+        this.#wasWrittenTo = true;
+        child.write(encoder.encode(text));
+      },
     });
   }
 
@@ -183,6 +241,7 @@ export class ProcessRun {
     const end = await child.ended;
     this.#hasEnded = true;
     this.#memoryTimer?.cancel();
+    this.#termTimer?.cancel();
     child.closeInput();
     this.#guard?.closeInput();
     await this.#guard?.ended;
@@ -195,7 +254,8 @@ export class ProcessRun {
 
   #errorOf({ code, signal }: ChildEnd): Error | null {
     if (this.#failure !== null) return this.#failure;
-    if (this.#isAsked && (code === 0 || signal === "SIGTERM")) return null;
+    const isOver = code === 0 || code === TERMINATED || signal === "SIGTERM";
+    if (this.#isAsked && isOver) return null;
     if (code === 0 && this.#isReady) return null;
     const early = this.#isReady ? "" : " before it was ready";
     return signal === null

@@ -27,7 +27,7 @@ export class RestartDelay implements Message {
 
   serve(core: SupervisorCore): Coroutine<void> | null {
     const first = core.restarts.delays.release(this);
-    return first === null ? null : core.restarts.make(first);
+    return first === null ? null : core.restarts.make(first, true);
   }
 
   refuse(): void {
@@ -42,7 +42,8 @@ export class RestartDelay implements Message {
  */
 export class RestartDelays {
   readonly #core: SupervisorCore;
-  readonly #together: boolean;
+  /** Whether children are restarted together. */
+  readonly together: boolean;
   /** The delay that all failures join; null if none runs. */
   #shared: RestartDelay | null = null;
   /** How many delays run. */
@@ -50,7 +51,7 @@ export class RestartDelays {
 
   constructor(core: SupervisorCore, together: boolean) {
     this.#core = core;
-    this.#together = together;
+    this.together = together;
   }
 
   /** Has a child wait for the delay that runs, if there is one for it. */
@@ -66,7 +67,7 @@ export class RestartDelays {
     const { loop } = this.#core;
     const delay = new RestartDelay(child, loop.time() + delayMs);
     child.delay = delay;
-    if (this.#together) this.#shared = delay;
+    if (this.together) this.#shared = delay;
     this.running++;
     delay.timer = loop.callAt(delay.untilMs, () => this.#core.post(delay));
   }
@@ -90,7 +91,7 @@ export class RestartDelays {
     if (delay.waiting === 0) return null;
     this.#end(delay);
     delay.waiting = 0;
-    if (!this.#together) {
+    if (!this.together) {
       delay.child.delay = null;
       return delay.child;
     }
@@ -120,7 +121,7 @@ export class Retry implements Message {
     const child = this.#child;
     // Terminated, restarted by a sibling's failure, or in a delay, meanwhile.
     if (child.status !== "restarting" || child.delay !== null) return null;
-    return core.restarts.make(child);
+    return core.restarts.make(child, false);
   }
 
   refuse(): void {

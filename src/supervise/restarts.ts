@@ -38,11 +38,15 @@ export class Restarts {
   /** A child has failed: restarts it now, or has it wait for a delay. */
   handleFailure(run: SupervisedRun): Coroutine<void> | null {
     this.#countFailure(run);
-    return this.#waits(run) ? null : this.make(run.child);
+    return this.#waits(run) ? null : this.make(run.child, false);
   }
 
-  /** Counts a restart and makes it, with the siblings that belong to it; has the supervisor give up if it is one too many. */
-  make(child: Child): Coroutine<void> | null {
+  /**
+   * Counts a restart and makes it, with the siblings that belong to it; has the supervisor give up if it is one too many.
+   *
+   * @param isAnnounced Whether listeners know of it, as there was a delay.
+   */
+  make(child: Child, isAnnounced: boolean): Coroutine<void> | null {
     const core = this.#core;
     if (this.#isHeldUp(child)) return null;
     if (!this.#intensity.count(core.loop.time())) {
@@ -51,6 +55,9 @@ export class Restarts {
     }
     this.made++;
     child.restarts++;
+    if (!isAnnounced && core.feed.isHeard) {
+      core.emit("restarting", child.run!, { delayMs: 0 });
+    }
     switch (core.settings.strategy) {
       case "one-for-all":
         return restartGroup(core, child, core.children.list.first!);
@@ -73,13 +80,34 @@ export class Restarts {
     }
   }
 
+  /** A child that was due for a restart was terminated: siblings that were to be restarted with it are all the same. */
+  passOn(): void {
+    const core = this.#core;
+    if (core.children.restarting === 0) return;
+    for (
+      let child = core.children.list.first;
+      child !== undefined && this.delays.together;
+      child = child.nextNode
+    ) {
+      if (child.status !== "restarting" || child.delay !== null) continue;
+      core.post(new Retry(child));
+      return;
+    }
+  }
+
   /** Whether an abandoned run of the child goes on. The restart, and its counting, come when that has ended. */
   #isHeldUp(child: Child): boolean {
     const core = this.#core;
-    if (!core.hasLeftover(child.id) || child.settings.allowOverlap) {
-      return false;
-    }
+    if (!core.isHeldUp(child)) return false;
     core.children.setStatus(child, "restarting");
+    if (core.feed.isHeard) {
+      const { waitsFor } = core.leftoversOf(child)![0]!;
+      core.emit(
+        "held-up",
+        child.run!,
+        waitsFor === undefined ? {} : { waitsFor },
+      );
+    }
     return true;
   }
 

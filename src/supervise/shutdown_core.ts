@@ -4,17 +4,24 @@
  * @module
  */
 import { CancelledError, InterruptedError, MisuseError } from "../errors.ts";
-import { exitProcess, setExitCode, writeError } from "../host/process.ts";
+import {
+  beforeIdleEnd,
+  exitCodeSet,
+  exitProcess,
+  setExitCode,
+  writeError,
+} from "../host/process.ts";
 import { after } from "../host/timers.ts";
 import { isCancellation } from "../loop/cancellation.ts";
 import { core } from "../loop/core.ts";
+import type { EndListener } from "../loop/endings.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
 import type { MainRun, RunGuard } from "../loop/main_run.ts";
-import type { Subscription } from "../loop/signal_hub.ts";
 import type { Task } from "../loop/task.ts";
 import { destroy } from "../loop/waiters.ts";
 import { expectShutdown, shutdownBegins } from "./active_watchdog.ts";
+import { shutdownErrors, shutDownLoops } from "./child_end.ts";
 import { ShutdownHooks } from "./shutdown_hooks.ts";
 import {
   joinShutdown,
@@ -29,9 +36,11 @@ import { ShutdownSignals } from "./shutdown_signals.ts";
 import type { ShutdownPhase } from "./shutdown_timetable.ts";
 
 /** A loop that takes part, from its joining until it is closed. */
-class Member implements ShutdownMember, RunGuard, Subscription {
+class Member implements ShutdownMember, RunGuard, EndListener {
   readonly loop: EventLoop;
+  /** The last run; null before the first. */
   #run: MainRun | null;
+  #runs: boolean;
   readonly #shutdown: ShutdownCore;
   #cancelled = false;
   #cleansUp = false;
@@ -41,8 +50,9 @@ class Member implements ShutdownMember, RunGuard, Subscription {
   constructor(loop: EventLoop, run: MainRun | null, shutdown: ShutdownCore) {
     this.loop = loop;
     this.#run = run;
+    this.#runs = run !== null;
     this.#shutdown = shutdown;
-    if (run === null) loop[core].strays.subscriptions.add(this);
+    loop[core].endings.add(this);
   }
 
   get main(): Task<unknown> | null {
@@ -58,15 +68,19 @@ class Member implements ShutdownMember, RunGuard, Subscription {
     return this.#cancelled && this.main?.cancelled() === true;
   }
 
+  /** Whether its loop runs, or a run on it is not over. */
+  get isBusy(): boolean {
+    return this.#runs || this.loop.isRunning();
+  }
+
   noteCancel(): void {
     this.#cancelled = true;
   }
 
-  /** A run takes the place of the one before, or of none. */
-  attach(run: MainRun | null): void {
-    if (run === null) return;
+  attach(run: MainRun): void {
+    this.#shutdown.refuseRun();
     this.#run = run;
-    this.loop[core].strays.subscriptions.delete(this);
+    this.#runs = true;
   }
 
   get cleansUp(): boolean {
@@ -75,6 +89,7 @@ class Member implements ShutdownMember, RunGuard, Subscription {
 
   cleanUpBegins(): void {
     this.#cleansUp = true;
+    this.#shutdown.closing.add(this);
   }
 
   rest(): Future<void> | null {
@@ -82,6 +97,11 @@ class Member implements ShutdownMember, RunGuard, Subscription {
     return shutdown.hasBegun && shutdown.report === null
       ? this.#released ??= this.loop.createFuture("the shutdown")
       : null;
+  }
+
+  runIsOver(): void {
+    this.#runs = false;
+    this.#shutdown.endProcessSoon();
   }
 
   errorFor(error: unknown): unknown {
@@ -92,20 +112,24 @@ class Member implements ShutdownMember, RunGuard, Subscription {
 
   /** The shutdown is over: the run ends, or the loop stops. */
   release(): void {
-    if (this.#run === null) {
-      this.loop[core].strays.subscriptions.delete(this);
-      this.loop.stop();
+    if (this.#released !== null) {
+      if (!this.#released.done()) this.#released.setResult();
+    } else if (this.#run === null || !this.isBusy && !this.#cleansUp) {
+      if (this.#run === null) this.loop.stop();
       this.#shutdown.leave(this);
-    } else if (this.#released?.done() === false) this.#released.setResult();
+    }
   }
 
   loopClosed(): void {
     this.#shutdown.leave(this);
   }
 
-  /** A loop without a run is closed. */
-  unsubscribe(): void {
-    this.#shutdown.leave(this);
+  runnerClosed(): Promise<void> | null {
+    this.#shutdown.closing.delete(this);
+    this.#shutdown.endProcessSoon();
+    return this.#shutdown.hasNoResult(this.wasCancelled)
+      ? new Promise(() => {}) // the process ends
+      : null;
   }
 }
 
@@ -114,6 +138,8 @@ export class ShutdownCore {
   readonly hooks: ShutdownHooks = new ShutdownHooks();
   /** Futures that get the reason when the shutdown begins. */
   readonly waiters: Set<Future<unknown>> = new Set();
+  /** Members whose runner is closing, also when they take part no more. */
+  readonly closing: Set<unknown> = new Set();
   readonly #controller: AbortController = new AbortController();
   readonly #members: Set<Member> = new Set();
   #signals: ShutdownSignals | null = null;
@@ -122,8 +148,9 @@ export class ShutdownCore {
   #begun = false;
   #reason: unknown;
   #report: ShutdownReport | null = null;
-  /** Whether the run of a member has no result, as its main was cancelled. */
-  #cancelledMain = false;
+  /** Whether a run has no result, as its main was cancelled, and waits for the end of the process. */
+  #endsProcess = false;
+  #forgetIdleEnd: () => void = () => {};
 
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -157,6 +184,15 @@ export class ShutdownCore {
 
   // -- Members --
 
+  /** Whether a loop takes part. */
+  has(loop: EventLoop): boolean {
+    return this.#memberOf(loop) !== undefined;
+  }
+
+  #memberOf(loop: EventLoop): Member | undefined {
+    return [...this.#members].find((member) => member.loop === loop);
+  }
+
   /** Has a loop take part. Throws if the options are wrong; nothing has changed then. */
   join(
     loop: EventLoop,
@@ -175,28 +211,40 @@ export class ShutdownCore {
     this.#signals = signals;
     this.#settled = settled;
     if (settled.exit) expectShutdown(settled);
-    for (const member of this.#members) {
-      if (member.loop !== loop) continue;
-      member.attach(run);
-      return member;
+    const joined = this.#memberOf(loop);
+    if (joined !== undefined) {
+      if (run !== null) joined.attach(run);
+      return joined;
     }
     const member = new Member(loop, run, this);
     this.#members.add(member);
     return member;
   }
 
-  /** A loop takes part no more. */
+  /** A loop takes part no more: it is about to be closed, or the shutdown is over and it has nothing left. */
   leave(member: Member): void {
-    if (!this.#members.delete(member)) return;
-    if (this.#begun && member.wasCancelled) this.#cancelledMain = true;
+    if (!this.#members.has(member)) return;
+    if (this.#begun && this.#report === null) this.#leaveEarly(member);
+    this.#members.delete(member);
+    member.loop[core].endings.delete(member);
+    this.endProcessSoon();
     if (this.#members.size > 0) return;
-    if (this.#report !== null) this.#conclude(this.#report);
-    else if (!this.#begun) {
+    if (this.#report !== null) {
+      if (!this.#settled!.exit) this.#signals?.clear();
+    } else {
       this.#signals?.clear();
       this.#signals = null;
       if (this.#settled?.exit === true) expectShutdown(null);
       this.#settled = null;
     }
+  }
+
+  /** A loop is closed in the middle of the shutdown, which goes on on another one, or is over if there is none. */
+  #leaveEarly(member: Member): void {
+    const others = [...this.#members].filter((other) => other !== member);
+    const next = firstOf(others);
+    if (next === undefined) this.#sequence!.giveUp();
+    else this.#sequence!.loopCloses(member, next.loop);
   }
 
   /** Reports an error that nobody gets. */
@@ -220,8 +268,7 @@ export class ShutdownCore {
   /** Begins; false if it has begun before. */
   begin(reason: unknown): boolean {
     if (this.#begun) return false;
-    const members = [...this.#members];
-    const first = members.find(({ loop }) => loop.isRunning()) ?? members[0];
+    const first = firstOf([...this.#members]);
     const settled = this.#settled;
     if (first === undefined || settled === null) {
       throw new MisuseError(
@@ -233,17 +280,21 @@ export class ShutdownCore {
     const { budgetMs, exit } = settled;
     const agoMs = exit ? shutdownBegins(budgetMs) : 0;
     if (exit) this.#limit(budgetMs - agoMs);
+    const cancellation = new CancelledError(reason);
+    shutdownErrors.add(cancellation);
+    for (const { loop } of this.#members) shutDownLoops.add(loop);
     this.#sequence = new ShutdownSequence({
       loop: first.loop,
       settled,
       reason,
+      cancellation,
       agoMs,
       hooks: this.hooks,
       members: () => [...this.#members],
       onEnd: (report, left) => this.#end(report, left),
     });
     this.#sequence.begin();
-    this.#controller.abort(new CancelledError(reason));
+    this.#controller.abort(cancellation);
     for (const waiter of this.waiters) {
       if (!waiter.done()) waiter.setResult(reason);
     }
@@ -253,7 +304,10 @@ export class ShutdownCore {
   /** Ends a process that is still there when the budget is spent. The timer does not keep it alive. */
   #limit(leftMs: number): void {
     // A process that ends before its time, as nothing keeps it alive, has not shut down.
-    setExitCode(1);
+    this.#forgetIdleEnd = beforeIdleEnd(() => {
+      this.#sequence?.giveUp(); // ends the process if something is left
+      setExitCode(codeWith(1));
+    });
     if (leftMs === Infinity) return;
     after(Math.max(leftMs, 0), () => {
       this.#sequence?.giveUp(); // ends the process if something is left
@@ -265,7 +319,7 @@ export class ShutdownCore {
             "when the budget is spent, something outside of Rota keeps it alive",
         );
       }
-      exitProcess(1);
+      exitProcess(codeWith(1));
     }, false);
   }
 
@@ -274,13 +328,16 @@ export class ShutdownCore {
   #end(report: ShutdownReport, left: readonly Task<unknown>[]): void {
     const { exit, onReport = writeReport } = this.#settled!;
     this.#report = report;
+    this.#forgetIdleEnd();
     try {
       onReport(report);
     } catch (error) {
       this.#tell("The function onReport of the shutdown threw", error);
     }
+    const code = codeWith(report.code);
+    if (exit) setExitCode(code);
     if (left.length > 0) {
-      if (exit) exitProcess(report.code);
+      if (exit) exitProcess(code);
       for (const task of left) {
         task[destroy](
           new CancelledError("given up at the end of the shutdown"),
@@ -290,16 +347,37 @@ export class ShutdownCore {
     for (const member of [...this.#members]) member.release();
   }
 
-  /** All loops are closed. */
-  #conclude(report: ShutdownReport): void {
-    if (!this.#settled!.exit) {
-      this.#signals?.clear();
-      return;
+  /** The runner of a member has closed. Returns whether there is nothing that its run could give, and so the process ends. */
+  hasNoResult(wasCancelled: boolean): boolean {
+    if (!wasCancelled || this.#report === null || !this.#settled!.exit) {
+      return false;
     }
-    setExitCode(report.code);
-    // There is no result with which `run` could return.
-    if (this.#cancelledMain) exitProcess(report.code);
+    this.#endsProcess = true;
+    this.endProcessSoon();
+    return true;
   }
+
+  /** Ends the process if a run waits for that, and the runs of all loops are over. */
+  endProcessSoon(): void {
+    if (!this.#endsProcess) return;
+    // A runner closes some microtasks after the end of its last run, if it does.
+    after(0, () => {
+      const members = [...this.#members];
+      if (this.closing.size > 0 || members.some(({ isBusy }) => isBusy)) return;
+      exitProcess(codeWith(this.#report!.code));
+    }, true);
+  }
+}
+
+/** The loop on which phases are counted: one that runs, if there is one. */
+function firstOf(members: readonly Member[]): Member | undefined {
+  return members.find(({ loop }) => loop.isRunning()) ?? members[0];
+}
+
+/** The exit code of a process whose shutdown has this code: one that the program has set itself stands, unless that is 0. */
+function codeWith(code: number): number {
+  const own = exitCodeSet();
+  return own === 0 ? code : own;
 }
 
 function writeReport(report: ShutdownReport): void {

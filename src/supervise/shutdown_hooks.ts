@@ -144,6 +144,13 @@ export class ShutdownHooks {
     return hooks;
   }
 
+  /** Takes out all hooks whose phase has not begun; no phase takes any from now on. */
+  takeAll(): ShutdownHook[] {
+    return SHUTDOWN_PHASES.slice(this.#begun).flatMap((phase) =>
+      this.take(phase)
+    );
+  }
+
   /** The shutdown is over: no phase takes hooks any more. */
   end(): void {
     this.#begun = SHUTDOWN_PHASES.length;

@@ -60,9 +60,9 @@ export interface RunShutdownOptions {
    */
   readonly waitForMain?: boolean | undefined;
   /**
-   * Whether the shutdown sets the exit code, and ends the process: at once if
-   * something has not stopped or main was cancelled, else when the budget is
-   * spent and the process is still there. Without it, `run` throws an
+   * Whether the shutdown sets the exit code, unless the program has, and ends the
+   * process: at once if something has not stopped, when all loops are closed if a main
+   * was cancelled, else when the budget is spent and the process is still there. Without it, `run` throws an
    * {@linkcode InterruptedError} if main was cancelled, and what has not stopped
    * is given up.
    *

@@ -16,10 +16,14 @@ import type { ShutdownPhase } from "./shutdown_timetable.ts";
 
 /** Part of a phase. */
 export interface ShutdownPart {
+  /** Loop on which it runs. */
+  readonly loop: EventLoop;
   /** Begins; `ended` is called once it is over, in a later turn, unless it has expired before. */
   begin(ended: () => void): void;
   /** Ends the part, whose time is over, and notes what has not stopped. */
   expire(): void;
+  /** Goes on on another loop, as its own is about to be closed. Left out if it cannot. */
+  moveTo?(loop: EventLoop): void;
 }
 
 /** A loop that takes part in a shutdown, and the main task that runs on it. */
@@ -35,7 +39,10 @@ export interface ShutdownMember {
 
 /** State that the parts of a shutdown have in common. */
 export class ShutdownRecord {
+  /** The reason, as hooks are told. */
   readonly reason: unknown;
+  /** The error with which tasks are cancelled, the same for all. */
+  readonly cancellation: CancelledError;
   readonly stragglers: ShutdownStraggler[] = [];
   readonly failures: ShutdownFailure[] = [];
   /** Tasks of hooks that have neither ended nor expired. */
@@ -45,8 +52,9 @@ export class ShutdownRecord {
   /** Tasks that are in the list of stragglers. */
   readonly listed: WeakSet<Task<unknown>> = new WeakSet();
 
-  constructor(reason: unknown) {
+  constructor(reason: unknown, cancellation: CancelledError) {
     this.reason = reason;
+    this.cancellation = cancellation;
   }
 
   /** Puts a task on the list of what did not stop in time, once. */
@@ -68,6 +76,23 @@ export class ShutdownRecord {
     });
   }
 
+  /** Puts all unfinished tasks of a loop on that list. */
+  listLeft(
+    { loop, main }: ShutdownMember,
+    phase: ShutdownPhase,
+    forMs: (task: Task<unknown>) => number,
+  ): void {
+    for (const task of this.leftOn(loop)) {
+      this.list(task, task === main ? "main" : "task", phase, forMs(task));
+    }
+  }
+
+  /** Puts a hook whose phase was not reached on that list. */
+  listUnreached({ name, phase }: ShutdownHook): void {
+    const waitsFor = "its phase, which was not reached";
+    this.stragglers.push({ kind: "hook", name, phase, waitsFor, forMs: 0 });
+  }
+
   /** Returns the unfinished tasks of a loop, without those that hooks are still allowed to have. */
   leftOn(loop: EventLoop): Task<unknown>[] {
     const tasks = loop[core].tasks.toArray();
@@ -86,8 +111,8 @@ export class ShutdownRecord {
 
 /** Call of a hook. */
 export class HookPart implements ShutdownPart {
+  readonly loop: EventLoop;
   readonly #hook: ShutdownHook;
-  readonly #loop: EventLoop;
   readonly #record: ShutdownRecord;
   readonly #limitMs: number;
   readonly #controller: AbortController = new AbortController();
@@ -107,14 +132,14 @@ export class HookPart implements ShutdownPart {
     limitMs: number,
   ) {
     this.#hook = hook;
-    this.#loop = loop;
+    this.loop = loop;
     this.#record = record;
     this.#limitMs = limitMs;
   }
 
   begin(ended: () => void): void {
     const { timeoutMs, fn, name, phase } = this.#hook;
-    const loop = this.#loop;
+    const { loop } = this;
     this.#startMs = loop.time();
     const deadlineMs = this.#startMs + Math.min(timeoutMs, this.#limitMs);
     const context: ShutdownHookContext = {
@@ -150,7 +175,7 @@ export class HookPart implements ShutdownPart {
   #fail(error: unknown): void {
     const { name, phase } = this.#hook;
     if (!this.#expired) this.#record.failures.push({ name, phase, error });
-    this.#loop.callExceptionHandler({
+    this.loop.callExceptionHandler({
       message: `Shutdown hook "${name}" failed in phase "${phase}"`,
       exception: error,
       name,
@@ -164,7 +189,7 @@ export class HookPart implements ShutdownPart {
     this.#timer?.cancel();
     const { phase } = this.#hook;
     const record = this.#record;
-    record.list(task, "hook", phase, this.#loop.time() - this.#startMs);
+    record.list(task, "hook", phase, this.loop.time() - this.#startMs);
     record.hookTasks.delete(task);
     record.cancelled.add(task);
     const reason = new CancelledError(
@@ -177,17 +202,27 @@ export class HookPart implements ShutdownPart {
 
 /** Delay in which the program goes on as before. */
 export class DelayPart implements ShutdownPart {
-  readonly #loop: EventLoop;
+  loop: EventLoop;
   readonly #delayMs: number;
   #timer: TimerHandle | null = null;
+  #untilMs = 0;
+  #ended: () => void = () => {};
 
   constructor(loop: EventLoop, delayMs: number) {
-    this.#loop = loop;
+    this.loop = loop;
     this.#delayMs = delayMs;
   }
 
   begin(ended: () => void): void {
-    this.#timer = this.#loop.callLater(this.#delayMs, ended);
+    this.#ended = ended;
+    this.#untilMs = this.loop.time() + this.#delayMs;
+    this.#timer = this.loop.callAt(this.#untilMs, ended);
+  }
+
+  moveTo(loop: EventLoop): void {
+    this.expire();
+    this.loop = loop;
+    this.#timer = loop.callAt(this.#untilMs, this.#ended);
   }
 
   expire(): void {
@@ -197,10 +232,12 @@ export class DelayPart implements ShutdownPart {
 
 /** Wait for the end of a main task, which is not cancelled for it. */
 export class MainPart implements ShutdownPart {
+  readonly loop: EventLoop;
   readonly #main: Task<unknown>;
   #ended: (() => void) | null = null;
 
   constructor(main: Task<unknown>) {
+    this.loop = main.loop;
     this.#main = main;
   }
 
@@ -219,6 +256,7 @@ export class MainPart implements ShutdownPart {
  * are made meanwhile, when main has ended or has had half of the time.
  */
 export class CancelPart implements ShutdownPart {
+  readonly loop: EventLoop;
   readonly #member: ShutdownMember;
   readonly #record: ShutdownRecord;
   readonly #phase: ShutdownPhase;
@@ -238,6 +276,7 @@ export class CancelPart implements ShutdownPart {
     phase: ShutdownPhase,
     limitMs: number,
   ) {
+    this.loop = member.loop;
     this.#member = member;
     this.#record = record;
     this.#phase = phase;
@@ -260,21 +299,21 @@ export class CancelPart implements ShutdownPart {
 
   #cancel(task: Task<unknown>): void {
     if (this.#waitsFor.has(task)) return;
-    this.#waitsFor.set(task, this.#member.loop.time());
+    this.#waitsFor.set(task, this.loop.time());
     task.addDoneCallback(() => {
       this.#waitsFor.delete(task);
       if (this.#waitsFor.size === 0) this.#cancelAll();
     });
-    const { reason, cancelled } = this.#record;
+    const { cancellation, cancelled } = this.#record;
     if (cancelled.has(task)) return;
-    if (this.#member.cleansUp && task.cancelling() > 0) return;
     cancelled.add(task);
-    task.cancel(reason);
+    if (this.#member.cleansUp && task.cancelling() > 0) return;
+    task.cancel(cancellation);
   }
 
   #cancelAll(): void {
     if (this.#over) return;
-    const left = this.#record.leftOn(this.#member.loop);
+    const left = this.#record.leftOn(this.loop);
     for (const task of left) this.#cancel(task);
     if (left.length > 0 || this.#asksExecutor()) return;
     this.#finish();
@@ -283,7 +322,7 @@ export class CancelPart implements ShutdownPart {
 
   /** Has the default executor end its jobs, within half of what is left; false if there is none, or it has. */
   #asksExecutor(): boolean {
-    const { loop } = this.#member;
+    const { loop } = this;
     if (this.#executorAsked || !loop[core].executor.isInUse) return false;
     this.#executorAsked = true;
     const graceMs = Math.max(this.#untilMs - loop.time(), 0) / 2;
@@ -304,12 +343,11 @@ export class CancelPart implements ShutdownPart {
   expire(): void {
     if (this.#over) return;
     this.#finish();
-    const { loop, main } = this.#member;
-    const nowMs = loop.time();
-    for (const task of this.#record.leftOn(loop)) {
-      const kind = task === main ? "main" : "task";
-      const sinceMs = this.#waitsFor.get(task) ?? nowMs;
-      this.#record.list(task, kind, this.#phase, nowMs - sinceMs);
-    }
+    const nowMs = this.loop.time();
+    this.#record.listLeft(
+      this.#member,
+      this.#phase,
+      (task) => nowMs - (this.#waitsFor.get(task) ?? nowMs),
+    );
   }
 }

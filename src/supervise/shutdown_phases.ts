@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { CancelledError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Task } from "../loop/task.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
@@ -34,6 +35,8 @@ export interface SequenceSettings {
   readonly loop: EventLoop;
   readonly settled: SettledShutdown;
   readonly reason: unknown;
+  /** The error with which tasks are cancelled. */
+  readonly cancellation: CancelledError;
   /** How long ago the shutdown was asked for, in milliseconds. */
   readonly agoMs: number;
   readonly hooks: ShutdownHooks;
@@ -52,18 +55,25 @@ export class ShutdownSequence {
   readonly #record: ShutdownRecord;
   readonly #beganMs: number;
   readonly #done: ShutdownPhaseReport[] = [];
+  /** Loop on which the phases are counted. */
+  #loop: EventLoop;
   #phase: ShutdownPhase | null = null;
   #phaseBeganMs = 0;
   #hookCount = 0;
-  #parts: ShutdownPart[] = [];
-  /** Parts that have not ended. */
-  #pending = 0;
+  /** Parts of the phase that have not ended. */
+  #parts: Set<ShutdownPart> = new Set();
   #deadline: TimerHandle | null = null;
+  /** Number of the phase that begins in the next turn; null while one is under way. */
+  #next: number | null = null;
+  #over = false;
 
   constructor(settings: SequenceSettings) {
+    const { loop, reason, cancellation, agoMs } = settings;
     this.#settings = settings;
-    this.#record = new ShutdownRecord(settings.reason);
-    this.#beganMs = settings.loop.time() - settings.agoMs;
+    this.#loop = loop;
+    this.#record = new ShutdownRecord(reason, cancellation);
+    this.#beganMs = loop.time() - agoMs;
+    this.#phaseBeganMs = this.#beganMs;
   }
 
   /** Phase that is under way; null before the first and after the last. */
@@ -73,65 +83,87 @@ export class ShutdownSequence {
 
   /** Has the first phase begin in the next turn. */
   begin(): void {
-    this.#settings.loop.callSoon(() => this.#enter(0));
+    this.#enterSoon(0);
+  }
+
+  #enterSoon(index: number): void {
+    const loop = this.#loop;
+    this.#next = index;
+    loop.callSoon(() => {
+      if (this.#next === index && this.#loop === loop) this.#enter(index);
+    });
   }
 
   #enter(index: number): void {
+    this.#next = null;
     const phase = SHUTDOWN_PHASES[index];
     if (phase === undefined) return this.#end();
     if (phase === "force" && this.#left().length === 0) return this.#end();
-    const { loop, hooks } = this.#settings;
     this.#phase = phase;
-    this.#phaseBeganMs = loop.time();
+    this.#phaseBeganMs = this.#loop.time();
     const limitMs = this.#leftMs(phase);
-    const taken = hooks.take(phase);
+    const taken = this.#settings.hooks.take(phase);
     this.#hookCount = taken.length;
-    this.#parts = taken.map((hook) =>
+    const parts: ShutdownPart[] = taken.map((hook) =>
       new HookPart(hook, this.#loopOf(hook), this.#record, limitMs)
     );
-    this.#parts.push(...this.#ownParts(phase, limitMs));
-    if (this.#parts.length === 0) return this.#leave();
-    this.#deadline = loop.callLater(limitMs, () => this.#expire());
-    this.#beginParts();
+    parts.push(...this.#ownParts(phase, limitMs));
+    if (parts.length === 0) return this.#leave();
+    this.#setDeadline(phase);
+    this.#beginParts(parts);
+  }
+
+  #setDeadline(phase: ShutdownPhase): void {
+    this.#deadline = this.#loop.callLater(
+      this.#leftMs(phase),
+      () => this.#expire(),
+    );
   }
 
   /** Time until the moment by which a phase must be over. */
   #leftMs(phase: ShutdownPhase): number {
-    const { loop, settled } = this.#settings;
-    const untilMs = this.#beganMs + settled.timetable[phase];
-    return Math.max(untilMs - loop.time(), 0);
+    const untilMs = this.#beganMs + this.#settings.settled.timetable[phase];
+    return Math.max(untilMs - this.#loop.time(), 0);
   }
 
-  #beginParts(): void {
-    const parts = this.#parts;
-    this.#pending = parts.length;
-    for (const part of parts) {
-      // The end of a part may be on its way when its phase is left.
-      part.begin(() => {
-        if (this.#parts === parts) this.#partEnded();
-      });
-    }
+  #beginParts(parts: readonly ShutdownPart[]): void {
+    this.#parts = new Set(parts);
+    // The end of a part may be on its way when its phase is left.
+    for (const part of parts) part.begin(() => this.#partEnded(part));
   }
 
   /** A hook runs on the loop on which it was registered, as it may wait for things of that loop. */
   #loopOf({ loop }: ShutdownHook): EventLoop {
-    return loop !== null && loop.isRunning() ? loop : this.#settings.loop;
+    return loop !== null && loop.isRunning() ? loop : this.#loop;
   }
 
   /** Parts of a phase besides its hooks. */
   #ownParts(phase: ShutdownPhase, limitMs: number): ShutdownPart[] {
-    const { loop, settled } = this.#settings;
+    const { settled } = this.#settings;
     if (phase === "pre-stop" && settled.preStopMs > 0) {
-      return [new DelayPart(loop, settled.preStopMs)];
+      return [new DelayPart(this.#loop, settled.preStopMs)];
     }
     if (phase === "drain" && settled.waitForMain) return this.#mains();
-    // Without hooks nothing new is done to what has not stopped.
-    if (phase === "cancel" || phase === "force" && this.#hookCount > 0) {
-      return this.#settings.members().map((member) =>
+    if (phase === "cancel" || phase === "force" && this.#mayStillStop()) {
+      return this.#membersToCancel().map((member) =>
         new CancelPart(member, this.#record, phase, limitMs)
       );
     }
     return [];
+  }
+
+  /** The members without those that do not run and have nothing that could be cancelled. */
+  #membersToCancel(): ShutdownMember[] {
+    return this.#settings.members().filter(({ loop }) =>
+      loop.isRunning() || this.#record.leftOn(loop).length > 0
+    );
+  }
+
+  /** Whether something happens in the phase `"force"` that may end what is left: hooks, or the cancellation of new tasks. */
+  #mayStillStop(): boolean {
+    const { cancelled } = this.#record;
+    return this.#hookCount > 0 ||
+      this.#left().some((task) => !cancelled.has(task));
   }
 
   #mains(): MainPart[] {
@@ -148,56 +180,96 @@ export class ShutdownSequence {
     );
   }
 
-  #partEnded(): void {
-    if (--this.#pending > 0) return;
+  #partEnded(part: ShutdownPart): void {
+    if (!this.#parts.delete(part) || this.#parts.size > 0) return;
     // Hooks may have left tasks behind.
     if (this.#phase === "cancel" && this.#left().length > 0) {
-      this.#parts = this.#ownParts("cancel", this.#leftMs("cancel"));
-      return this.#beginParts();
+      const parts = this.#ownParts("cancel", this.#leftMs("cancel"));
+      return this.#beginParts(parts);
     }
     this.#leave();
   }
 
   #expire(): void {
     this.#deadline = null;
-    for (const part of this.#parts) part.expire();
+    this.#expireParts();
     this.#leave();
+  }
+
+  #expireParts(): void {
+    const parts = this.#parts;
+    this.#parts = new Set();
+    for (const part of parts) part.expire();
   }
 
   /** The phase is over: the next one begins in a turn of its own. */
   #leave(): void {
-    const { loop } = this.#settings;
     const phase = this.#phase!;
-    this.#deadline?.cancel();
-    this.#deadline = null;
-    this.#parts = [];
-    this.#done.push({
-      phase,
-      durationMs: loop.time() - this.#phaseBeganMs,
-      hooks: this.#hookCount,
-    });
-    const next = SHUTDOWN_PHASES.indexOf(phase) + 1;
-    loop.callSoon(() => this.#enter(next));
+    this.#endPhase(phase);
+    this.#enterSoon(SHUTDOWN_PHASES.indexOf(phase) + 1);
   }
 
-  /** Ends the shutdown at once, as the budget is spent: whatever has not stopped goes into the report. */
+  #endPhase(phase: ShutdownPhase): void {
+    this.#deadline?.cancel();
+    this.#deadline = null;
+    this.#done.push({
+      phase,
+      durationMs: this.#loop.time() - this.#phaseBeganMs,
+      hooks: this.#hookCount,
+    });
+  }
+
+  /**
+   * A loop that takes part is about to be closed: what it still has goes into the report, as it does not stop any more.
+   * The phases go on on another loop.
+   */
+  loopCloses(member: ShutdownMember, next: EventLoop): void {
+    const { loop } = member;
+    const stays = this.#loop !== loop;
+    if (!stays) this.#loop = next;
+    for (const part of [...this.#parts]) {
+      if (part.loop !== loop) continue;
+      if (part.moveTo !== undefined) part.moveTo(next);
+      else {
+        part.expire();
+        this.#partEnded(part);
+      }
+    }
+    this.#listLeft(member);
+    if (stays) return;
+    if (this.#next !== null) this.#enterSoon(this.#next);
+    else if (this.#phase !== null) {
+      this.#deadline?.cancel();
+      this.#setDeadline(this.#phase);
+    }
+  }
+
+  /** Ends the shutdown at once, as its time or its loops are over: whatever has not stopped goes into the report. */
   giveUp(): void {
+    if (this.#over) return;
+    this.#expireParts();
     const phase = this.#phase;
-    if (phase === null) return;
-    for (const part of this.#parts) part.expire();
-    const { loop, members } = this.#settings;
-    const forMs = loop.time() - this.#phaseBeganMs;
-    for (const member of members()) {
-      for (const task of this.#record.leftOn(member.loop)) {
-        const kind = task === member.main ? "main" : "task";
-        this.#record.list(task, kind, phase, forMs);
+    if (phase !== null && this.#next === null) this.#endPhase(phase);
+    for (const hook of this.#settings.hooks.takeAll()) {
+      if (hook.phase !== "force" || this.#left().length > 0) {
+        this.#record.listUnreached(hook);
       }
     }
     this.#end();
   }
 
+  #listLeft(member: ShutdownMember): void {
+    const forMs = this.#loop.time() - this.#phaseBeganMs;
+    const phase = this.#phase ?? SHUTDOWN_PHASES[0]!;
+    this.#record.listLeft(member, phase, () => forMs);
+  }
+
   #end(): void {
-    const { loop, hooks, settled, reason, onEnd } = this.#settings;
+    const { hooks, settled, reason, onEnd, members } = this.#settings;
+    // Also tasks that were made when the others had been asked to stop, or had stopped.
+    for (const member of members()) this.#listLeft(member);
+    this.#over = true;
+    this.#next = null;
     this.#phase = null;
     hooks.end();
     const { stragglers, failures } = this.#record;
@@ -205,7 +277,7 @@ export class ShutdownSequence {
       reason,
       code: exitCodeOf(stragglers.length, failures.length),
       budgetMs: settled.budgetMs,
-      durationMs: loop.time() - this.#beganMs,
+      durationMs: this.#loop.time() - this.#beganMs,
       phases: this.#done,
       stragglers,
       failures,

@@ -11,7 +11,7 @@ export interface ShutdownStraggler {
   readonly kind: "hook" | "main" | "task";
   /** Name of the hook or task. */
   readonly name: string;
-  /** Phase in which its time was over. */
+  /** Phase in which its time was over; that of a hook which was not called. */
   readonly phase: ShutdownPhase;
   /** Description of what it waited for then. */
   readonly waitsFor: string;
@@ -45,7 +45,10 @@ export interface ShutdownPhaseReport {
 export interface ShutdownReport {
   /** Argument of {@linkcode GracefulShutdown.begin}, or the name of the signal. */
   readonly reason: unknown;
-  /** Exit code: 0 if all has stopped, 1 if something has not or a hook threw. */
+  /**
+   * Exit code: 0 if all has stopped, 1 if something has not or a hook threw. That of the
+   * process is another one if the program has set `Deno.exitCode`.
+   */
   readonly code: 0 | 1;
   /** Time for everything, in milliseconds. */
   readonly budgetMs: number;

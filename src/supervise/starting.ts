@@ -16,11 +16,11 @@ import type { SupervisorCore } from "./supervisor_core.ts";
  */
 export function beginStart(core: SupervisorCore, child: Child): SupervisedRun {
   const run = new SupervisedRun(child, core);
-  child.run = run;
-  if (core.hasLeftover(child.id) && !child.settings.allowOverlap) {
+  if (core.isHeldUp(child)) {
     run.refuseStart(overlap(run.path, child.id));
     return run;
   }
+  child.run = run;
   if (core.feed.isHeard) core.emit("starting", run);
   run.begin();
   return run;

@@ -7,6 +7,7 @@
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
 import type { ChildEnd } from "./child_end.ts";
+import type { ShutdownType } from "./child_spec.ts";
 
 /**
  * Result by which the `start` of a child says that the child is not to run. Like
@@ -91,6 +92,10 @@ export interface ChildHost {
   readonly loop: EventLoop;
   /** Name of the child in messages: those of its supervisors and its id, joined by "/". */
   readonly path: string;
+  /** How long it may take to end, once it is asked to, in milliseconds: the `shutdown` of the child. */
+  readonly shutdown: ShutdownType;
+  /** How long it may go without a heartbeat, in milliseconds; `Infinity` if there is to be none. */
+  readonly heartbeatMs: number;
   /** Whether the whole tree is being ended by cancellation, and this part will be stopped in its turn. */
   readonly endsWithTree: boolean;
   /** Called once, when the child is ready. */

@@ -5,6 +5,7 @@
  */
 import {
   ExecutorShutDownError,
+  MisuseError,
   OverloadError,
   WorkerCrashError,
 } from "../errors.ts";
@@ -54,7 +55,9 @@ export interface SupervisedPoolOptions {
   readonly warmUp?: boolean | undefined;
   /**
    * How often the pool is given a job to see whether it still does any, in milliseconds.
-   * The job waits in line as others do: a pool that is busy is not ill.
+   * The job waits in line as others do: a pool that is busy is not ill. Each that is done is
+   * a heartbeat; a `heartbeatMs` of the child, which has to be longer, limits how long the
+   * jobs before it may take.
    *
    * @default {Infinity}
    */
@@ -144,8 +147,18 @@ export function supervisedPool(
   checkProbeMs(probeMs);
   const settings = { graceMs, warmUp, probeMs, probe };
   return () => ({
-    [supervised]: (host) => new PoolChild(host, makePool(make), settings),
+    [supervised]: (host) => {
+      checkHeartbeats(host, probeMs);
+      return new PoolChild(host, makePool(make), settings);
+    },
   });
+}
+
+function checkHeartbeats({ path, heartbeatMs }: ChildHost, probeMs: number) {
+  if (heartbeatMs === Infinity || probeMs < heartbeatMs) return;
+  throw new MisuseError(
+    `Cannot start child "${path}" with heartbeatMs ${heartbeatMs}: the probes of a pool are its heartbeats, and probeMs is ${probeMs}`,
+  );
 }
 
 function checkProbeMs(probeMs: unknown): void {
@@ -207,6 +220,7 @@ class PoolChild implements ChildControl {
       while (probeMs !== Infinity) {
         yield* sleep(probeMs);
         yield* this.#probe();
+        this.#host.heartbeat();
       }
     } catch (error) {
       if (isCancellation(error) || this.#end !== null) return;

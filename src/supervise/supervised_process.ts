@@ -6,11 +6,14 @@
 import {
   checkFunction,
   checkInteger,
+  checkNotNegative,
   checkOneOf,
   checkOptions,
   checkString,
   inspect,
 } from "../loop/checks.ts";
+import { canWatchProcesses } from "../host/process_stat.ts";
+import { DetectionUnsupportedError, MisuseError } from "../errors.ts";
 import { OutsideChild } from "./outside_child.ts";
 import type { ProcessRun, ProcessRunListener } from "./process_run.ts";
 import type { ChildEnd } from "./child_end.ts";
@@ -33,6 +36,12 @@ export interface SupervisedProcess {
    */
   write(text: string): void;
 }
+
+/** How a child process is asked to end: see {@linkcode ChildProcessOptions.stop}. */
+export type ProcessStop =
+  | "close-stdin-then-SIGTERM"
+  | "close-stdin"
+  | "SIGTERM";
 
 /** Options of {@linkcode childProcess}. */
 export interface ChildProcessOptions {
@@ -63,15 +72,29 @@ export interface ChildProcessOptions {
    */
   readonly onLine?: ((line: string) => void) | undefined;
   /**
-   * How it is asked to end: by the signal SIGTERM, or as its standard input is closed.
+   * How it is asked to end:
    *
-   * @default {"SIGTERM"}
+   * - `"close-stdin-then-SIGTERM"`: its standard input, a pipe, is closed; if it has not
+   *   ended after `closeGraceMs`, it gets the signal SIGTERM as well;
+   * - `"close-stdin"`: its standard input is closed, and it has all its `shutdown` time;
+   * - `"SIGTERM"`: it gets the signal at once.
+   *
+   * @default {"close-stdin-then-SIGTERM"}
    */
-  readonly stop?: "SIGTERM" | "close-stdin" | undefined;
+  readonly stop?: ProcessStop | undefined;
+  /**
+   * How long after its standard input was closed the signal SIGTERM follows, in
+   * milliseconds; no longer than half of the `shutdown` time of the child. Without it, a
+   * program that was written to, and so reads its input, has 2,000, any other 100: most of
+   * those never look at it.
+   *
+   * @default {100, or 2_000 if it was written to}
+   */
+  readonly closeGraceMs?: number | undefined;
   /**
    * Most memory that it may have in use, in bytes, without processes that it starts. Looked
-   * at every 250 milliseconds; a process that has more is killed. Has no effect where that
-   * cannot be known: elsewhere than on Linux, or without `--allow-all`.
+   * at every 250 milliseconds; a process that has more is killed. Needs Linux, and
+   * `--allow-all` to read `/proc`.
    *
    * @default {Infinity}
    */
@@ -86,27 +109,41 @@ export interface ProcessSettings {
   readonly ready: ((line: string) => boolean) | undefined;
   readonly heartbeat: ((line: string) => boolean) | undefined;
   readonly onLine: ((line: string) => void) | undefined;
-  readonly stop: "SIGTERM" | "close-stdin";
+  readonly stop: ProcessStop;
+  /** `undefined` for the default, which depends on what it does. */
+  readonly closeGraceMs: number | undefined;
   readonly memoryBytesMax: number;
 }
 
 const WHAT = "make a child process";
+const STOPS: readonly [ProcessStop, ...ProcessStop[]] = [
+  "close-stdin-then-SIGTERM",
+  "close-stdin",
+  "SIGTERM",
+];
 const NO_OPTIONS: ChildProcessOptions = Object.freeze({});
 
 /**
  * Makes the `start` of a child that is a process.
  *
- * Each start of the child starts the program, in a process group of its own, so that Ctrl-C
- * at the terminal does not reach it. An end with exit code 0 is `"normal"`, and so a silent
+ * Each start of the child starts the program, in a session and process group of its own, so
+ * that Ctrl-C at the terminal does not reach it: this process alone decides when it ends. Its
+ * standard input is a pipe. An end with exit code 0 is `"normal"`, and so a silent
  * exit of a permanent child; any other, or one before it was ready, is a crash with a
  * {@linkcode WorkerCrashError}.
  *
- * Stopping asks the program to end, as `stop` says, and counts as `"shutdown"` if it ends by
- * that signal or with exit code 0. After the child's `shutdown` time the whole group is
- * killed; so is what is left of it whenever the program has ended. A shell that waits beside
- * it does that also if this process ends in whatever way, so that nothing is left behind;
- * without the permission to run `sh` only the program itself is killed, and only while this
- * process lives.
+ * Stopping asks the program to end, as `stop` says: its input is closed, and SIGTERM follows
+ * after a short time. That counts as `"shutdown"` if it ends by the signal or with exit code 0
+ * or 143, by which programs tell of it. After the child's `shutdown` time the whole group is
+ * killed; so is what is left of it whenever the program has ended.
+ *
+ * A shell that waits beside it, its guard, kills the group also if this process ends in
+ * whatever way, so that nothing is left behind. A guard that somebody has ended is replaced,
+ * three times; then the child has crashed. Three things stay impossible. A process that leaves
+ * the group, as daemons do by `setsid`, is not found. A process whose guard and this process
+ * are killed within the same few milliseconds lives on, with its input closed. And without the
+ * permission to run `sh` there is no guard: only the program itself is killed, and only while
+ * this process lives.
  *
  * While it runs, this process stays alive, and a virtual clock stands still. Needs
  * `--allow-run`.
@@ -138,6 +175,7 @@ const NO_OPTIONS: ChildProcessOptions = Object.freeze({});
  * @returns A function for the `start` of a {@linkcode ChildSpec}.
  * @throws {TypeError} If `command` is no array of strings, or an option is of the wrong type.
  * @throws {RangeError} If `command` is empty, or a number is out of range.
+ * @throws {DetectionUnsupportedError} If memory is limited, and cannot be known.
  */
 export function childProcess(
   command: readonly string[],
@@ -153,7 +191,7 @@ function settle(
 ): ProcessSettings {
   checkOptions(options, WHAT);
   const { env, cwd, ready, heartbeat, onLine } = options;
-  const { stop = "SIGTERM", memoryBytesMax = Infinity } = options;
+  const { stop = STOPS[0], closeGraceMs, memoryBytesMax = Infinity } = options;
   const argv = checkCommand(command);
   if (env !== undefined) {
     checkOptions(env, WHAT);
@@ -165,8 +203,11 @@ function settle(
   for (const [name, fn] of Object.entries({ ready, heartbeat, onLine })) {
     if (fn !== undefined) checkFunction(fn, WHAT, name);
   }
-  checkOneOf(stop, ["SIGTERM", "close-stdin"], WHAT, "stop");
-  checkInteger(memoryBytesMax, 1, WHAT, "memoryBytesMax", "or Infinity");
+  checkOneOf(stop, STOPS, WHAT, "stop");
+  if (closeGraceMs !== undefined) {
+    checkNotNegative(closeGraceMs, WHAT, "closeGraceMs");
+  }
+  checkMemory(memoryBytesMax);
   return {
     command: argv,
     env: env === undefined ? undefined : { ...env },
@@ -175,8 +216,17 @@ function settle(
     heartbeat,
     onLine,
     stop,
+    closeGraceMs,
     memoryBytesMax,
   };
+}
+
+function checkMemory(memoryBytesMax: number): void {
+  checkInteger(memoryBytesMax, 1, WHAT, "memoryBytesMax", "or Infinity");
+  if (memoryBytesMax === Infinity || canWatchProcesses()) return;
+  throw new DetectionUnsupportedError(
+    `Cannot ${WHAT} with memoryBytesMax: the memory of a process can be known on Linux only, with --allow-all`,
+  );
 }
 
 function checkCommand(command: unknown): readonly [string, ...string[]] {
@@ -210,6 +260,12 @@ class ProcessChild implements Supervisable {
   }
 
   [supervised](host: ChildHost): ChildControl {
+    const { ready, heartbeat, onLine } = this.#settings;
+    if (host.heartbeatMs !== Infinity && !(ready ?? heartbeat ?? onLine)) {
+      throw new MisuseError(
+        `Cannot start child "${host.path}" with heartbeatMs: its output is not read, give heartbeat, ready or onLine to childProcess()`,
+      );
+    }
     return new LazyProcess(host, this.#settings);
   }
 }
@@ -234,7 +290,9 @@ class LazyProcess extends OutsideChild implements ProcessRunListener {
   }
 
   protected override beginStop(): void {
-    if (this.#run !== null) this.#run.stop();
+    const { shutdown } = this.host;
+    const shutdownMs = shutdown === "brutal-kill" ? 0 : shutdown;
+    if (this.#run !== null) this.#run.stop(shutdownMs);
     else this.over(this.quietEnd());
   }
 

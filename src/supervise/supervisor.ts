@@ -151,7 +151,8 @@ export class Supervisor extends SupervisorBase {
     const child = settleChild(spec, this.#settings, "start a child");
     return this.call(
       START,
-      (loop) => new StartChildCall(loop, child),
+      (loop, child) => new StartChildCall(loop, child),
+      child,
     ) as Operation<ChildRun<V> | undefined>;
   }
 
@@ -170,7 +171,8 @@ export class Supervisor extends SupervisorBase {
     checkString(id, "terminate a child", "id");
     return this.call(
       TERMINATE,
-      (loop) => new TerminateChildCall(loop, id),
+      (loop, id) => new TerminateChildCall(loop, id),
+      id,
     );
   }
 
@@ -189,7 +191,8 @@ export class Supervisor extends SupervisorBase {
     checkString(id, "restart a child", "id");
     return this.call(
       RESTART,
-      (loop) => new RestartChildCall(loop, id),
+      (loop, id) => new RestartChildCall(loop, id),
+      id,
     );
   }
 
@@ -206,7 +209,8 @@ export class Supervisor extends SupervisorBase {
     checkString(id, "delete a child", "id");
     return this.call(
       DELETE,
-      (loop) => new DeleteChildCall(loop, id),
+      (loop, id) => new DeleteChildCall(loop, id),
+      id,
     );
   }
 

@@ -49,6 +49,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   readonly #children: Children;
   readonly #feed: EventFeed = new EventFeed();
   #task: SupervisorTask | null = null;
+  readonly #find = (): SupervisorCore => this.#started("call").core;
 
   /**
    * Made by the classes that are derived from it.
@@ -227,11 +228,12 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    *
    * @ignore
    */
-  protected call<T>(
+  protected call<T, A>(
     options: OperationOptions,
-    make: (loop: EventLoop) => Call<T>,
+    make: (loop: EventLoop, argument: A) => Call<T>,
+    argument: A,
   ): Operation<T> {
-    return new CallOperation(options, () => this.#started("call").core, make);
+    return new CallOperation(options, this.#find, make, argument);
   }
 
   /**
@@ -244,7 +246,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
   whichChildren(): Operation<ChildInfo[]> {
-    return this.call(WHICH, (loop) => new WhichChildrenCall(loop));
+    return this.call(WHICH, (loop) => new WhichChildrenCall(loop), null);
   }
 
   /**
@@ -254,7 +256,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
   countChildren(): Operation<ChildCounts> {
-    return this.call(COUNT, (loop) => new CountChildrenCall(loop));
+    return this.call(COUNT, (loop) => new CountChildrenCall(loop), null);
   }
 
   // -- Watching it --

@@ -23,6 +23,7 @@ import { RingBuffer } from "../structures/ring_buffer.ts";
 import type { Child } from "./child.ts";
 import {
   isAbnormal,
+  isByShutdown,
   KILLED_END,
   SHUTDOWN_END,
   SHUTDOWN_REASON,
@@ -126,7 +127,7 @@ export class SupervisorCore implements RunOwner {
     this.#facade = facade;
     this.children = children;
     this.restarts = new Restarts(this);
-    this.#leftovers = new Leftovers(this);
+    this.#leftovers = new Leftovers(this, settings.strategy !== "dynamic");
   }
 
   // -- Its life --
@@ -279,7 +280,7 @@ export class SupervisorCore implements RunOwner {
       return;
     }
     this.#mailbox.push(message);
-    this.#wake();
+    if (!this.#isServing) this.#wake();
   }
 
   /**
@@ -287,8 +288,11 @@ export class SupervisorCore implements RunOwner {
    * caller, with the messages before it.
    */
   serveOrPost(call: Message): void {
-    this.post(call);
-    if (!this.#isParked || this.#isServing) return;
+    if (!this.#isParked || this.#isServing || this.state === "ended") {
+      this.post(call);
+      return;
+    }
+    this.#mailbox.push(call);
     this.#isServing = true; // what comes meanwhile joins the mailbox
     try {
       for (let left = BATCH; left > 0 && this.#mayServe; left--) {
@@ -296,8 +300,15 @@ export class SupervisorCore implements RunOwner {
       }
     } finally {
       this.#isServing = false;
+      if (this.#hasWork) this.#wake();
       this.#checkSettled();
     }
+  }
+
+  /** Whether its task has something to do, other than to wait for a message. */
+  get #hasWork(): boolean {
+    return this.#rest !== null || this.#mailbox.length > 0 ||
+      this.state !== "running";
   }
 
   /** Whether a message can be served in the step of a caller. */
@@ -416,9 +427,15 @@ export class SupervisorCore implements RunOwner {
     );
   }
 
-  /** Whether an abandoned run of a child goes on. */
-  hasLeftover(id: string): boolean {
-    return this.#leftovers.has(id);
+  /** Abandoned runs of a child that go on, the oldest first; `undefined` if there are none. */
+  leftoversOf(child: Child): readonly Leftover[] | undefined {
+    return this.#leftovers.of(child);
+  }
+
+  /** Whether a child must not be started, as an abandoned run of it goes on. */
+  isHeldUp(child: Child): boolean {
+    return this.#leftovers.of(child) !== undefined &&
+      !child.settings.allowOverlap;
   }
 
   serveEnd(run: SupervisedRun): Coroutine<void> | null {
@@ -427,7 +444,7 @@ export class SupervisorCore implements RunOwner {
     const { child } = run;
     const { restart } = child.settings;
     if (
-      restart === "permanent" ||
+      restart === "permanent" && !isByShutdown(run.end!, this.loop) ||
       restart === "transient" && isAbnormal(run.end!)
     ) {
       if (run.end!.kind === "normal") this.#reportSilentExit(run);
@@ -453,11 +470,11 @@ export class SupervisorCore implements RunOwner {
   /** A restart has failed at a child. */
   restartFailed(run: SupervisedRun): void {
     const { child, startError } = run;
-    if (this.endsWithTree) {
+    if (this.endsWithTree || isByShutdown(run.end!, this.loop)) {
       this.children.settle(child);
       return;
     }
-    if (this.settings.reportCrashes && !this.hasLeftover(child.id)) {
+    if (this.settings.reportCrashes && !this.isHeldUp(child)) {
       this.report(`Child "${run.path}" could not be restarted`, startError);
     }
     this.restarts.tryAgain(run);

@@ -27,7 +27,11 @@ export interface ChildEvent {
    * - `"ignored"`: its start has decided not to run;
    * - `"stopping"`: its supervisor has asked it to end;
    * - `"ended"`: it has ended; `end` says how;
-   * - `"restarting"`: it is to be restarted after `delayMs`;
+   * - `"restarting"`: it is to be restarted, after `delayMs`; with 0 the `"starting"`
+   *   follows at once, but for the ends of siblings that are restarted with it. A group
+   *   that is restarted together has one such event, of the child that has failed;
+   * - `"held-up"`: it is not restarted before an earlier run has ended, which was
+   *   abandoned and waits for `waitsFor`. Another `"restarting"` follows then;
    * - `"abandoned"`: it could not be ended, and waits for `waitsFor`.
    */
   readonly type:
@@ -38,12 +42,13 @@ export interface ChildEvent {
     | "stopping"
     | "ended"
     | "restarting"
+    | "held-up"
     | "abandoned";
   /** Path of the supervisor. */
   readonly supervisor: string;
   /** Id of the child. */
   readonly childId: string;
-  /** The run concerned; with `"restarting"` the one that has ended. */
+  /** The run concerned; with `"restarting"` and `"held-up"` the one that has ended. */
   readonly run: ChildRun;
   /** Time on the clock of the loop. */
   readonly atMs: number;
@@ -53,7 +58,7 @@ export interface ChildEvent {
   readonly error?: unknown;
   /** Delay of the restart. */
   readonly delayMs?: number;
-  /** Description of what an abandoned child waits for. */
+  /** Description of what an abandoned child waits for; none if it is a supervisor, which has told of its children. */
   readonly waitsFor?: string;
 }
 

@@ -28,6 +28,11 @@ export interface ChildTree {
   readonly lastEnd: ChildEnd | null;
   /** Milliseconds until it is restarted; `null` if no delay runs. */
   readonly restartInMs: number | null;
+  /**
+   * How many earlier runs of it were abandoned and go on. While there are any, a child in
+   * the state `"restarting"` waits for their end, unless it has `allowOverlap`.
+   */
+  readonly abandonedRuns: number;
   /** The tree under it, if it is a supervisor that runs. */
   readonly supervisor: SupervisorTree | null;
 }
@@ -113,12 +118,20 @@ function linesOf(tree: SupervisorTree): string[] {
 }
 
 function aboutChild(child: ChildTree): string {
-  const { state, restarts, restartInMs, lastEnd } = child;
+  const { state, restarts, restartInMs, abandonedRuns, lastEnd } = child;
   const when = restartInMs === null ? "" : ` in ${Math.round(restartInMs)} ms`;
+  const isHeldUp = state === "restarting" && restartInMs === null;
+  const held = abandonedRuns === 0
+    ? ""
+    : `${isHeldUp ? " after" : ", beside"} ${
+      abandonedRuns === 1
+        ? "an abandoned run"
+        : `${abandonedRuns} abandoned runs`
+    }`;
   const end = lastEnd === null || state === "running"
     ? ""
     : `, ${lastEnd.kind}${errorOf(lastEnd)}`;
-  return `${state}${when}${end}${restartsInWords(restarts)}`;
+  return `${state}${when}${held}${end}${restartsInWords(restarts)}`;
 }
 
 function errorOf(end: ChildEnd): string {
@@ -154,6 +167,7 @@ export function treeOf(
       restartInMs: delay === null
         ? null
         : Math.max(0, delay.untilMs - core.loop.time()),
+      abandonedRuns: core.leftoversOf(child)?.length ?? 0,
       supervisor: status === "running" && run!.end === null
         ? inside(run!.value)
         : null,

@@ -20,14 +20,14 @@ export const Word = {
   STEP: 3,
   /** Number of the task that was resumed last, since the loop has waited. */
   RESUMED: 4,
-  /** How many blocks are over that the watchdog has seen. */
-  BLOCKS: 5,
-  /** How long the last one was, in milliseconds. */
-  BLOCK_MS: 6,
-  /** Number of the thing that ran in it. */
-  BLOCK_STEP: 7,
-  /** How that ran: see {@linkcode RunningKind}. */
-  BLOCK_KIND: 8,
+  /** How many reports the watchdog has sent to the thread. */
+  REPORTS: 5,
+  /** How many messages the thread has sent to the watchdog. */
+  MAILS: 6,
+  /** How long the process was suspended in all, in milliseconds. */
+  SUSPENDED_MS: 7,
+  /** Set by the watchdog: tasks that are resumed are to be told apart, whatever that costs. */
+  EXACT: 8,
   /** Signals to listen to, as bits: places in {@linkcode WATCHED_SIGNALS}. */
   SIGNALS: 9,
   /** Time from the first signal to the end of the process, in milliseconds; 0 if no shutdown is to be expected. */
@@ -36,8 +36,17 @@ export const Word = {
   BEGUN: 11,
   /** Set by the watchdog: how long ago the first signal has come, in milliseconds and 1 more; 0 if none has. */
   SIGNALLED_MS: 12,
-  WORDS: 16,
+  /** How many tasks besides {@linkcode Word.RESUMED} may be the one that was resumed last. */
+  OTHERS: 13,
+  /** Set by the watchdog: how often the thread is to count {@linkcode Word.BEAT} up, in milliseconds. */
+  EVERY_MS: 14,
+  /** Numbers of these, one after the other. */
+  OTHERS_AT: 16,
+  WORDS: 48,
 } as const;
+
+/** The most tasks that may be the one that was resumed last, besides the first of them. */
+export const OTHERS_MAX = 31;
 
 /** Signals that a watchdog can listen to; others are left to the thread. */
 export const WATCHED_SIGNALS: readonly Deno.Signal[] = [
@@ -54,15 +63,18 @@ export const WATCHED_SIGNALS: readonly Deno.Signal[] = [
 /** How something runs: inside of a step of a loop, as a function that was resumed after it, or outside of both. */
 export type RunningKind = "step" | "resumed" | "outside";
 
-/** Kinds by their number on the board. */
-const KINDS: readonly RunningKind[] = ["outside", "step", "resumed"];
-
 /** State of a thread: the thing that it runs. */
 export interface Running {
   readonly kind: RunningKind;
   /** Number of the task or text; 0 if nothing is known. */
   readonly number: number;
+  /** Numbers of other tasks that it may be instead. */
+  readonly others: readonly number[];
 }
+
+const NONE: readonly number[] = [];
+/** The most tasks that are named where one of several is meant. */
+const NAMED_MAX = 4;
 
 const SLOT_BYTES = 64;
 /** Names of tasks: those of ids that are this far apart take the place of one another. */
@@ -144,11 +156,14 @@ export class WatchBoard {
   /** Returns what the thread runs. */
   running(): Running {
     const step = Atomics.load(this.words, Word.STEP);
-    if (step !== 0) return { kind: "step", number: step };
-    const resumed = Atomics.load(this.words, Word.RESUMED);
-    return resumed === 0
-      ? { kind: "outside", number: 0 }
-      : { kind: "resumed", number: resumed };
+    if (step !== 0) return { kind: "step", number: step, others: NONE };
+    const number = Atomics.load(this.words, Word.RESUMED);
+    if (number === 0) return { kind: "outside", number, others: NONE };
+    const count = Atomics.load(this.words, Word.OTHERS);
+    const others = [
+      ...this.words.slice(Word.OTHERS_AT, Word.OTHERS_AT + count),
+    ];
+    return { kind: "resumed", number, others };
   }
 
   /** Returns the name behind a number. */
@@ -163,31 +178,21 @@ export class WatchBoard {
   }
 
   /** Returns what runs in words. */
-  describe({ kind, number }: Running): string {
+  describe({ kind, number, others }: Running): string {
     if (kind === "outside") return "code outside of the loop's steps";
+    if (others.length > 0) return this.#describeAll([number, ...others]);
     const name = this.nameOf(number);
     const subject = number > 0 ? `task "${name}"` : name;
     return kind === "step" ? subject : `${subject}, which was resumed last`;
   }
 
-  // -- Blocks that are over --
-
-  /** Notes a block that is over, for the thread that was blocked. */
-  noteBlock(running: Running, blockedMs: number): void {
-    const { words } = this;
-    words[Word.BLOCK_MS] = blockedMs;
-    words[Word.BLOCK_STEP] = running.number;
-    words[Word.BLOCK_KIND] = KINDS.indexOf(running.kind);
-    Atomics.add(words, Word.BLOCKS, 1);
-  }
-
-  /** Returns the last block that is over. */
-  lastBlock(): { readonly running: Running; readonly blockedMs: number } {
-    const { words } = this;
-    const kind = KINDS[words[Word.BLOCK_KIND]!] ?? "outside";
-    return {
-      running: { kind, number: words[Word.BLOCK_STEP]! },
-      blockedMs: words[Word.BLOCK_MS]!,
-    };
+  #describeAll(numbers: readonly number[]): string {
+    const names = numbers.slice(0, NAMED_MAX).map((number) =>
+      `"${this.nameOf(number)}"`
+    );
+    if (numbers.length > NAMED_MAX) names.push("…");
+    return `one of ${numbers.length} tasks that were resumed together: ${
+      names.join(", ")
+    }`;
   }
 }

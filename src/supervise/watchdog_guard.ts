@@ -1,5 +1,5 @@
 /**
- * Work of a watchdog in its own thread: looks at the board, writes reports, keeps the time of a shutdown, and ends the
+ * Work of a watchdog for one of the threads that it watches: looks at the board, writes reports, keeps the time of a shutdown, and ends the
  * process.
  *
  * The outside world comes in as arguments, so that tests need neither a thread nor time.
@@ -10,32 +10,51 @@ import { BlockDetector } from "./block_detector.ts";
 import { forcedExitCode } from "./exit_code.ts";
 import { SAME_REQUEST_MS } from "./shutdown_signals.ts";
 import {
-  type Running,
+  type RunningKind,
   type WatchBoard,
   WATCHED_SIGNALS,
   Word,
 } from "./watch_board.ts";
 
-/** Settings of a watchdog, as they are sent to its thread. */
+/** Settings of the watch over one thread. */
 export interface GuardSettings {
+  /** Name of the thread; null for the one that has made the watchdog. */
+  readonly thread: string | null;
+  /** Whether code outside of loops may run for as long as it likes. */
+  readonly loopsOnly: boolean;
   /** Duration from which a block is told, in milliseconds. */
   readonly blockMs: number;
   /** Duration from which the process is ended; `Infinity` for never. */
   readonly endAfterMs: number;
   /** Exit code of the process then. */
   readonly exitCode: number;
-  /** Time between two looks. */
-  readonly everyMs: number;
   /** The most that counts between two looks, if this thread was held up itself. */
   readonly mostMs: number;
   /** Whether blocks are written to standard error. */
   readonly writes: boolean;
 }
 
+/** State of a block. */
+type BlockState = "blocked" | "over";
+
+/** Report of a block, as it is sent to the thread that has made the watchdog. */
+export interface BlockReport {
+  readonly thread: string | null;
+  readonly state: BlockState;
+  readonly description: string;
+  readonly kind: RunningKind;
+  readonly sinceMs: number;
+  readonly blockedMs: number;
+}
+
 /** The world outside, for a watchdog. */
 export interface GuardWorld {
   /** Milliseconds on a clock that never goes back. */
   now(): number;
+  /** Milliseconds since 1970. */
+  wallMs(): number;
+  /** Sends a report to the thread that has made the watchdog. */
+  report(report: BlockReport): void;
   /** Writes a line to standard error. */
   write(text: string): void;
   /** Calls `listener` at each `signal`; returns a function that ends this. */
@@ -62,8 +81,8 @@ export class WatchdogGuard {
   readonly #settings: GuardSettings;
   readonly #world: GuardWorld;
   readonly #detector: BlockDetector;
-  /** The thing that ran when the block was told. */
-  #blocker: Running | null = null;
+  /** The thing that ran when the block was told, in words; null if none was. */
+  #told: Pick<BlockReport, "description" | "kind" | "sinceMs"> | null = null;
   readonly #listening: Map<number, () => void> = new Map();
   /** The first signal; null before it. */
   #signal: Deno.Signal | null = null;
@@ -85,12 +104,14 @@ export class WatchdogGuard {
   look(): void {
     const nowMs = this.#world.now();
     const beat = Atomics.load(this.#board.words, Word.BEAT);
-    const passedMs = Number.isNaN(this.#lookedMs)
-      ? 0
-      : Math.min(nowMs - this.#lookedMs, this.#settings.mostMs);
+    const goneMs = Number.isNaN(this.#lookedMs) ? 0 : nowMs - this.#lookedMs;
+    const passedMs = Math.min(goneMs, this.#settings.mostMs);
     this.#lookedMs = nowMs;
     this.#signalMs += passedMs;
     this.#lookAtBlock(nowMs, beat);
+    if (!this.#detector.isSteady) {
+      Atomics.add(this.#board.words, Word.SUSPENDED_MS, Math.round(goneMs));
+    }
     this.#listen();
     this.#countShutdown(passedMs);
   }
@@ -106,29 +127,50 @@ export class WatchdogGuard {
   #lookAtBlock(nowMs: number, beat: number): void {
     const event = this.#detector.look(nowMs, beat);
     if (event.kind === "over") {
-      const blocker = this.#blocker ?? { kind: "outside", number: 0 };
-      this.#board.noteBlock(blocker, event.blockedMs);
-      this.#blocker = null;
-    } else if (event.kind === "blocked") {
-      this.#blocker = this.#board.running();
-      if (this.#settings.writes) this.#tellBlock(event.blockedMs);
-    }
+      if (this.#told !== null) this.#report("over", event.blockedMs);
+      this.#told = null;
+    } else if (event.kind === "blocked") this.#blocked(event.blockedMs);
     const { isSteady, blockedMs } = this.#detector;
     if (!isSteady || blockedMs < this.#settings.endAfterMs) return;
+    const ran = this.#board.describe(this.#board.running());
     this.#world.write(
-      `rota: watchdog: the process is ended, as the thread has been blocked for ${
+      `rota: watchdog: the process is ended, as ${this.#subject} has been blocked for ${
         inMs(blockedMs)
-      } by ${this.#board.describe(this.#board.running())}`,
+      } by ${ran}`,
     );
     this.#world.end(this.#settings.exitCode);
   }
 
-  #tellBlock(blockedMs: number): void {
-    this.#world.write(
-      `rota: watchdog: the thread has been blocked for ${inMs(blockedMs)} by ${
-        this.#board.describe(this.#board.running())
-      }`,
-    );
+  /** The block has lasted for so long that it is told, maybe again. */
+  #blocked(blockedMs: number): void {
+    const { thread, loopsOnly, writes } = this.#settings;
+    const running = this.#board.running();
+    if (loopsOnly && running.kind === "outside") return;
+    const { kind, others } = running;
+    const description = this.#board.describe(running);
+    const sinceMs = this.#told?.sinceMs ?? this.#world.wallMs() - blockedMs;
+    this.#told = { description, kind, sinceMs };
+    // The next time it is to be known which one of them it is.
+    if (others.length > 0) Atomics.store(this.#board.words, Word.EXACT, 1);
+    if (writes) {
+      this.#world.write(
+        `rota: watchdog: ${this.#subject} has been blocked for ${
+          inMs(blockedMs)
+        } by ${description}`,
+      );
+    }
+    // The thread itself gets to know it when it is over.
+    if (thread !== null) this.#report("blocked", blockedMs);
+  }
+
+  #report(state: BlockState, blockedMs: number): void {
+    const { thread } = this.#settings;
+    this.#world.report({ thread, state, ...this.#told!, blockedMs });
+  }
+
+  get #subject(): string {
+    const { thread } = this.#settings;
+    return thread === null ? "the thread" : `thread "${thread}"`;
   }
 
   #isStuck(): boolean {
@@ -207,7 +249,7 @@ export class WatchdogGuard {
     this.#world.write(
       `rota: shutdown (${this.#signal ?? "begun"}): when the budget of ${
         inMs(budgetMs)
-      } was spent, the thread had been blocked for ${
+      } was spent, ${this.#subject} had been blocked for ${
         inMs(this.#detector.blockedMs)
       } by ${this.#board.describe(this.#board.running())}`,
     );

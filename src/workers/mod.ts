@@ -91,6 +91,7 @@ export type {
   TransferableHandle,
 } from "./loop_handle.ts";
 export {
+  DetectionUnsupportedError,
   ExecutorShutDownError,
   WorkerCrashError,
   type WorkerCrashKind,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DetectionUnsupportedError } from "../errors.ts";
 import {
   checkInteger,
   checkNotNegative,
@@ -171,8 +172,10 @@ export interface PoolOptions {
   readonly backoff?: PoolBackoffOptions | undefined;
   /**
    * How long a worker that has jobs may answer nothing while it uses no CPU time.
-   * Then it is killed, and its jobs fail as `"unresponsive"`. Has no effect where
-   * the CPU time of a worker cannot be known.
+   * Then it is killed, and its jobs fail as `"unresponsive"`. Needs to know the CPU
+   * time of a worker, which takes Linux, and `--allow-ffi` for threads, `--allow-all`
+   * for processes. Where that is not so, the default has no effect, and a time that is
+   * asked for is refused.
    *
    * @default {30_000}
    */
@@ -263,6 +266,19 @@ function settleTimes(options: PoolOptions, what: string) {
   checkNotNegative(cancelGraceMs, what, "cancelGraceMs");
   checkPositive(unresponsiveMs, what, "unresponsiveMs");
   return { idleTimeoutMs, startTimeoutMs, cancelGraceMs, unresponsiveMs };
+}
+
+/** Throws if unresponsive workers are to be found, and cannot be. */
+export function checkDetection(
+  { unresponsiveMs = Infinity }: PoolOptions,
+  what: string,
+  canKnow: () => boolean,
+  permission: string,
+): void {
+  if (unresponsiveMs === Infinity || canKnow()) return;
+  throw new DetectionUnsupportedError(
+    `Cannot ${what} with unresponsiveMs: the CPU time of its workers can be known on Linux only, with ${permission}`,
+  );
 }
 
 function settleRecycling(

@@ -6,6 +6,7 @@
 import { findShell, mainModule } from "../host/child_process.ts";
 import { COMPILED, hardwareThreads, OS } from "../host/platform.ts";
 import { allReadGranted } from "../host/process.ts";
+import { canWatchProcesses } from "../host/process_stat.ts";
 import { checkInteger, checkString } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
@@ -24,7 +25,11 @@ import {
   type ProcessPermissions,
 } from "./permission_flags.ts";
 import { PoolCore } from "./pool_core.ts";
-import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
+import {
+  checkDetection,
+  type PoolOptions,
+  settlePoolOptions,
+} from "./pool_options.ts";
 import type { ProcessLinkOptions } from "./process_link.ts";
 import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { transportedLocals } from "./transport.ts";
@@ -159,11 +164,13 @@ export class ProcessPool extends BaseExecutor {
    * is not asked.
    * @throws {Deno.errors.NotSupported} On Windows, and in a program made by
    * `deno compile`.
+   * @throws {DetectionUnsupportedError} If `unresponsiveMs` is given and can have no effect.
    */
   constructor(options: ProcessPoolOptions = NO_OPTIONS) {
     super();
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const link = settleLink(options);
+    checkDetection(options, CREATE, canWatchProcesses, "--allow-all");
     const { name } = settings;
     this.#core = new PoolCore(
       lazyStarter(async () => {

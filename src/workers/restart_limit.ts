@@ -6,6 +6,21 @@
  */
 import { SeededRandom } from "../structures/random.ts";
 
+/**
+ * Returns the delay after so many failures in a row, before chance makes it shorter:
+ * `initialMs`, longer by `factor` for each after the first, and `maxMs` at most.
+ */
+export function grownDelayMs(
+  failures: number,
+  initialMs: number,
+  factor: number,
+  maxMs: number,
+): number {
+  // Times a power that has become infinite it would be no number.
+  if (initialMs === 0) return 0;
+  return Math.min(initialMs * factor ** (failures - 1), maxMs);
+}
+
 /** Numbers of a {@linkcode RestartLimit}. */
 export interface RestartLimitOptions {
   /** How many starts in a row may fail. */
@@ -77,7 +92,7 @@ export class RestartLimit {
     this.#lastFailureMs = nowMs;
     const limitMs = this.#failures === 1
       ? 0
-      : Math.min(backoffMinMs * 2 ** (this.#failures - 2), backoffMaxMs);
+      : grownDelayMs(this.#failures - 1, backoffMinMs, 2, backoffMaxMs);
     this.#nextStartMs = nowMs + this.#random.next() * limitMs;
   }
 

@@ -18,6 +18,7 @@ import {
   type Threads,
 } from "../host/thread.ts";
 import { after, type HostTimer } from "../host/timers.ts";
+import { watchShare } from "../loop/step_watch.ts";
 import { type PackedError, packError, unpackError } from "./error_codec.ts";
 import { dropHandles, packHandles } from "./handle_arguments.ts";
 import type {
@@ -150,8 +151,10 @@ class ThreadLink implements WorkerLink, ThreadListener {
     if (this.#fate !== null) return this.ended(null);
     try {
       const { name, env, resourceLimits } = options;
-      const data = { memory: this.#memory };
-      const settings = { name, env, resourceLimits, data };
+      const watch = watchShare.current?.(name) ?? null;
+      const data = { memory: this.#memory, watch };
+      const transfer = watch === null ? [] : [watch.port];
+      const settings = { name, env, resourceLimits, data, transfer };
       this.#thread = threads.start(THREAD_SCRIPT, settings, this);
     } catch (error) {
       this.#fate = { kind: "start", cause: error };

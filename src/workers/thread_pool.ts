@@ -4,8 +4,8 @@
  * @module
  */
 import { MisuseError } from "../errors.ts";
-import { hardwareThreads } from "../host/platform.ts";
-import { readGranted } from "../host/process.ts";
+import { hardwareThreads, OS } from "../host/platform.ts";
+import { ffiGranted, readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
 import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
@@ -20,7 +20,11 @@ import type {
 import { lazyStarter } from "./lazy_link.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
 import { PoolCore } from "./pool_core.ts";
-import { type PoolOptions, settlePoolOptions } from "./pool_options.ts";
+import {
+  checkDetection,
+  type PoolOptions,
+  settlePoolOptions,
+} from "./pool_options.ts";
 import { checkSubmitOptions, copyArguments } from "./submit_options.ts";
 import { THREAD_SCRIPT } from "./thread_script.ts";
 import { transportedLocals } from "./transport.ts";
@@ -125,6 +129,7 @@ export class ThreadPool extends BaseExecutor {
    * @throws {TypeError} If an option is of the wrong type.
    * @throws {RangeError} If a number is out of range.
    * @throws {MisuseError} If threads cannot be started as a permission is missing.
+   * @throws {DetectionUnsupportedError} If `unresponsiveMs` is given and can have no effect.
    */
   constructor(options: ThreadPoolOptions = NO_OPTIONS) {
     super();
@@ -133,6 +138,12 @@ export class ThreadPool extends BaseExecutor {
     if (resourceLimits !== undefined) checkLimits(resourceLimits);
     if (env !== undefined) checkEnvironment(env, CREATE);
     checkPermissions();
+    checkDetection(
+      options,
+      CREATE,
+      () => OS === "linux" && ffiGranted(),
+      "--allow-ffi",
+    );
     const { name } = settings;
     const link = {
       name: name === "" ? "ThreadPool" : name,

@@ -182,6 +182,57 @@ for (const style of STYLES) {
     });
   });
 
+  Deno.test(`the probes of a pool are its heartbeats, ${style}`, async () => {
+    await play(style, function* (loop) {
+      // A pool of this loop: on virtual time it is as quick as it can be.
+      let slowMs = 0;
+      let made = 0;
+      class Slow extends BaseExecutor {
+        readonly capacity = 1;
+        override submit<T>(): Future<T> {
+          return loop.createTask(() => sleep(slowMs)) as unknown as Future<T>;
+        }
+        override stats(): never {
+          throw new Error("nobody asks");
+        }
+        override shutdown(): Operation<void> {
+          return sleep(0);
+        }
+      }
+      const make = () => {
+        made++;
+        slowMs = 0;
+        return new Slow();
+      };
+      const scene = new Scene({
+        start: supervisedPool(make, { probeMs: 10 }),
+        heartbeatMs: 50,
+      });
+      yield scene.supervisor.start();
+      yield sleep(1_000);
+      assertEquals(made, 1);
+      slowMs = 100;
+      yield sleep(100);
+      assertEquals([made, (scene.crash as Error).name], [
+        2,
+        "HeartbeatLostError",
+      ]);
+      yield scene.supervisor.stop();
+      for (const probeMs of [50, Infinity]) {
+        const other = new Scene({
+          start: supervisedPool(make, { probeMs }),
+          heartbeatMs: 50,
+        });
+        const error = yield* caught(other.supervisor.start());
+        assertEquals(
+          (error.cause as Error).message,
+          `Cannot start child "top/a" with heartbeatMs 50: the probes of a pool are its heartbeats, and probeMs is ${probeMs}`,
+        );
+      }
+      assertEquals(made, 2);
+    });
+  });
+
   Deno.test(`the end of the run stops a pool in its turn, ${style}`, async () => {
     const scene = new Scene({
       start: supervisedPool(POOLS.ThreadPool!, { probeMs: 10 }),

@@ -25,11 +25,12 @@ const WAITING = "echo ready; exec sleep 1000";
 const STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
 const READY: ChildProcessOptions = { ready: (line) => line === "ready" };
 
-/** Whether there is such a process, or one of its group. */
+/** Whether there is such a process. One that has ended, and that its new parent has not waited for yet, counts as gone. */
 function exists(pid: number): boolean {
   try {
     Deno.kill(pid, "SIGCONT");
-    return true;
+    return Deno.build.os !== "linux" ||
+      !/\) Z/.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
   } catch {
     return false;
   }
@@ -83,6 +84,71 @@ for (const style of STYLES) {
       yield scene.supervisor.stop();
       assertEquals(lines, ["ready", "got a b", "bye"]);
       assertEquals(scene.words.at(-1), "ended shutdown");
+    });
+  });
+
+  for (
+    const [how, script, options, written, said] of [
+      [
+        "one that was written to has time after the end of its input",
+        "while read -r l; do :; done; sleep 0.3; echo bye",
+        {},
+        true,
+        ["bye"],
+      ],
+      [
+        "one that was not gets SIGTERM soon, and may answer it by 143",
+        "trap 'echo term; exit 143' TERM; while :; do sleep 0.01; done",
+        {},
+        false,
+        ["term"],
+      ],
+      [
+        "closeGraceMs is no longer than half of its time",
+        "trap 'echo term; exit 143' TERM; while :; do sleep 0.01; done",
+        { closeGraceMs: 1e6 },
+        false,
+        ["term"],
+      ],
+      [
+        "with SIGTERM alone its input stays open",
+        "trap 'echo term; exit 0' TERM; while read -r l; do :; done; echo no",
+        { stop: "SIGTERM" },
+        true,
+        ["term"],
+      ],
+    ] as const
+  ) {
+    Deno.test(`how a process is stopped: ${how}, ${style}`, async () => {
+      await playForReal(style, function* () {
+        const lines: string[] = [];
+        const scene = new Scene({
+          start: sh(`echo ready; ${script}`, {
+            ready: (line) => line === "ready",
+            onLine: (line) => void lines.push(line),
+            ...options,
+          }),
+          shutdown: "closeGraceMs" in options ? 1_000 : 60_000,
+        });
+        yield scene.supervisor.start();
+        const process = (yield* scene.value()) as SupervisedProcess;
+        if (written) process.write("a line\n");
+        yield scene.supervisor.stop();
+        assertEquals(lines, ["ready", ...said]);
+        assertEquals(scene.words.at(-1), "ended shutdown");
+      });
+    });
+  }
+
+  Deno.test(`a heartbeat of a process whose output is not read is refused, ${style}`, async () => {
+    await playForReal(style, function* () {
+      const scene = new Scene({ start: sh(WAITING), heartbeatMs: 500 });
+      const error = yield* caught(scene.supervisor.start());
+      assertInstanceOf(error, ChildStartError);
+      assertEquals(
+        (error.cause as Error).message,
+        'Cannot start child "top/a" with heartbeatMs: its output is not read, give heartbeat, ready or onLine to childProcess()',
+      );
     });
   });
 
@@ -241,8 +307,12 @@ Deno.test("what is wrong with a child process is said when it is made", () => {
       "Cannot make a child process as memoryBytesMax must be an integer >= 1 or Infinity: received 0",
     ],
     [
+      () => childProcess(["sh"], { closeGraceMs: -1 }),
+      "Cannot make a child process as closeGraceMs must be >= 0: received -1",
+    ],
+    [
       () => childProcess(["sh"], { stop: "SIGINT" as never }),
-      'Cannot make a child process as stop must be one of "SIGTERM", "close-stdin": received "SIGINT"',
+      'Cannot make a child process as stop must be one of "close-stdin-then-SIGTERM", "close-stdin", "SIGTERM": received "SIGINT"',
     ],
   ];
   for (const [make, message] of cases) {

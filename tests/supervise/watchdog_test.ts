@@ -13,12 +13,21 @@ import {
 } from "@std/assert";
 import { MisuseError, newEventLoop, run, sleep } from "../../mod.ts";
 import { stepWatch } from "../../src/loop/step_watch.ts";
+import {
+  expectShutdown,
+  setWatch,
+  shutdownBegins,
+} from "../../src/supervise/active_watchdog.ts";
 import { BlockDetector } from "../../src/supervise/block_detector.ts";
 import { BoardShutdown } from "../../src/supervise/board_shutdown.ts";
 import { StepPublisher } from "../../src/supervise/step_publisher.ts";
 import { WatchBoard, Word } from "../../src/supervise/watch_board.ts";
 import { Watchdog } from "../../src/supervise/watchdog.ts";
-import { WatchdogGuard } from "../../src/supervise/watchdog_guard.ts";
+import {
+  type BlockReport,
+  type GuardSettings,
+  WatchdogGuard,
+} from "../../src/supervise/watchdog_guard.ts";
 import { startChild, waitForLine } from "./support/child.ts";
 
 // -- Conclusions --
@@ -81,22 +90,26 @@ Deno.test("After a gap nothing is concluded before the thread has had the time t
 
 /** A watchdog without a thread: moments are set by hand. */
 function makeWorld(
-  settings: { blockMs?: number; endAfterMs?: number; writes?: boolean } = {},
+  settings: Partial<GuardSettings> = {},
 ) {
   const board = new WatchBoard();
   const log: string[] = [];
+  const reports: BlockReport[] = [];
   const listeners = new Map<string, () => void>();
   let nowMs = 0;
   const guard = new WatchdogGuard(board, {
     blockMs: 100,
     endAfterMs: Infinity,
     exitCode: 3,
-    everyMs: 25,
+    thread: null,
+    loopsOnly: false,
     mostMs: 50,
     writes: true,
     ...settings,
   }, {
     now: () => nowMs,
+    wallMs: () => 1_000_000 + nowMs,
+    report: (report) => reports.push(report),
     write: (text) => log.push(text.replace(/^rota: /, "")),
     listen: (signal, listener) => {
       listeners.set(signal, listener);
@@ -109,9 +122,14 @@ function makeWorld(
     board,
     guard,
     log,
+    reports,
     shutdown: new BoardShutdown(board),
     listening: () => [...listeners.keys()],
     signal: (signal: string) => listeners.get(signal)?.(),
+    /** Lets time pass in which nobody looks. */
+    suspend: (ms: number) => {
+      nowMs += ms;
+    },
     /** Lets time pass in which the thread beats, or does not. */
     pass: (ms: number, beats: boolean) => {
       for (const endMs = nowMs + ms; nowMs < endMs;) {
@@ -138,20 +156,115 @@ Deno.test("A block is written down with the task that runs, and ends the process
   ]);
 });
 
-Deno.test("A block that is over is on the board, with what was running then", () => {
-  const { board, log, pass } = makeWorld({ writes: false });
+Deno.test("A block that is over is reported, with what was running then", () => {
+  const { board, log, pass, reports } = makeWorld({ writes: false });
   board.nameTask(5, "");
   board.words[Word.RESUMED] = 5;
   pass(125, false);
+  assertEquals(reports, []);
   board.words[Word.RESUMED] = 0;
   pass(25, true);
   assertEquals(log, []);
-  assertEquals(board.words[Word.BLOCKS], 1);
-  const { running, blockedMs } = board.lastBlock();
-  assertEquals(
-    [board.describe(running), blockedMs],
-    ['task "Task-5", which was resumed last', 125],
+  assertEquals(reports, [{
+    thread: null,
+    state: "over",
+    description: 'task "Task-5", which was resumed last',
+    kind: "resumed",
+    sinceMs: 1_000_000,
+    blockedMs: 125,
+  }]);
+});
+
+Deno.test("A block of another thread is reported while it lasts, and with its name", () => {
+  const { board, log, pass, reports } = makeWorld({ thread: "images" });
+  board.nameTask(5, "resize");
+  pass(25, true);
+  board.words[Word.STEP] = 5;
+  pass(225, false);
+  pass(25, true);
+  const told = reports.map(({ thread, state, description, blockedMs }) =>
+    [thread, state, description, blockedMs].join(" ")
   );
+  assertEquals(told, [
+    'images blocked task "resize" 100',
+    'images blocked task "resize" 200',
+    'images over task "resize" 225',
+  ]);
+  assertEquals(new Set(reports.map(({ sinceMs }) => sinceMs)).size, 1);
+  assertEquals(
+    log[0],
+    'watchdog: thread "images" has been blocked for 100 ms by task "resize"',
+  );
+});
+
+Deno.test("In a thread of a pool only steps of its loop are blocks", () => {
+  const { board, log, pass, reports } = makeWorld({
+    thread: "pool",
+    loopsOnly: true,
+  });
+  pass(1_000, false);
+  pass(25, true);
+  assertEquals([log, reports], [[], []]);
+  board.words[Word.STEP] = 5;
+  pass(125, false);
+  pass(25, true);
+  assertEquals(reports.map(({ state }) => state), ["blocked", "over"]);
+});
+
+Deno.test("Time in which the process was suspended is counted, and is no block", () => {
+  const { board, pass, suspend, reports } = makeWorld();
+  pass(100, true);
+  suspend(60_000);
+  pass(25, false);
+  pass(100, true);
+  assertEquals(reports, []);
+  assertEquals(board.words[Word.SUSPENDED_MS], 60_025);
+});
+
+Deno.test("Of tasks that were resumed together some are named, and from then on they are to be told apart", () => {
+  const { board, log, pass } = makeWorld();
+  board.nameTask(5, "a");
+  board.words[Word.RESUMED] = 5;
+  board.words.set([6, 7, 8, 9], Word.OTHERS_AT);
+  board.words[Word.OTHERS] = 1;
+  assertEquals(board.words[Word.EXACT], 0);
+  pass(100, false);
+  board.words[Word.OTHERS] = 4;
+  pass(100, false);
+  assertEquals(board.words[Word.EXACT], 1);
+  assertEquals(log, [
+    'watchdog: the thread has been blocked for 100 ms by one of 2 tasks that were resumed together: "a", "Task-6"',
+    'watchdog: the thread has been blocked for 200 ms by one of 5 tasks that were resumed together: "a", "Task-6", "Task-7", "Task-8", …',
+  ]);
+});
+
+Deno.test("A watchdog that is made after the shutdown began guards the rest of the budget", () => {
+  const { board, log, pass, shutdown } = makeWorld({ blockMs: 1e6 });
+  const ended: unknown[] = [];
+  try {
+    expectShutdown({ signals: ["SIGTERM"], budgetMs: 60_000 });
+    assertEquals(shutdownBegins(60_000), 0);
+    setWatch({
+      expect: (expected) => ended.push(expected),
+      begins: (budgetMs) => (ended.push(budgetMs), 0),
+    });
+    const [expected, leftMs] = ended as [
+      { signals: string[]; budgetMs: number },
+      number,
+    ];
+    assertEquals(expected, { signals: [], budgetMs: leftMs });
+    assert(leftMs <= 60_000 && leftMs > 0);
+  } finally {
+    setWatch(null);
+    expectShutdown(null);
+  }
+  // The guard takes that up.
+  shutdown.expect({ signals: [], budgetMs: 300 });
+  shutdown.begins(300);
+  board.nameTask(5, "stuck");
+  board.words[Word.STEP] = 5;
+  pass(325, false);
+  assertEquals(log.at(-1), "end 1");
 });
 
 Deno.test("A thread that is blocked when the signal comes ends at its budget", () => {
@@ -363,6 +476,39 @@ Deno.test("The board says at each moment what runs: steps, resumed functions, ca
   ]);
 });
 
+Deno.test("Many tasks that are resumed at once are named in groups, until they are to be told apart", async () => {
+  const board = new WatchBoard();
+  const publisher = new StepPublisher(board);
+  const wrong: string[] = [];
+  const sizes: number[] = [];
+  stepWatch.current = publisher;
+  try {
+    await run(async () => {
+      const { createTask, currentTask } = await import("../../mod.ts");
+      const body = async () => {
+        const { id } = currentTask()!;
+        for (let round = 0; round < 4; round++) {
+          if (round === 2) publisher.beExact();
+          await sleep(0);
+          const { kind, number, others } = board.running();
+          if (kind !== "resumed" || ![number, ...others].includes(id)) {
+            wrong.push(`${id} in round ${round}: ${kind} ${number} ${others}`);
+          }
+          if (round % 2 === 1) sizes.push(1 + others.length);
+        }
+      };
+      await Promise.all(Array.from({ length: 100 }, () => createTask(body)));
+    }, { host: "virtual" });
+  } finally {
+    stepWatch.current = null;
+  }
+  assertEquals(wrong, []);
+  const [grouped, exact] = [sizes.slice(0, 100), sizes.slice(100)];
+  assertEquals(grouped.slice(0, 3), [1, 1, 1]);
+  assertEquals(Math.max(...grouped), 32);
+  assertEquals(new Set(exact), new Set([1]));
+});
+
 Deno.test("A loop that waits runs nothing", async () => {
   let seen = "";
   await published(async (_, told) => {
@@ -409,6 +555,7 @@ Deno.test("Bad options of a watchdog are refused, and none is on then", () => {
     [{ exitCode: 256 }, RangeError, "exitCode must be <= 255"],
     [{ write: 1 }, TypeError, "write must be one of true, false"],
     [{ onBlock: 1 }, TypeError, "onBlock must be a function"],
+    [{ guardShutdown: 1 }, TypeError, "guardShutdown must be one of"],
   ];
   for (const [options, error, message] of bad) {
     assertThrows(() => new Watchdog(options as never), error, message);
@@ -565,6 +712,38 @@ for (const scene of ["stuckAtSignal", "stuckHook"]) {
     );
   });
 }
+
+Deno.test("A watchdog that is made during the shutdown ends a thread that is stuck then", async () => {
+  const child = startChild("blocks", "late");
+  await waitForLine(child, "ready");
+  child.send("SIGTERM");
+  const { code, killed, stderr } = await child.end();
+  assertEquals({ code, killed }, { code: 1, killed: false });
+  assertMatch(
+    stderr,
+    /^rota: shutdown \(begun\): when the budget of [\d,]+ ms was spent, the thread had been blocked for [\d,]+ ms by task "flush"/m,
+  );
+});
+
+Deno.test("A shutdown that the watchdog may not guard is told of when both are there", async () => {
+  const flags = ["--allow-read", "--allow-env"];
+  const told =
+    /^rota: watchdog: a shutdown whose thread is blocked will not end within its budget: the permission to end the process is missing, run with --allow-ffi, or with --allow-run .*\n/;
+  const { code, stdout, stderr } = await startChild("blocks", "unguarded", {
+    flags,
+  }).end();
+  assertEquals(code, 0);
+  assertMatch(stderr, new RegExp(`${told.source}(?:${told.source.slice(1)})$`));
+  assertEquals(
+    stdout,
+    "WatchdogUnsupportedError: Cannot make a watchdog that ends a shutdown whose thread is blocked: the permission is missing, run with --allow-ffi, or with --allow-run for exit code 137\n",
+  );
+  const quiet = await startChild("blocks", "unguarded", {
+    flags,
+    env: { GUARD: "no" },
+  }).end();
+  assertEquals([quiet.code, quiet.stderr], [0, ""]);
+});
 
 Deno.test("With --allow-run alone a thread that is stuck is killed at the budget", async () => {
   const child = startChild("blocks", "stuckAtSignal", {

@@ -11,6 +11,8 @@ export interface ProgramOptions {
   readonly flags?: readonly string[];
   /** Added to the environment of the tests. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether it is in a process group of its own. */
+  readonly detached?: boolean;
   /** When a program that has not ended is killed. 30 seconds by default. */
   readonly limitMs?: number;
 }
@@ -41,7 +43,8 @@ export class Program {
   #killed = false;
 
   constructor(source: string, options: ProgramOptions) {
-    const { flags = ["-A"], env = {}, limitMs = 30_000 } = options;
+    const { flags = ["-A"], env = {}, limitMs = 30_000, detached = false } =
+      options;
     this.#path = Deno.makeTempFileSync({ prefix: "program_", suffix: ".ts" });
     Deno.writeTextFileSync(
       this.#path,
@@ -57,6 +60,7 @@ export class Program {
         this.#path,
       ],
       env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
+      detached,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -83,6 +87,11 @@ export class Program {
       if (done) return null;
       this.#text += value;
     }
+  }
+
+  /** Its id, and that of its process group if it is detached. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Sends it a signal. */

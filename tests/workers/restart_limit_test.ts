@@ -83,3 +83,14 @@ Deno.test("workers that died of a job delay the next one, and are no reason to g
   limit.failed(0, 0, false);
   assertEquals(limit.exhausted, true);
 });
+
+Deno.test("no delay stays no delay, however many failures there are", () => {
+  const limit = new RestartLimit({
+    ...OPTIONS,
+    maxRestarts: Infinity,
+    backoffMinMs: 0,
+    backoffMaxMs: 0,
+  });
+  for (let n = 0; n < 1_100; n++) limit.failed(0, 0, true);
+  assertEquals(limit.nextStartMs, 0);
+});

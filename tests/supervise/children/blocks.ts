@@ -9,6 +9,7 @@ import {
   PriorityScheduler,
   run,
   sleep,
+  until,
 } from "../../../mod.ts";
 import { onShutdown } from "../../../src/supervise/graceful_shutdown.ts";
 import { Watchdog } from "../../../src/supervise/watchdog.ts";
@@ -206,6 +207,39 @@ const SCENES: Record<string, () => Promise<unknown>> = {
       say("ready");
       await sleep(1e9);
     }, { shutdown: { budgetMs: Number(Deno.env.get("BUDGET") ?? 1_500) } });
+  },
+
+  /** The watchdog comes when the shutdown is under way. */
+  late: async () => {
+    await run(async () => {
+      onShutdown("drain", async function flush() {
+        const watchdog = new Watchdog({ blockMs: 1e6 });
+        await until(watchdog.ready());
+        await sleep(0);
+        hang();
+      });
+      await sleep(10);
+      say("ready");
+      await sleep(1e9);
+    }, { shutdown: { budgetMs: 1_500 } });
+  },
+
+  /** A watchdog that may not end the process, and a shutdown, in either order. */
+  unguarded: async () => {
+    const guardShutdown = Deno.env.get("GUARD") === "no" ? false : undefined;
+    for (const isFirst of [true, false]) {
+      let watchdog = isFirst ? new Watchdog({ guardShutdown }) : null;
+      await run(async () => {
+        watchdog ??= new Watchdog({ guardShutdown });
+        await sleep(10);
+      }, { shutdown: {} });
+      await watchdog!.close();
+    }
+    try {
+      new Watchdog({ guardShutdown: true });
+    } catch (error) {
+      say(`${error}`);
+    }
   },
 
   /** The thread gets free within the budget. */
