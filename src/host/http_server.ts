@@ -87,7 +87,7 @@ export class HttpServer {
   shutdown(): void {
     if (this.#ending) return;
     this.#ending = true;
-    this.#server.shutdown();
+    this.#server.shutdown().catch(() => {}); // `finished` tells of that, too
   }
 
   /** Lets the process end while connections are still open. */

@@ -314,9 +314,13 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       (error) => this.#bodyFailed(error),
     );
     this.#addr = http.addr;
-    http.finished.finally(() => {
+    const finished = () => {
       this.#httpFinished = true;
       this.#intake.recheck();
+    };
+    http.finished.then(finished, (error) => {
+      this.#report(error, null, `Server "${this.name}" has stopped to listen`);
+      finished();
     });
     const end = { loopClosed: () => http.abort() };
     this.#loop[core].endings.add(end);
@@ -557,8 +561,8 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * lifespan, is thrown there, by {@linkcode Server.ready} and by `close`, or else
  * reported to the exception handler.
  *
- * Costs some 15 % of the requests per second of a bare `Deno.serve` whose handler does
- * nothing else than answer.
+ * Costs one to two microseconds a request, most of it for the async context that tells a
+ * handler's task; a generator function needs none.
  *
  * @example A server with a limit and a deadline
  * ```ts
