@@ -417,7 +417,7 @@ Deno.test("what has not ended after graceMs is cancelled: requests, bodies, half
         new ReadableStream({
           async pull(controller) {
             controller.enqueue(new Uint8Array(10));
-            await new Promise((resolve) => setTimeout(resolve, 5));
+            await sleep(1);
           },
           cancel() {
             log.push("body cancelled");
