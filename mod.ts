@@ -54,6 +54,7 @@ export {
   InterruptedError,
   InvalidStateError,
   LoopClosedError,
+  MessageTooLargeError,
   MisuseError,
   OsError,
   OverloadError,
@@ -61,12 +62,16 @@ export {
   QueueFullError,
   QueueShutDownError,
   RateLimitError,
+  ReconnectLimitError,
   RestartLimitError,
+  SourceClosedError,
+  SourceOverflowError,
   SupervisorEndedError,
   TaskGroupClosedError,
   TaskGroupError,
   TimeoutError,
   WatchdogUnsupportedError,
+  WebSocketClosedError,
   WorkerCrashError,
   type WorkerCrashKind,
 } from "./src/errors.ts";
@@ -407,3 +412,42 @@ export {
   type ProcessStop,
   type SupervisedProcess,
 } from "./src/supervise/supervised_process.ts";
+
+export {
+  type Emitter,
+  fromEvent,
+  fromMessagePort,
+  type Listener,
+  once,
+  type OnceOptions,
+} from "./src/sources/events.ts";
+export type {
+  WebSocketClose,
+  WebSocketData,
+  WebSocketMessage,
+  WebSocketOptions,
+} from "./src/sources/connection.ts";
+export { type ItemOf, merge, type Mergeable } from "./src/sources/merge.ts";
+export {
+  fromFsEvents,
+  fromStream,
+  type FsEventsOptions,
+} from "./src/sources/pulled.ts";
+export {
+  type OpenSocket,
+  type ReconnectBackoff,
+  reconnecting,
+  type ReconnectingOptions,
+  type ReconnectingState,
+  type ReconnectingWebSocket,
+} from "./src/sources/reconnecting.ts";
+export type { Overflow, Source, SourceOptions } from "./src/sources/source.ts";
+export {
+  fromReader,
+  fromSignal,
+  type ReaderOptions,
+} from "./src/sources/system.ts";
+export {
+  fromWebSocket,
+  type WebSocketSource,
+} from "./src/sources/web_socket.ts";

@@ -65,6 +65,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.serve": ["src/host/http_server.ts"],
   "Deno.statSync": ["src/host/child_process.ts"],
+  "Deno.watchFs": ["src/host/event_sources.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
   "Deno.upgradeWebSocket": ["src/host/http_server.ts"],
   "FinalizationRegistry": ["src/host/finalization.ts"],
@@ -75,6 +76,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "console": ["src/host/process.ts"],
   "new Date": ["src/host/clock.ts"],
   "navigator.hardwareConcurrency": ["src/host/platform.ts"],
+  "new WebSocket": ["src/host/event_sources.ts"],
   "new Worker": [], // cannot be stopped; src/host/thread.ts has threads that can
   "performance": ["src/host/clock.ts"],
   "queueMicrotask": ["src/host/microtask.ts"],

@@ -165,6 +165,9 @@ export const TARGETS: readonly Target[] = [
   ...beside("spawn-few", "effection", { "Rota, generators": 0.02 }),
   ...beside("hand-off", "Effect, takeAll", { "Rota, generators": 0.5 }),
   ...beside("hand-off", "TransformStream", { "Rota, async functions": 0.55 }),
+  ...[1, 100].flatMap((burst) =>
+    beside(`events-${burst}`, "bare listener", { "Rota, each": 2 })
+  ),
   ...beside("limit-async", "async-sema", {
     "Rota, map": 0.28,
     "Rota, run": 0.45,

@@ -133,6 +133,7 @@ import "./lazy_link.ts";
 import "./crash.ts";
 import "./pool_clock.ts";
 import "./pool_worker.ts";
+import "../structures/backoff.ts";
 import "../structures/random.ts";
 import "./restart_limit.ts";
 import "./crew.ts";
