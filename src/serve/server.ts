@@ -561,7 +561,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * lifespan, is thrown there, by {@linkcode Server.ready} and by `close`, or else
  * reported to the exception handler.
  *
- * Costs one to two microseconds a request, most of it for the async context that tells a
+ * Costs a few microseconds a request, half of it for the async context that tells a
  * handler's task; a generator function needs none.
  *
  * @example A server with a limit and a deadline
