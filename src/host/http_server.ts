@@ -4,6 +4,8 @@
  * @module
  */
 
+import { holdWarningBack } from "./process.ts";
+
 /** Request as the runtime describes it besides the `Request`. */
 export interface HttpInfo {
   /** Address of the client. */
@@ -87,7 +89,7 @@ export class HttpServer {
   shutdown(): void {
     if (this.#ending) return;
     this.#ending = true;
-    this.#server.shutdown();
+    this.#server.shutdown().catch(() => {}); // `finished` tells of that, too
   }
 
   /** Lets the process end while connections are still open. */
@@ -107,9 +109,6 @@ export class HttpServer {
 
 /** Beginning of the runtime's warning about request signals, which it prints once. */
 const LEGACY_WARNING = "Deno.serve: request.signal aborts on success";
-
-/** Whether the warning has come, or cannot come any more. */
-let warned = false;
 
 /**
  * Calls a function when the client of a request goes before it has its response.
@@ -136,27 +135,8 @@ export function watchClient(
   signal.addEventListener("abort", gone);
   return () => {
     signal.removeEventListener("abort", gone);
-    if (!warned) muffleWarning(info);
+    holdWarningBack(LEGACY_WARNING, info.completed);
   };
-}
-
-/** Keeps the runtime's warning from being printed, until the request is over. */
-function muffleWarning(info: HttpInfo): void {
-  const globals = globalThis as unknown as Record<
-    "console",
-    { warn: (...data: unknown[]) => void }
-  >;
-  const printer = globals["console"];
-  const before = printer.warn;
-  const filter = (...data: unknown[]): void => {
-    if (!warned && String(data[0]).startsWith(LEGACY_WARNING)) warned = true;
-    else before.apply(printer, data);
-  };
-  const restore = () => {
-    if (printer.warn === filter) printer.warn = before;
-  };
-  printer.warn = filter;
-  info.completed.then(restore, restore);
 }
 
 // -- Bodies --

@@ -63,7 +63,8 @@ const NO_OPTIONS: EventStreamOptions = {};
 const encoder = new TextEncoder();
 const HEARTBEAT = encoder.encode(":\n\n");
 
-type Source =
+/** Source of an event stream: anything that `for await` takes, or an {@linkcode OperationIterable}. */
+export type EventStreamSource =
   | OperationIterable<EventStreamItem>
   | AsyncIterable<EventStreamItem>
   | Iterable<EventStreamItem>;
@@ -117,7 +118,7 @@ type Source =
  * @throws {MisuseError} If no loop is running.
  */
 export function eventStream(
-  source: Source,
+  source: EventStreamSource,
   options: EventStreamOptions = NO_OPTIONS,
 ): Response {
   checkSource(source);
@@ -154,7 +155,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Source of the body of an event stream. */
 class EventStream implements UnderlyingDefaultSource<Bytes>, Attachment {
-  readonly #source: Source;
+  readonly #source: EventStreamSource;
   readonly #last: Bytes | null;
   readonly #heartbeatMs: number;
   readonly #loop: EventLoop = getRunningLoop();
@@ -169,7 +170,11 @@ class EventStream implements UnderlyingDefaultSource<Bytes>, Attachment {
   #turn: Future<void> | null = null;
   #closed = false;
 
-  constructor(source: Source, last: Bytes | null, heartbeatMs: number) {
+  constructor(
+    source: EventStreamSource,
+    last: Bytes | null,
+    heartbeatMs: number,
+  ) {
     this.#source = source;
     this.#last = last;
     this.#heartbeatMs = heartbeatMs;

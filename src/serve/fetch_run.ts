@@ -6,6 +6,7 @@
 import {
   type HttpInfo,
   isBodyLost,
+  streamOf,
   type UpgradedSocket,
   upgradeToWebSocket,
   watchClient,
@@ -67,7 +68,7 @@ export class RequestContext<V = undefined> {
     return this.#run.desk.value as V;
   }
 
-  /** What the runtime tells of the request: `remoteAddr` and `completed`. */
+  /** Facts about the request that the runtime knows: `remoteAddr` and `completed`. */
   get info(): HttpInfo {
     return this.#run.info;
   }
@@ -96,7 +97,7 @@ export class RequestContext<V = undefined> {
 
   /**
    * Runs a function that outlives the response. The server waits for it when it
-   * closes, and cancels it with all else. It is not cancelled with the request. A
+   * closes, and cancels it with all else. The end of the request leaves it alone. A
    * failure is reported to the loop's exception handler.
    *
    * @example A log that is written after the response
@@ -154,15 +155,15 @@ export class RequestContext<V = undefined> {
 
 /** A request of the runtime's server. */
 export class FetchRun extends RequestRun {
-  readonly desk: FetchDesk;
-  readonly request: Request;
-  readonly info: HttpInfo;
-  #name: string | null = null;
-  #answered = false;
-  #response: Response | null = null;
-  #resolve: ((response: Response) => void) | null = null;
-  #unwatch: (() => void) | null = null;
-  #socket: ServedSocket | null = null;
+  declare readonly desk: FetchDesk;
+  declare readonly request: Request;
+  declare readonly info: HttpInfo;
+  declare private label: string | null;
+  declare private answered: boolean;
+  declare private response: Response | null;
+  declare private resolve: ((response: Response) => void) | null;
+  declare private unwatch: (() => void) | null;
+  declare private socket: ServedSocket | null;
 
   constructor(
     desk: FetchDesk,
@@ -174,10 +175,16 @@ export class FetchRun extends RequestRun {
     this.desk = desk;
     this.request = request;
     this.info = info;
+    this.label = null;
+    this.answered = false;
+    this.response = null;
+    this.resolve = null;
+    this.unwatch = null;
+    this.socket = null;
   }
 
   override get name(): string {
-    return this.#name ??= nameOf(this.request);
+    return this.label ??= nameOf(this.request);
   }
 
   override get isCoroutine(): boolean {
@@ -190,18 +197,18 @@ export class FetchRun extends RequestRun {
 
   /** The response, at once if it is known. */
   outcome(): Response | Promise<Response> {
-    return this.#response ?? new Promise((resolve) => {
-      this.#resolve = resolve;
+    return this.response ?? new Promise((resolve) => {
+      this.resolve = resolve;
     });
   }
 
   upgrade(options: WebSocketUpgradeOptions): UpgradedSocket {
     checkOptions(options, "upgrade to a WebSocket");
     this.name; // cannot be told any more once it is upgraded
-    this.#stopWatching();
+    this.stopWatching();
     const upgraded = upgradeToWebSocket(this.request, options);
     const { socketCloseMs } = this.desk;
-    this.#socket = new ServedSocket(
+    this.socket = new ServedSocket(
       this.intake,
       upgraded.socket,
       socketCloseMs,
@@ -213,7 +220,7 @@ export class FetchRun extends RequestRun {
 
   override returned(value: unknown): void {
     if (value instanceof Response) {
-      this.#answer(value);
+      this.answer(value);
       return;
     }
     this.threw(
@@ -226,21 +233,21 @@ export class FetchRun extends RequestRun {
   }
 
   override threw(error: unknown): void {
-    // Its body cannot be read any more, as its client has gone or it was answered for.
+    // The body cannot be read any more, as the client has gone or was answered.
     if (isBodyLost(error)) {
       this.abortion ??= { why: "gone", error: cancellation(error) };
     } else if (!isCancellation(error)) {
-      this.#answer(this.desk.failed(error, this.request, this.name));
+      this.answer(this.desk.failed(error, this.request, this.name));
       return;
     }
-    if (!this.#answered) this.refused(this.abortion?.why ?? "cancelled");
+    if (!this.answered) this.refused(this.abortion?.why ?? "cancelled");
   }
 
   override refused(why: Refusal): void {
-    this.#answer(this.#refusal(why));
+    this.answer(this.refusal(why));
   }
 
-  #refusal(why: Refusal): Response {
+  private refusal(why: Refusal): Response {
     if (why === "gone") return new Response(null, { status: CLIENT_GONE });
     if (why === "timeout") {
       return new Response("Gateway Timeout", { status: 504 });
@@ -252,34 +259,43 @@ export class FetchRun extends RequestRun {
   }
 
   override expired(): void {
-    if (!this.#answered) this.refused("timeout");
+    if (!this.answered) this.refused("timeout");
   }
 
   override cutOff(): void {
-    if (!this.#answered) this.refused("cancelled");
+    if (!this.answered) this.refused("cancelled");
   }
 
-  #answer(response: Response): void {
-    this.#stopWatching();
+  private answer(response: Response): void {
+    this.stopWatching();
     const { intake } = this;
-    if (this.#answered) {
+    if (this.answered) {
       const { body } = response;
       if (body !== null) discard(body, intake.loop, "it comes too late");
       return;
     }
-    this.#answered = true;
-    this.#socket?.answered();
+    this.answered = true;
+    this.socket?.answered();
     let answer = response;
-    if (intake.requestTimeoutMs !== Infinity) answer = this.#limit(answer);
+    if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
     if (intake.stage !== "open") answer = closing(answer);
-    if (this.#resolve !== null) this.#resolve(answer);
-    else this.#response = answer;
+    // Any other body is with the runtime as soon as it gets the response.
+    if (streamOf(answer) !== null) this.holdBody();
+    if (this.resolve !== null) this.resolve(answer);
+    else this.response = answer;
   }
 
-  #limit(response: Response): Response {
+  private holdBody(): void {
+    const { intake, info } = this;
+    const over = () => intake.unhold();
+    intake.hold();
+    info.completed.then(over, over);
+  }
+
+  private limitTime(response: Response): Response {
     const { intake } = this;
     const { loop, requestTimeoutMs } = intake;
-    const dueMs = this.dueMs === Infinity
+    const dueMs = this.dueMs === 0
       ? loop.time() + requestTimeoutMs
       : this.dueMs;
     return limitBody(response, loop, dueMs, () => intake.bodyTimedOut());
@@ -288,8 +304,8 @@ export class FetchRun extends RequestRun {
   // -- The client --
 
   protected override watchClient(): void {
-    if (this.#answered) return;
-    this.#unwatch = watchClient(
+    if (this.answered) return;
+    this.unwatch = watchClient(
       this.request,
       this.info,
       () => this.cancel("gone", "the client has gone"),
@@ -297,12 +313,12 @@ export class FetchRun extends RequestRun {
   }
 
   protected override unwatchClient(): void {
-    this.#stopWatching();
+    this.stopWatching();
   }
 
-  #stopWatching(): void {
-    const unwatch = this.#unwatch;
-    this.#unwatch = null;
+  private stopWatching(): void {
+    const unwatch = this.unwatch;
+    this.unwatch = null;
     if (unwatch !== null) unwatch();
   }
 }

@@ -10,6 +10,7 @@ import { findLocals, type LocalValue } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Operation } from "../loop/operation.ts";
 import type { Task } from "../loop/task.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { ConcurrencyLimit } from "../schedule/concurrency_limit.ts";
 import { WaitQueue } from "../sync/wait_queue.ts";
@@ -34,7 +35,7 @@ export interface IntakeSettings {
 export interface Attachment {
   /** The server takes no more requests: it is to come to an end. */
   drain(): void;
-  /** It has had its time. It detaches itself, now or soon. */
+  /** Called when its time is over: has to detach itself, now or soon. */
   cut(): void;
 }
 
@@ -58,8 +59,23 @@ export interface IntakeCounts {
   readonly gone: number;
 }
 
-/** How old a request is when it becomes a task, and its client is watched. */
-const SETTLE_MS = 5;
+/**
+ * How often requests are looked at that still run. At the second look a request becomes a task, and its
+ * client is watched: that costs as much as many a request.
+ */
+const LOOK_MS = 25;
+
+/**
+ * How much of its time a hook leaves to the shutdown at most, so that it is over when the
+ * phase is, also on a machine that is so busy that timers come late: a hook that is not over
+ * counts as stuck, and makes the exit code 1.
+ */
+const MARGIN_MS = 250;
+
+/** Returns how long a hook of a server may wait in a phase that goes on for `leftMs`. */
+export function hookWaitMs(leftMs: number): number {
+  return Math.max(leftMs - Math.min(MARGIN_MS, leftMs / 4), 0);
+}
 
 /** Takes requests in, and lets them run. */
 export class Intake {
@@ -78,7 +94,9 @@ export class Intake {
   readonly #background: Set<Task<unknown>> = new Set();
   readonly #attached: Set<Attachment> = new Set();
   readonly #deadlines: DueLine<RequestRun> | null;
-  readonly #young: DueLine<RequestRun>;
+  /** Number of looks until now; a request knows that of its arrival. */
+  #looks = 0;
+  #look: TimerHandle | null = null;
   readonly #changes = new WaitQueue("the end of all requests");
   /** How many responses are under way. */
   #held = 0;
@@ -96,7 +114,6 @@ export class Intake {
     this.#slots = typeof maxConcurrent === "number"
       ? new OwnSlots(maxConcurrent)
       : new LimitSlots(maxConcurrent);
-    this.#young = new DueLine(loop, SETTLE_MS, (run) => run.settleIn());
     this.#deadlines = requestTimeoutMs === Infinity ? null : new DueLine(
       loop,
       requestTimeoutMs,
@@ -119,7 +136,8 @@ export class Intake {
       run.refuse("overloaded");
     }
     if (run.hasEnded) return;
-    this.#young.add(run);
+    run.lookOfArrival = this.#looks;
+    if (this.#look === null) this.#armLook();
     if (this.#deadlines !== null) run.dueMs = this.#deadlines.add(run);
   }
 
@@ -136,8 +154,25 @@ export class Intake {
   /** A request has got its slot. */
   admit(run: RequestRun): void {
     this.#waiting.delete(run);
-    this.#running.add(run);
     run.begin();
+    // Most have ended by now, and need no place in the set.
+    if (!run.hasEnded) this.#running.add(run);
+  }
+
+  #armLook(): void {
+    this.#look = this.loop.callLater(LOOK_MS, () => this.#lookAtAll());
+    this.#look.unref(); // the server keeps the process alive
+  }
+
+  #lookAtAll(): void {
+    this.#look = null;
+    const seen = ++this.#looks - 2;
+    for (const runs of [this.#running, this.#waiting]) {
+      for (const run of runs) {
+        if (run.lookOfArrival === seen) run.settleIn();
+      }
+    }
+    if (this.#running.size + this.#waiting.size > 0) this.#armLook();
   }
 
   /** A request leaves the line, for it was cancelled. */
@@ -157,7 +192,6 @@ export class Intake {
   }
 
   #forget(run: RequestRun): void {
-    this.#young.delete(run);
     this.#deadlines?.delete(run);
     const why = run.abortion?.why;
     if (why === "timeout") this.#timedOut++;
@@ -200,7 +234,7 @@ export class Intake {
     else if (this.stage === "cancelled") thing.cut();
   }
 
-  /** It is closed. */
+  /** Forgets something that was attached, as it is closed. */
   detach(thing: Attachment): void {
     if (this.#attached.delete(thing)) this.#settle();
   }
@@ -210,14 +244,14 @@ export class Intake {
     this.#held++;
   }
 
-  /** It is over. */
+  /** Notes that a response is over. */
   unhold(): void {
     if (--this.#held === 0) this.#settle();
   }
 
   // -- The end --
 
-  /** Takes no more requests. Those in line are served. */
+  /** Takes no more requests. Requests in line are served. */
   drain(): void {
     if (this.stage !== "open") return;
     this.stage = "draining";
@@ -296,7 +330,8 @@ export class Intake {
 
   /** Stops its timers. Nothing is waited for any more. */
   close(): void {
-    this.#young.close();
+    this.#look?.cancel();
+    this.#look = null;
     this.#deadlines?.close();
   }
 

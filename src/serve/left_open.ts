@@ -1,5 +1,5 @@
 /**
- * What a response leaves open: a body that is a stream, and a socket.
+ * Things that a response leaves open: a body that is a stream, and a socket.
  *
  * @module
  */
@@ -163,7 +163,7 @@ export class ServedSocket implements Attachment {
     );
   }
 
-  /** It does not close by itself. */
+  /** Detaches a socket that does not close by itself. */
   #lost(): void {
     if (this.#socket.readyState === WebSocket.CONNECTING) {
       this.#intake.hasLost = true;

@@ -1,5 +1,5 @@
 /**
- * What a server opens before it listens and closes when it has ended.
+ * Lifespan of a server: a resource that is opened before it listens and closed when it has ended.
  *
  * @module
  */

@@ -8,6 +8,7 @@
  */
 import "../errors.ts";
 import "../host/async_context.ts";
+import "../host/process.ts";
 import "../host/http_server.ts";
 import "../loop/waiters.ts";
 import "../loop/strand_tree.ts";
@@ -36,7 +37,6 @@ import "../loop/body.ts";
 import "../loop/until.ts";
 import "../host/host.ts";
 import "../loop/descriptors.ts";
-import "../host/process.ts";
 import "../loop/exceptions.ts";
 import "../loop/loop_run.ts";
 import "../loop/deadlock.ts";

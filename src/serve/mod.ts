@@ -55,6 +55,7 @@ export {
   eventStream,
   type EventStreamItem,
   type EventStreamOptions,
+  type EventStreamSource,
   type ServerSentEvent,
 } from "./event_stream.ts";
 export { supervisedServer } from "./supervised_server.ts";

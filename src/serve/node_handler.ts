@@ -34,7 +34,7 @@ import type {
   ShutdownHookContext,
 } from "../supervise/shutdown_hooks.ts";
 import type { BackgroundOptions } from "./fetch_run.ts";
-import { Intake } from "./intake.ts";
+import { hookWaitMs, Intake } from "./intake.ts";
 import {
   type NodeDesk,
   type NodeRequest,
@@ -161,12 +161,6 @@ export interface NodeHandler extends AsyncDisposable {
 
 const WHAT = "handle requests of node:http";
 const NO_OPTIONS = Object.freeze({});
-/**
- * How much of its time a hook leaves to the shutdown at most, so that it is over when the
- * phase is, also on a machine that is so busy that timers come late: a hook that is not over
- * counts as stuck, and makes the exit code 1.
- */
-const MARGIN_MS = 250;
 
 /**
  * Wraps a listener for requests of `node:http`, such as an Express app, so that each
@@ -557,8 +551,7 @@ class NodeService implements NodeDesk {
 
   /** Waits for the end within the time of a hook: the next phase sees to what is left. */
   *#waitInHook({ deadlineMs }: ShutdownHookContext): Coroutine<void> {
-    const leftMs = deadlineMs - this.#loop.time();
-    const waitMs = Math.max(leftMs - Math.min(MARGIN_MS, leftMs / 4), 0);
+    const waitMs = hookWaitMs(deadlineMs - this.#loop.time());
     const ended = () => this.intake.until(() => this.#task.done());
     yield* moveOnAfter(waitMs, ended);
   }

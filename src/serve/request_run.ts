@@ -5,7 +5,7 @@
  * @module
  */
 import type { CancelledError } from "../errors.ts";
-import { runOwned } from "../host/async_context.ts";
+import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -66,27 +66,40 @@ interface Abortion {
  * besides.
  */
 export abstract class RequestRun implements Owner {
-  readonly intake: Intake;
+  // Declared here and assigned in the constructor: a class that defines fields takes longer
+  // to make an object, and there is one for each request.
+  declare readonly intake: Intake;
   /** Priority as a number: higher first. */
-  readonly rank: number;
+  declare readonly rank: number;
   /** `"new"` until it was taken, `"waiting"` in line, `"running"` while its function runs. */
-  state: "new" | "waiting" | "running" | "ended" = "new";
+  declare state: "new" | "waiting" | "running" | "ended";
   /** Set once it is to end; the first reason counts. */
-  abortion: Abortion | null = null;
-  /** Moment at which its time is over. Only the intake writes it. */
-  dueMs = Infinity;
-  #controller: AbortController | null = null;
-  #task: Task<unknown> | null = null;
+  declare abortion: Abortion | null;
+  /** Moment at which its time is over; 0 as long as it has no deadline. Only the intake writes it. */
+  declare dueMs: number;
+  /** Number of the intake's looks when it arrived. Only the intake writes it. */
+  declare lookOfArrival: number;
+  declare private controller: AbortController | null;
+  declare private task: Task<unknown> | null;
   /** Ends the task that the request became; null if its task has a body. */
-  #release: (() => void) | null = null;
+  declare private release: (() => void) | null;
   /** Set while the task is made, as its first step asks for `runner`, too. */
-  #becoming = false;
+  declare private becoming: boolean;
   /** Made on first use, as most requests are over before that. */
-  #locals: LocalValue | null = null;
+  declare private knownLocals: LocalValue | null;
 
   constructor(intake: Intake, rank: number) {
     this.intake = intake;
     this.rank = rank;
+    this.state = "new";
+    this.abortion = null;
+    this.dueMs = 0;
+    this.lookOfArrival = -1;
+    this.controller = null;
+    this.task = null;
+    this.release = null;
+    this.becoming = false;
+    this.knownLocals = null;
   }
 
   // -- Subclasses --
@@ -125,11 +138,11 @@ export abstract class RequestRun implements Owner {
 
   /** Aborts when the request is cancelled. Made on first use. */
   get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.abortion !== null) this.#controller.abort(this.abortion.error);
+    if (this.controller === null) {
+      this.controller = new AbortController();
+      if (this.abortion !== null) this.controller.abort(this.abortion.error);
     }
-    return this.#controller.signal;
+    return this.controller.signal;
   }
 
   /** Cancels the request: takes it out of the line, or cancels its task. Does nothing after its end. */
@@ -143,13 +156,13 @@ export abstract class RequestRun implements Owner {
       this.refuse(why);
       return;
     }
-    this.#abortSignal();
+    this.abortSignal();
     // Listeners of the signal may have ended it.
     if (!this.hasEnded) this.runner?.cancel(error);
   }
 
-  #abortSignal(): void {
-    const controller = this.#controller;
+  private abortSignal(): void {
+    const controller = this.controller;
     // Listeners run in here; they are code of the request.
     if (controller !== null) {
       runOwned(this, () => controller.abort(this.abortion!.error));
@@ -166,7 +179,7 @@ export abstract class RequestRun implements Owner {
     );
   }
 
-  /** It has been there for an instant: from now on it is a task, and its client is watched. */
+  /** Called when it has been there for an instant: from now on it is a task, and its client is watched. */
   settleIn(): void {
     if (this.state === "ended") return;
     if (this.state === "running") this.runner;
@@ -179,7 +192,7 @@ export abstract class RequestRun implements Owner {
     return this.state === "ended";
   }
 
-  /** It will not begin. */
+  /** Ends a request that has not begun. */
   refuse(why: Refusal): void {
     this.state = "ended";
     this.unwatchClient();
@@ -192,8 +205,11 @@ export abstract class RequestRun implements Owner {
     const { loop, task, stepper } = current;
     current.loop = current.task = current.stepper = null;
     try {
-      if (this.isCoroutine) this.#beginCoroutine();
-      else runOwned(this, callFunction, this);
+      if (this.isCoroutine) this.beginCoroutine();
+      else {
+        beginning = this;
+        runOwned(this, callFunction);
+      }
     } catch (error) {
       this.end(true, error); // the loop takes no more tasks
     } finally {
@@ -203,9 +219,9 @@ export abstract class RequestRun implements Owner {
     }
   }
 
-  #beginCoroutine(): void {
+  private beginCoroutine(): void {
     let begun = false;
-    const task = this.#start(() => {
+    const task = this.startTask(() => {
       begun = true;
       return runCoroutine(this);
     });
@@ -226,9 +242,9 @@ export abstract class RequestRun implements Owner {
     if (this.state === "ended") return;
     this.state = "ended";
     this.unwatchClient();
-    const release = this.#release;
+    const release = this.release;
     if (release !== null) {
-      this.#release = null;
+      this.release = null;
       release();
     }
     try {
@@ -246,7 +262,7 @@ export abstract class RequestRun implements Owner {
   }
 
   get runner(): Task<unknown> | null {
-    return this.#task ?? this.#become();
+    return this.task ?? this.become();
   }
 
   get strandNow(): Strand | null {
@@ -254,13 +270,13 @@ export abstract class RequestRun implements Owner {
   }
 
   get locals(): LocalValue {
-    const task = this.#task;
+    const task = this.task;
     if (task !== null && !task.done()) return task.localValues!;
-    return this.#ownLocals();
+    return this.ownLocals();
   }
 
-  #ownLocals(): LocalValue {
-    return this.#locals ??= {
+  private ownLocals(): LocalValue {
+    return this.knownLocals ??= {
       local: requestLocal as LocalValue["local"],
       value: this,
       next: this.intake.locals,
@@ -268,28 +284,28 @@ export abstract class RequestRun implements Owner {
   }
 
   /** Makes a task that ends when the function does. */
-  #become(): Task<unknown> | null {
-    if (this.state !== "running" || this.#becoming) return null;
+  private become(): Task<unknown> | null {
+    if (this.state !== "running" || this.becoming) return null;
     if (this.loop.isClosed()) return null;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#release = resolve;
-    return this.#start(() => promise);
+    this.release = resolve;
+    return this.startTask(() => promise);
   }
 
   /** Makes the task and takes its first step, which may end the request. */
-  #start(body: () => unknown): Task<unknown> {
-    this.#becoming = true;
+  private startTask(body: () => unknown): Task<unknown> {
+    this.becoming = true;
     try {
-      const task = this.#task = this.#makeTask(body);
-      if (this.loop.isRunning()) this.#firstStep(task);
+      const task = this.task = this.makeTask(body);
+      if (this.loop.isRunning()) this.firstStep(task);
       else this.loop[core].schedule(task);
       return task;
     } finally {
-      this.#becoming = false;
+      this.becoming = false;
     }
   }
 
-  #makeTask(body: () => unknown): Task<unknown> {
+  private makeTask(body: () => unknown): Task<unknown> {
     const { loop, name, rank } = this;
     const hasRanking = loop[core].ranking !== null;
     const task = new Task<unknown>(
@@ -298,11 +314,11 @@ export abstract class RequestRun implements Owner {
       hasRanking ? { name, priority: rank } : { name },
       false,
     );
-    task.inheritFrom(null, this.#ownLocals(), null);
+    task.inheritFrom(null, this.ownLocals(), null);
     return task;
   }
 
-  #firstStep(task: Task<unknown>): void {
+  private firstStep(task: Task<unknown>): void {
     const { loop, task: before, stepper } = current;
     current.loop = this.loop;
     try {
@@ -317,11 +333,20 @@ export abstract class RequestRun implements Owner {
 
 // Functions and not methods, as in `loop/task_step.ts`.
 
+/** Request whose function is to be called: an argument would cost two arrays. */
+let beginning: RequestRun | null = null;
+
 /** Calls a plain or async function. */
-function callFunction(run: RequestRun): void {
+function callFunction(): void {
+  const run = beginning!;
+  beginning = null;
   let product: unknown;
   try {
     product = run.call();
+    if (product instanceof Promise && product.then === thenOfPromise) {
+      product.then(fulfilled, rejected);
+      return;
+    }
     if (isThenable(product)) {
       product.then(
         (value: unknown) => run.end(false, value),
@@ -336,6 +361,19 @@ function callFunction(run: RequestRun): void {
   if (isSteppable(product) && !(Symbol.asyncIterator in (product as object))) {
     run.runProduct(product as Coroutine<unknown>);
   } else run.end(false, product);
+}
+
+const thenOfPromise = Promise.prototype.then;
+
+// The request that is called back is found by the async context, so that all share
+// two functions.
+
+function fulfilled(value: unknown): void {
+  (ownerOfContinuation() as RequestRun).end(false, value);
+}
+
+function rejected(error: unknown): void {
+  (ownerOfContinuation() as RequestRun).end(true, error);
 }
 
 /** Body of the task of a request whose function is a generator function. */

@@ -42,7 +42,7 @@ export interface IntakeOptions {
    */
   readonly maxConcurrent?: number | ConcurrencyLimit | undefined;
   /**
-   * How many requests may wait in line. One that finds the line full is answered with
+   * How many requests may wait in line. A request that finds the line full is answered with
    * 503 and `Retry-After`, as is one for which an `overload` of the limit leaves no room.
    *
    * @default {maxConcurrent, or the size of the limit}
@@ -56,7 +56,7 @@ export interface IntakeOptions {
    */
   readonly requestTimeoutMs?: number | undefined;
   /**
-   * What `Retry-After` says, in milliseconds; rounded up to seconds.
+   * Time in the header `Retry-After`, in milliseconds; rounded up to seconds.
    *
    * @default {1_000}
    */
@@ -70,8 +70,8 @@ export interface IntakeOptions {
    */
   readonly graceMs?: number | undefined;
   /**
-   * How long what was cancelled may take to end, in milliseconds. What has not ended by
-   * then is reported to the exception handler, and not waited for.
+   * How long what was cancelled may take to end, in milliseconds. Requests that have
+   * not ended by then are reported to the exception handler, and not waited for.
    *
    * @default {5_000}
    */
@@ -99,7 +99,7 @@ export interface ServeOptions<V = undefined>
    */
   readonly priority?: ((request: Request) => Priority) | undefined;
   /**
-   * What is opened before the server listens, and closed when it has ended. See
+   * Resource that is opened before the server listens, and closed when it has ended. See
    * {@linkcode LifespanSource}.
    */
   readonly lifespan?: LifespanSource<V> | undefined;

@@ -22,7 +22,7 @@ export interface Slots {
   enter(run: RequestRun): "slot" | "line" | "none";
   /** Takes a request out of the line. */
   withdraw(run: RequestRun): void;
-  /** Gives back the slot of a request. */
+  /** Returns the slot of a request to the others. */
   release(run: RequestRun): void;
 }
 
@@ -43,7 +43,7 @@ export class OwnSlots implements Slots {
   }
 
   tryTake(): boolean {
-    // Nobody is in line while a slot is free.
+    // The line is empty while a slot is free.
     if (this.#used >= this.#size) return false;
     this.#used++;
     return true;
@@ -119,7 +119,7 @@ export class LimitSlots implements Slots {
     job.addDoneCallback(() => {
       this.#jobs.delete(run);
       if (!job.cancelled()) job.exception();
-      // Somebody has dropped it, or cleared the line.
+      // The job was dropped, or the line was cleared.
       run.cancel("overloaded", "its place in line was taken away");
     });
     return job.phase === "running" ? "slot" : "line";

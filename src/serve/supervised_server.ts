@@ -117,7 +117,7 @@ class ServerChild<V> implements ChildControl {
     try {
       yield* this.#server.close();
     } catch {
-      // Its failure is that of its task, which the supervisor is told of.
+      // The supervisor is told of a failure by the end of the task.
     }
   }
 

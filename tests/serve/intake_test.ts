@@ -169,22 +169,24 @@ for (const style of STYLES) {
         style,
         { maxConcurrent: makeLimit(), maxWaiting: 1 },
         async ({ visit }) => {
-          visit("a", wait(10, 1));
-          visit("b", wait(10, 2));
+          visit("a", wait(100, 1));
+          visit("b", wait(100, 2));
           const c = visit("c", wait(10, 3));
-          await sleep(6);
+          await sleep(24);
+          assertEquals(c.watched, 0);
+          await sleep(36);
           assertEquals(c.watched, 1);
           c.cancel("gone", "bye");
           assertEquals(c.watched, 0);
           visit("d", wait(10, 4));
-          await sleep(50);
+          await sleep(100);
         },
       );
       assertEquals(log, [
-        "6 c refused gone",
-        "10 a returned 1",
-        "10 b returned 2",
-        "20 d returned 4",
+        "60 c refused gone",
+        "100 a returned 1",
+        "100 b returned 2",
+        "110 d returned 4",
       ]);
     });
 

@@ -417,7 +417,7 @@ Deno.test("what has not ended after graceMs is cancelled: requests, bodies, half
         new ReadableStream({
           async pull(controller) {
             controller.enqueue(new Uint8Array(10));
-            await new Promise((resolve) => setTimeout(resolve, 5));
+            await sleep(1);
           },
           cancel() {
             log.push("body cancelled");
@@ -985,3 +985,56 @@ Deno.test("clients that go at any moment leave nothing: no task, no timer, no so
     assertEquals(reports, []);
   });
 });
+
+// -- Cancelled waits --
+
+for (const style of STYLES) {
+  Deno.test(`in ${style}: cancelling a wait for ready or close leaves the server alone`, async () => {
+    await run(async () => {
+      const gate = new Flag();
+      const server = serve(async () => {
+        await gate.wait();
+        return new Response("ok");
+      }, {
+        port: 0,
+        hostname: "127.0.0.1",
+        lifespan: async () => {
+          await sleep(5);
+        },
+      });
+      const loop = getRunningLoop();
+      const early = loop.createTask(inStyle(style, function* () {
+        yield server.ready();
+      }));
+      await sleep(1);
+      early.cancel();
+      await assertRejects(async () => await early, Error, "Cancelled");
+      const { port } = await server.ready() as Deno.NetAddr;
+      const response = get(`http://127.0.0.1:${port}/`);
+      while (server.statistics().running < 1) await sleep(1);
+      const closing = loop.createTask(inStyle(style, function* () {
+        yield server.close();
+      }));
+      await sleep(1);
+      closing.cancel();
+      await assertRejects(async () => await closing, Error, "Cancelled");
+      assertEquals(server.statistics().state, "closing");
+      gate.set();
+      assertEquals(await until(response), "200 ok");
+      await server;
+      assertEquals(server.statistics().state, "ended");
+    });
+  });
+
+  Deno.test(`in ${style}: a request that its own code cancels is answered with 503 and not reported`, async () => {
+    const handler = handlerIn(style, function* () {
+      currentTask()!.cancel("enough");
+      yield sleep(1);
+      return new Response("never");
+    });
+    await withServer(handler, {}, async ({ url, reports }) => {
+      assertEquals(await get(url), "503 Service Unavailable");
+      assertEquals(reports, []);
+    });
+  });
+}
