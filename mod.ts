@@ -502,3 +502,6 @@ export {
   type SupervisedConnectionOptions,
   type UseOptions,
 } from "./src/supervise/supervised_connection.ts";
+
+export type { Instrument } from "./src/loop/instrument.ts";
+export type { TaskWait } from "./src/loop/waits.ts";
