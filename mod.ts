@@ -45,6 +45,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  ConnectionLostError,
   DeadlockError,
   DescriptorsUnsupportedError,
   DetectionUnsupportedError,
@@ -451,3 +452,56 @@ export {
   fromWebSocket,
   type WebSocketSource,
 } from "./src/sources/web_socket.ts";
+
+export {
+  type CloseServerOptions,
+  serve,
+  Server,
+  type ServerState,
+  type ServerStatistics,
+} from "./src/serve/server.ts";
+export type {
+  HttpInfo,
+  IntakeOptions,
+  ListenOptions,
+  ServeHandler,
+  ServeOptions,
+} from "./src/serve/serve_options.ts";
+export {
+  type BackgroundOptions,
+  RequestContext,
+} from "./src/serve/fetch_run.ts";
+export type {
+  UpgradedSocket,
+  WebSocketUpgradeOptions,
+} from "./src/host/http_server.ts";
+export type { LifespanSource } from "./src/serve/lifespan.ts";
+export type { IntakeCounts } from "./src/serve/intake.ts";
+export {
+  eventStream,
+  type EventStreamItem,
+  type EventStreamOptions,
+  type EventStreamSource,
+  type ServerSentEvent,
+} from "./src/serve/event_stream.ts";
+export { supervisedServer } from "./src/serve/supervised_server.ts";
+export {
+  type NodeHandler,
+  nodeHandler,
+  type NodeHandlerOptions,
+  type NodeServer,
+} from "./src/serve/node_handler.ts";
+export type {
+  NodeRequest,
+  NodeResponse,
+  NodeSocket,
+} from "./src/serve/node_run.ts";
+
+export {
+  SupervisedConnection,
+  type SupervisedConnectionOptions,
+  type UseOptions,
+} from "./src/supervise/supervised_connection.ts";
+
+export type { Instrument } from "./src/loop/instrument.ts";
+export type { TaskWait } from "./src/loop/waits.ts";

@@ -703,6 +703,17 @@ export class DetectionUnsupportedError extends Error {
 }
 
 /**
+ * Thrown by waits for a connection that is lost or closed before they have ended:
+ * nobody knows whether the server has carried out what was asked. `cause` is the
+ * error of the client, if it has told one.
+ */
+export class ConnectionLostError extends Error {
+  static {
+    this.prototype.name = "ConnectionLostError";
+  }
+}
+
+/**
  * Thrown for a job of a fleet that its store did not take, or says nothing about:
  * the store is not there, or does not answer in time. A job that was on its way may
  * run all the same. `cause` is the last error of the client, if there was one.
