@@ -712,3 +712,35 @@ export class ConnectionLostError extends Error {
     this.prototype.name = "ConnectionLostError";
   }
 }
+
+/**
+ * Thrown for a job of a fleet that its store did not take, or says nothing about:
+ * the store is not there, or does not answer in time. A job that was on its way may
+ * run all the same. `cause` is the last error of the client, if there was one.
+ */
+export class RemoteStoreError extends Error {
+  static {
+    this.prototype.name = "RemoteStoreError";
+  }
+}
+
+/**
+ * Reason of the {@linkcode CancelledError} with which a job is cancelled, and its
+ * signal aborts, when the lease on it was lost: another worker may be running the job
+ * by now, and the outcome of this run is refused.
+ */
+export class LeaseLostError extends Error {
+  static {
+    this.prototype.name = "LeaseLostError";
+  }
+}
+
+/**
+ * Thrown for a job of a fleet that its worker cannot read, as it was written by
+ * another version of Rota, or by something else. The store keeps it as failed.
+ */
+export class JobVersionError extends Error {
+  static {
+    this.prototype.name = "JobVersionError";
+  }
+}
