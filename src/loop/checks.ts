@@ -209,3 +209,22 @@ export function checkInteger(
     );
   }
 }
+
+/** Throws unless `value` has all `methods`; `name` is that of the argument, `kind` what it has to be. */
+export function checkHas(
+  value: unknown,
+  methods: readonly string[],
+  what: string,
+  name: string,
+  kind: string,
+): void {
+  const isObject = typeof value === "object" && value !== null ||
+    typeof value === "function";
+  if (
+    isObject &&
+    methods.every((method) => typeof Reflect.get(value, method) === "function")
+  ) return;
+  throw new TypeError(
+    `Cannot ${what} as ${name} must be ${kind}: received ${inspect(value)}`,
+  );
+}

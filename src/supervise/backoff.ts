@@ -9,8 +9,8 @@ import {
   checkOneOf,
   checkOptions,
 } from "../loop/checks.ts";
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import type { SeededRandom } from "../structures/random.ts";
-import { grownDelayMs } from "../workers/restart_limit.ts";
 
 /**
  * Delays of restarts. OTP has none: without this option a child is restarted at
@@ -54,9 +54,7 @@ export interface BackoffOptions {
 
 /** Backoff of a child, checked. It has no state: the failures are counted elsewhere. */
 export class Backoff {
-  readonly #initialMs: number;
-  readonly #factor: number;
-  readonly #maxMs: number;
+  readonly #delays: ExponentialBackoff;
   readonly #isRandom: boolean;
   readonly healthyMs: number;
 
@@ -75,22 +73,14 @@ export class Backoff {
     checkFactor(factor, what);
     checkOneOf(jitter, ["full", "none"], what, "backoff.jitter");
     checkNotNegative(healthyMs, what, "backoff.healthyMs");
-    this.#initialMs = initialMs;
-    this.#factor = factor;
-    this.#maxMs = maxMs;
+    this.#delays = new ExponentialBackoff(initialMs, factor, maxMs);
     this.#isRandom = jitter === "full";
     this.healthyMs = healthyMs;
   }
 
   /** The delay after so many failures in a row, at least one. */
   delayMs(failures: number, random: SeededRandom): number {
-    const delayMs = grownDelayMs(
-      failures,
-      this.#initialMs,
-      this.#factor,
-      this.#maxMs,
-    );
-    return this.#isRandom ? delayMs * random.next() : delayMs;
+    return this.#delays.delayMs(failures, this.#isRandom ? random : null);
   }
 }
 
