@@ -107,6 +107,7 @@ import "../structured/waitable.ts";
 import "../structured/shield.ts";
 import "./supervised.ts";
 import "./call_operation.ts";
+import "../workers/checks.ts";
 import "../structures/backoff.ts";
 import "./backoff.ts";
 import "./child_spec.ts";
