@@ -45,6 +45,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  ConnectionLostError,
   DeadlockError,
   DescriptorsUnsupportedError,
   DetectionUnsupportedError,
@@ -53,7 +54,10 @@ export {
   HookTooLateError,
   InterruptedError,
   InvalidStateError,
+  JobVersionError,
+  LeaseLostError,
   LoopClosedError,
+  MessageTooLargeError,
   MisuseError,
   OsError,
   OverloadError,
@@ -61,12 +65,17 @@ export {
   QueueFullError,
   QueueShutDownError,
   RateLimitError,
+  ReconnectLimitError,
+  RemoteStoreError,
   RestartLimitError,
+  SourceClosedError,
+  SourceOverflowError,
   SupervisorEndedError,
   TaskGroupClosedError,
   TaskGroupError,
   TimeoutError,
   WatchdogUnsupportedError,
+  WebSocketClosedError,
   WorkerCrashError,
   type WorkerCrashKind,
 } from "./src/errors.ts";
@@ -288,7 +297,11 @@ export type {
   RemoveOptions,
 } from "./src/workers/balancer_options.ts";
 
-export { type CurrentJob, currentJob } from "./src/workers/current_job.ts";
+export {
+  type CurrentJob,
+  currentJob,
+  type JobLease,
+} from "./src/workers/current_job.ts";
 export { withTransfer } from "./src/workers/transfer.ts";
 
 export { LoopHandle } from "./src/workers/loop_handle.ts";
@@ -407,3 +420,145 @@ export {
   type ProcessStop,
   type SupervisedProcess,
 } from "./src/supervise/supervised_process.ts";
+
+export {
+  type Emitter,
+  fromEvent,
+  fromMessagePort,
+  type Listener,
+  once,
+  type OnceOptions,
+} from "./src/sources/events.ts";
+export type {
+  WebSocketClose,
+  WebSocketData,
+  WebSocketMessage,
+  WebSocketOptions,
+} from "./src/sources/connection.ts";
+export { type ItemOf, merge, type Mergeable } from "./src/sources/merge.ts";
+export {
+  fromFsEvents,
+  fromStream,
+  type FsEventsOptions,
+} from "./src/sources/pulled.ts";
+export {
+  type OpenSocket,
+  type ReconnectBackoff,
+  reconnecting,
+  type ReconnectingOptions,
+  type ReconnectingState,
+  type ReconnectingWebSocket,
+} from "./src/sources/reconnecting.ts";
+export type { Overflow, Source, SourceOptions } from "./src/sources/source.ts";
+export {
+  fromReader,
+  fromSignal,
+  type ReaderOptions,
+} from "./src/sources/system.ts";
+export {
+  fromWebSocket,
+  type WebSocketSource,
+} from "./src/sources/web_socket.ts";
+
+export {
+  type CloseServerOptions,
+  serve,
+  Server,
+  type ServerState,
+  type ServerStatistics,
+} from "./src/serve/server.ts";
+export type {
+  HttpInfo,
+  IntakeOptions,
+  ListenOptions,
+  ServeHandler,
+  ServeOptions,
+} from "./src/serve/serve_options.ts";
+export {
+  type BackgroundOptions,
+  RequestContext,
+} from "./src/serve/fetch_run.ts";
+export type {
+  UpgradedSocket,
+  WebSocketUpgradeOptions,
+} from "./src/host/http_server.ts";
+export type { LifespanSource } from "./src/serve/lifespan.ts";
+export type { IntakeCounts } from "./src/serve/intake.ts";
+export {
+  eventStream,
+  type EventStreamItem,
+  type EventStreamOptions,
+  type EventStreamSource,
+  type ServerSentEvent,
+} from "./src/serve/event_stream.ts";
+export { supervisedServer } from "./src/serve/supervised_server.ts";
+export {
+  type NodeHandler,
+  nodeHandler,
+  type NodeHandlerOptions,
+  type NodeServer,
+} from "./src/serve/node_handler.ts";
+export type {
+  NodeRequest,
+  NodeResponse,
+  NodeSocket,
+} from "./src/serve/node_run.ts";
+
+export {
+  SupervisedConnection,
+  type SupervisedConnectionOptions,
+  type UseOptions,
+} from "./src/supervise/supervised_connection.ts";
+
+export type { Instrument } from "./src/loop/instrument.ts";
+export type { TaskWait } from "./src/loop/waits.ts";
+
+export { RemoteExecutor } from "./src/fleet/remote_executor.ts";
+export type {
+  RemoteExecutorOptions,
+  RemoteSubmitOptions,
+  RetryBackoffOptions,
+} from "./src/fleet/remote_options.ts";
+export {
+  type BullmqBackend,
+  type BullmqBase,
+  type BullmqClass,
+  bullmqExecutor,
+  type BullmqExecutorOptions,
+  type BullmqJob,
+  type BullmqQueue,
+  type BullmqWorker,
+} from "./src/fleet/bullmq.ts";
+export {
+  jetstreamExecutor,
+  type JetstreamExecutorOptions,
+} from "./src/fleet/jetstream.ts";
+export type {
+  JetStreamClient,
+  JetStreamManager,
+  NatsConnection,
+  NatsMessage,
+  NatsSubscription,
+} from "./src/fleet/jetstream_states.ts";
+export {
+  memoryExecutor,
+  type MemoryExecutorOptions,
+  MemoryStore,
+} from "./src/fleet/memory_engine.ts";
+export type {
+  EngineListener,
+  EngineRoles,
+  Json,
+  RemoteEngine,
+  RemoteFailure,
+  RemoteLease,
+  RemoteOutcome,
+  RemoteRequest,
+  RemoteStanding,
+  RemoteVerdict,
+} from "./src/fleet/engine.ts";
+
+export {
+  LoopExecutor,
+  type LoopExecutorOptions,
+} from "./src/workers/loop_executor.ts";

@@ -309,6 +309,109 @@ export class RateLimitError extends Error {
   }
 }
 
+/** Thrown by a source with `overflow: "error"` whose buffer was full when one more item came. */
+export class SourceOverflowError extends Error {
+  static {
+    this.prototype.name = "SourceOverflowError";
+  }
+}
+
+/** Thrown when an item is to be taken from a source that has ended. */
+export class SourceClosedError extends Error {
+  static {
+    this.prototype.name = "SourceClosedError";
+  }
+}
+
+/**
+ * Thrown for a web socket whose connection is closed, or was never made. `cause` is the
+ * error that the runtime told of, if any.
+ */
+export class WebSocketClosedError extends Error {
+  /** Close code; 1006 if the connection was lost or never made. */
+  readonly code: number;
+  /** Reason that the peer gave; `""` if none. */
+  readonly reason: string;
+  /** Whether both sides have said goodbye. */
+  readonly wasClean: boolean;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param close Code, reason and whether the end was clean.
+   * @param options The cause.
+   */
+  constructor(
+    message: string,
+    close: {
+      readonly code: number;
+      readonly reason: string;
+      readonly wasClean: boolean;
+    },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = close.code;
+    this.reason = close.reason;
+    this.wasClean = close.wasClean;
+  }
+
+  static {
+    this.prototype.name = "WebSocketClosedError";
+  }
+}
+
+/** Thrown for a message of a web socket that is larger than allowed. */
+export class MessageTooLargeError extends Error {
+  /** The size of the message, in bytes. */
+  readonly bytes: number;
+  /** The limit, in bytes. */
+  readonly maxBytes: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param bytes The size of the message.
+   * @param maxBytes The limit.
+   */
+  constructor(message: string, bytes: number, maxBytes: number) {
+    super(message);
+    this.bytes = bytes;
+    this.maxBytes = maxBytes;
+  }
+
+  static {
+    this.prototype.name = "MessageTooLargeError";
+  }
+}
+
+/**
+ * Thrown by a web socket with reconnection that has given up. `cause` is the error of the
+ * last connection.
+ */
+export class ReconnectLimitError extends Error {
+  /** How many attempts in a row have failed. */
+  readonly failures: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param failures How many attempts in a row have failed.
+   * @param options The cause.
+   */
+  constructor(message: string, failures: number, options?: ErrorOptions) {
+    super(message, options);
+    this.failures = failures;
+  }
+
+  static {
+    this.prototype.name = "ReconnectLimitError";
+  }
+}
+
 /**
  * How a worker died: it threw (`"error"`) or left a rejection unhandled
  * (`"rejection"`) outside of any job, ended its process or thread (`"exit"`), had
@@ -596,5 +699,48 @@ export class WatchdogUnsupportedError extends Error {
 export class DetectionUnsupportedError extends Error {
   static {
     this.prototype.name = "DetectionUnsupportedError";
+  }
+}
+
+/**
+ * Thrown by waits for a connection that is lost or closed before they have ended:
+ * nobody knows whether the server has carried out what was asked. `cause` is the
+ * error of the client, if it has told one.
+ */
+export class ConnectionLostError extends Error {
+  static {
+    this.prototype.name = "ConnectionLostError";
+  }
+}
+
+/**
+ * Thrown for a job of a fleet that its store did not take, or says nothing about:
+ * the store is not there, or does not answer in time. A job that was on its way may
+ * run all the same. `cause` is the last error of the client, if there was one.
+ */
+export class RemoteStoreError extends Error {
+  static {
+    this.prototype.name = "RemoteStoreError";
+  }
+}
+
+/**
+ * Reason of the {@linkcode CancelledError} with which a job is cancelled, and its
+ * signal aborts, when the lease on it was lost: another worker may be running the job
+ * by now, and the outcome of this run is refused.
+ */
+export class LeaseLostError extends Error {
+  static {
+    this.prototype.name = "LeaseLostError";
+  }
+}
+
+/**
+ * Thrown for a job of a fleet that its worker cannot read, as it was written by
+ * another version of Rota, or by something else. The store keeps it as failed.
+ */
+export class JobVersionError extends Error {
+  static {
+    this.prototype.name = "JobVersionError";
   }
 }

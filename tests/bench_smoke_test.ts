@@ -24,6 +24,7 @@ import {
   joinFigures,
   percentile,
 } from "../bench/support/report.ts";
+import { measureServe } from "../bench/support/serve.ts";
 import { measureStart } from "../bench/support/start.ts";
 import { runCase } from "../bench/support/suite.ts";
 import { SUITES } from "../bench/support/suites.ts";
@@ -113,6 +114,11 @@ Deno.test("bench:start measures", async () => {
 
 Deno.test("bench:http measures", async () => {
   assertMeasured(await measureHttp(3, 1));
+});
+
+Deno.test("bench:serve measures", async () => {
+  // The other workloads need wrk, and a second each.
+  assertMeasured(await measureServe(1, ["overload"], 100));
 });
 
 Deno.test("bench:idle measures", async () => {

@@ -17,6 +17,7 @@ import { suites as pool } from "../pool_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
 import { suites as priorityJobs } from "../priority_jobs_bench.ts";
 import { suites as processPool } from "../process_pool_bench.ts";
+import { suites as sources } from "../sources_bench.ts";
 import { suites as spawn } from "../spawn_bench.ts";
 import { suites as supervise } from "../supervise_bench.ts";
 import { suites as tenAtOnce } from "../ten_at_once_bench.ts";
@@ -34,6 +35,7 @@ export const SUITES: readonly Suite[] = [
   ...pipe,
   ...spawn,
   ...handOff,
+  ...sources,
   ...tenAtOnce,
   ...abort,
   ...limit,

@@ -28,6 +28,7 @@ const RUNNERS = [
   "memory",
   "start",
   "http",
+  "serve",
   "idle",
   "periodic",
 ];

@@ -136,6 +136,16 @@ const SUPERVISORS: readonly Target[] = [
   ...beside("supervise-many", "so many", { "twice as many": 2.5 }),
 ];
 
+/** Servers: time from one response to the next, so 1.25 is 0.8 of the requests per second. */
+const SERVERS: readonly Target[] = [
+  ...beside("HTTP answer at once", "Deno.serve", { "Rota": 1.25 }),
+  ...beside("HTTP answer with a file", "Deno.serve", { "Rota": 1.087 }),
+  ...beside("HTTP answer by Hono", "Deno.serve", { "Rota": 1.25 }),
+  ...beside("HTTP overload", "half the limit", {
+    "ten times the limit": 2,
+  }, "p99"),
+];
+
 /** All rows, in the order in which they are shown. */
 export const TARGETS: readonly Target[] = [
   ...beside("chain", "queueMicrotask", {
@@ -155,6 +165,9 @@ export const TARGETS: readonly Target[] = [
   ...beside("spawn-few", "effection", { "Rota, generators": 0.02 }),
   ...beside("hand-off", "Effect, takeAll", { "Rota, generators": 0.5 }),
   ...beside("hand-off", "TransformStream", { "Rota, async functions": 0.55 }),
+  ...[1, 100].flatMap((burst) =>
+    beside(`events-${burst}`, "bare listener", { "Rota, each": 2 })
+  ),
   ...beside("limit-async", "async-sema", {
     "Rota, map": 0.28,
     "Rota, run": 0.45,
@@ -207,6 +220,7 @@ export const TARGETS: readonly Target[] = [
     "Rota ./loop, generator": 0.85,
   }, "over bare"),
   ...beside("HTTP request", "no loop", { "Rota, busy": 50 }, "p50"),
+  ...SERVERS,
   ...beside("idle loop", "no loop", {
     "Rota, native": 3,
     "Rota, portable": 3,

@@ -43,6 +43,37 @@ export function writeError(text: string): void {
   console.error(text);
 }
 
+/** Beginnings of the warnings that {@linkcode holdWarningBack} has met: the runtime prints each once. */
+const metWarnings = new Set<string>();
+
+/**
+ * Keeps a warning of the runtime about something that the library does on purpose from
+ * being printed. Other warnings are printed as ever, and once it has come nothing is done
+ * any more.
+ *
+ * @param beginning How its text begins.
+ * @param over Settles when the warning cannot come any more.
+ */
+export function holdWarningBack(
+  beginning: string,
+  over: Promise<unknown>,
+): void {
+  if (metWarnings.has(beginning)) return;
+  const printer = console;
+  const before = printer.warn;
+  const filter = (...data: unknown[]): void => {
+    const isIt = !metWarnings.has(beginning) &&
+      String(data[0]).startsWith(beginning);
+    if (isIt) metWarnings.add(beginning);
+    else before.apply(printer, data);
+  };
+  const restore = () => {
+    if (printer.warn === filter) printer.warn = before;
+  };
+  printer.warn = filter;
+  over.then(restore, restore);
+}
+
 /** Ends the process at once with `code`. */
 export function exitProcess(code: number): never {
   Deno.exit(code);

@@ -315,7 +315,7 @@ function passBack(from: Holder, to: Holder): void {
  */
 export function passBackToStrand(wait: Holder, strand: Strand): void {
   passBack(wait, strand);
-  if (strand.waits === null) return;
+  if (strand.firstWait === null) return;
   const due: CancelRequest[] = [];
   for (let at = strand.due; at !== null; at = at.next) due.push(at.request!);
   strand.due = null;

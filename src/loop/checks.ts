@@ -51,10 +51,14 @@ export function checkString(value: unknown, what: string, name: string): void {
 }
 
 /** Throws unless `value` is an object, as options have to be. */
-export function checkOptions(value: unknown, what: string): void {
+export function checkOptions(
+  value: unknown,
+  what: string,
+  name = "options",
+): void {
   if (typeof value !== "object" || value === null) {
     throw new TypeError(
-      `Cannot ${what} as options must be an object: received ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be an object: received ${inspect(value)}`,
     );
   }
 }
@@ -204,4 +208,23 @@ export function checkInteger(
       }: received ${value}`,
     );
   }
+}
+
+/** Throws unless `value` has all `methods`; `name` is that of the argument, `kind` what it has to be. */
+export function checkHas(
+  value: unknown,
+  methods: readonly string[],
+  what: string,
+  name: string,
+  kind: string,
+): void {
+  const isObject = typeof value === "object" && value !== null ||
+    typeof value === "function";
+  if (
+    isObject &&
+    methods.every((method) => typeof Reflect.get(value, method) === "function")
+  ) return;
+  throw new TypeError(
+    `Cannot ${what} as ${name} must be ${kind}: received ${inspect(value)}`,
+  );
 }

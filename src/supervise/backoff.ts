@@ -4,14 +4,13 @@
  * @module
  */
 import {
-  checkInteger,
   checkNotNegative,
   checkNumber,
   checkOneOf,
   checkOptions,
 } from "../loop/checks.ts";
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import type { SeededRandom } from "../structures/random.ts";
-import { grownDelayMs } from "../workers/restart_limit.ts";
 
 /**
  * Delays of restarts. OTP has none: without this option a child is restarted at
@@ -55,15 +54,13 @@ export interface BackoffOptions {
 
 /** Backoff of a child, checked. It has no state: the failures are counted elsewhere. */
 export class Backoff {
-  readonly #initialMs: number;
-  readonly #factor: number;
-  readonly #maxMs: number;
+  readonly #delays: ExponentialBackoff;
   readonly #isRandom: boolean;
   readonly healthyMs: number;
 
   /** Checks the options and fills in the defaults. */
   constructor(options: BackoffOptions, what: string) {
-    checkOptions(options, what);
+    checkOptions(options, what, "backoff");
     const {
       initialMs = 100,
       factor = 2,
@@ -76,22 +73,14 @@ export class Backoff {
     checkFactor(factor, what);
     checkOneOf(jitter, ["full", "none"], what, "backoff.jitter");
     checkNotNegative(healthyMs, what, "backoff.healthyMs");
-    this.#initialMs = initialMs;
-    this.#factor = factor;
-    this.#maxMs = maxMs;
+    this.#delays = new ExponentialBackoff(initialMs, factor, maxMs);
     this.#isRandom = jitter === "full";
     this.healthyMs = healthyMs;
   }
 
   /** The delay after so many failures in a row, at least one. */
   delayMs(failures: number, random: SeededRandom): number {
-    const delayMs = grownDelayMs(
-      failures,
-      this.#initialMs,
-      this.#factor,
-      this.#maxMs,
-    );
-    return this.#isRandom ? delayMs * random.next() : delayMs;
+    return this.#delays.delayMs(failures, this.#isRandom ? random : null);
   }
 }
 
@@ -109,16 +98,6 @@ function checkFactor(factor: unknown, what: string): void {
   if (!((factor as number) >= 1) || factor === Infinity) {
     throw new RangeError(
       `Cannot ${what} as backoff.factor must be finite and >= 1: received ${factor}`,
-    );
-  }
-}
-
-/** Throws unless `seed` is a safe integer. */
-export function checkSeed(seed: unknown, what: string): void {
-  checkInteger(seed, Number.MIN_SAFE_INTEGER, what, "seed");
-  if (!Number.isSafeInteger(seed)) {
-    throw new RangeError(
-      `Cannot ${what} as seed must be a safe integer: received ${seed}`,
     );
   }
 }

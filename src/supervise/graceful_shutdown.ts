@@ -61,7 +61,8 @@ export class GracefulShutdown {
 
   /**
    * Begins the shutdown, as a signal of the operating system does. The signal
-   * aborts inside this call, the first phase begins in the next turn.
+   * aborts inside this call, the first phase begins in the next turn. A signal of the
+   * operating system that comes later counts as the first one: only one more forces the end.
    *
    * @param reason Cause, of any type. Tasks are cancelled with it.
    * @returns Whether it had not begun before.
@@ -162,9 +163,10 @@ shutdownSlot.join = (run, options) => {
  * signal.
  *
  * Health checks read it, and loops that take new work give it to what they wait
- * for. A child of a supervisor may do so, too: one that has ended by it, or has returned
- * after the beginning, is not restarted. A child that crashes is restarted as ever, until
- * its supervisor is stopped. A loop with a shutdown of its own has another one:
+ * for. A child of a supervisor may do so, too: one that it has cancelled is not restarted,
+ * nor is one on a loop that takes part if it has returned after the beginning. A child that
+ * crashes is restarted as ever, until its supervisor is stopped. A loop with a shutdown of
+ * its own has another one:
  * {@linkcode GracefulShutdown.signal}.
  *
  * @example A health check
@@ -204,7 +206,9 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * the one that has started it passes it on. Once the thread has been free after these
  * 200 ms, a second signal works also while it is busy. If it is busy when they are over,
  * a signal that comes before it is free again works then; if it has been busy since the
- * first half of them, it counts as one with the first, and one more is needed. A thread
+ * first half of them, it counts as one with the first, and one more is needed. Where other
+ * code listens to the signal by `process.on`, it works only while the thread is free; a
+ * listener of `Deno.addSignalListener` keeps it from ending the process. A thread
  * that blocks can do none of this: with a {@linkcode Watchdog} such a process ends
  * within the budget, too.
  *

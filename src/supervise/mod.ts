@@ -81,6 +81,11 @@ export {
   type SupervisedPoolOptions,
 } from "./supervised_pool.ts";
 export {
+  SupervisedConnection,
+  type SupervisedConnectionOptions,
+  type UseOptions,
+} from "./supervised_connection.ts";
+export {
   workerLoop,
   type WorkerLoopContext,
   type WorkerLoopOptions,
@@ -156,6 +161,7 @@ export {
   ChildStartError,
   ChildStateError,
   type ChildStateProblem,
+  ConnectionLostError,
   DetectionUnsupportedError,
   HeartbeatLostError,
   HookTooLateError,

@@ -243,8 +243,9 @@ export class ShutdownCore {
   #leaveEarly(member: Member): void {
     const others = [...this.#members].filter((other) => other !== member);
     const next = firstOf(others);
-    if (next === undefined) this.#sequence!.giveUp();
-    else this.#sequence!.loopCloses(member, next.loop);
+    if (next === undefined) return this.#sequence!.giveUp();
+    this.#members.delete(member); // what it has left is not to be cancelled once more
+    this.#sequence!.loopCloses(member, next.loop);
   }
 
   /** Reports an error that nobody gets. */

@@ -156,7 +156,7 @@ export class EventFeed {
   /** Calls everybody. A listener that throws is reported, and changes nothing. */
   emit(loop: EventLoop, event: SupervisorEvent): void {
     for (const iteration of this.#iterations) iteration.push(event);
-    // Who subscribes meanwhile hears of the next one first.
+    // Listeners that are added meanwhile begin with the next event.
     for (const listener of [...this.#listeners]) {
       try {
         const result = listener(event) as unknown;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { listHolders } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { checkInteger, inspect } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
@@ -113,6 +114,7 @@ let internals: LimiterInternals;
 export class CapacityLimiter {
   readonly #waiters = new WaitQueue<Request>(
     "CapacityLimiter.acquire()",
+    this,
     "held",
   );
   #totalTokens: number;
@@ -284,6 +286,13 @@ export class CapacityLimiter {
       borrowers: Object.freeze([...this.#tokens.keys()]),
       tasksWaiting: this.#waiters.pendingCount,
     });
+  }
+
+  /** Lists the tasks that have a token. */
+  [listHolders](): Task<unknown>[] {
+    return [...this.#tokens.keys()].filter((borrower) =>
+      borrower instanceof Task
+    );
   }
 
   #isWaiting(borrower: object): boolean {

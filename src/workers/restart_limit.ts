@@ -4,22 +4,8 @@
  *
  * @module
  */
+import { ExponentialBackoff } from "../structures/backoff.ts";
 import { SeededRandom } from "../structures/random.ts";
-
-/**
- * Returns the delay after so many failures in a row, before chance makes it shorter:
- * `initialMs`, longer by `factor` for each after the first, and `maxMs` at most.
- */
-export function grownDelayMs(
-  failures: number,
-  initialMs: number,
-  factor: number,
-  maxMs: number,
-): number {
-  // Times a power that has become infinite it would be no number.
-  if (initialMs === 0) return 0;
-  return Math.min(initialMs * factor ** (failures - 1), maxMs);
-}
 
 /** Numbers of a {@linkcode RestartLimit}. */
 export interface RestartLimitOptions {
@@ -48,6 +34,7 @@ export interface RestartLimitOptions {
  */
 export class RestartLimit {
   readonly #options: RestartLimitOptions;
+  readonly #backoff: ExponentialBackoff;
   readonly #random: SeededRandom;
   /** Failures in a row. */
   #failures = 0;
@@ -58,6 +45,11 @@ export class RestartLimit {
 
   constructor(options: RestartLimitOptions) {
     this.#options = options;
+    this.#backoff = new ExponentialBackoff(
+      options.backoffMinMs,
+      2,
+      options.backoffMaxMs,
+    );
     this.#random = new SeededRandom(options.seed);
   }
 
@@ -84,16 +76,16 @@ export class RestartLimit {
    * @param couldStart Whether it has had a job.
    */
   failed(startedMs: number, nowMs: number, couldStart: boolean): void {
-    const { withinMs, backoffMinMs, backoffMaxMs } = this.#options;
     // Counted up to the start: a start may take long until it has failed.
-    if (startedMs - this.#lastFailureMs > withinMs) this.reset();
+    if (startedMs - this.#lastFailureMs > this.#options.withinMs) {
+      this.reset();
+    }
     this.#failures++;
     this.#startFailures = couldStart ? 0 : this.#startFailures + 1;
     this.#lastFailureMs = nowMs;
-    const limitMs = this.#failures === 1
-      ? 0
-      : grownDelayMs(this.#failures - 1, backoffMinMs, 2, backoffMaxMs);
-    this.#nextStartMs = nowMs + this.#random.next() * limitMs;
+    this.#nextStartMs = this.#failures === 1
+      ? nowMs
+      : nowMs + this.#backoff.delayMs(this.#failures - 1, this.#random);
   }
 
   /** Notes that a worker has done work, or forgets all failures to begin anew. */

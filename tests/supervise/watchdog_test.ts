@@ -22,9 +22,8 @@ import { BlockDetector } from "../../src/supervise/block_detector.ts";
 import { BoardShutdown } from "../../src/supervise/board_shutdown.ts";
 import { StepPublisher } from "../../src/supervise/step_publisher.ts";
 import { WatchBoard, Word } from "../../src/supervise/watch_board.ts";
-import { Watchdog } from "../../src/supervise/watchdog.ts";
+import { Watchdog, type WatchdogBlock } from "../../src/supervise/watchdog.ts";
 import {
-  type BlockReport,
   type GuardSettings,
   WatchdogGuard,
 } from "../../src/supervise/watchdog_guard.ts";
@@ -94,7 +93,7 @@ function makeWorld(
 ) {
   const board = new WatchBoard();
   const log: string[] = [];
-  const reports: BlockReport[] = [];
+  const reports: WatchdogBlock[] = [];
   const listeners = new Map<string, () => void>();
   let nowMs = 0;
   const guard = new WatchdogGuard(board, {

@@ -1,0 +1,353 @@
+/**
+ * Requests of the runtime's server: from a `Request` to its `Response`.
+ *
+ * @module
+ */
+import {
+  type HttpInfo,
+  isBodyLost,
+  streamOf,
+  type UpgradedSocket,
+  upgradeToWebSocket,
+  watchClient,
+  type WebSocketUpgradeOptions,
+} from "../host/http_server.ts";
+import { cancellation, isCancellation } from "../loop/cancellation.ts";
+import { checkFunction, checkOptions, inspect } from "../loop/checks.ts";
+import type { Task } from "../loop/task.ts";
+import type { Coroutine, TaskBody } from "../loop/task_body.ts";
+import type { Intake } from "./intake.ts";
+import { discard, limitBody, ServedSocket } from "./left_open.ts";
+import { type Refusal, RequestRun } from "./request_run.ts";
+import type { ServeHandler } from "./serve_options.ts";
+
+/** Status of a response that nobody gets any more, as nginx has it. */
+const CLIENT_GONE = 499;
+
+/** The server, as its requests see it. */
+export interface FetchDesk {
+  readonly intake: Intake;
+  readonly handler: ServeHandler<unknown>;
+  /** Whether calling the handler only makes a generator. */
+  readonly isCoroutine: boolean;
+  /** Value of the lifespan. */
+  readonly value: unknown;
+  /** Text of the header `Retry-After`. */
+  readonly retryAfter: string;
+  readonly socketCloseMs: number;
+  /** Reports an error, and returns the response for it. */
+  failed(error: unknown, request: Request, name: string): Response;
+}
+
+/** Options of {@linkcode RequestContext.background}. */
+export interface BackgroundOptions {
+  /**
+   * Name of the task.
+   *
+   * @default {the name of the function, or that of the request}
+   */
+  readonly name?: string | undefined;
+}
+
+/**
+ * Second argument of a handler: what it may know of its request and its server. In a
+ * handler of Hono it is `c.env`.
+ *
+ * @typeParam V Type of the value of the lifespan.
+ */
+export class RequestContext<V = undefined> {
+  readonly #run: FetchRun;
+
+  /** @ignore */
+  constructor(run: FetchRun) {
+    this.#run = run;
+  }
+
+  /** Value of the server's lifespan; `undefined` without one. */
+  get value(): V {
+    return this.#run.desk.value as V;
+  }
+
+  /** Facts about the request that the runtime knows: `remoteAddr` and `completed`. */
+  get info(): HttpInfo {
+    return this.#run.info;
+  }
+
+  /** Address of the client. */
+  get remoteAddr(): Deno.Addr {
+    return this.#run.info.remoteAddr;
+  }
+
+  /**
+   * Fulfils when the response was sent, or will not be sent, also if the client has
+   * gone: see `Deno.ServeHandlerInfo.completed`.
+   */
+  get completed(): Promise<void> {
+    return this.#run.info.completed;
+  }
+
+  /**
+   * Aborts when the request is cancelled: its client has gone, its time is over, or
+   * the server ends. For `fetch` and the like. Unlike `request.signal` it does not
+   * abort after a response, and has the runtime print no warning. Made on first use.
+   */
+  get signal(): AbortSignal {
+    return this.#run.signal;
+  }
+
+  /**
+   * Runs a function that outlives the response. The server waits for it when it
+   * closes, and cancels it with all else. The end of the request leaves it alone. A
+   * failure is reported to the loop's exception handler.
+   *
+   * @example A log that is written after the response
+   * ```ts
+   * import { run, sleep } from "@rota/rota";
+   * import { serve } from "@rota/rota/serve";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const log: string[] = [];
+   * await run(async () => {
+   *   await using server = serve((_request, context) => {
+   *     context.background(async () => {
+   *       await sleep(5);
+   *       log.push("written");
+   *     });
+   *     return new Response("ok");
+   *   }, { port: 0, hostname: "127.0.0.1" });
+   *   const { port } = await server.ready() as Deno.NetAddr;
+   *   await (await fetch(`http://127.0.0.1:${port}/`)).text();
+   * });
+   * assertEquals(log, ["written"]);
+   * ```
+   *
+   * @param body An async function or generator function.
+   * @param options Its name.
+   * @returns The task.
+   * @throws {TypeError} If `body` is no function.
+   */
+  background<T>(
+    body: () => Coroutine<T> | PromiseLike<T> | T,
+    options: BackgroundOptions = {},
+  ): Task<T> {
+    const what = "run a background function";
+    checkFunction(body, what, "body");
+    checkOptions(options, what);
+    const name = options.name ??
+      (body.name === "" ? `background of ${this.#run.name}` : body.name);
+    const { intake } = this.#run;
+    return intake.background(body as TaskBody<unknown>, name) as Task<T>;
+  }
+
+  /**
+   * Makes a WebSocket of the request, as `Deno.upgradeWebSocket` does, and has the
+   * server close it in good time: with code 1001 when no more requests are taken. A
+   * client that does not answer within `socketCloseMs` is dropped.
+   *
+   * @param options Subprotocol, and how long a client may be silent.
+   * @returns The socket, and the response, which the handler has to return.
+   * @throws {TypeError} If the request does not ask for a WebSocket.
+   */
+  upgradeWebSocket(options: WebSocketUpgradeOptions = {}): UpgradedSocket {
+    return this.#run.upgrade(options);
+  }
+}
+
+/** A request of the runtime's server. */
+export class FetchRun extends RequestRun {
+  declare readonly desk: FetchDesk;
+  declare readonly request: Request;
+  declare readonly info: HttpInfo;
+  declare private label: string | null;
+  declare private answered: boolean;
+  declare private response: Response | null;
+  declare private resolve: ((response: Response) => void) | null;
+  declare private unwatch: (() => void) | null;
+  declare private socket: ServedSocket | null;
+
+  constructor(
+    desk: FetchDesk,
+    request: Request,
+    info: HttpInfo,
+    rank: number,
+  ) {
+    super(desk.intake, rank);
+    this.desk = desk;
+    this.request = request;
+    this.info = info;
+    this.label = null;
+    this.answered = false;
+    this.response = null;
+    this.resolve = null;
+    this.unwatch = null;
+    this.socket = null;
+  }
+
+  override get name(): string {
+    return this.label ??= nameOf(this.request);
+  }
+
+  override get isCoroutine(): boolean {
+    return this.desk.isCoroutine;
+  }
+
+  override call(): unknown {
+    return this.desk.handler(this.request, new RequestContext(this));
+  }
+
+  /** The response, at once if it is known. */
+  outcome(): Response | Promise<Response> {
+    return this.response ?? new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+  }
+
+  upgrade(options: WebSocketUpgradeOptions): UpgradedSocket {
+    checkOptions(options, "upgrade to a WebSocket");
+    this.name; // cannot be told any more once it is upgraded
+    this.stopWatching();
+    const upgraded = upgradeToWebSocket(this.request, options);
+    const { socketCloseMs } = this.desk;
+    this.socket = new ServedSocket(
+      this.intake,
+      upgraded.socket,
+      socketCloseMs,
+    );
+    return upgraded;
+  }
+
+  // -- Outcomes --
+
+  override returned(value: unknown): void {
+    if (value instanceof Response) {
+      this.answer(value);
+      return;
+    }
+    this.threw(
+      new TypeError(
+        `Cannot answer ${this.name} as the handler must return a Response: received ${
+          inspect(value)
+        }`,
+      ),
+    );
+  }
+
+  override threw(error: unknown): void {
+    // The body cannot be read any more, as the client has gone or was answered.
+    if (isBodyLost(error)) {
+      this.abortion ??= { why: "gone", error: cancellation(error) };
+    } else if (!isCancellation(error)) {
+      this.answer(this.desk.failed(error, this.request, this.name));
+      return;
+    }
+    if (!this.answered) this.refused(this.abortion?.why ?? "cancelled");
+  }
+
+  override refused(why: Refusal): void {
+    this.answer(this.refusal(why));
+  }
+
+  private refusal(why: Refusal): Response {
+    if (why === "gone") return new Response(null, { status: CLIENT_GONE });
+    if (why === "timeout") {
+      return new Response("Gateway Timeout", { status: 504 });
+    }
+    return new Response("Service Unavailable", {
+      status: 503,
+      headers: { "retry-after": this.desk.retryAfter },
+    });
+  }
+
+  override expired(): void {
+    if (!this.answered) this.refused("timeout");
+  }
+
+  override cutOff(): void {
+    if (!this.answered) this.refused("cancelled");
+  }
+
+  private answer(response: Response): void {
+    this.stopWatching();
+    const { intake } = this;
+    if (this.answered) {
+      const { body } = response;
+      if (body !== null) discard(body, intake.loop, "it comes too late");
+      return;
+    }
+    this.answered = true;
+    this.socket?.answered();
+    let answer = response;
+    if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
+    if (intake.stage !== "open") answer = closing(answer);
+    // Any other body is with the runtime as soon as it gets the response.
+    if (streamOf(answer) !== null) this.holdBody();
+    if (this.resolve !== null) this.resolve(answer);
+    else this.response = answer;
+  }
+
+  private holdBody(): void {
+    const { intake, info } = this;
+    const over = () => intake.unhold();
+    intake.hold();
+    info.completed.then(over, over);
+  }
+
+  private limitTime(response: Response): Response {
+    const { intake } = this;
+    const { loop, requestTimeoutMs } = intake;
+    const dueMs = this.dueMs === 0
+      ? loop.time() + requestTimeoutMs
+      : this.dueMs;
+    return limitBody(response, loop, dueMs, () => intake.bodyTimedOut());
+  }
+
+  // -- The client --
+
+  protected override watchClient(): void {
+    if (this.answered) return;
+    this.unwatch = watchClient(
+      this.request,
+      this.info,
+      () => this.cancel("gone", "the client has gone"),
+    );
+  }
+
+  protected override unwatchClient(): void {
+    this.stopWatching();
+  }
+
+  private stopWatching(): void {
+    const unwatch = this.unwatch;
+    this.unwatch = null;
+    if (unwatch !== null) unwatch();
+  }
+}
+
+/** Returns the path of a URL, which the runtime has made: cheaper than to parse it. */
+export function pathOf(url: string): string {
+  const begin = url.indexOf("/", url.indexOf("//") + 2);
+  if (begin < 0) return "/";
+  const end = url.indexOf("?", begin);
+  return end < 0 ? url.slice(begin) : url.slice(begin, end);
+}
+
+function nameOf(request: Request): string {
+  try {
+    return `${request.method} ${pathOf(request.url)}`;
+  } catch {
+    return "a request"; // it is over, and the runtime has forgotten it
+  }
+}
+
+/** Returns the response, which tells the client to close its connection. */
+export function closing(response: Response): Response {
+  if (response.status === 101) return response;
+  try {
+    response.headers.set("connection", "close");
+    return response;
+  } catch { // its headers are immutable
+    const copy = new Response(response.body, response);
+    copy.headers.set("connection", "close");
+    return copy;
+  }
+}
