@@ -643,6 +643,16 @@ Deno.test("A watchdog can be turned on and off inside of a running loop", async 
   ]);
 });
 
+Deno.test("A listener that fails later is told of on standard error, and changes nothing", async () => {
+  const { code, stdout, stderr } = await startChild("blocks", "failing").end();
+  assertEquals(code, 0);
+  assertMatch(stdout, /^over$/m);
+  assertMatch(
+    stderr,
+    /^rota: a listener of the watchdog threw: Error: later$/m,
+  );
+});
+
 Deno.test("A process that is suspended is not blocked", async () => {
   const child = startChild("blocks", "suspended");
   await waitForLine(child, "ready");

@@ -185,6 +185,18 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     });
   },
 
+  /** Told of to a listener that fails later. */
+  failing: async () => {
+    await using watchdog = watch();
+    watchdog.subscribe(async () => {
+      await Promise.resolve();
+      throw new Error("later");
+    });
+    await watchdog.ready();
+    await run(() => toldOf(() => spin(BLOCK_MS)));
+    say("over");
+  },
+
   /** Suspended from outside, which is no block. */
   suspended: async () => {
     const blockMs = 700;
