@@ -114,6 +114,7 @@ import "./loop/run.ts";
 import "./structures/heap.ts";
 import "./structures/priority_line.ts";
 import "./loop/priority_scheduler.ts";
+import "./loop/resource_watch.ts";
 import "./sync/wait_queue.ts";
 import "./sync/lock.ts";
 import "./sync/condition.ts";

@@ -32,6 +32,7 @@ import "../loop/creation_stack.ts";
 import "../loop/unstarted_operations.ts";
 import "../loop/operation_wait.ts";
 import "../loop/operation.ts";
+import "../loop/resource_watch.ts";
 import "../loop/attempt_operation.ts";
 import "../loop/body.ts";
 import "../loop/async_items.ts";
