@@ -242,6 +242,8 @@ class LoopLink implements WorkerLink {
   }
 
   #start(job: LoopJob, fn: JobFunction): void {
+    // It was cancelled after its module had been loaded: too late for the task that has loaded it.
+    if (job.abortion !== null) return this.threw(job, job.abortion.reason);
     const { name, loop, spec } = job;
     const task = loop.createTask<unknown>(() => fn(...job.args), { name });
     task.localValues = withTransported(spec.locals, {
