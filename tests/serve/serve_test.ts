@@ -20,10 +20,13 @@ import {
   createTask,
   currentTask,
   Flag,
+  fromEvent,
+  fromStream,
   getRunningLoop,
   gracefulShutdown,
   HookTooLateError,
   MisuseError,
+  type OperationIterable,
   Queue,
   run,
   sleep,
@@ -766,6 +769,32 @@ Deno.test("an event stream sends events, and its source is cancelled when the cl
       assertEquals(reports, []);
     });
   }
+});
+
+Deno.test("an event stream that nobody reads closes its source", async () => {
+  await run(async () => {
+    const cancelled: string[] = [];
+    const streamOf = (name: string) =>
+      new ReadableStream<string>({
+        cancel() {
+          cancelled.push(name);
+        },
+      });
+    const clicks = fromEvent(new EventTarget(), "click");
+    const sources = {
+      events: clicks as unknown as OperationIterable<string>,
+      chunks: fromStream(streamOf("chunks")),
+      stream: streamOf("stream"),
+      nothing: [],
+    };
+    for (const source of Object.values(sources)) {
+      const response = eventStream(source);
+      await until(response.body!.cancel("nobody wants it"));
+    }
+    assertEquals(clicks.closed, true);
+    while (allTasks(getRunningLoop()).length > 1) await sleep(0);
+    assertEquals(cancelled, ["chunks", "stream"]);
+  });
 });
 
 Deno.test("an event stream ends by its last event when the server closes, at once", async () => {
