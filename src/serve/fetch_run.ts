@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { InvalidStateError } from "../errors.ts";
 import {
   type HttpInfo,
   isBodyLost,
@@ -57,10 +58,14 @@ export interface BackgroundOptions {
  */
 export class RequestContext<V = undefined> {
   readonly #run: FetchRun;
+  readonly #request: Request;
+  readonly #info: HttpInfo;
 
   /** @ignore */
-  constructor(run: FetchRun) {
+  constructor(run: FetchRun, request: Request, info: HttpInfo) {
     this.#run = run;
+    this.#request = request;
+    this.#info = info;
   }
 
   /** Value of the server's lifespan; `undefined` without one. */
@@ -70,12 +75,12 @@ export class RequestContext<V = undefined> {
 
   /** Facts about the request that the runtime knows: `remoteAddr` and `completed`. */
   get info(): HttpInfo {
-    return this.#run.info;
+    return this.#info;
   }
 
   /** Address of the client. */
   get remoteAddr(): Deno.Addr {
-    return this.#run.info.remoteAddr;
+    return this.#info.remoteAddr;
   }
 
   /**
@@ -83,7 +88,7 @@ export class RequestContext<V = undefined> {
    * gone: see `Deno.ServeHandlerInfo.completed`.
    */
   get completed(): Promise<void> {
-    return this.#run.info.completed;
+    return this.#info.completed;
   }
 
   /**
@@ -134,7 +139,9 @@ export class RequestContext<V = undefined> {
     checkFunction(body, what, "body");
     checkOptions(options, what);
     const name = options.name ??
-      (body.name === "" ? `background of ${this.#run.name}` : body.name);
+      (body.name === ""
+        ? `background of ${this.#run.nameBy(this.#request)}`
+        : body.name);
     const { intake } = this.#run;
     return intake.background(body as TaskBody<unknown>, name) as Task<T>;
   }
@@ -147,17 +154,19 @@ export class RequestContext<V = undefined> {
    * @param options Subprotocol, and how long a client may be silent.
    * @returns The socket, and the response, which the handler has to return.
    * @throws {TypeError} If the request does not ask for a WebSocket.
+   * @throws {InvalidStateError} If the request was answered before.
    */
   upgradeWebSocket(options: WebSocketUpgradeOptions = {}): UpgradedSocket {
-    return this.#run.upgrade(options);
+    return this.#run.upgrade(this.#request, options);
   }
 }
 
 /** A request of the runtime's server. */
 export class FetchRun extends RequestRun {
   declare readonly desk: FetchDesk;
-  declare readonly request: Request;
-  declare readonly info: HttpInfo;
+  /** Null once it has ended. */
+  declare private request: Request | null;
+  declare private info: HttpInfo | null;
   declare private label: string | null;
   declare private answered: boolean;
   declare private response: Response | null;
@@ -184,7 +193,11 @@ export class FetchRun extends RequestRun {
   }
 
   override get name(): string {
-    return this.label ??= nameOf(this.request);
+    return this.nameBy(this.request);
+  }
+
+  nameBy(request: Request | null): string {
+    return this.label ??= nameOf(request);
   }
 
   override get isCoroutine(): boolean {
@@ -192,21 +205,35 @@ export class FetchRun extends RequestRun {
   }
 
   override call(): unknown {
-    return this.desk.handler(this.request, new RequestContext(this));
+    const request = this.request!;
+    return this.desk.handler(
+      request,
+      new RequestContext(this, request, this.info!),
+    );
   }
 
   /** The response, at once if it is known. */
   outcome(): Response | Promise<Response> {
-    return this.response ?? new Promise((resolve) => {
+    const { response } = this;
+    if (response !== null) {
+      this.response = null;
+      return response;
+    }
+    return new Promise((resolve) => {
       this.resolve = resolve;
     });
   }
 
-  upgrade(options: WebSocketUpgradeOptions): UpgradedSocket {
+  upgrade(request: Request, options: WebSocketUpgradeOptions): UpgradedSocket {
     checkOptions(options, "upgrade to a WebSocket");
-    this.name; // cannot be told any more once it is upgraded
+    const name = this.nameBy(request); // cannot be told any more once it is upgraded
+    if (this.answered || this.hasEnded) {
+      throw new InvalidStateError(
+        `Cannot upgrade to a WebSocket: ${name} was answered before`,
+      );
+    }
     this.stopWatching();
-    const upgraded = upgradeToWebSocket(this.request, options);
+    const upgraded = upgradeToWebSocket(request, options);
     const { socketCloseMs } = this.desk;
     this.socket = new ServedSocket(
       this.intake,
@@ -237,7 +264,7 @@ export class FetchRun extends RequestRun {
     if (isBodyLost(error)) {
       this.abortion ??= { why: "gone", error: cancellation(error) };
     } else if (!isCancellation(error)) {
-      this.answer(this.desk.failed(error, this.request, this.name));
+      this.answer(this.desk.failed(error, this.request!, this.name));
       return;
     }
     if (!this.answered) this.refused(this.abortion?.why ?? "cancelled");
@@ -289,7 +316,7 @@ export class FetchRun extends RequestRun {
     const { intake, info } = this;
     const over = () => intake.unhold();
     intake.hold();
-    info.completed.then(over, over);
+    info!.completed.then(over, over);
   }
 
   private limitTime(response: Response): Response {
@@ -301,13 +328,22 @@ export class FetchRun extends RequestRun {
     return limitBody(response, loop, dueMs, () => intake.bodyTimedOut());
   }
 
+  /**
+   * Lets go of what it was made of. The runtime's async context keeps its owners for
+   * as long as to the next full garbage collection: all that they hold would be copied
+   * by each small one.
+   */
+  override forget(): void {
+    this.request = this.info = this.resolve = null;
+  }
+
   // -- The client --
 
   protected override watchClient(): void {
     if (this.answered) return;
     this.unwatch = watchClient(
-      this.request,
-      this.info,
+      this.request!,
+      this.info!,
       () => this.cancel("gone", "the client has gone"),
     );
   }
@@ -331,7 +367,8 @@ export function pathOf(url: string): string {
   return end < 0 ? url.slice(begin) : url.slice(begin, end);
 }
 
-function nameOf(request: Request): string {
+function nameOf(request: Request | null): string {
+  if (request === null) return "a request";
   try {
     return `${request.method} ${pathOf(request.url)}`;
   } catch {

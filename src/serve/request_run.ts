@@ -5,7 +5,7 @@
  * @module
  */
 import type { CancelledError } from "../errors.ts";
-import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
+import { ownerOfContinuation, runOwnedPlain } from "../host/async_context.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -125,6 +125,9 @@ export abstract class RequestRun implements Owner {
   /** The time of the request is over: the client is to be told. Its function is being cancelled. */
   abstract expired(): void;
 
+  /** It has ended: nothing is asked of it any more but {@linkcode name} and its values. */
+  forget(): void {}
+
   /** The request was cancelled some time ago, and its function still runs: the client may be told. */
   cutOff(): void {}
 
@@ -165,7 +168,7 @@ export abstract class RequestRun implements Owner {
     const controller = this.controller;
     // Listeners run in here; they are code of the request.
     if (controller !== null) {
-      runOwned(this, () => controller.abort(this.abortion!.error));
+      runOwnedPlain(this, () => controller.abort(this.abortion!.error));
     }
   }
 
@@ -197,6 +200,7 @@ export abstract class RequestRun implements Owner {
     this.state = "ended";
     this.unwatchClient();
     this.refused(why);
+    this.forget();
   }
 
   /** Calls the function. Outside of turns, or inside of one. */
@@ -208,7 +212,7 @@ export abstract class RequestRun implements Owner {
       if (this.isCoroutine) this.beginCoroutine();
       else {
         beginning = this;
-        runOwned(this, callFunction);
+        runOwnedPlain(this, callFunction);
       }
     } catch (error) {
       this.end(true, error); // the loop takes no more tasks
@@ -251,6 +255,7 @@ export abstract class RequestRun implements Owner {
       if (failed) this.threw(outcome);
       else this.returned(outcome);
     } finally {
+      this.forget();
       this.intake.leave(this);
     }
   }
