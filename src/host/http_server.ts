@@ -76,6 +76,11 @@ export class HttpServer {
     return this.#server.addr;
   }
 
+  /** Whether it was asked to end. */
+  get isEnding(): boolean {
+    return this.#ending;
+  }
+
   /** Fulfils when it has ended. */
   get finished(): Promise<void> {
     return this.#server.finished;

@@ -235,11 +235,7 @@ export class FetchRun extends RequestRun {
     this.stopWatching();
     const upgraded = upgradeToWebSocket(request, options);
     const { socketCloseMs } = this.desk;
-    this.socket = new ServedSocket(
-      this.intake,
-      upgraded.socket,
-      socketCloseMs,
-    );
+    this.socket = new ServedSocket(this.intake, upgraded, socketCloseMs);
     return upgraded;
   }
 
@@ -297,19 +293,50 @@ export class FetchRun extends RequestRun {
     this.stopWatching();
     const { intake } = this;
     if (this.answered) {
-      const { body } = response;
-      if (body !== null) discard(body, intake.loop, "it comes too late");
+      this.discard(response, "it comes too late");
       return;
     }
     this.answered = true;
-    this.socket?.answered();
+    let answer: Response;
+    try {
+      answer = this.socket === null
+        ? this.prepare(response)
+        : this.answerUpgrade(this.socket, response);
+    } catch (error) { // its body is locked, was used, or the like
+      this.desk.failed(error, this.request!, this.name);
+      answer = new Response("Internal Server Error", { status: 500 });
+      if (intake.stage !== "open") closing(answer);
+    }
+    if (this.resolve !== null) this.resolve(answer);
+    else this.response = answer;
+  }
+
+  private prepare(response: Response): Response {
+    const { intake } = this;
     let answer = response;
     if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
     if (intake.stage !== "open") answer = closing(answer);
     // Any other body is with the runtime as soon as it gets the response.
     if (streamOf(answer) !== null) this.holdBody();
-    if (this.resolve !== null) this.resolve(answer);
-    else this.response = answer;
+    return answer;
+  }
+
+  /**
+   * The runtime ends the whole server if a request that was upgraded is answered by
+   * anything else. So a handler that has failed since then, or took too long, has its
+   * socket closed.
+   */
+  private answerUpgrade(socket: ServedSocket, response: Response): Response {
+    socket.answered();
+    if (response.status === 101) return response;
+    this.discard(response, "the request was upgraded to a WebSocket");
+    return socket.giveUp();
+  }
+
+  private discard({ body }: Response, reason: string): void {
+    // Nobody can cancel a body that somebody reads.
+    if (body === null || body.locked) return;
+    discard(body, this.intake.loop, reason);
   }
 
   private holdBody(): void {

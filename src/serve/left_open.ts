@@ -4,7 +4,7 @@
  * @module
  */
 import { TimeoutError } from "../errors.ts";
-import { streamOf } from "../host/http_server.ts";
+import { streamOf, type UpgradedSocket } from "../host/http_server.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Attachment, Intake } from "./intake.ts";
@@ -118,6 +118,8 @@ export function discard(
 
 /** "Going away", as the protocol has it. */
 const GOING_AWAY = 1001;
+/** "Internal error". */
+const FAILED = 1011;
 
 /** How long a socket may take to open. */
 const OPEN_MS = 500;
@@ -126,15 +128,19 @@ const OPEN_MS = 500;
 export class ServedSocket implements Attachment {
   readonly #intake: Intake;
   readonly #socket: WebSocket;
+  readonly #response: Response;
   readonly #closeMs: number;
   #timer: TimerHandle | null = null;
   readonly #closed = () => this.#detach();
   readonly #opened = () => this.#sayGoodbye();
+  #code = GOING_AWAY;
 
   /** @param closeMs How long the client may take to answer. */
-  constructor(intake: Intake, socket: WebSocket, closeMs: number) {
+  constructor(intake: Intake, upgraded: UpgradedSocket, closeMs: number) {
+    const { socket, response } = upgraded;
     this.#intake = intake;
     this.#socket = socket;
+    this.#response = response;
     this.#closeMs = closeMs;
     socket.addEventListener("close", this.#closed);
     intake.attach(this);
@@ -151,7 +157,18 @@ export class ServedSocket implements Attachment {
     });
   }
 
+  /** The handler did not return the response: returns it, for a socket that is closed once it is open. */
+  giveUp(): Response {
+    this.#code = FAILED;
+    this.#close();
+    return this.#response;
+  }
+
   drain(): void {
+    this.#close();
+  }
+
+  #close(): void {
     this.#timer?.cancel();
     const socket = this.#socket;
     if (socket.readyState === WebSocket.CONNECTING) {
@@ -173,7 +190,7 @@ export class ServedSocket implements Attachment {
 
   #sayGoodbye(): void {
     const socket = this.#socket;
-    if (socket.readyState === WebSocket.OPEN) socket.close(GOING_AWAY);
+    if (socket.readyState === WebSocket.OPEN) socket.close(this.#code);
   }
 
   /** The end of the server drops the connection. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { InvalidStateError, MisuseError } from "../errors.ts";
 import { prepareOwners } from "../host/async_context.ts";
 import { type HttpInfo, HttpServer } from "../host/http_server.ts";
 import { isCancellation } from "../loop/cancellation.ts";
@@ -89,6 +89,8 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   /** Whether nothing is waited for any more. */
   #forced = false;
   #httpFinished = false;
+  /** Set when the runtime's server has ended by itself. */
+  #failure: InvalidStateError | null = null;
   /** A cancellation of the server's task, which is thrown again when all has ended. */
   #cancellation: unknown = null;
   #cleanUps: (() => void)[] = [];
@@ -312,20 +314,31 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       (error) => this.#bodyFailed(error),
     );
     this.#addr = http.addr;
-    const finished = () => {
-      this.#httpFinished = true;
-      this.#intake.recheck();
-    };
-    http.finished.then(finished, (error) => {
-      this.#report(error, null, `Server "${this.name}" has stopped to listen`);
-      finished();
-    });
+    http.finished.then(
+      () => this.#finished(undefined),
+      (error) => this.#finished({ cause: error }),
+    );
     const end = { loopClosed: () => http.abort() };
     this.#loop[core].endings.add(end);
     this.#cleanUps.push(() => this.#loop[core].endings.delete(end));
     this.#state = "serving";
     this.#intake.recheck();
     this.#ready();
+  }
+
+  /** The runtime's server has ended; by itself, if the state says so. */
+  #finished(options: ErrorOptions | undefined): void {
+    this.#httpFinished = true;
+    if (this.#http!.isEnding && options === undefined) {
+      this.#intake.recheck();
+      return;
+    }
+    this.#failure ??= new InvalidStateError(
+      `Server "${this.name}" has stopped to listen by itself`,
+      options,
+    );
+    this.#beginClose(this.#failure);
+    this.#hurryUp(this.#failure);
   }
 
   /** Serves until it is closed or cancelled, and all has ended. */
@@ -341,6 +354,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     if (this.#http === null) return; // closed before it listened
     if (!intake.isIdle) yield* this.#cancelAll(intake);
     yield* this.#endHttp(this.#http);
+    if (this.#failure !== null) throw this.#failure;
   }
 
   *#cancelAll(intake: Intake): Coroutine<void> {
