@@ -186,6 +186,16 @@ interface InnerResponse {
 
 // -- WebSockets --
 
+/** Whether the runtime has made a WebSocket of a request that was not answered: from then on it knows no client of it. */
+export function isUpgraded(info: HttpInfo): boolean {
+  try {
+    info.remoteAddr;
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Options of {@linkcode upgradeToWebSocket}. */
 export interface WebSocketUpgradeOptions {
   /** Subprotocol that the server has chosen. */

@@ -7,6 +7,7 @@ import { InvalidStateError } from "../errors.ts";
 import {
   type HttpInfo,
   isBodyLost,
+  isUpgraded,
   streamOf,
   type UpgradedSocket,
   upgradeToWebSocket,
@@ -314,6 +315,10 @@ export class FetchRun extends RequestRun {
   private prepare(response: Response): Response {
     const { intake } = this;
     let answer = response;
+    // Upgraded without the context, which would know the right response.
+    if (response.status >= 400 && isUpgraded(this.info!)) {
+      return new Response(null, { status: 101 });
+    }
     if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
     if (intake.stage !== "open") answer = closing(answer);
     // Any other body is with the runtime as soon as it gets the response.

@@ -85,6 +85,8 @@ export abstract class RequestRun implements Owner {
   declare private release: (() => void) | null;
   /** Set while the task is made, as its first step asks for `runner`, too. */
   declare private becoming: boolean;
+  /** Task that holds its slot of a limit: the parent of its own. */
+  declare holder: Task<unknown> | null;
   /** Made on first use, as most requests are over before that. */
   declare private knownLocals: LocalValue | null;
 
@@ -99,6 +101,7 @@ export abstract class RequestRun implements Owner {
     this.task = null;
     this.release = null;
     this.becoming = false;
+    this.holder = null;
     this.knownLocals = null;
   }
 
@@ -319,7 +322,7 @@ export abstract class RequestRun implements Owner {
       hasRanking ? { name, priority: rank } : { name },
       false,
     );
-    task.inheritFrom(null, this.ownLocals(), null);
+    task.inheritFrom(this.holder, this.ownLocals(), null);
     return task;
   }
 
