@@ -79,7 +79,7 @@ export class RequestContext<V = undefined> {
     return this.#info;
   }
 
-  /** Address of the client. */
+  /** Address of the client, which the runtime knows until the response is sent. */
   get remoteAddr(): Deno.Addr {
     return this.#info.remoteAddr;
   }

@@ -21,7 +21,8 @@ export function isCut(error: unknown): boolean {
 
 /**
  * Returns the response with a body that fails at a moment, if it has not been sent by
- * then. A body that is no stream is left alone: there is nothing to wait for.
+ * then. A body that is no stream is left alone: there is nothing to wait for. Throws if it
+ * was read, as the runtime does.
  */
 export function limitBody(
   response: Response,
@@ -31,6 +32,9 @@ export function limitBody(
 ): Response {
   const stream = streamOf(response);
   if (stream === null) return response;
+  if (response.bodyUsed) {
+    throw new TypeError("Cannot send a body: it has been read already");
+  }
   const limited = new LimitedBody(stream, loop, dueMs, expired);
   const body = new ReadableStream(limited, { highWaterMark: 0 });
   return new Response(body, response);
