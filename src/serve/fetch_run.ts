@@ -5,6 +5,7 @@
  */
 import { InvalidStateError } from "../errors.ts";
 import {
+  type BodyStream,
   type HttpInfo,
   isBodyLost,
   isUpgraded,
@@ -313,17 +314,14 @@ export class FetchRun extends RequestRun {
   }
 
   private prepare(response: Response): Response {
-    const { intake } = this;
-    let answer = response;
     // Upgraded without the context, which would know the right response.
     if (response.status >= 400 && isUpgraded(this.info!)) {
       return new Response(null, { status: 101 });
     }
-    if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
-    if (intake.stage !== "open") answer = closing(answer);
     // Any other body is with the runtime as soon as it gets the response.
-    if (streamOf(answer) !== null) this.holdBody();
-    return answer;
+    const stream = streamOf(response);
+    const answer = stream === null ? response : this.keepBody(response, stream);
+    return this.intake.stage === "open" ? answer : closing(answer);
   }
 
   /**
@@ -344,20 +342,19 @@ export class FetchRun extends RequestRun {
     discard(body, this.intake.loop, reason);
   }
 
-  private holdBody(): void {
+  /** Waits for a body at the end of the server, and limits its time. */
+  private keepBody(response: Response, stream: BodyStream): Response {
     const { intake, info } = this;
     const over = () => intake.unhold();
     intake.hold();
     info!.completed.then(over, over);
-  }
-
-  private limitTime(response: Response): Response {
-    const { intake } = this;
     const { loop, requestTimeoutMs } = intake;
+    if (requestTimeoutMs === Infinity) return response;
     const dueMs = this.dueMs === 0
       ? loop.time() + requestTimeoutMs
       : this.dueMs;
-    return limitBody(response, loop, dueMs, () => intake.bodyTimedOut());
+    const source = limitBody(response, stream, loop, dueMs, intake);
+    return new Response(source, response);
   }
 
   /**

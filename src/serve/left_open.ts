@@ -4,7 +4,7 @@
  * @module
  */
 import { TimeoutError } from "../errors.ts";
-import { streamOf, type UpgradedSocket } from "../host/http_server.ts";
+import type { BodyStream, UpgradedSocket } from "../host/http_server.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Attachment, Intake } from "./intake.ts";
@@ -20,24 +20,22 @@ export function isCut(error: unknown): boolean {
 }
 
 /**
- * Returns the response with a body that fails at a moment, if it has not been sent by
- * then. A body that is no stream is left alone: there is nothing to wait for. Throws if it
- * was read, as the runtime does.
+ * Returns a body in place of that of a response, which fails at a moment if it has not been
+ * sent by then. Throws if the body is locked, or was read, as the runtime does.
  */
 export function limitBody(
   response: Response,
+  stream: BodyStream,
   loop: EventLoop,
   dueMs: number,
-  expired: () => void,
-): Response {
-  const stream = streamOf(response);
-  if (stream === null) return response;
+  intake: Intake,
+): BodyStream {
   if (response.bodyUsed) {
     throw new TypeError("Cannot send a body: it has been read already");
   }
+  const expired = () => intake.bodyTimedOut();
   const limited = new LimitedBody(stream, loop, dueMs, expired);
-  const body = new ReadableStream(limited, { highWaterMark: 0 });
-  return new Response(body, response);
+  return new ReadableStream(limited, { highWaterMark: 0 });
 }
 
 type Chunk = Uint8Array<ArrayBuffer>;

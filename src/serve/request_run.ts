@@ -20,6 +20,8 @@ import { Operation } from "../loop/operation.ts";
 import type { Strand } from "../loop/strand_tree.ts";
 import { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
+import type { LinkedList, ListNode } from "../structures/linked_list.ts";
+import type { Due } from "./due_line.ts";
 import type { Intake } from "./intake.ts";
 
 /**
@@ -65,7 +67,7 @@ interface Abortion {
  * {@linkcode refused} before `hasEnded`; of {@linkcode expired} and {@linkcode lateFailure}
  * besides.
  */
-export abstract class RequestRun implements Owner {
+export abstract class RequestRun implements Owner, ListNode<RequestRun>, Due {
   // Declared here and assigned in the constructor: a class that defines fields takes longer
   // to make an object, and there is one for each request.
   declare readonly intake: Intake;
@@ -75,10 +77,14 @@ export abstract class RequestRun implements Owner {
   declare state: "new" | "waiting" | "running" | "ended";
   /** Set once it is to end; the first reason counts. */
   declare abortion: Abortion | null;
-  /** Moment at which its time is over; 0 as long as it has no deadline. Only the intake writes it. */
+  /** Moment at which its time is over; 0 as long as it has no deadline. */
   declare dueMs: number;
   /** Number of the intake's looks when it arrived. Only the intake writes it. */
   declare lookOfArrival: number;
+  // Written by the list of the intake in which it is.
+  declare list: LinkedList<RequestRun> | undefined;
+  declare nextNode: RequestRun | undefined;
+  declare previousNode: RequestRun | undefined;
   declare private controller: AbortController | null;
   declare private task: Task<unknown> | null;
   /** Ends the task that the request became; null if its task has a body. */
@@ -97,6 +103,7 @@ export abstract class RequestRun implements Owner {
     this.abortion = null;
     this.dueMs = 0;
     this.lookOfArrival = -1;
+    this.list = this.nextNode = this.previousNode = undefined;
     this.controller = null;
     this.task = null;
     this.release = null;
