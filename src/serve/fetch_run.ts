@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { InvalidStateError } from "../errors.ts";
+import { CancelledError, InvalidStateError } from "../errors.ts";
 import {
   type BodyStream,
   type HttpInfo,
@@ -266,6 +266,18 @@ export class FetchRun extends RequestRun {
       return;
     }
     if (!this.answered) this.refused(this.abortion?.why ?? "cancelled");
+  }
+
+  /**
+   * Frameworks answer for errors of handlers, and print them. Hono asks an error that has
+   * `getResponse` for its response instead, and a cancellation is no news.
+   */
+  protected override errorFor(why: Refusal, reason: unknown): CancelledError {
+    const error = new CancelledError(
+      reason instanceof CancelledError ? reason.reason : reason,
+    );
+    const getResponse = () => this.refusal(why);
+    return Object.defineProperty(error, "getResponse", { value: getResponse });
   }
 
   override refused(why: Refusal): void {

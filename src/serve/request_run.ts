@@ -138,6 +138,11 @@ export abstract class RequestRun implements Owner, ListNode<RequestRun>, Due {
   /** It has ended: nothing is asked of it any more but {@linkcode name} and its values. */
   forget(): void {}
 
+  /** Returns the error that is thrown in its function. */
+  protected errorFor(_why: Refusal, reason: unknown): CancelledError {
+    return cancellation(reason);
+  }
+
   /** The request was cancelled some time ago, and its function still runs: the client may be told. */
   cutOff(): void {}
 
@@ -161,7 +166,7 @@ export abstract class RequestRun implements Owner, ListNode<RequestRun>, Due {
   /** Cancels the request: takes it out of the line, or cancels its task. Does nothing after its end. */
   cancel(why: Refusal, reason: unknown): void {
     if (this.state === "ended" || this.abortion !== null) return;
-    const error = cancellation(reason);
+    const error = this.errorFor(why, reason);
     this.abortion = { why, error };
     if (this.state === "waiting") {
       this.state = "ended";

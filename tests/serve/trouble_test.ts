@@ -5,6 +5,7 @@
  * @module
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Hono } from "hono";
 import {
   ConcurrencyLimit,
   type ExceptionContext,
@@ -220,4 +221,30 @@ Deno.test("until() lets the deadline end the wait for a body that does not come;
       assertEquals(reports, []);
     },
   );
+});
+
+Deno.test("Hono prints no cancellation by its own error handler, and errors as ever", async () => {
+  const printed: unknown[] = [];
+  const { error: print } = console;
+  console.error = (...words) => printed.push(...words);
+  try {
+    const app = new Hono();
+    app.get("/slow", async (c) => {
+      await sleep(60_000);
+      return c.text("never");
+    });
+    app.get("/fails", () => {
+      throw new Error("failed");
+    });
+    const options = { requestTimeoutMs: 20 };
+    await withServer(app.fetch, options, async ({ url, reports }) => {
+      assertEquals(await get(`${url}/slow`), "504 Gateway Timeout");
+      assertEquals(printed, []);
+      assertEquals(await get(`${url}/fails`), "500 Internal Server Error");
+      assertEquals(printed.map(String), ["Error: failed"]);
+      assertEquals(reports, []);
+    });
+  } finally {
+    console.error = print;
+  }
 });
