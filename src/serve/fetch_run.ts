@@ -349,7 +349,7 @@ export class FetchRun extends RequestRun {
   }
 
   private discard({ body }: Response, reason: string): void {
-    // Nobody can cancel a body that somebody reads.
+    // A body that somebody reads cannot be cancelled.
     if (body === null || body.locked) return;
     discard(body, this.intake.loop, reason);
   }

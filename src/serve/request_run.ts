@@ -135,7 +135,7 @@ export abstract class RequestRun implements Owner, ListNode<RequestRun>, Due {
   /** The time of the request is over: the client is to be told. Its function is being cancelled. */
   abstract expired(): void;
 
-  /** It has ended: nothing is asked of it any more but {@linkcode name} and its values. */
+  /** Called at its end: nothing is asked of it any more but its name and its values. */
   forget(): void {}
 
   /** Returns the error that is thrown in its function. */

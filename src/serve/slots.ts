@@ -137,7 +137,7 @@ export class LimitSlots implements Slots {
   /** Keeps a slot for as long as the request runs. */
   *#hold(run: RequestRun): Coroutine<void> {
     if (run.state !== "waiting") return;
-    // So that the limit knows its own slot, and refuses to have the request wait for another one.
+    // The limit knows its own slot by this, and refuses to have the request wait for another one.
     run.holder = currentTask();
     run.intake.admit(run);
     while (!run.hasEnded) {
