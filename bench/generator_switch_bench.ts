@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { type Coroutine, EventLoop, sleep } from "../mod.ts";
+import {
+  type Coroutine,
+  EventLoop,
+  type EventLoopOptions,
+  sleep,
+} from "../mod.ts";
 import { Effect, Fiber } from "effect";
 import { action, run as runEffection, spawn } from "effection";
 import {
@@ -16,13 +21,39 @@ import {
 const TASKS = 200;
 
 /** Rota: tasks made from one generator function, `yield* sleep(0)`. */
-export async function switchOnLoop(
+export function switchOnLoop(size: number, watch: Stopwatch): Promise<number> {
+  return switches(size, watch, {});
+}
+
+/** Rota with an instrument that has no hooks. */
+export function switchWithInstrument(
   size: number,
   watch: Stopwatch,
 ): Promise<number> {
+  return switches(size, watch, { instruments: [{}] });
+}
+
+/** Rota with an instrument that counts steps. */
+export async function switchCounted(
+  size: number,
+  watch: Stopwatch,
+): Promise<number> {
+  let begun = 0;
+  let ended = 0;
+  const counter = { stepBegins: () => begun++, stepEnds: () => ended++ };
+  const done = await switches(size, watch, { instruments: [counter] });
+  if (begun < size || ended < begun - 1) throw new Error(`Saw ${begun} steps`);
+  return done;
+}
+
+async function switches(
+  size: number,
+  watch: Stopwatch,
+  options: EventLoopOptions,
+): Promise<number> {
   const steps = size / TASKS;
   const fairness = new Fairness(TASKS, steps);
-  await using loop = new EventLoop({ host: "portable" });
+  await using loop = new EventLoop({ host: "portable", ...options });
   let started = 0;
   let running = TASKS;
   const body = function* (): Coroutine<void> {
@@ -132,6 +163,16 @@ export const suites: readonly Suite[] = [{
   iterations: 10,
   cases: [
     { name: "Rota", role: "rota", run: switchOnLoop },
+    {
+      name: "Rota, an empty instrument",
+      role: "rota",
+      run: switchWithInstrument,
+    },
+    {
+      name: "Rota, an instrument that counts steps",
+      role: "rota",
+      run: switchCounted,
+    },
     { name: "generators in a ring", role: "limit", run: switchInRing },
     { name: "effection", role: "rival", run: switchInEffection },
     { name: "Effect", role: "rival", run: switchInEffect },

@@ -1149,8 +1149,8 @@ function isParked(task: Task<unknown>): boolean {
       ? !future.done()
       : waitingOn !== null && waitingOn !== undefined && !waitingOn.done();
   if (pending({ waitingOn: task.waitingOn })) return true;
-  const waits = task["waits"];
-  return waits !== null && pending(waits as unknown as Waiting);
+  const firstWait = task.firstWait;
+  return firstWait !== null && pending(firstWait as unknown as Waiting);
 }
 
 /** The least priorities such that nobody is below who waits for it. */

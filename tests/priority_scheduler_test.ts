@@ -850,7 +850,14 @@ const BAD: Record<string, [make: () => Scheduler, message: string]> = {
     () =>
       new class extends Fifo {
         override shift() {
-          return { priority: 1, sequence: 1, alive: true };
+          return {
+            kind: "callback" as const,
+            number: 1,
+            name: "",
+            priority: 1,
+            sequence: 1,
+            alive: true,
+          };
         }
       }(),
     "the scheduler gave something that it was not given: ",

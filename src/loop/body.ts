@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { explain } from "./waiters.ts";
 import { runOwned } from "../host/async_context.ts";
 import {
   type CancelRequest,
@@ -20,6 +21,7 @@ import { Future, type Suspension } from "./future.ts";
 import { Call, findStrand, InnerStrand } from "./strand.ts";
 import type { Coroutine } from "./task_body.ts";
 import type { Task } from "./task.ts";
+import type { WaitFacts } from "./waits.ts";
 
 /**
  * Calls `body` in a strand of the current task, and returns an iterable to
@@ -185,6 +187,11 @@ export class StrandFuture<T> extends Future<T> {
   /** The strand that runs. */
   protected get strand(): InnerStrand {
     return this.#strand;
+  }
+
+  /** Facts about the wait for the function, whose own waits tell more. */
+  override [explain](): WaitFacts {
+    return { kind: "promise", target: null, behind: [], isInside: true };
   }
 
   override requestsGo(_request: CancelRequest): RequestsGo {

@@ -14,11 +14,13 @@
  *
  * @module
  */
+import type { Host } from "../host/host.ts";
 import type { DebugMode } from "./debug_mode.ts";
 import type { DefaultExecutor } from "./default_executor.ts";
 import type { Endings } from "./endings.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Descriptors } from "./descriptors.ts";
+import type { Instruments } from "./instruments.ts";
 import type { OutsideWork } from "./outside_work.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable, Timer } from "./runnable.ts";
@@ -45,6 +47,8 @@ export interface ReadyCore {
   readonly overridden: boolean;
   /** Callback in which `schedule` hands a runnable to an overridden `callSoon`. */
   readonly resume: (runnable: Runnable) => void;
+  /** Turns so far; during a turn its number. */
+  readonly turns: number;
   /** Queues a task, wait or callback to run; works between turns too, and wakes a parked loop. */
   schedule(runnable: Runnable): void;
   /** Reports what a runnable has thrown to the exception handler. */
@@ -57,6 +61,8 @@ export interface ReadyCore {
 export interface TimerCore {
   /** Puts a timer into the queue; a parked loop takes it into account. Throws on a closed loop. */
   startTimer(timer: Timer): void;
+  /** Lists the timers that are pending, in no particular order. */
+  list(): Timer[];
   /** Takes a timer out of the queue, or out of the ready queue; does nothing if it is in neither. */
   dropTimer(timer: Timer): void;
   /** Sets another deadline for a timer, be it pending or not. Throws on a closed loop. */
@@ -90,6 +96,7 @@ export interface AsyncCore {
 
 /** Running a loop, for those that are its owner. */
 export interface RunCore {
+  readonly host: Host;
   /** Whether the clock of the loop is virtual. */
   readonly virtual: boolean;
   readonly signals: SignalHandlers;
@@ -137,6 +144,8 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly executor: DefaultExecutor;
   /** Creation stacks, and the time that callbacks take. */
   readonly debug: DebugMode;
+  /** Instruments; null on a loop that has none. */
+  readonly instruments: Instruments | null;
 
   /** Whether new objects need more than their fields: a creation stack, or an async context. */
   readonly instrumented: boolean;
@@ -144,10 +153,12 @@ export interface LoopCore extends ReadyCore, TickCore, AsyncCore, RunCore {
   readonly debugging: boolean;
   /** Whether callbacks and tasks run in the async context of the code that scheduled them. */
   readonly inheritsContext: boolean;
-  /** Whether resumptions of async functions are observed, by debug mode or by a watch. */
+  /** Whether resumptions of async functions are observed, by debug mode, an instrument or a watch. */
   readonly observing: boolean;
-  /** Notes that an async function is about to be resumed, for the watch. Returns whether debug mode wants to time it. */
+  /** Notes that an async function is about to be resumed, for the watch. Returns whether `resumeObserved` has to do it. */
   noteResume(task: Task<unknown>): boolean;
+  /** Resumes an async function on behalf of debug mode and instruments. */
+  resumeObserved(task: Task<unknown>, resume: () => void): void;
   /** Takes over the watch of this thread, or lets go of it. Not inside of a turn. */
   adoptWatch(): void;
   /** Returns a function that runs others in the async context of now. */

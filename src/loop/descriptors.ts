@@ -76,6 +76,18 @@ export class Descriptors {
     return this.#watched.size;
   }
 
+  /** Lists the callbacks, with what they are for in words. */
+  list(): [name: string, handle: Handle][] {
+    return [...this.#watched].flatMap(([fd, { reader, writer }]) => [
+      ...reader === null
+        ? []
+        : [[`reader of ${fd}`, reader] as [string, Handle]],
+      ...writer === null
+        ? []
+        : [[`writer of ${fd}`, writer] as [string, Handle]],
+    ]);
+  }
+
   /** Sets the callback of one direction of a descriptor, in place of the previous one. */
   add(
     descriptor: Descriptor,

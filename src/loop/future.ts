@@ -7,11 +7,14 @@
 import {
   type Awaited,
   checkWaiter,
+  explain,
   failureRecord,
   inWords,
+  isAwaitedBy,
   isHandingOn,
   isUnseen,
   listWaiters,
+  onBehalf,
   peekError,
   pressureOf,
   takeCancellation,
@@ -34,6 +37,8 @@ import {
 import { current } from "./current.ts";
 import { PromiseWait } from "./promise_wait.ts";
 import { priorityLoops } from "./priority_inheritance.ts";
+import type { Task } from "./task.ts";
+import { kindOf, tasksWaitingFor, type WaitFacts } from "./waits.ts";
 
 /**
  * Value that a generator coroutine yields to its task: a future to wait for, or
@@ -398,6 +403,57 @@ export class Future<T>
       : waiters instanceof Set
       ? [...waiters]
       : [waiters];
+  }
+
+  /** Whether `waiter` is among the waiters. */
+  [isAwaitedBy](waiter: Runnable): boolean {
+    if (this.state !== PENDING) return false;
+    return this.waiters instanceof Set
+      ? this.waiters.has(waiter)
+      : this.waiters === waiter;
+  }
+
+  /** Facts about a wait for this. */
+  [explain](): WaitFacts {
+    return { kind: kindOf(this.label), target: this, behind: [] };
+  }
+
+  /** A future that waits for another one does so for its own waiters. */
+  [onBehalf](awaited: Future<unknown>): Future<unknown> | null {
+    return awaited === this as Future<unknown> ? null : this as Future<unknown>;
+  }
+
+  /**
+   * Lists the tasks that wait for this future at this moment, in the order in
+   * which they began: directly, and through `gather`, `shield`, `wait`,
+   * `asCompleted`, task groups and limits. Empty once the future is done.
+   *
+   * Takes time in proportion to the number of waiters. A callback that was added
+   * with {@linkcode addDoneCallback} is no task.
+   *
+   * @example
+   * ```ts
+   * import { createTask, gather, getRunningLoop, run, sleep } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await run(function* () {
+   *   const answer = getRunningLoop().createFuture<number>();
+   *   const reader = createTask(function* () {
+   *     yield* answer;
+   *   });
+   *   const collector = createTask(function* () {
+   *     yield* gather([answer, sleep(1)]);
+   *   });
+   *   yield* sleep(0);
+   *   assertEquals(answer.awaitedBy(), [reader, collector]);
+   *   answer.setResult(42);
+   * }, { host: "virtual" });
+   * ```
+   *
+   * @returns The tasks, each once, in a new array.
+   */
+  awaitedBy(): Task<unknown>[] {
+    return tasksWaitingFor(this as Future<unknown>);
   }
 
   /** Whether the future has waiters. */

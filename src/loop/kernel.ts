@@ -62,7 +62,7 @@ import { isImminent, Precision } from "./precision.ts";
 import type { PriorityHandle } from "./priority_handle.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { Runnable } from "./runnable.ts";
-import { runTimed, runWatched } from "./step_watch.ts";
+import { runWatched } from "./step_watch.ts";
 import { runRunnable, TASK_RUN } from "./run_runnable.ts";
 import { stepTask } from "./task_step.ts";
 import type { Task } from "./task.ts";
@@ -184,14 +184,6 @@ export class Kernel extends LoopParts
     this.enqueue(runnable);
   }
 
-  readonly resume = (runnable: Runnable): void => {
-    try {
-      runnable.run();
-    } catch (error) {
-      this.runnableFailed(runnable, error);
-    }
-  };
-
   // -- Begin and end of a run --
 
   drive(mode: RunMode, isAsync = false): Promise<void> {
@@ -255,6 +247,7 @@ export class Kernel extends LoopParts
     this.unstarted.reportAll();
     this.failures.reportAll(); // what the exception handler has let fail
     this.ranking?.close();
+    this.instruments?.close();
     if (this.debugging) debugChanged(false);
   }
 
@@ -309,6 +302,8 @@ export class Kernel extends LoopParts
       )
     ) return false;
     if (this.failures.arePending) this.failures.ageFully(); // it may be a long wait
+    this.instruments?.parks(this.timers.firstMs());
+    if (this.ready.length > 0 || this.#isStopping()) return true; // by a hook
     this.#parking.park();
     return false;
   }
@@ -372,7 +367,7 @@ export class Kernel extends LoopParts
       this.#handlesToLook -= chunk;
       this.#handlesSinceYield += chunk;
       if (this.ranking !== null) this.#runRanked(this.ranking, chunk);
-      else if (this.debugging) runTimed(this.watch, this, chunk);
+      else if (this.stepwise) this.runChunkStepwise(this.turns, chunk);
       else if (this.watch !== null) runWatched(this.watch, this, chunk);
       else this.runFifo(chunk);
       if (this.#batch <= 0) break;
@@ -425,6 +420,7 @@ export class Kernel extends LoopParts
 
   /** Runs so many handles in the order of a scheduler, fewer if some are withdrawn meanwhile. */
   #runRanked(ranking: PriorityReadyQueue, count: number): void {
+    this.instruments?.batchBegins(this.turns);
     for (let left = count; left > 0; left--) {
       let runnable: Runnable | undefined;
       try {
@@ -438,7 +434,7 @@ export class Kernel extends LoopParts
       if (runnable === undefined) break;
       this.watch?.entering(runnable);
       try {
-        if (this.debugging) this.debug.runTimed(runnable);
+        if (this.stepwise) this.runObserved(runnable);
         else runRunnable(runnable);
       } catch (error) {
         this.runnableFailed(runnable, error);
@@ -458,7 +454,7 @@ export class Kernel extends LoopParts
   }
 
   tickBudget(): number {
-    return this.debugging || this.virtual
+    return this.stepwise || this.virtual
       ? Infinity
       : Math.max(this.#handlesToLook, 1);
   }
@@ -476,7 +472,7 @@ export class Kernel extends LoopParts
     this.#turnsSinceYield++;
     this.#startedAtOnce = 0;
     if (this.failures.arePending) this.failures.passTurn();
-    if (this.debugging) this.unstarted.passTurn();
+    if (this.stepwise) this.endObservedTurn();
     if (this.run.state === STOPPING) {
       this.#leave();
       return;

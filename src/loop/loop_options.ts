@@ -15,6 +15,7 @@ import {
   inspect,
 } from "./checks.ts";
 import type { EventLoop } from "./event_loop.ts";
+import { checkInstruments, type Instrument } from "./instrument.ts";
 import { checkPriority } from "./priority.ts";
 import { checkScheduler, type Scheduler } from "./scheduler.ts";
 import type { Task, TaskOptions } from "./task.ts";
@@ -94,6 +95,13 @@ export interface EventLoopOptions {
    * @default {none: in the order in which things became ready, as in asyncio}
    */
   readonly scheduler?: Scheduler | undefined;
+  /**
+   * Objects that are told what the loop does, from its first turn on. See
+   * {@linkcode Instrument}.
+   *
+   * @default {[]}
+   */
+  readonly instruments?: readonly Instrument[] | undefined;
 }
 
 /** Counts that {@linkcode EventLoop.stats} returns. */
@@ -134,6 +142,7 @@ export interface SettledOptions {
   readonly ignoresOutside: boolean;
   readonly cancelWarnMs: number;
   readonly scheduler: Scheduler | undefined;
+  readonly instruments: readonly Instrument[];
 }
 
 /** Throws if an option of a loop is wrong. */
@@ -146,6 +155,9 @@ function checkLoopOptions(options: EventLoopOptions, what: string): void {
   checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
   checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
   if (options.scheduler !== undefined) checkScheduler(options.scheduler, what);
+  if (options.instruments !== undefined) {
+    checkInstruments(options.instruments, what);
+  }
   checkHost(options.host, what);
 }
 
@@ -184,6 +196,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
     outsideWaits = "wait",
     cancelWarnMs = 1_000,
     scheduler,
+    instruments = [],
   } = options;
   return {
     host: typeof host === "string" ? createHost(host) : host,
@@ -195,6 +208,7 @@ export function settleOptions(options: EventLoopOptions): SettledOptions {
     ignoresOutside: outsideWaits === "ignore",
     cancelWarnMs,
     scheduler,
+    instruments,
   };
 }
 

@@ -90,6 +90,7 @@ export {
 export { scoped } from "./scoped.ts";
 export { until } from "./until.ts";
 export { Handle } from "./handle.ts";
+export type { Instrument } from "./instrument.ts";
 export { TimerHandle } from "./timer_handle.ts";
 export type {
   DeadlockPolicy,
@@ -121,4 +122,5 @@ export {
 export type { ReadyItem, Scheduler } from "./scheduler.ts";
 export { type Coroutine, type TaskBody } from "./task_body.ts";
 export { Task, type TaskOptions } from "./task.ts";
+export type { TaskWait } from "./waits.ts";
 export { isCancellation } from "./cancellation.ts";

@@ -6,6 +6,8 @@
  */
 import type { Host } from "../host/host.ts";
 import { captureContext } from "../host/async_context.ts";
+import { checkInstrument, type Instrument } from "./instrument.ts";
+import { InstrumentedQueue, Instruments } from "./instruments.ts";
 import { current } from "./current.ts";
 import { describeHandle, Handle } from "./handle.ts";
 import { CLOSED, LoopRun } from "./loop_run.ts";
@@ -17,8 +19,9 @@ import type { EventLoop } from "./event_loop.ts";
 import type { SettledOptions } from "./loop_options.ts";
 import { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import type { ReadyQueue, Runnable } from "./runnable.ts";
+import { runRunnable } from "./run_runnable.ts";
 import { SignalHandlers } from "./signal_handlers.ts";
-import { type StepWatch, stepWatch } from "./step_watch.ts";
+import { runStepwise, type StepWatch, stepWatch } from "./step_watch.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { StrayWaits } from "./stray_waits.ts";
 import { warnOfStuckTask } from "./stuck_task.ts";
@@ -51,9 +54,13 @@ export abstract class LoopParts {
   ready: ReadyQueue;
   /** Watch over the steps; null without a watchdog. */
   watch: StepWatch | null;
+  /** Instruments; null if there is none. */
+  instruments: Instruments | null = null;
   instrumented: boolean;
   debugging: boolean;
   observing: boolean;
+  /** Whether steps and callbacks are watched one by one, by debug mode or by an instrument. */
+  stepwise: boolean;
   readonly #cancelWarnMs: number;
 
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
@@ -67,6 +74,7 @@ export abstract class LoopParts {
     this.instrumented = settled.debug || settled.inheritsContext;
     this.watch = stepWatch.current;
     this.observing = settled.debug || this.watch !== null;
+    this.stepwise = settled.debug;
     this.failures = new UnseenFailures(loop);
     this.unstarted = new UnstartedOperations(loop);
     this.debug = new DebugMode(loop, settled.slowCallbackMs);
@@ -142,7 +150,75 @@ export abstract class LoopParts {
     }
     this.debugging = debugging;
     this.instrumented = debugging || this.inheritsContext;
-    this.observing = debugging || this.watch !== null;
+    this.noteObservers();
+  }
+
+  /** Notes who wants to see steps and resumptions. */
+  private noteObservers(): void {
+    this.stepwise = this.debugging || this.instruments !== null;
+    this.observing = this.stepwise || this.watch !== null;
+  }
+
+  /** Adds an instrument; with the first one comes a ready queue that tells of what becomes ready. */
+  addInstrument(instrument: Instrument): void {
+    checkInstrument(instrument, "add an instrument");
+    this.checkMayStart("add an instrument");
+    if (this.instruments === null) {
+      this.instruments = new Instruments(this.loop, this.noInstruments);
+      this.ready = new InstrumentedQueue(this.ready, this.instruments);
+      this.noteObservers();
+    }
+    this.instruments.add(instrument);
+  }
+
+  removeInstrument(instrument: Instrument): boolean {
+    return this.instruments !== null && this.instruments.remove(instrument);
+  }
+
+  /** Forgets all instruments. */
+  private readonly noInstruments = (): void => {
+    this.instruments = null;
+    this.ready = plainQueue(this.ready);
+    this.noteObservers();
+  };
+
+  readonly resume = (runnable: Runnable): void => {
+    try {
+      runnable.run();
+    } catch (error) {
+      this.runnableFailed(runnable, error);
+    }
+  };
+
+  abstract runFifo(count: number): void;
+
+  /** Runs so many handles in debug mode, or with instruments. */
+  protected runChunkStepwise(turn: number, count: number): void {
+    this.instruments?.batchBegins(turn);
+    runStepwise(this.watch, this, count);
+  }
+
+  protected endObservedTurn(): void {
+    if (this.debugging) this.unstarted.passTurn();
+    this.instruments?.turnEnds();
+  }
+
+  /** Runs an entry of the ready queue for debug mode and instruments. */
+  runObserved(runnable: Runnable): void {
+    const run = this.debugging ? this.runTimed : runRunnable;
+    if (this.instruments === null) run(runnable);
+    else this.instruments.run(runnable, run);
+  }
+
+  private readonly runTimed = (runnable: Runnable): void =>
+    this.debug.runTimed(runnable);
+
+  resumeObserved(task: Task<unknown>, resume: () => void): void {
+    const timed = this.debugging
+      ? () => this.debug.resumeTimed(task, resume)
+      : resume;
+    if (this.instruments === null) timed();
+    else this.instruments.resume(task, timed);
   }
 
   /** Takes over the watch of this thread, or lets go of it. Not inside of a turn, which holds the ready queue. */
@@ -150,7 +226,7 @@ export abstract class LoopParts {
     const { current: watch } = stepWatch;
     if (watch === this.watch) return;
     this.watch = watch;
-    this.observing = this.debugging || watch !== null;
+    this.noteObservers();
   }
 
   readyCount(): number {
@@ -159,6 +235,11 @@ export abstract class LoopParts {
 
   noteResume(task: Task<unknown>): boolean {
     this.watch?.resuming(task);
-    return this.debugging;
+    return this.stepwise;
   }
+}
+
+/** The ready queue without what tells the instruments. */
+function plainQueue(queue: ReadyQueue): ReadyQueue {
+  return queue instanceof InstrumentedQueue ? queue.inner : queue;
 }

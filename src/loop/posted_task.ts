@@ -5,7 +5,7 @@
  * @module
  */
 import type { Strand } from "./strand_tree.ts";
-import { inWords, pressureOf } from "./waiters.ts";
+import { explain, inWords, pressureOf } from "./waiters.ts";
 import { InvalidStateError, MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import { checkNumber } from "./checks.ts";
@@ -14,6 +14,7 @@ import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
 import { type Priority, requirePriority } from "./priority.ts";
 import { Urgency } from "./priority_inheritance.ts";
+import type { WaitFacts } from "./waits.ts";
 import type { ReadyPlace } from "./ready_place.ts";
 import { cancellationBy, subscribe, type Subscription } from "./signal_hub.ts";
 import type { Coroutine } from "./task_body.ts";
@@ -377,6 +378,16 @@ export class PostedTask<T> extends Future<T> {
       this.kernel.strays.subscriptions.delete(extras.subscription);
     }
     extras.urgency?.end();
+  }
+
+  /** Facts about a wait for the function: the task that it has become ends it. */
+  override [explain](): WaitFacts {
+    const { runner } = this;
+    return {
+      kind: "postTask",
+      target: this,
+      behind: runner === null ? [] : [runner],
+    };
   }
 
   /** Name of this in messages. */

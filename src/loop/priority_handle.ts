@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Handle } from "./handle.ts";
+import { callbackNameOf, Handle } from "./handle.ts";
 import { type Priority, requirePriority } from "./priority.ts";
 import type { PriorityReadyQueue } from "./priority_ready_queue.ts";
 import { GONE, ReadyPlace } from "./ready_place.ts";
@@ -27,6 +27,8 @@ export class PriorityHandle extends Handle implements ReadyItem {
   private level: number;
   /** @ignore */
   sequence: number;
+  /** @ignore */
+  number: number;
 
   /** @ignore */
   constructor(
@@ -39,11 +41,22 @@ export class PriorityHandle extends Handle implements ReadyItem {
     this.place = queue;
     this.level = priority;
     this.sequence = GONE;
+    this.number = 0;
   }
 
   /** Priority of the callback, as a number. */
   get priority(): number {
     return this.level;
+  }
+
+  /** @ignore */
+  get kind(): "callback" {
+    return "callback";
+  }
+
+  /** @ignore */
+  get name(): string {
+    return callbackNameOf(this);
   }
 
   /** @ignore */

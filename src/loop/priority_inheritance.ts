@@ -32,6 +32,8 @@ export interface Requeue<Item extends ReadyItem = ReadyItem> {
 export class Urgency {
   /** Priority that was set. */
   base: number;
+  /** Number of the task among those of its loop; 0 for anything else. */
+  number = 0;
   /** Priority that counts: the highest of `base` and of what those have who wait. */
   effective: number;
   /** Places in the ready queue; most often there is one. */

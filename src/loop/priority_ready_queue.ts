@@ -11,7 +11,7 @@ import { core } from "./core.ts";
 import { current, findTask } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import { Future } from "./future.ts";
-import { Handle, runnableIn } from "./handle.ts";
+import { callbackNameOf, Handle, runnableIn } from "./handle.ts";
 import {
   knownUrgencyOf,
   placeOf,
@@ -29,9 +29,9 @@ import {
   type Urgency,
 } from "./priority_inheritance.ts";
 import { GIVEN, GONE, ReadyPlace } from "./ready_place.ts";
-import type { ReadyQueue, Runnable } from "./runnable.ts";
+import type { ReadyQueue, Runnable, Timer } from "./runnable.ts";
 import { type ReadyItem, type Scheduler, takeScheduler } from "./scheduler.ts";
-import { YieldOperation } from "./sleep.ts";
+import { SleepFuture, YieldOperation } from "./sleep.ts";
 import { Task } from "./task.ts";
 import { TimerHandle } from "./timer_handle.ts";
 import { Wait } from "./promise_wait.ts";
@@ -55,6 +55,8 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   /** Where timers are that are due. */
   readonly #dueTimers = new Map<Runnable, ReadyPlace>();
   #sequence = 0;
+  #tasks = 0;
+  #callbacks = 0;
   /** Items with a lower sequence were cleared away. */
   #sequenceLeast = 0;
   /** The priority of what is running. */
@@ -92,6 +94,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   /** Queues a callback with a priority of its own. */
   pushHandle(handle: PriorityHandle): void {
     handle.sequence = this.#sequence++;
+    handle.number = ++this.#callbacks;
     this.length++;
     this.#give(handle);
   }
@@ -103,22 +106,28 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   ): PriorityReadyQueue | ReadyPlace {
     if (handle.sequence < this.#sequenceLeast) return this;
     this.#drop(handle);
-    return this.#add(handle, priority, null);
+    return this.#add(handle, priority, null, handle.number);
   }
 
   #add(
     runnable: Runnable,
     priority: number,
     urgency: Urgency | null,
+    numberBefore = 0,
   ): ReadyPlace {
+    const subject = this.#subjectOf(runnable);
+    const kind = kindOf(subject);
     const entry = new ReadyPlace(
       this,
       priority,
       this.#sequence++,
+      kind,
+      numberBefore === 0
+        ? this.#numberOf(subject, kind, urgency)
+        : numberBefore,
       runnable,
       urgency,
     );
-    const subject = this.#subjectOf(runnable);
     if (subject instanceof PostedTask) setPlace(subject, entry);
     else if (subject instanceof TimerHandle) {
       this.#dueTimers.set(subject, entry);
@@ -126,6 +135,30 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
     this.length++;
     this.#give(entry);
     return entry;
+  }
+
+  /** Counts a task of the loop. */
+  nextTaskNumber(): number {
+    return ++this.#tasks;
+  }
+
+  #numberOf(
+    subject: Runnable,
+    kind: ReadyItem["kind"],
+    urgency: Urgency | null,
+  ): number {
+    if (kind === "task") return urgency!.number;
+    return kind === "timer"
+      ? (subject as Runnable & Timer).sequence + 1
+      : ++this.#callbacks;
+  }
+
+  /** Name of the task or callback, as far as the program has given one. */
+  nameOf(runnable: Runnable): string {
+    const subject = this.#subjectOf(runnable);
+    if (subject instanceof Handle) return callbackNameOf(subject);
+    const task = taskOf(subject);
+    return task === null ? "" : task.givenName;
   }
 
   /** Leaves an item to the strategy. */
@@ -142,7 +175,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   requeue(item: ReadyPlace, priority: number): ReadyPlace {
     if (item.sequence < this.#sequenceLeast) return item;
     this.#drop(item);
-    return this.#add(item.runnable, priority, item.urgency);
+    return this.#add(item.runnable, priority, item.urgency, item.number);
   }
 
   /** Something posted is not to be run after all, or not yet. */
@@ -331,14 +364,26 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
 
 /** Returns the priority of a task or wait as one that may change; null for callbacks. */
 export function urgencyOf(runnable: Runnable): Urgency | null {
-  if (runnable instanceof Task) return runnable.urgency;
   if (runnable instanceof PostedTask) return urgencyOfPosted(runnable);
-  const task = runnable instanceof Wait
-    ? runnable.task
-    : runnable instanceof YieldOperation
+  const task = taskOf(runnable);
+  return task === null ? null : task.urgency;
+}
+
+/** Returns the task that a runnable goes on with; null for callbacks. */
+function taskOf(runnable: Runnable): Task<unknown> | null {
+  if (runnable instanceof Task) return runnable as Task<unknown>;
+  return runnable instanceof Wait || runnable instanceof YieldOperation
     ? runnable.task
     : null;
-  return task === null ? null : task.urgency;
+}
+
+/** Kind of a runnable. The end of a task that its group or limit deals with is a callback of these. */
+function kindOf(subject: Runnable): ReadyItem["kind"] {
+  if (subject instanceof TimerHandle || subject instanceof SleepFuture) {
+    return "timer";
+  }
+  const task = taskOf(subject);
+  return task === null || task.done() ? "callback" : "task";
 }
 
 /** Returns that of a future that becomes ready: a task, or a sleep that is over, which has that of the sleeper. */

@@ -130,6 +130,29 @@ export class PriorityScheduler implements Scheduler {
   }
 
   /**
+   * Lists the items of the highest priority that is there, or the oldest item
+   * when its turn has come. For a strategy around this one.
+   *
+   * @returns The items, those first that have been ready longest.
+   */
+  candidates(): readonly ReadyItem[] {
+    if (this.#untilOldest > 1) return this.#items.front(isAlive);
+    const oldest = this.#items.oldest(isAlive);
+    return oldest === undefined ? [] : [oldest];
+  }
+
+  /**
+   * Removes an item that was listed by {@linkcode candidates}. Takes time in
+   * proportion to how many have its priority.
+   *
+   * @param item The item that runs next.
+   */
+  take(item: ReadyItem): void {
+    if (--this.#untilOldest <= 0) this.#untilOldest = this.#ageEvery;
+    this.#items.remove(item, item.priority);
+  }
+
+  /**
    * Takes note that an item was queued anew. The loop calls this.
    *
    * @param item An item that is no longer alive.

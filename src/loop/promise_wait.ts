@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { inWords, isHandingOn, isUnseen, peekError } from "./waiters.ts";
+import {
+  inWords,
+  isHandingOn,
+  isUnseen,
+  onBehalf,
+  peekError,
+} from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { runOwned } from "../host/async_context.ts";
 import {
@@ -135,6 +141,8 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   declare nextWait: Wait<unknown, unknown, unknown> | null;
   declare previousWait: Wait<unknown, unknown, unknown> | null;
   declare due: Due | null;
+  /** Turn in which it began, modulo 2 to the power of 32. */
+  declare since: number;
   declare private readonly onFulfilled: OnFulfilled<T, A>;
   declare private readonly onRejected: OnRejected<B>;
 
@@ -150,6 +158,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
     this.nextWait = null;
     this.previousWait = null;
     this.due = null;
+    this.since = kernel.turns | 0;
     this.onFulfilled = onFulfilled;
     this.onRejected = onRejected;
     if (strand !== null) {
@@ -162,7 +171,15 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
     return this.strand === null ? null : this.strand.runner;
   }
 
+  /** The future that it waits for; null while it waits for none. */
+  abstract readonly waitingOn: Future<unknown> | null;
+
   abstract run(): void;
+
+  /** The task that waits. */
+  [onBehalf](): Future<unknown> | null {
+    return this.task;
+  }
 
   /** Throws a request into this wait, now or when its turn comes. */
   abstract interrupt(request: CancelRequest): void;
@@ -208,7 +225,7 @@ export abstract class Wait<T, A, B> extends Outcome<A | B>
   private resume<V>(callback: (value: V) => unknown, value: V): void {
     const { kernel, task } = this;
     if (task !== null && kernel.observing && kernel.noteResume(task)) {
-      kernel.debug.resumeTimed(
+      kernel.resumeObserved(
         task,
         () => this.followIn(this.strand, kernel, callback, value),
       );
@@ -245,6 +262,10 @@ export class PromiseWait<T, A, B> extends Wait<T, A, B> {
     } else if (
       due.request !== null && this.future.cancel(due.request.reason)
     ) take(this, due, null);
+  }
+
+  get waitingOn(): Future<unknown> | null {
+    return this.future as Future<unknown>;
   }
 
   /** Whether the task that waits is one of another loop. */

@@ -19,6 +19,8 @@ export const GIVEN = -2;
 export class ReadyPlace implements ReadyItem {
   readonly priority: number;
   sequence: number;
+  readonly kind: ReadyItem["kind"];
+  readonly number: number;
   readonly queue: PriorityReadyQueue;
   readonly runnable: Runnable;
   /** Priority node that moves this place when it changes. */
@@ -28,14 +30,22 @@ export class ReadyPlace implements ReadyItem {
     queue: PriorityReadyQueue,
     priority: number,
     sequence: number,
+    kind: ReadyItem["kind"],
+    number: number,
     runnable: Runnable,
     urgency: Urgency | null,
   ) {
     this.queue = queue;
     this.priority = priority;
     this.sequence = sequence;
+    this.kind = kind;
+    this.number = number;
     this.runnable = runnable;
     this.urgency = urgency;
+  }
+
+  get name(): string {
+    return this.queue.nameOf(this.runnable);
   }
 
   get alive(): boolean {

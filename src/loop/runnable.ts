@@ -5,7 +5,9 @@
  * @module
  */
 import type { TimerNode } from "../structures/timer_queue.ts";
+import type { Future } from "./future.ts";
 import type { Relay } from "./priority_inheritance.ts";
+import type { onBehalf } from "./waiters.ts";
 
 /**
  * Entry of the ready queue: a callback's handle, or a task or wait to go on with.
@@ -17,6 +19,10 @@ export interface Runnable {
   run(): void;
   /** Priority node under which this is queued on loops that go by priority; without it, see `PriorityReadyQueue`. */
   readonly relay?: () => Relay;
+  /** Future whose end queues this, on behalf of others. */
+  readonly watched?: Future<unknown>;
+  /** The task or future in whose name this waits for `awaited`; without it, or null, for none. */
+  [onBehalf]?(awaited: Future<unknown>): Future<unknown> | null;
 }
 
 /** Entry of a loop's timers: a callback's handle, or a task's sleep. */

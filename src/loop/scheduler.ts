@@ -9,6 +9,21 @@ import { checkFunction, inspect } from "./checks.ts";
 
 /** Something that is ready to run, as a {@linkcode Scheduler} sees it. */
 export interface ReadyItem {
+  /**
+   * Kind of the item: the next step of a task, a timer that is due (also that
+   * of a sleep), or a callback, of the program or of the library.
+   */
+  readonly kind: "task" | "timer" | "callback";
+  /**
+   * Number among all tasks, timers or callbacks of the loop: tasks count as they
+   * are made, timers as they are started, callbacks as they become ready. A
+   * program that does the same gets the same numbers in each run and each
+   * process, so a strategy can name its choices and make them again. All items
+   * of one task have the number of the task.
+   */
+  readonly number: number;
+  /** Name that was given to the task, or that of the callback's function; `""` if there is none. */
+  readonly name: string;
   /** Priority, higher first. Constant: after a change of priority another item comes. */
   readonly priority: number;
   /** Grows from item to item of a loop: the lower, the longer it has been ready. */
@@ -86,6 +101,22 @@ export interface Scheduler {
   requeued?(item: ReadyItem): void;
   /** Forgets all items. */
   clear(): void;
+  /**
+   * Lists the items of which any may be the next one, for a strategy around this
+   * one that chooses among them: it hands on `push`, `requeued` and `clear`, and
+   * calls {@linkcode Scheduler.take} in place of `shift`. Empty if there is no
+   * item that is alive. A strategy without this method always has one choice.
+   */
+  candidates?(): readonly ReadyItem[];
+  /** Removes an item that {@linkcode Scheduler.candidates} has just listed, as it runs next. */
+  take?(item: ReadyItem): void;
+}
+
+/** Reads the members of a strategy once: they may be on its prototype. */
+function hooksOf(scheduler: Scheduler) {
+  const { push, shift, clear, requeued, candidates, take, handlesPerTurnMax } =
+    scheduler;
+  return { push, shift, clear, requeued, candidates, take, handlesPerTurnMax };
 }
 
 /** Strategies that have a loop. */
@@ -100,13 +131,19 @@ export function checkScheduler(scheduler: unknown, what: string): void {
       }`,
     );
   }
-  const { push, shift, clear, requeued, handlesPerTurnMax = 1 } =
-    scheduler as Scheduler;
+  const { push, shift, clear, handlesPerTurnMax = 1, ...rest } = hooksOf(
+    scheduler as Scheduler,
+  );
   checkFunction(push, what, "scheduler.push");
   checkFunction(shift, what, "scheduler.shift");
   checkFunction(clear, what, "scheduler.clear");
-  if (requeued !== undefined) {
-    checkFunction(requeued, what, "scheduler.requeued");
+  for (const [name, method] of Object.entries(rest)) {
+    if (method !== undefined) checkFunction(method, what, `scheduler.${name}`);
+  }
+  if ((rest.candidates === undefined) !== (rest.take === undefined)) {
+    throw new TypeError(
+      `Cannot ${what} as scheduler must have both candidates and take, or neither`,
+    );
   }
   if (!(typeof handlesPerTurnMax === "number" && handlesPerTurnMax >= 1)) {
     throw new RangeError(

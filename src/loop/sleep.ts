@@ -171,10 +171,10 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
   }
 
   // No #private method: it would cost each of these objects a brand.
-  private runTimed(strand: Strand, request: CancelRequest | null): void {
+  private runObserved(strand: Strand, request: CancelRequest | null): void {
     const task = strand.runner!;
     const { kernel } = task;
-    kernel.debug.resumeTimed(task, () => {
+    kernel.resumeObserved(task, () => {
       if (request === null) {
         this.outcome().followIn(
           strand,
@@ -200,7 +200,7 @@ export class YieldOperation<T> extends Operation<T> implements Runnable {
     strand.yields--;
     const request = strand.dueYields === null ? null : takeAtYield(strand);
     if (kernel.observing && kernel.noteResume(strand.runner!)) {
-      this.runTimed(strand, request);
+      this.runObserved(strand, request);
     } else if (request !== null) {
       const error = cancellation(request.reason);
       this.outcome().followIn(strand, kernel, this.#onRejected!, error);
@@ -259,7 +259,7 @@ function wakeSleeper(future: Future<void>): void {
 }
 
 /** Future of a sleeper and the timer that sets it, in one object. */
-class SleepFuture extends Future<void> implements Timer {
+export class SleepFuture extends Future<void> implements Timer {
   whenMs: number;
   sequence = 0;
   queueBucket: number = NOT_QUEUED;

@@ -40,8 +40,8 @@ interface WatchedKernel {
   /** Runs so many handles from the head of the queue. */
   runFifo(count: number): void;
   runnableFailed(runnable: Runnable, error: unknown): void;
-  /** Debug mode of the loop. */
-  readonly debug: { runTimed(runnable: Runnable): void };
+  /** Runs one handle on behalf of debug mode and instruments. */
+  runObserved(runnable: Runnable): void;
 }
 
 /** Runs so many handles from the head of the queue of a kernel, and tells the watch of each before. */
@@ -80,8 +80,8 @@ export function runWatched(
   }
 }
 
-/** The same in debug mode, with or without a watch. */
-export function runTimed(
+/** The same in debug mode and with instruments, with or without a watch. */
+export function runStepwise(
   watch: StepWatch | null,
   kernel: WatchedKernel,
   count: number,
@@ -90,7 +90,7 @@ export function runTimed(
     const runnable = kernel.ready.shift()!;
     watch?.entering(runnable);
     try {
-      kernel.debug.runTimed(runnable);
+      kernel.runObserved(runnable);
     } catch (error) {
       kernel.runnableFailed(runnable, error);
     }

@@ -30,6 +30,8 @@ export interface Stepper extends Runnable, Holder {
   readonly kernel: LoopCore;
   /** The future that the generator waits for; still there when its turn has come. */
   waitingOn: Future<unknown> | null;
+  /** Turn in which it began to wait, modulo 2 to the power of 32. */
+  since: number;
   /** The innermost block that the generator has opened and not closed. */
   block: Block | null;
   /** The innermost block around the generator's place, whoever opened it. */
@@ -72,6 +74,7 @@ export function suspend(
   ) {
     lastYielded.future = null;
     stepper.waitingOn = target;
+    stepper.since = stepper.kernel.turns | 0;
     target.addWaiter(stepper);
     if (stepper.due !== null || levels.open > 0) suspended(stepper, target);
     return;

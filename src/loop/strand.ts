@@ -22,11 +22,11 @@ import { type AnyWait, listWaits, type Strand } from "./strand_tree.ts";
 
 /** An async function waits in an operation of the loop. */
 export function enterWait(strand: Strand, wait: AnyWait): void {
-  const first = strand.waits;
+  const first = strand.firstWait;
   if (first === null) {
     const task = strand.runner!;
     if (strand.isOutside()) task.kernel.outside.cameInside();
-    strand.waits = wait.previousWait = wait;
+    strand.firstWait = wait.previousWait = wait;
     task.calmDown();
     return;
   }
@@ -40,22 +40,24 @@ export function enterWait(strand: Strand, wait: AnyWait): void {
 export function leaveWait(strand: Strand, wait: AnyWait): void {
   const previous = wait.previousWait;
   if (previous === null) return; // its task has ended, and dropped them all
-  const first = strand.waits!;
+  const first = strand.firstWait!;
   const next = wait.nextWait;
-  if (wait === first) strand.waits = next;
+  if (wait === first) strand.firstWait = next;
   else previous.nextWait = next;
   if (next !== null) next.previousWait = previous;
   else if (wait !== first) first.previousWait = previous;
   wait.nextWait = wait.previousWait = null;
-  if (strand.waits === null && strand.isOutside()) {
-    strand.runner!.kernel.outside.wentOutside();
+  if (strand.firstWait === null && strand.isOutside()) {
+    const task = strand.runner!;
+    task.since = task.kernel.turns | 0;
+    task.kernel.outside.wentOutside();
   }
 }
 
 /** Takes all waits out of the list of a strand that has ended, and returns them. */
 export function dropWaits(strand: Strand): readonly AnyWait[] {
   const waits = strand.listWaits();
-  strand.waits = null;
+  strand.firstWait = null;
   for (const wait of waits) wait.nextWait = wait.previousWait = null;
   return waits;
 }
@@ -70,7 +72,7 @@ export abstract class InnerStrand implements Strand {
   /** The strand around this one; null for the root of the tree. */
   around: InnerStrand | null;
   due: Due | null = null;
-  waits: AnyWait | null = null;
+  firstWait: AnyWait | null = null;
   yields = 0;
   dueYields: DueYields | null = null;
   level: CancelRequest | null = null;
@@ -135,12 +137,13 @@ export abstract class InnerStrand implements Strand {
 
   /** @ignore */
   isOutside(): boolean {
-    return this.running > 0 && this.waits === null && this.openedInside === 0;
+    return this.running > 0 && this.firstWait === null &&
+      this.openedInside === 0;
   }
 
   /** @ignore */
   listWaits(): readonly AnyWait[] {
-    return this.waits === null ? [] : listWaits(this.waits);
+    return this.firstWait === null ? [] : listWaits(this.firstWait);
   }
 
   /**

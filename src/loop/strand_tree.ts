@@ -28,7 +28,7 @@ export interface Strand extends Holder {
   /** The innermost open block around code that runs here; null if there is none. */
   readonly place: Block | null;
   /** The first of the waits that were started here; its `previousWait` is the last. */
-  waits: AnyWait | null;
+  firstWait: AnyWait | null;
   /** How many `sleep(0)` of it are in the ready queue, which are no waits in the list. */
   yields: number;
   /** The requests they have to throw; null if there are none. */

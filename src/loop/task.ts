@@ -15,6 +15,7 @@ import {
 import {
   describeWait,
   destroy,
+  explain,
   inWords,
   mayBeAsync,
   pressureOf,
@@ -40,6 +41,7 @@ import { current, findLocals, findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
 import type { Suspension } from "./future.ts";
 import { checkTaskOptions, NO_OPTIONS } from "./loop_options.ts";
+import type { Runnable } from "./runnable.ts";
 import type { Stepper } from "./stepping.ts";
 import { dropWaits, findStrand, InnerStrand } from "./strand.ts";
 import {
@@ -49,6 +51,13 @@ import {
   requirePriority,
 } from "./priority.ts";
 import { Urgency } from "./priority_inheritance.ts";
+import {
+  type PlaceFacts,
+  type TaskWait,
+  type WaitFacts,
+  waitsInWords,
+  waitsOf,
+} from "./waits.ts";
 
 /** Options of a task. */
 export interface TaskOptions {
@@ -145,6 +154,9 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     if (kernel.inheritsContext) {
       this.extra().enter = kernel.captureContext();
     }
+    if (kernel.instruments !== null) {
+      kernel.instruments.made(this as Task<unknown>);
+    }
     if (!queued) return; // whoever makes it queues it later
     if (options.eager === true && loop.isRunning()) this.startEagerly();
     else kernel.schedule(this);
@@ -154,18 +166,22 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   private rank(priority: Priority | undefined): void {
     const inherited = this.parentTask?.urgency?.base ??
       DEFAULT_PRIORITY;
+    const { ranking } = this.kernel;
     this.urgency = new Urgency(
       checkPriority(priority, "create a task", inherited),
-      this.kernel.ranking,
+      ranking,
     );
+    if (ranking !== null) this.urgency.number = ranking.nextTaskNumber();
   }
 
   /** Runs the first step now, inside the running code. */
   private startEagerly(): void {
     const { loop, task, stepper } = current;
     current.loop = this.loop;
+    const { instruments } = this.kernel;
     try {
-      this.run();
+      if (instruments === null) this.run();
+      else instruments.run(this as Task<unknown>, runTask);
     } finally {
       current.loop = loop;
       current.task = task;
@@ -279,7 +295,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   protected isUntouched(): boolean {
     if (
       this.requests > 0 || this.yields > 0 || this.due !== null ||
-      this.waits !== null || this.hasOtherWaiters()
+      this.firstWait !== null || this.hasOtherWaiters()
     ) return false;
     const { extras } = this;
     return extras === null ||
@@ -451,6 +467,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
    */
   startPromise(promise: PromiseLike<unknown>): void {
     this.body = PROMISED;
+    this.since = this.kernel.turns | 0;
     this.kernel.outside.asyncTaskStarted();
     if (this.isOutside()) this.kernel.outside.wentOutside();
     endWithPromise(this as Task<unknown>, promise);
@@ -507,6 +524,12 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     // Cancelled too late to be thrown, but not too late to count.
     if (request !== null) super.cancel(request.reason);
     else super.setResult(value as T);
+    if (this.kernel.instruments !== null) this.tellEnd();
+  }
+
+  /** Has the instruments told that the task has ended. */
+  private tellEnd(): void {
+    this.kernel.instruments!.ended(this as Task<unknown>);
   }
 
   /**
@@ -519,6 +542,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     const cancelled = cancellationIn(error);
     if (cancelled !== null) this.finishCancelled(cancelled);
     else this.fail(error);
+    if (this.kernel.instruments !== null) this.tellEnd();
   }
 
   /** Drops the body and everything else that an ended task does not need. */
@@ -547,6 +571,7 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     }
     this.end();
     super.cancel(reason);
+    if (this.kernel.instruments !== null) this.tellEnd();
   }
 
   /**
@@ -594,12 +619,60 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
     }
   }
 
+  /**
+   * Lists what the task waits for at this moment, and who holds that: locks,
+   * items, time, other tasks. An async function may wait for several things at
+   * once. Empty while the task is ready or runs, and once it has ended.
+   *
+   * A snapshot, made when it is asked for; nothing is noted before. Takes time in
+   * proportion to the number of waits and of the tasks behind them.
+   *
+   * @example The holder of a lock
+   * ```ts
+   * import { createTask, Lock, run, sleep } from "@rota/rota";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await run(function* () {
+   *   const lock = new Lock();
+   *   const useLock = function* () {
+   *     using _permit = yield* lock.acquire();
+   *     yield* sleep(100);
+   *   };
+   *   const first = createTask(useLock);
+   *   const second = createTask(useLock);
+   *   yield* sleep(50);
+   *   const [wait] = second.waits();
+   *   assertEquals(wait?.kind, "Lock.acquire");
+   *   assertEquals(wait?.target, lock);
+   *   assertEquals(wait?.heldBy, [first]);
+   * }, { host: "virtual" });
+   * ```
+   *
+   * @returns The waits, in the order in which they began.
+   */
+  waits(): TaskWait[] {
+    return waitsOf(this as Task<unknown>);
+  }
+
+  /**
+   * Facts about the line in which the task stands before its first step; null
+   * if it is in none.
+   *
+   * @ignore
+   */
+  placeInLine(): PlaceFacts | null {
+    return null;
+  }
+
   /** Describes what the task waits for. */
   [describeWait](): string {
-    if (this.waitingOn !== null) return this.waitingOn[inWords]();
-    const waits = this.listWaits().map((wait) => wait[inWords]());
-    if (waits.length > 0) return waits.join(" and ");
-    return this.promised ? "a promise outside the loop" : "its turn";
+    return waitsInWords(this as Task<unknown>);
+  }
+
+  /** Facts about a wait for the end of the task. */
+  override [explain](): WaitFacts {
+    const task = this as Task<unknown>;
+    return { kind: "task", target: task, behind: [task], task };
   }
 
   /** The `Urgency` with which the end of the task is handled, if the task does that itself. */
@@ -625,6 +698,10 @@ export class Task<T> extends TaskStrand<T> implements SteppedTask {
   override get [Symbol.toStringTag](): string {
     return "Task";
   }
+}
+
+function runTask(task: Runnable): void {
+  task.run();
 }
 
 function checkBlockOptions(options: BlockOptions): void {

@@ -44,13 +44,19 @@ export abstract class TaskStrand<T> extends Future<T>
    *
    * @ignore
    */
-  declare waits: AnyWait | null;
+  declare firstWait: AnyWait | null;
   /**
    * The future that its generator waits for.
    *
    * @ignore
    */
   declare waitingOn: Future<unknown> | null;
+  /**
+   * Turn in which it began to wait, or was made, modulo 2 to the power of 32.
+   *
+   * @ignore
+   */
+  declare since: number;
   /**
    * The requests that are thrown next.
    *
@@ -73,8 +79,9 @@ export abstract class TaskStrand<T> extends Future<T>
   constructor(loop: EventLoop, label: string) {
     super(loop, label);
     this.yields = 0;
-    this.waits = null;
+    this.firstWait = null;
     this.waitingOn = null;
+    this.since = this.kernel.turns | 0;
     this.due = null;
     this.heldReason = undefined;
     this.requests = 0;
@@ -279,13 +286,13 @@ export abstract class TaskStrand<T> extends Future<T>
 
   /** @ignore */
   isOutside(): boolean {
-    return this.promised && this.waits === null &&
+    return this.promised && this.firstWait === null &&
       (this.extras === null || this.extras.openedInside === 0);
   }
 
   /** @ignore */
   listWaits(): readonly AnyWait[] {
-    return this.waits === null ? NO_WAITS : listWaits(this.waits);
+    return this.firstWait === null ? NO_WAITS : listWaits(this.firstWait);
   }
 
   /** @ignore */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkWaiter, drop } from "./waiters.ts";
+import { checkWaiter, drop, explain } from "./waiters.ts";
 import { isCancellation } from "./cancellation.ts";
 import { callInTask } from "./body.ts";
 import { core } from "./core.ts";
@@ -18,6 +18,7 @@ import {
   type WaitOptions,
 } from "./operation.ts";
 import type { Coroutine } from "./task_body.ts";
+import type { WaitFacts } from "./waits.ts";
 
 /**
  * Waits for a promise that is not of the loop.
@@ -149,6 +150,25 @@ export function reportLost(loop: EventLoop | null, error: unknown): void {
   });
 }
 
+/** Future of a promise that is not of the loop. */
+class SettlementFuture<T> extends Future<T> {
+  readonly #promise: PromiseLike<T>;
+
+  constructor(loop: EventLoop, promise: PromiseLike<T>) {
+    super(loop, "a promise in until()");
+    this.#promise = promise;
+  }
+
+  override [explain](): WaitFacts {
+    const promise = this.#promise;
+    return {
+      kind: "until",
+      target: promise,
+      behind: promise instanceof Future ? [promise as Future<unknown>] : [],
+    };
+  }
+}
+
 /** The outcome of a promise, for one waiter. */
 class Settlement<T> {
   readonly loop: EventLoop;
@@ -157,7 +177,7 @@ class Settlement<T> {
 
   constructor(loop: EventLoop, promise: PromiseLike<T>) {
     this.loop = loop;
-    this.future = new Future<T>(loop, "a promise in until()");
+    this.future = new SettlementFuture<T>(loop, promise);
     this.reaction = reactionOf(promise) as Reaction<T>;
     this.reaction.waiters.add(this.future);
   }

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Runnable } from "./runnable.ts";
+import type { WaitFacts } from "./waits.ts";
 
 /** Lists the waiters, in order. */
 export const listWaiters: unique symbol = Symbol("listWaiters");
@@ -31,6 +32,14 @@ export const isUnseen: unique symbol = Symbol("isUnseen");
 export const failureRecord: unique symbol = Symbol("failureRecord");
 /** Whether a cancellation that the future hands on to others is on its way through them. */
 export const isHandingOn: unique symbol = Symbol("isHandingOn");
+/** Whether a waiter is among those of the future, which is not done. */
+export const isAwaitedBy: unique symbol = Symbol("isAwaitedBy");
+/** Returns the facts about a wait for a future: its kind, the thing, and the tasks behind it. */
+export const explain: unique symbol = Symbol("explain");
+/** Lists the tasks that hold a thing. */
+export const listHolders: unique symbol = Symbol("listHolders");
+/** Returns the task or future in whose name a waiter waits; null if there is none. */
+export const onBehalf: unique symbol = Symbol("onBehalf");
 
 /**
  * The members by which a future serves its waiters.
@@ -50,6 +59,8 @@ export interface Awaited {
   [peekError](): unknown;
   [isUnseen](): boolean;
   [isHandingOn](): boolean;
+  [isAwaitedBy](waiter: Runnable): boolean;
+  [explain](): WaitFacts;
 }
 
 // -- Tasks --

@@ -5,13 +5,14 @@
  *
  * @module
  */
-import { destroy } from "./waiters.ts";
+import { destroy, onBehalf } from "./waiters.ts";
 import type { CancelledError } from "../errors.ts";
 import { cancellation, cancellationIn } from "./cancellation.ts";
 import { core } from "./core.ts";
 import { isSteppable, isThenable } from "./checks.ts";
 import { findTask, type LocalValue } from "./current.ts";
 import type { EventLoop } from "./event_loop.ts";
+import type { Future } from "./future.ts";
 import { Operation } from "./operation.ts";
 import type { Coroutine, TaskBody } from "./task_body.ts";
 import { Task } from "./task.ts";
@@ -27,6 +28,8 @@ export interface Work {
   readonly taskName: string;
   /** Priority of the task meanwhile, on a loop with priorities. */
   readonly priority: number;
+  /** Future of the work, for which tasks wait; null if nobody does now. */
+  readonly whose: Future<unknown> | null;
   /** Whether {@linkcode call} only makes a generator. */
   readonly isCoroutine: boolean;
   /** Called when a task that was made for the work takes its first step, or never will. */
@@ -86,6 +89,12 @@ export class WorkRunner extends Task<void> {
   /** Cancels a piece of work, if it is at it. */
   cancelWork(work: Work, reason: unknown): boolean {
     return this.work === work && this.cancel(reason);
+  }
+
+  /** The end of the runner is awaited on behalf of the work. */
+  override [onBehalf](awaited: Future<unknown>): Future<unknown> | null {
+    if (awaited !== this as Future<unknown>) return this as Future<unknown>;
+    return this.work === null ? null : this.work.whose;
   }
 
   override becomeKnown(): void {

@@ -25,6 +25,8 @@ import {
   type JobOptions,
   OVERLOAD_STRATEGIES,
 } from "./concurrency_limit_options.ts";
+import { listHolders } from "../loop/waiters.ts";
+import type { Task } from "../loop/task.ts";
 import { LimitCore } from "./limit_core.ts";
 import { type Job, type JobBody, LimitJob } from "./limit_job.ts";
 import { LimitMap } from "./limit_map.ts";
@@ -110,7 +112,12 @@ export class ConcurrencyLimit {
     const { highWaterMark = Infinity, overload = "block" } = options;
     checkInteger(highWaterMark, 0, what, "highWaterMark", "or Infinity");
     checkOneOf(overload, OVERLOAD_STRATEGIES, what, "overload");
-    this.#core = new LimitCore(size, highWaterMark, overload);
+    this.#core = new LimitCore(size, highWaterMark, overload, this);
+  }
+
+  /** The tasks that do its work. */
+  [listHolders](): Task<unknown>[] {
+    return this.#core.runners();
   }
 
   /** How many slots there are; {@linkcode resize} changes it. */

@@ -5,6 +5,7 @@
  */
 import { cancellation } from "../loop/cancellation.ts";
 import { CancelledError, MisuseError, OverloadError } from "../errors.ts";
+import { core } from "../loop/core.ts";
 import { findTask } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Task } from "../loop/task.ts";
@@ -54,17 +55,28 @@ export class LimitCore {
   /** Whether a pump is at work further down the stack. */
   #pumping = false;
   #arrivals = 0;
-  readonly idle: WaitQueue = new WaitQueue("ConcurrencyLimit.onIdle()");
+  /** The limit, as the program has it. */
+  readonly owner: object;
+  readonly idle: WaitQueue;
   readonly #below = new Map<number, WaitQueue>();
 
   constructor(
     size: number,
     highWaterMark: number,
     overload: OverloadStrategy,
+    owner: object,
   ) {
     this.size = size;
     this.highWaterMark = highWaterMark;
     this.overload = overload;
+    this.owner = owner;
+    this.idle = new WaitQueue("ConcurrencyLimit.onIdle()", owner);
+  }
+
+  /** Lists the tasks that do its work. Goes through all tasks of the loop. */
+  runners(): WorkRunner[] {
+    const tasks = this.#loop?.[core].tasks.toArray() ?? [];
+    return tasks.filter((task) => this.#isAtWork(task)) as WorkRunner[];
   }
 
   /** How many jobs have not begun. */
@@ -251,7 +263,10 @@ export class LimitCore {
   lineBelow(count: number): WaitQueue {
     let line = this.#below.get(count);
     if (line === undefined) {
-      line = new WaitQueue(`ConcurrencyLimit.onSizeBelow(${count})`);
+      line = new WaitQueue(
+        `ConcurrencyLimit.onSizeBelow(${count})`,
+        this.owner,
+      );
       this.#below.set(count, line);
     }
     return line;

@@ -5,6 +5,7 @@
  */
 import {
   checkWaiter,
+  explain,
   inWords,
   isHandingOn,
   pressureOf,
@@ -22,6 +23,7 @@ import {
   type Subscription,
 } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import type { Origin, WorkOutcome, WorkRunner } from "../loop/work_runner.ts";
 import { Claim } from "./claim.ts";
 import type { LimitCore, LimitedWork } from "./limit_core.ts";
@@ -252,6 +254,23 @@ export class LimitJob<T> extends Claim<T> implements Job<T>, LimitedWork {
   ): PromiseLike<A | B> {
     this[checkWaiter]();
     return super.then(onFulfilled, onRejected);
+  }
+
+  get whose(): Future<unknown> {
+    return this as Future<unknown>;
+  }
+
+  /** Facts about a wait for the job: its task ends it, or those that have the slots. */
+  override [explain](): WaitFacts {
+    const isInLine = this.#runner === null;
+    return {
+      kind: "job",
+      target: this,
+      behind: isInLine
+        ? this.core.runners() as Future<unknown>[]
+        : [this.#runner as Future<unknown>],
+      isHeld: isInLine,
+    };
   }
 
   /** Whether its task is handing a cancellation on to others. */

@@ -86,7 +86,7 @@ export class MapRun<T, R> implements FedMap<T> {
   readonly #slots: MapSlot<T, R>[] = [];
   /** How many items were begun. */
   #begun = 0;
-  readonly #waiters = new WaitQueue("ConcurrencyLimit.map()");
+  readonly #waiters: WaitQueue;
 
   constructor(
     core: LimitCore,
@@ -100,10 +100,16 @@ export class MapRun<T, R> implements FedMap<T> {
     this.isCoroutine = isGeneratorFunction(plan.body);
     this.#results = results;
     this.#verdict = new Future<void>(loop, "a map of a limit");
+    this.#waiters = new WaitQueue("ConcurrencyLimit.map()", core.owner);
   }
 
   get rank(): number {
     return this.plan.rank;
+  }
+
+  /** The first wait for it. */
+  get whose(): Future<unknown> | null {
+    return this.#waiters.peek() ?? null;
   }
 
   get isStopped(): boolean {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Future } from "../loop/future.ts";
 import type { CancelledError } from "../errors.ts";
 import type { Origin, WorkOutcome, WorkRunner } from "../loop/work_runner.ts";
 import type { LimitCore, LimitedWork } from "./limit_core.ts";
@@ -39,6 +40,10 @@ export class MapSlot<T, R> implements LimitedWork {
 
   get isCoroutine(): boolean {
     return this.#map.isCoroutine;
+  }
+
+  get whose(): Future<unknown> | null {
+    return this.#map.whose;
   }
 
   begun(runner: WorkRunner): void {

@@ -143,7 +143,7 @@ export class RateLimiter {
   readonly #fails: boolean;
   /** Made once for all operations. */
   readonly #wait: WaitForPermits = (weight) => this.#waitForPermits(weight);
-  #waiters = new WaitQueue<Want>("RateLimiter.acquire()");
+  #waiters = new WaitQueue<Want>("RateLimiter.acquire()", this);
   #loop: EventLoop | null = null;
   #timer: TimerHandle | null = null;
   /** First waiter in line, for which the timer was set. */
@@ -310,7 +310,7 @@ export class RateLimiter {
           "Cannot use a rate limiter: it is in use on another event loop",
         );
       }
-      this.#waiters = new WaitQueue("RateLimiter.acquire()");
+      this.#waiters = new WaitQueue("RateLimiter.acquire()", this);
       this.#rule = this.#makeRule();
       this.#timer = null;
       this.#timedFor = null;

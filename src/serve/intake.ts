@@ -99,7 +99,7 @@ export class Intake {
   /** Number of looks until now; a request knows that of its arrival. */
   #looks = 0;
   #look: TimerHandle | null = null;
-  readonly #changes = new WaitQueue("the end of all requests");
+  readonly #changes = new WaitQueue("Server.close()", this);
   /** How many responses are under way. */
   #held = 0;
   #served = 0;

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { resourceWatch } from "../loop/resource_watch.ts";
 import {
   MisuseError,
   SourceClosedError,
@@ -215,6 +216,7 @@ export abstract class Source<T>
   /** Ties a source that has subscribed to its signal and its loop. */
   protected begin(signal: AbortSignal | undefined): void {
     this.loop[core].endings.add(this.#ending);
+    resourceWatch.current?.taken("listener", this, this.label);
     if (signal === undefined) return;
     this.#subscription = subscribe(signal, (reason) => {
       this.#items.clear();
@@ -310,6 +312,7 @@ export abstract class Source<T>
     this.#subscription?.unsubscribe();
     this.#subscription = null;
     this.loop[core].endings.delete(this.#ending);
+    resourceWatch.current?.returned(this);
     this.#letGo();
     this.release();
     this.#wake();

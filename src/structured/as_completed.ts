@@ -165,7 +165,7 @@ export class AsCompleted<T, F extends Future<T> = Future<T>>
     options: WaitOptions,
   ) {
     this.#options = { ...options, name: "asCompleted()" } as WaitOptions;
-    this.#completions = new Completions(futures, timeoutMs);
+    this.#completions = new Completions(futures, timeoutMs, this);
     this.#left = this.#completions.pending;
   }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkWaiter, pressureOf } from "../loop/waiters.ts";
+import { checkWaiter, explain, pressureOf } from "../loop/waiters.ts";
 import { MisuseError, TimeoutError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -12,21 +12,22 @@ import type { Future } from "../loop/future.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import type { Task } from "../loop/task.ts";
 import { isAtWork } from "../loop/work_runner.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
 import { Waiter, WaitQueue } from "../sync/wait_queue.ts";
 import { relayTo } from "./joint_future.ts";
 import { lenderFor, lending } from "./lending.ts";
-import { Watch } from "./watch.ts";
+import { type Dependent, Watch } from "./watch.ts";
 
 /** Futures in the order in which they are done. */
-export class Completions<F extends Future<unknown>> {
+export class Completions<F extends Future<unknown>> implements Dependent {
   /** The futures that are not done, with what listens for that. */
   readonly #todo: Map<F, Watch>;
   /** The futures that are done; `null` for each that was not in time. */
   readonly #done = new RingBuffer<F | null>();
-  readonly #waiters = new WaitQueue("asCompleted()");
+  readonly #waiters: WaitQueue;
   /** Hands the priority of those who wait on to all that are left; made when it is asked for. */
   #relay: Relay | null = null;
   #timer: TimerHandle | null = null;
@@ -35,12 +36,13 @@ export class Completions<F extends Future<unknown>> {
   /** The last task that was found not to keep any of them from being done. */
   #checked: Task<unknown> | null = null;
 
-  /** Listens to `futures`, for `timeoutMs` at most; null is for ever. */
-  constructor(futures: Iterable<F>, timeoutMs: number | null) {
+  /** Listens to `futures`, for `timeoutMs` at most; null is for ever. The program has it as `owner`. */
+  constructor(futures: Iterable<F>, timeoutMs: number | null, owner: object) {
     this.#todo = new Map();
+    this.#waiters = new WaitQueue("asCompleted()", owner);
     for (const future of new Set(futures)) {
       this.#loop = future.loop;
-      const watch = new Watch(future, this.#completed, this.#relayed);
+      const watch = new Watch(future, this.#completed, this);
       this.#todo.set(future, watch);
       this.#relay?.dependOn(future); // one that is done has asked for it already
     }
@@ -68,8 +70,19 @@ export class Completions<F extends Future<unknown>> {
   };
 
   /** Each of those that are left may be the next: a waiter lends all of them its priority. */
-  readonly #relayed = (): Relay =>
-    this.#relay ??= relayTo(this.#loop!, this.#todo.keys());
+  relayed(): Relay {
+    return this.#relay ??= relayTo(this.#loop!, this.#todo.keys());
+  }
+
+  /** The first wait for the next one. */
+  get whose(): Future<unknown> | null {
+    return this.#waiters.peek() ?? null;
+  }
+
+  /** Lists those that are left. */
+  left(): Future<unknown>[] {
+    return [...this.#todo.keys()];
+  }
 
   /** Takes back all that listens to the futures that are left; returns how many these were. */
   #letGo(): number {
@@ -113,7 +126,7 @@ export class Completions<F extends Future<unknown>> {
       const waiter = new NextWaiter(
         this.#waiters.open(),
         this.#waiters,
-        this.#relayed,
+        this as Completions<Future<unknown>>,
       );
       this.#waiters.append(waiter);
       try {
@@ -143,14 +156,22 @@ export class Completions<F extends Future<unknown>> {
 
 /** A wait for the next future that is done, which lends all of them its priority. */
 class NextWaiter extends Waiter {
-  readonly #relayed: () => Relay;
+  readonly #completions: Completions<Future<unknown>>;
 
-  constructor(loop: EventLoop, queue: WaitQueue, relayed: () => Relay) {
-    super(loop, "asCompleted()", queue, undefined, undefined);
-    this.#relayed = relayed;
+  constructor(
+    loop: EventLoop,
+    queue: WaitQueue,
+    completions: Completions<Future<unknown>>,
+  ) {
+    super(loop, queue.label, queue, undefined, undefined);
+    this.#completions = completions;
   }
 
   override [pressureOf](): object {
-    return this.#relayed().pressure;
+    return this.#completions.relayed().pressure;
+  }
+
+  override [explain](): WaitFacts {
+    return { ...super[explain](), behind: this.#completions.left() };
   }
 }

@@ -185,7 +185,7 @@ class GatheringFuture extends LendingFuture<unknown[]> {
     if (child.done()) this.#early.push(child);
     else {
       this.#watches.push(
-        new Watch(child, this.#childDone, this.#urgency),
+        new Watch(child, this.#childDone, this),
       );
     }
   }
@@ -195,8 +195,6 @@ class GatheringFuture extends LendingFuture<unknown[]> {
     if (this.#children.length === 0) this.setResult([]);
     for (const child of this.#early) this.#childDone(child);
   }
-
-  readonly #urgency = () => this.relayed();
 
   readonly #childDone = (child: Future<unknown>): void => {
     this.#left--;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { drop } from "../loop/waiters.ts";
+import { drop, explain } from "../loop/waiters.ts";
 import {
   MisuseError,
   TaskGroupClosedError,
@@ -28,6 +28,7 @@ import type { Relay } from "../loop/priority_inheritance.ts";
 import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { Task, TaskOptions } from "../loop/task.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import { LinkedList } from "../structures/linked_list.ts";
 import type { BlockBody } from "./block_body.ts";
 import { discarding } from "./discarding.ts";
@@ -78,6 +79,7 @@ interface Thrown {
 /** A group that was entered. */
 export class GroupRun implements ChildOwner {
   readonly task: Task<unknown>;
+  readonly group: object;
   readonly slots: GroupSlots | null;
   /** Open while its body runs, closing while it waits for its tasks. */
   #phase: "open" | "closing" | "finished" = "open";
@@ -96,8 +98,9 @@ export class GroupRun implements ChildOwner {
   /** The future for which the end of the group waits: the end of the last child. */
   #childrenEnd: ChildrenEnd | null = null;
 
-  constructor(task: Task<unknown>, settings: GroupSettings) {
+  constructor(task: Task<unknown>, settings: GroupSettings, group: object) {
     this.task = task;
+    this.group = group;
     this.#settings = settings;
     const { limit } = settings;
     this.slots = limit === Infinity ? null : new GroupSlots(limit);
@@ -123,6 +126,18 @@ export class GroupRun implements ChildOwner {
 
   joined(): Relay | null {
     return this.#childrenEnd?.relayed() ?? null;
+  }
+
+  joining(): Future<unknown> | null {
+    return this.#childrenEnd;
+  }
+
+  slotHolders(): Future<unknown>[] {
+    const holders: Future<unknown>[] = [];
+    for (const { task } of this.#children) {
+      if (task instanceof LimitedTask && task.holdsSlot()) holders.push(task);
+    }
+    return holders;
   }
 
   // -- Its tasks --
@@ -329,7 +344,7 @@ export class GroupRun implements ChildOwner {
     let interruption: Thrown | null = null;
     while (this.#children.length > 0) {
       this.#childrenEnd = new ChildrenEnd(
-        this.task,
+        this,
         this.#children,
         `the tasks of ${describeGroup(this.#settings)}`,
         () => this.#cause !== null,
@@ -433,23 +448,30 @@ export function refuseTask(
 
 /** The end of all children of a group. A cancellation ends the wait for it once. */
 class ChildrenEnd extends JointFuture<void> {
+  readonly #owner: ChildOwner;
   readonly #children: LinkedList<Child>;
   readonly #isEnding: () => boolean;
   #isWoken = false;
 
   constructor(
-    owner: Task<unknown>,
+    owner: ChildOwner,
     children: LinkedList<Child>,
     label: string,
     isEnding: () => boolean,
   ) {
-    super(owner.loop, label);
+    super(owner.task.loop, label);
+    this.#owner = owner;
     this.#children = children;
     this.#isEnding = isEnding;
   }
 
   protected override *awaited(): Iterable<Future<unknown>> {
     for (const { task } of this.#children) yield task;
+  }
+
+  override [explain](): WaitFacts {
+    const { behind } = super[explain]();
+    return { kind: "taskGroup", target: this.#owner.group, behind };
   }
 
   override requestsGo(_request: CancelRequest): RequestsGo {

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { urgencyOfEnd } from "../loop/waiters.ts";
+import { onBehalf, urgencyOfEnd } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import type { Future } from "../loop/future.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
 import { Task, type TaskOptions } from "../loop/task.ts";
 import type { TaskBody } from "../loop/task_body.ts";
@@ -20,8 +21,14 @@ export interface ChildOwner {
   readonly slots: GroupSlots | null;
   /** Called in the turn after the one in which a child has ended. */
   childDone(child: Child): void;
+  /** The group, as the program has it. */
+  readonly group: object;
   /** The node that is as urgent as the task that waits for the group; null if none waits yet. */
   joined(): Relay | null;
+  /** Future for which the task waits that has opened the group; null if it does not wait yet. */
+  joining(): Future<unknown> | null;
+  /** Lists the tasks that have a slot. */
+  slotHolders(): Future<unknown>[];
 }
 
 /** A task in the list of a group. */
@@ -66,6 +73,13 @@ export class ChildTask<T> extends Task<T> implements Child {
   /** The end of the task is as urgent as the wait for the group. */
   override [urgencyOfEnd](): object | null {
     return this.owner.joined();
+  }
+
+  /** The end of the task is awaited on behalf of the group. */
+  override [onBehalf](awaited: Future<unknown>): Future<unknown> | null {
+    return awaited === this as Future<unknown>
+      ? this.owner.joining()
+      : this as Future<unknown>;
   }
 
   override intercept(): boolean {

@@ -4,10 +4,12 @@
  *
  * @module
  */
-import { pressureOf } from "../loop/waiters.ts";
+import { explain, pressureOf } from "../loop/waiters.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Relay } from "../loop/priority_inheritance.ts";
+import type { WaitFacts } from "../loop/waits.ts";
+import type { Dependent } from "./watch.ts";
 
 /** Returns a priority node that hands on what it is lent to all of `futures`. */
 export function relayTo(
@@ -19,8 +21,15 @@ export function relayTo(
   return relay;
 }
 
+/** The futures that are not done. */
+export function pendingOf(
+  futures: Iterable<Future<unknown>>,
+): Future<unknown>[] {
+  return [...futures].filter((future) => !future.done());
+}
+
 /** A future that depends on several others. */
-export abstract class JointFuture<T> extends Future<T> {
+export abstract class JointFuture<T> extends Future<T> implements Dependent {
   #relay: Relay | null = null;
 
   /** The futures on which this one depends. */
@@ -29,6 +38,15 @@ export abstract class JointFuture<T> extends Future<T> {
   /** Adds a future on which this one depends. */
   dependOn(future: Future<unknown>): void {
     this.#relay?.dependOn(future);
+  }
+
+  get whose(): Future<unknown> {
+    return this as Future<unknown>;
+  }
+
+  override [explain](): WaitFacts {
+    const { kind, target } = super[explain]();
+    return { kind, target, behind: pendingOf(this.awaited()) };
   }
 
   override [pressureOf](): object {

@@ -166,6 +166,10 @@ class LendingWait<T, A, B> extends PromiseWait<T, A, B> {
     super.interrupt(request);
   }
 
+  override get waitingOn(): Future<unknown> | null {
+    return #slot in this && this.#slot !== null ? this.#slot : super.waitingOn;
+  }
+
   override [inWords](): string {
     return this.#slot === null ? super[inWords]() : this.#slot[inWords]();
   }

@@ -4,12 +4,14 @@
  *
  * @module
  */
+import { explain } from "../loop/waiters.ts";
 import { core } from "../loop/core.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { Priority } from "../loop/priority.ts";
 import type { Task, TaskOptions } from "../loop/task.ts";
 import type { TaskBody } from "../loop/task_body.ts";
+import type { PlaceFacts, WaitFacts } from "../loop/waits.ts";
 import { type GroupSlots, Place, type SlotWait } from "./group_slots.ts";
 import type { ChildOwner } from "./group_tasks.ts";
 import type { Lender } from "./lending.ts";
@@ -25,8 +27,12 @@ class SlotReturn extends Future<void> implements SlotWait {
   readonly #task: LimitedTask<unknown>;
 
   constructor(task: LimitedTask<unknown>) {
-    super(task.loop, "a slot of its task group");
+    super(task.loop, SLOT);
     this.#task = task;
+  }
+
+  override [explain](): WaitFacts {
+    return slotFacts(this.#task);
   }
 
   isOver(): boolean {
@@ -37,6 +43,17 @@ class SlotReturn extends Future<void> implements SlotWait {
     this.#task.returned();
     this.setResult();
   }
+}
+
+const SLOT = "a slot of its task group";
+
+function slotFacts({ owner }: LimitedTask<unknown>): WaitFacts {
+  return {
+    kind: "slot",
+    target: owner.group,
+    behind: owner.slotHolders(),
+    isHeld: true,
+  };
 }
 
 /**
@@ -96,6 +113,18 @@ export class LimitedTask<T> extends LendingTask<T> implements Lender {
   /** Whether it is in line to begin, at this place. */
   waitsAt(place: Place | "in line"): boolean {
     return this.#slot === place;
+  }
+
+  /** Whether it has a slot, and has not lent it. */
+  holdsSlot(): boolean {
+    return this.#slot === "held";
+  }
+
+  override placeInLine(): PlaceFacts | null {
+    // The constructor of the task may have to tell of it.
+    return #slot in this && this.#isInLine()
+      ? { ...slotFacts(this as LimitedTask<unknown>), inWords: SLOT }
+      : null;
   }
 
   /** Called when the task has got a slot. */

@@ -70,7 +70,7 @@ export function shield<W extends Waitable<unknown>>(
   const watch = new Watch(
     inner as Future<unknown>,
     innerDone,
-    () => outer.relayed(),
+    outer,
   );
   outer.addDoneCallback(() => watch.end());
   return outer;

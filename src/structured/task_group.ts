@@ -310,7 +310,7 @@ export class TaskGroup {
     }
     const task = taskFor(`enter ${describeGroup(settings)}`);
     settings.signal?.throwIfAborted();
-    const run = this.#state = new GroupRun(task, settings);
+    const run = this.#state = new GroupRun(task, settings, this);
     if (state.cancelled !== null) run.end("cancel()", state.cancelled.reason);
     return yield* run.through(body, this);
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkWaiter } from "../loop/waiters.ts";
+import { checkWaiter, explain } from "../loop/waiters.ts";
 import {
   checkNumber,
   checkOneOf,
@@ -15,6 +15,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import { JointFuture } from "./joint_future.ts";
 import { lenderFor, lending } from "./lending.ts";
 import { release, Watch } from "./watch.ts";
@@ -141,6 +142,10 @@ class EnoughFuture extends JointFuture<void> {
   protected override awaited(): Iterable<Future<unknown>> {
     return this.#futures;
   }
+
+  override [explain](): WaitFacts {
+    return { ...super[explain](), kind: "wait" };
+  }
 }
 
 function* waitForAll<F extends Future<unknown>>(
@@ -166,9 +171,8 @@ function* waitForAll<F extends Future<unknown>>(
     release(waiter);
   };
   const watches: Watch[] = [];
-  const relay = () => waiter.relayed();
   for (const future of futures) {
-    watches.push(new Watch(future, completed, relay));
+    watches.push(new Watch(future, completed, waiter));
   }
   try {
     const lender = lenderFor(futures);

@@ -4,9 +4,18 @@
  *
  * @module
  */
+import { onBehalf } from "../loop/waiters.ts";
 import type { Future } from "../loop/future.ts";
 import type { Runnable } from "../loop/runnable.ts";
 import type { Relay } from "../loop/priority_inheritance.ts";
+
+/** The side of a {@linkcode Watch} for which it watches: what depends on the future. */
+export interface Dependent {
+  /** Returns the node that is as urgent as the tasks that depend on the future. */
+  relayed(): Relay;
+  /** Future that waits for the watched one; null if nobody waits for that now. */
+  readonly whose: Future<unknown> | null;
+}
 
 /**
  * A done callback that is taken back in constant time.
@@ -15,30 +24,38 @@ import type { Relay } from "../loop/priority_inheritance.ts";
  * their number, and many tasks may wait for the same future.
  */
 export class Watch implements Runnable {
-  readonly #future: Future<unknown>;
+  readonly watched: Future<unknown>;
   readonly #callback: (future: Future<unknown>) => void;
-  /** Returns the node that is as urgent as the tasks for which this watches. */
-  readonly relay: () => Relay;
+  readonly #dependent: Dependent;
 
   constructor(
     future: Future<unknown>,
     callback: (future: Future<unknown>) => void,
-    relay: () => Relay,
+    dependent: Dependent,
   ) {
-    this.#future = future;
+    this.watched = future;
     this.#callback = callback;
-    this.relay = relay;
+    this.#dependent = dependent;
     future.addWaiter(this);
+  }
+
+  /** Returns the node that is as urgent as the tasks for which this watches. */
+  relay(): Relay {
+    return this.#dependent.relayed();
+  }
+
+  [onBehalf](): Future<unknown> | null {
+    return this.#dependent.whose;
   }
 
   /** Calls back; the loop does it in the turn after the future is done. */
   run(): void {
-    this.#callback(this.#future);
+    this.#callback(this.watched);
   }
 
   /** Takes the callback back, unless the future is done. */
   end(): void {
-    this.#future.removeWaiter(this);
+    this.watched.removeWaiter(this);
   }
 }
 

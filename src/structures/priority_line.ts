@@ -153,6 +153,41 @@ export class PriorityLine<T> {
     }
   }
 
+  /** Lists the values that are wanted of the highest priority that has some, in order. */
+  front(isWanted: (value: T) => boolean): T[] {
+    let best: Bucket<T> | undefined;
+    for (const bucket of this.#buckets.values()) {
+      if (best !== undefined && best.priority >= bucket.priority) continue;
+      if (this.#peekFrom(bucket, isWanted) !== undefined) best = bucket;
+    }
+    return best === undefined ? [] : [...best.values].filter(isWanted);
+  }
+
+  /** Returns the oldest value that is wanted, whatever its priority. */
+  oldest(isWanted: (value: T) => boolean): T | undefined {
+    let oldest: T | undefined;
+    for (const bucket of this.#buckets.values()) {
+      const first = this.#peekFrom(bucket, isWanted);
+      if (first === undefined) continue;
+      if (oldest === undefined || this.#ageOf!(first) < this.#ageOf!(oldest)) {
+        oldest = first;
+      }
+    }
+    return oldest;
+  }
+
+  /** Removes a value of this priority, wherever it stands. Takes time in proportion to how many there are. */
+  remove(value: T, priority: number): void {
+    const bucket = this.#buckets.get(priority);
+    if (bucket === undefined) return;
+    const { values } = bucket;
+    for (let left = values.length; left > 0; left--) {
+      const next = values.shift() as T;
+      if (next === value) this.#length--;
+      else values.push(next);
+    }
+  }
+
   /** Lets go of all buckets that are empty, wherever they are in the heaps. */
   #dropEmpty(): void {
     this.#hollow = 0;

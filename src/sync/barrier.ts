@@ -7,7 +7,7 @@ import { BrokenBarrierError } from "../errors.ts";
 import { checkInteger, checkWaitOptions } from "../loop/checks.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { Condition } from "./condition.ts";
+import { Condition, waitAs } from "./condition.ts";
 
 /** Filling: waits for more. Draining: all have come. Resetting: they are sent away. */
 type State = "filling" | "draining" | "resetting" | "broken";
@@ -72,6 +72,7 @@ export class Barrier {
   constructor(parties: number) {
     checkInteger(parties, 1, "create a barrier", "parties");
     this.parties = parties;
+    waitAs(this.#condition, "Barrier.wait()", this);
   }
 
   /** How many tasks wait for the others to come: 0 as soon as all have. */

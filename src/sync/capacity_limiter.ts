@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { listHolders } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { checkInteger, inspect } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
@@ -11,6 +12,7 @@ import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { Task } from "../loop/task.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";
 
@@ -113,6 +115,7 @@ let internals: LimiterInternals;
 export class CapacityLimiter {
   readonly #waiters = new WaitQueue<Request>(
     "CapacityLimiter.acquire()",
+    this,
     "held",
   );
   #totalTokens: number;
@@ -266,6 +269,7 @@ export class CapacityLimiter {
     }
     token.expire();
     this.#tokens.delete(borrower);
+    resourceWatch.current?.returned(this);
     this.#waiters.givenBack(token.urgency);
     this.#wakeNext();
   }
@@ -286,6 +290,13 @@ export class CapacityLimiter {
     });
   }
 
+  /** Lists the tasks that have a token. */
+  [listHolders](): Task<unknown>[] {
+    return [...this.#tokens.keys()].filter((borrower) =>
+      borrower instanceof Task
+    );
+  }
+
   #isWaiting(borrower: object): boolean {
     const waiter = this.#waiting.get(borrower);
     // If its loop was closed under it, it will never leave.
@@ -299,6 +310,7 @@ export class CapacityLimiter {
       this.#waiters.takenBy(borrower instanceof Task ? borrower : null),
     );
     this.#tokens.set(borrower, token);
+    resourceWatch.current?.taken("permit", this, "CapacityLimiter");
     return token;
   }
 

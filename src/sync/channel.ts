@@ -118,8 +118,8 @@ export class Channel<T>
   readonly #values = new RingBuffer<T>();
   /** Number of values set aside for receivers that are woken and have not run: each of them finds one. */
   #promised = 0;
-  readonly #senders = new WaitQueue<T>("Channel.send()");
-  readonly #receivers = new WaitQueue("Channel.receive()");
+  readonly #senders = new WaitQueue<T>("Channel.send()", this);
+  readonly #receivers = new WaitQueue("Channel.receive()", this);
   #closed = false;
   #reason: { readonly error: unknown } | null = null;
   #sizePeak = 0;

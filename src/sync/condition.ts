@@ -18,6 +18,13 @@ import { Lock, lockInternals, type LockPermit } from "./lock.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";
 
+/** Has the waits for a condition, which was just made, go by the name of what is built on it. */
+export let waitAs: (
+  condition: Condition,
+  label: string,
+  owner: object,
+) => void;
+
 /**
  * A condition variable: tasks that hold a lock wait, without the lock, until
  * another task, which holds it meanwhile, notifies them of a change.
@@ -53,7 +60,13 @@ import { type Waiter, WaitQueue } from "./wait_queue.ts";
 export class Condition {
   /** The lock that guards the condition. */
   readonly lock: Lock;
-  readonly #waiters = new WaitQueue("Condition.wait()");
+  #waiters = new WaitQueue("Condition.wait()", this);
+
+  static {
+    waitAs = (condition, label, owner) => {
+      condition.#waiters = new WaitQueue(label, owner);
+    };
+  }
 
   /**
    * Makes a condition.

@@ -42,7 +42,7 @@ import { WaitQueue } from "./wait_queue.ts";
  * ```
  */
 export class Flag {
-  readonly #waiters = new WaitQueue("Flag.wait()");
+  readonly #waiters = new WaitQueue("Flag.wait()", this);
   #set = false;
 
   /**

@@ -3,11 +3,15 @@
  *
  * @module
  */
+import { listHolders } from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
+import { findTask } from "../loop/current.ts";
 import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
+import type { Task } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
@@ -18,6 +22,8 @@ export class LockPermit implements Permit {
   spent = false;
   /** Task that is raised to the priority of the waiters meanwhile; null if none is. */
   urgency: Urgency | null = null;
+  /** Task that has taken the lock; null for code outside of tasks. */
+  task: Task<unknown> | null = null;
 
   constructor(lock: Lock) {
     this.#lock = lock;
@@ -97,7 +103,7 @@ export let lockInternals: LockInternals;
  * ```
  */
 export class Lock {
-  readonly #waiters = new WaitQueue("Lock.acquire()", "held");
+  readonly #waiters = new WaitQueue("Lock.acquire()", this, "held");
   #holder: LockPermit | null = null;
 
   static {
@@ -163,12 +169,22 @@ export class Lock {
   }
 
   #grant(permit: LockPermit): LockPermit {
-    permit.urgency = this.#waiters.taken();
+    const task = permit.task = findTask();
+    permit.urgency = this.#waiters.takenBy(task);
+    resourceWatch.current?.taken("permit", this, "Lock");
     return this.#holder = permit;
+  }
+
+  /** The task that holds the lock. */
+  [listHolders](): Task<unknown>[] {
+    const task = this.#holder?.task ?? null;
+    return task === null ? [] : [task];
   }
 
   #free(holder: LockPermit): void {
     this.#holder = null;
+    holder.task = null;
+    resourceWatch.current?.returned(this);
     this.#waiters.givenBack(holder.urgency);
     this.#waiters.wakeHead();
   }

@@ -56,9 +56,9 @@ export abstract class BaseQueue<T>
   /** How many items fit in; `Infinity` if there is no limit. */
   readonly maxSize: number;
   readonly #store: ItemStore<T>;
-  readonly #getters = new WaitQueue("Queue.get()");
-  readonly #putters = new WaitQueue("Queue.put()");
-  readonly #joiners = new WaitQueue("Queue.join()");
+  readonly #getters = new WaitQueue("Queue.get()", this);
+  readonly #putters = new WaitQueue("Queue.put()", this);
+  readonly #joiners = new WaitQueue("Queue.join()", this);
   #unfinished = 0;
   #shutDown = false;
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { takeCancellation } from "../loop/waiters.ts";
+import { listHolders, takeCancellation } from "../loop/waiters.ts";
 import { checkInteger } from "../loop/checks.ts";
 import { findTask } from "../loop/current.ts";
 import type { Suspension } from "../loop/future.ts";
@@ -12,18 +12,29 @@ import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { Task } from "../loop/task.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { Permit } from "./permit.ts";
 import { Waiter, WaitQueue } from "./wait_queue.ts";
 
-class SemaphorePermit implements Permit {
+class SemaphorePermit implements Permit, ListNode<SemaphorePermit> {
+  list: LinkedList<SemaphorePermit> | undefined = undefined;
+  nextNode: SemaphorePermit | undefined = undefined;
+  previousNode: SemaphorePermit | undefined = undefined;
   readonly #semaphore: Semaphore;
+  /** The task that acquired it. */
+  readonly task: Task<unknown> | null;
   /** Task that is raised to the priority of the waiters meanwhile; null if none is. */
   readonly urgency: Urgency | null;
   #held = true;
 
-  constructor(semaphore: Semaphore, urgency: Urgency | null) {
+  constructor(
+    semaphore: Semaphore,
+    task: Task<unknown> | null,
+    urgency: Urgency | null,
+  ) {
     this.#semaphore = semaphore;
+    this.task = task;
     this.urgency = urgency;
   }
 
@@ -42,19 +53,10 @@ class SemaphorePermit implements Permit {
   }
 }
 
-/** A permit of a bounded semaphore, which lists all that are held. */
-class BoundedPermit extends SemaphorePermit implements ListNode<BoundedPermit> {
-  list: LinkedList<BoundedPermit> | undefined = undefined;
-  nextNode: BoundedPermit | undefined = undefined;
-  previousNode: BoundedPermit | undefined = undefined;
-  /** The task that acquired it. */
-  readonly task: Task<unknown> | null = findTask();
-}
-
 /** The private side of a semaphore: for its permits, its waits, and bounded ones. */
 interface SemaphoreInternals {
-  /** Makes it list the permits that are held, in the order in which they were acquired. */
-  listPermits(semaphore: Semaphore): LinkedList<BoundedPermit>;
+  /** Returns the list of the permits that are held, in the order in which they were acquired. */
+  permitsOf(semaphore: Semaphore): LinkedList<SemaphorePermit>;
   /** Adds a waiter at the end of the line. */
   enter(semaphore: Semaphore): PermitWaiter;
   /** Removes a woken waiter, and returns the permit that was set aside for it. */
@@ -102,14 +104,14 @@ let internals: SemaphoreInternals;
  * ```
  */
 export class Semaphore {
-  readonly #waiters = new WaitQueue("Semaphore.acquire()", "held");
+  readonly #waiters = new WaitQueue("Semaphore.acquire()", this, "held");
   #value: number;
-  /** Permits that are held, in the order in which they were acquired; null if nobody asks. */
-  #permits: LinkedList<BoundedPermit> | null = null;
+  /** Permits that are held, in the order in which they were acquired. */
+  readonly #permits: LinkedList<SemaphorePermit> = new LinkedList();
 
   static {
     internals = {
-      listPermits: (semaphore) => semaphore.#permits ??= new LinkedList(),
+      permitsOf: (semaphore) => semaphore.#permits,
       enter: (semaphore) => semaphore.#enter(),
       leave: (semaphore, waiter) => semaphore.#leave(waiter),
       giveUp: (semaphore, waiter) => semaphore.#giveUp(waiter),
@@ -175,25 +177,43 @@ export class Semaphore {
   }
 
   #makePermit(): Permit {
-    const urgency = this.#waiters.taken();
-    if (this.#permits === null) return new SemaphorePermit(this, urgency);
-    const permit = new BoundedPermit(this, urgency);
+    resourceWatch.current?.taken("permit", this, "Semaphore");
+    const task = findTask();
+    const urgency = this.#waiters.takenBy(task);
+    const permit = new SemaphorePermit(this, task, urgency);
     this.#permits.append(permit);
     return permit;
   }
 
+  /** Lists the tasks that hold a permit, as far as that is known. */
+  [listHolders](): Task<unknown>[] {
+    const tasks: Task<unknown>[] = [];
+    for (const { task } of this.#permits) if (task !== null) tasks.push(task);
+    return tasks;
+  }
+
   /** Adds a permit, and wakes the first in line, if any. */
   release(): void {
+    this.#forgetPermit();
     this.#add();
   }
 
+  /** A permit that is given back by its number alone leaves the list of those held: that of the task, or the oldest. */
+  #forgetPermit(): void {
+    const { first, last } = this.#permits;
+    if (last === undefined) return;
+    const own = last.task === findTask() ? last : first!;
+    this.#permits.remove(own);
+  }
+
   #add(): void {
+    resourceWatch.current?.returned(this);
     this.#value++;
     this.#wakeNext();
   }
 
   #putBack(permit: SemaphorePermit): void {
-    if (permit instanceof BoundedPermit) this.#permits?.remove(permit);
+    this.#permits.remove(permit);
     this.#waiters.givenBack(permit.urgency);
     this.#add();
   }
@@ -289,7 +309,7 @@ class PermitWaiter extends Waiter {
  */
 export class BoundedSemaphore extends Semaphore {
   readonly #valueMax: number;
-  readonly #permits: LinkedList<BoundedPermit>;
+  readonly #permits: LinkedList<SemaphorePermit>;
 
   /**
    * Makes a semaphore.
@@ -301,7 +321,7 @@ export class BoundedSemaphore extends Semaphore {
   constructor(value: number = 1) {
     super(value);
     this.#valueMax = value;
-    this.#permits = internals.listPermits(this);
+    this.#permits = internals.permitsOf(this);
   }
 
   /**

@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { listWaiters, pressureOf } from "../loop/waiters.ts";
+import {
+  explain,
+  listHolders,
+  listWaiters,
+  pressureOf,
+} from "../loop/waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { findTask, getRunningLoop } from "../loop/current.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
@@ -16,6 +21,7 @@ import {
   type Urgency,
 } from "../loop/priority_inheritance.ts";
 import type { Task } from "../loop/task.ts";
+import { kindOf, observed, type WaitFacts } from "../loop/waits.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 
 /**
@@ -109,6 +115,11 @@ export class Waiter<V = undefined> extends Future<boolean>
     this.setResult(result);
   }
 
+  /** Facts about the wait in this line. */
+  override [explain](): WaitFacts {
+    return this.#queue.explainWait(this.label);
+  }
+
   /** Priority that all waiters of the queue share. */
   override [pressureOf](): object | null {
     return this.#queue.pressureOfWaiters();
@@ -124,6 +135,15 @@ export class Waiter<V = undefined> extends Future<boolean>
     this.#raised = null;
   }
 }
+
+/** Object that tasks wait for and others hold. */
+interface Held {
+  /** Lists the tasks that hold it. */
+  [listHolders]?(): Iterable<Task<unknown>>;
+}
+
+/** How many of the tasks that serve a line are noted. */
+const SERVERS_MAX = 16;
 
 /**
  * Line of waiters, first come, first served.
@@ -153,14 +173,20 @@ export class WaitQueue<V = undefined> {
   #loop: EventLoop | null = null;
   /** Whether tasks hold the thing that is waited for, and are raised to the priority of the waiters. */
   readonly #isHeld: boolean;
+  /** Tasks that have woken waiters while an instrument was there, the latest ones; null if there are none. */
+  #servers: Set<Task<unknown>> | null = null;
+  /** The lock, the queue, or what else the program has of it. */
+  readonly #owner: object;
   #pressure: Pressure | null = null;
 
   /**
    * @param label Name of the wait, such as `"Queue.get()"`, for deadlock reports.
+   * @param owner The thing that is waited for, as the program has it.
    * @param held `"held"` if tasks hold the thing, and say so by `taken`.
    */
-  constructor(label: string, held?: "held") {
+  constructor(label: string, owner: object, held?: "held") {
     this.label = label;
+    this.#owner = owner;
     this.#isHeld = held !== undefined;
   }
 
@@ -219,6 +245,7 @@ export class WaitQueue<V = undefined> {
 
   /** Wakes the first pending waiter, and returns it. */
   wakeNext(result: boolean = true): Waiter<V> | undefined {
+    if (observed.count > 0) this.#noteServer();
     const waiter = this.peek();
     if (waiter !== undefined) this.#wake(waiter, result);
     return waiter;
@@ -238,6 +265,30 @@ export class WaitQueue<V = undefined> {
   /** Wakes all pending waiters, in order. */
   wakeAll(result: boolean = true): void {
     while (this.wakeNext(result) !== undefined);
+  }
+
+  /** Notes that the running task serves this line. */
+  #noteServer(): void {
+    const task = this.#isHeld ? null : findTask();
+    if (task === null) return;
+    const servers = this.#servers ??= new Set();
+    if (servers.has(task)) return;
+    servers.add(task);
+    for (const server of servers) {
+      if (server.done() || servers.size > SERVERS_MAX) servers.delete(server);
+    }
+  }
+
+  /** Facts about a wait in this line. For waiters. */
+  explainWait(label: string): WaitFacts {
+    const target = this.#owner;
+    const kind = kindOf(label);
+    const holders = (target as Held)[listHolders]?.();
+    if (holders !== undefined) {
+      return { kind, target, behind: holders, isHeld: true };
+    }
+    const servers = [...this.#servers ?? []];
+    return { kind, target, behind: servers.filter((task) => !task.done()) };
   }
 
   #wake(waiter: Waiter<V>, result: boolean): void {

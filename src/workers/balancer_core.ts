@@ -40,7 +40,7 @@ export class BalancerCore
   readonly lines: BalancerLines;
   readonly runs: BalancerRuns;
   /** Line of the waits until no job is left. */
-  readonly idle: WaitQueue = new WaitQueue("LoadBalancer.shutdown()");
+  readonly idle: WaitQueue = new WaitQueue("LoadBalancer.shutdown()", this);
   /** `"closed"` if no jobs are taken any more, `"cancelling"` if none is begun any more either. */
   phase: "open" | "closed" | "cancelling" = "open";
   readonly #balancing: Balancing<Member>;

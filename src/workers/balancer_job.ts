@@ -7,6 +7,7 @@
 import { MisuseError, TimeoutError } from "../errors.ts";
 import { cancellation, cancellationIn } from "../loop/cancellation.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import type { Future } from "../loop/future.ts";
 import {
   cancellationBy,
@@ -14,7 +15,7 @@ import {
   type Subscription,
 } from "../loop/signal_hub.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
-import { inWords, isHandingOn } from "../loop/waiters.ts";
+import { explain, inWords, isHandingOn } from "../loop/waiters.ts";
 import { Claim, type Droppable } from "../schedule/claim.ts";
 import type { ClaimQueue } from "../schedule/claim_queue.ts";
 import type { Member } from "./balancer_member.ts";
@@ -238,6 +239,11 @@ export class BalancerJob<T> extends Claim<T>
   /** Whether its member is handing a cancellation on to others. */
   override [isHandingOn](): boolean {
     return this.run !== null && this.run.future[isHandingOn]();
+  }
+
+  /** Facts about a wait for the job, which ends elsewhere. */
+  override [explain](): WaitFacts {
+    return { kind: "job", target: this, behind: [] };
   }
 
   /** Name of the job in messages. */

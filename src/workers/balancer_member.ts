@@ -63,7 +63,7 @@ export class Member implements Candidate, ListNode<Member> {
   startedMs = -Infinity;
   readonly #slowStartMs: number;
   readonly #common: CommonAverage;
-  readonly #idle: WaitQueue = new WaitQueue("LoadBalancer.drain()");
+  readonly #idle: WaitQueue = new WaitQueue("LoadBalancer.drain()", this);
 
   constructor(
     executor: Executor,

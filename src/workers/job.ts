@@ -5,9 +5,10 @@
  */
 import { cancellationBy, subscribe } from "../loop/signal_hub.ts";
 import type { Subscription } from "../loop/signal_hub.ts";
-import { inWords } from "../loop/waiters.ts";
+import { explain, inWords } from "../loop/waiters.ts";
 import { MisuseError, TimeoutError } from "../errors.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import { Claim } from "../schedule/claim.ts";
 import type { JobSpec } from "./link.ts";
 import type { TaskRef } from "./module_task.ts";
@@ -277,6 +278,11 @@ export class PoolJob<T> extends Claim<T> implements JobSpec {
       this.subscription.unsubscribe();
       this.subscription = null;
     }
+  }
+
+  /** Facts about a wait for the job, which ends elsewhere. */
+  override [explain](): WaitFacts {
+    return { kind: "job", target: this, behind: [] };
   }
 
   /** Name of the job in messages. */

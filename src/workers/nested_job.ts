@@ -7,6 +7,7 @@
 import { type CancelledError, MisuseError } from "../errors.ts";
 import { cancellationIn } from "../loop/cancellation.ts";
 import { core } from "../loop/core.ts";
+import type { WaitFacts } from "../loop/waits.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import {
@@ -14,7 +15,7 @@ import {
   subscribe,
   type Subscription,
 } from "../loop/signal_hub.ts";
-import { inWords } from "../loop/waiters.ts";
+import { explain, inWords } from "../loop/waiters.ts";
 import { provideNested } from "./current_job.ts";
 import type { SubmitOptions } from "./executor.ts";
 import type { NestedSpec } from "./link.ts";
@@ -129,6 +130,11 @@ class NestedJob<T> extends Future<T> implements OpenNested {
     this.#subscription?.unsubscribe();
     this.#subscription = null;
     this.loop[core].outside.outsideEnded();
+  }
+
+  /** Facts about a wait for the job, which ends elsewhere. */
+  override [explain](): WaitFacts {
+    return { kind: "job", target: this, behind: [] };
   }
 
   override [inWords](): string {
