@@ -193,6 +193,10 @@ const NO_OPTIONS = Object.freeze({});
  * then all connections are closed. Connections that were upgraded, such as WebSockets,
  * are up to the program.
  *
+ * Under a supervisor the child is a generator function that makes the handler, listens, calls
+ * `started`, waits for the `"close"` of the server, and has `yield* handler.close()` in its
+ * `finally`. What the server needs is opened before and closed after that.
+ *
  * Needs a running loop. Costs a task for each request that needs one: whose listener
  * waits for an operation, or takes longer than 5 ms.
  *

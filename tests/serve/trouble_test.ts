@@ -14,9 +14,15 @@ import {
   InvalidStateError,
   run,
   sleep,
+  Supervisor,
   until,
 } from "../../mod.ts";
-import { type RequestContext, serve } from "../../src/serve/mod.ts";
+import {
+  type RequestContext,
+  serve,
+  type Server,
+  supervisedServer,
+} from "../../src/serve/mod.ts";
 import { STYLES } from "../support/styles.ts";
 import { get, handlerIn, RawClient, withServer } from "./support.ts";
 
@@ -134,6 +140,46 @@ Deno.test({
         InvalidStateError,
         'Server "server" has stopped to listen by itself',
       );
+    });
+  },
+});
+
+Deno.test({
+  name: "a supervisor restarts a server that the runtime has ended",
+  sanitizeOps: false, // the runtime waits for the upgrade for ever
+  async fn() {
+    await run(async () => {
+      await using supervisor = new Supervisor({
+        children: [{
+          id: "http",
+          restart: "permanent",
+          start: supervisedServer((request) => {
+            if (request.url.endsWith("/")) return new Response("ok");
+            Deno.upgradeWebSocket(request);
+            return new Response("something else");
+          }, LOCAL),
+        }],
+        reportCrashes: false,
+      });
+      const server = async () => {
+        const [child] = await supervisor.whichChildren();
+        // In an array, as a promise of a server is one of its end.
+        return [child!.run?.value as Server | undefined] as const;
+      };
+      await supervisor.start();
+      const first = (await server())[0]!;
+      using client = await until(
+        RawClient.connect((first.addr as Deno.NetAddr).port),
+      );
+      await until(client.upgrade("/ws"));
+      let [second] = await server();
+      while (second === undefined || second === first) {
+        await sleep(1);
+        [second] = await server();
+      }
+      const { port } = second.addr as Deno.NetAddr;
+      assertEquals(await get(`http://127.0.0.1:${port}/`), "200 ok");
+      assertEquals(first.statistics().state, "ended");
     });
   },
 });
