@@ -195,7 +195,7 @@ const NO_OPTIONS = Object.freeze({});
  *
  * Under a supervisor the child is a generator function that makes the handler, listens, calls
  * `started`, waits for the `"close"` of the server, and has `yield* handler.close()` in its
- * `finally`. What the server needs is opened before and closed after that.
+ * `finally`. Resources of the server are opened before that and closed after it.
  *
  * Needs a running loop. Costs a task for each request that needs one: whose listener
  * waits for an operation, or takes longer than 5 ms.

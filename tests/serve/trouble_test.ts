@@ -7,6 +7,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Hono } from "hono";
 import {
+  CancelledError,
   ConcurrencyLimit,
   type ExceptionContext,
   Flag,
@@ -292,5 +293,59 @@ Deno.test("Hono prints no cancellation by its own error handler, and errors as e
     });
   } finally {
     console.error = print;
+  }
+});
+
+Deno.test("what a lifespan opens while its server is cancelled is closed again, whatever its kind", async () => {
+  const log: string[] = [];
+  let door = Promise.withResolvers<void>();
+  const resource = {
+    async [Symbol.asyncDispose]() {
+      await sleep(1); // clean-up may wait
+      log.push("closed");
+    },
+  };
+  const lifespans = {
+    async *"an async generator"() {
+      await door.promise;
+      try {
+        yield 1;
+      } finally {
+        await resource[Symbol.asyncDispose]();
+      }
+    },
+    async "an async function"() {
+      await door.promise;
+      return resource;
+    },
+    async "one that fails"(): Promise<typeof resource> {
+      await door.promise;
+      throw new Error("failed");
+    },
+  };
+  for (const [kind, lifespan] of Object.entries(lifespans)) {
+    door = Promise.withResolvers<void>();
+    await run(async () => {
+      const reports: ExceptionContext[] = [];
+      getRunningLoop().setExceptionHandler((_, context) =>
+        reports.push(context)
+      );
+      const handler = () => new Response("never");
+      const server = serve(handler, { ...LOCAL, lifespan: lifespan as never });
+      await sleep(0);
+      await sleep(0);
+      server.cancel("not needed");
+      await sleep(1);
+      door.resolve();
+      await assertRejects(
+        async () => await server,
+        CancelledError,
+        "not needed",
+      );
+      const fails = kind === "one that fails";
+      assertEquals(log.splice(0), fails ? [] : ["closed"], kind);
+      assertEquals(messagesOf(reports), fails ? ["failed"] : [], kind);
+      assertEquals(server.addr, null);
+    });
   }
 });
