@@ -309,6 +309,7 @@ import "./supervise/supervised_pool.ts";
 import "./supervise/outside_child.ts";
 import "./supervise/worker_loop.ts";
 import "./supervise/supervised_process.ts";
+import "./sources/source_options.ts";
 import "./sources/source.ts";
 import "./sources/events.ts";
 import "./sources/merge.ts";

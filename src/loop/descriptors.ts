@@ -19,7 +19,7 @@ interface Watched {
 }
 
 /** The number of a descriptor; throws if `descriptor` is none. */
-function numberOf(descriptor: Descriptor, what: string): number {
+export function numberOf(descriptor: Descriptor, what: string): number {
   const fd: unknown = typeof descriptor === "object" && descriptor !== null
     ? descriptor.fd
     : descriptor;
@@ -112,6 +112,11 @@ export class Descriptors {
     watched[direction] = handle;
     this.#watched.set(fd, watched);
     before?.cancel();
+  }
+
+  /** Whether anything runs for one direction of a descriptor. */
+  isWatched(fd: number, direction: "reader" | "writer"): boolean {
+    return (this.#watched.get(fd)?.[direction] ?? null) !== null;
   }
 
   /** Whether `handle` is what runs for one direction of a descriptor. */
