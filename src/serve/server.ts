@@ -84,7 +84,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   #http: HttpServer | null = null;
   #addr: Deno.Addr | null = null;
   #state: ServerState = "starting";
-  /** Whether its lifespan has not been opened: a cancellation ends that. */
+  /** Whether its lifespan is being opened, and that was not cancelled. */
   #isOpening = true;
   /** Set once what is under way has had its time: the reason. */
   #hurry: { readonly reason: unknown } | null = null;
@@ -442,8 +442,10 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
 
   #hurryUp(reason: unknown): void {
     this.#hurry ??= { reason };
-    if (this.#isOpening) this.#task.cancel(reason);
     this.#intake.recheck();
+    if (!this.#isOpening) return;
+    this.#isOpening = false; // a second cancellation would have the lifespan give up its clean-up
+    this.#task.cancel(reason);
   }
 
   #joinShutdown(): void {

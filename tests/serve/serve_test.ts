@@ -41,7 +41,7 @@ import {
   type Server,
   supervisedServer,
 } from "../../src/serve/mod.ts";
-import { inStyle, STYLES } from "../support/styles.ts";
+import { inStyle, type Steps, STYLES } from "../support/styles.ts";
 import { get, handlerIn, RawClient, withServer } from "./support.ts";
 
 /** Tasks besides the running one and the server. */
@@ -548,7 +548,9 @@ for (const style of STYLES) {
   Deno.test(`in ${style}: a lifespan that does not open is cancelled when the time to close is over`, async () => {
     await withLifespan(60_000, function* (server, log) {
       yield sleep(5);
+      const first = createTask(() => server.close({ graceMs: 20 }));
       yield server.close({ graceMs: 20 });
+      yield first;
       assertEquals(getRunningLoop().time(), 25);
       assertEquals(log, ["cancelled"]);
     });
