@@ -115,7 +115,7 @@ type Methods<C> = {
  * loses its connection.
  *
  * {@linkcode use} waits until there is a connection, so commands resume after a
- * restart of the server. Children that keep something of the server, such as
+ * restart of the server, and after one of a group that the connection belongs to. Children that keep something of the server, such as
  * subscriptions, come after the connection under `"rest-for-one"`.
  *
  * Stopping refuses further commands, drops dedicated connections, lets the client
@@ -217,7 +217,7 @@ export class SupervisedConnection<C> {
    * Waits until there is a connection.
    *
    * However long that takes, also if nobody has started it yet or its supervisor has
-   * given up: `timeout` or a signal limits it. Takes no turn if there is one.
+   * given up, or was stopped before it could restart it: `timeout` or a signal limits it. Takes no turn if there is one.
    *
    * @param options A signal that ends the wait.
    * @returns An operation whose result is the client.
@@ -416,7 +416,8 @@ export class SupervisedConnection<C> {
   /** Takes no more commands, for good or until the restart. */
   #ends(run: ChildRun): void {
     this.#link = null;
-    this.#state = run.state === "stopping" ? "stopped" : "waiting";
+    const isFinal = run.state === "stopping" && !run.isRestarting;
+    this.#state = isFinal ? "stopped" : "waiting";
     if (this.#state === "stopped") this.#news.set();
     else this.#news.clear();
   }

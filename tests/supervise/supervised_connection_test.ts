@@ -451,6 +451,89 @@ scene(
   },
 );
 
+for (const strategy of ["one-for-all", "rest-for-one"] as const) {
+  for (const place of ["beside it", "in a supervisor beside it"]) {
+    scene(
+      `use() and ready() wait while ${strategy} restarts a child and the connection ${place}`,
+      function* ({ loop, server, store }) {
+        const inner = () =>
+          new Supervisor({
+            name: "inner",
+            children: [{ id: "store", start: store.start }],
+          });
+        let crash = () => {};
+        const supervisor = new Supervisor({
+          name: "group",
+          strategy,
+          reportCrashes: false,
+          children: [
+            {
+              id: "first",
+              start: function* (started) {
+                const gone = loop.createFuture<void>();
+                crash = () => gone.setException(new Error("first"));
+                yield* sleep(30);
+                started();
+                yield* gone;
+              },
+            },
+            place === "beside it" ? { id: "store", start: store.start } : {
+              id: "inner",
+              type: "supervisor",
+              start: inner,
+            },
+          ],
+        });
+        yield supervisor.start();
+        server.closing = (client) => loop.callLater(10, () => client.end());
+        const startMs = loop.time();
+        crash();
+        yield sleep(5); // it is being closed
+        assertEquals(store.client, null);
+        const before = loop.createTask(() => store.ready());
+        yield sleep(15); // the first child is starting
+        assertEquals(server.open, 0);
+        const after = loop.createTask(() => store.use(ask));
+        assertStrictEquals(yield before, server.clients[1]);
+        assertEquals(loop.time() - startMs, 40);
+        yield* settle();
+        server.last.answer("again");
+        assertEquals(yield after, "again");
+        yield supervisor.stop();
+        assertEquals((yield* caught(store.ready())).name, "InvalidStateError");
+      },
+    );
+  }
+}
+
+scene(
+  "a stop with a group is final if the tree ends meanwhile",
+  function* ({ loop, server, store }) {
+    const supervisor = new Supervisor({
+      name: "group",
+      strategy: "one-for-all",
+      reportCrashes: false,
+      children: [
+        { id: "store", start: store.start },
+        {
+          id: "second",
+          start: () => loop.createTask(() => sleep(10)),
+        },
+      ],
+    });
+    const tree = loop.createTask(() => supervisor.run());
+    yield store.ready();
+    server.closing = (client) => loop.callLater(50, () => client.end());
+    yield sleep(20);
+    assertEquals(store.client, null);
+    const waiting = loop.createTask(() => store.ready());
+    yield* settle();
+    tree.cancel("the tree ends");
+    yield* caughtOrNot(tree);
+    assertEquals((yield* caught(waiting)).name, "InvalidStateError");
+  },
+);
+
 // -- Starts --
 
 scene(
