@@ -20,6 +20,7 @@ import {
   currentTask,
   type EventLoop,
   getRunningLoop,
+  newEventLoop,
   sleep,
   type Task,
 } from "../../src/loop/mod.ts";
@@ -571,6 +572,22 @@ scene(
 );
 
 scene(
+  "a client that cannot be watched is dropped",
+  function* ({ server, supervisor }) {
+    const error = yield* caught(supervisor.start());
+    assertInstanceOf(error, ChildStartError);
+    assertEquals((error.cause as Error).message, "cannot watch");
+    assertEquals(server.clients.length, 1);
+    assertEquals(server.open, 0);
+  },
+  {
+    lost: () => {
+      throw new Error("cannot watch");
+    },
+  },
+);
+
+scene(
   "with required: false the supervisor starts without the server",
   function* ({ server, store, supervisor }) {
     server.connecting = () => Promise.reject(new Error("refused"));
@@ -594,10 +611,37 @@ scene("a connection is one child at a time", function* ({ store, supervisor }) {
   assert(store.client !== null);
 });
 
+Deno.test("a client that comes after the loop was closed is dropped", async () => {
+  const server = new Server();
+  const made = Promise.withResolvers<Client>();
+  const store = new SupervisedConnection(() => made.promise, {
+    connect: () => undefined,
+    drop: (client) => client.end(),
+    lost: (client) => client.over.promise,
+  });
+  const reports: string[] = [];
+  const loop = newEventLoop({ host: "virtual", outsideWaits: "ignore" });
+  loop.setExceptionHandler((_, { message }) => reports.push(message));
+  const supervisor = new Supervisor({
+    name: "top",
+    children: [{ id: "store", start: store.start }],
+  });
+  await loop.runUntilComplete(function* () {
+    loop.createTask(() => supervisor.run());
+    yield* sleep(10);
+  });
+  await loop.close();
+  assert(reports.length > 0, "unfinished tasks are reported");
+  const client = new Client(server);
+  made.resolve(client);
+  await client.over.promise; // dropped
+  assertEquals(server.open, 0);
+});
+
 // -- Bad input --
 
 for (
-  const [what, client, message] of [
+  const [what, bad, message] of [
     [
       "nothing",
       undefined,
@@ -610,7 +654,9 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`make() that gives ${what} is a failed start`, async () => {
+  Deno.test(`make() that gives ${what} is a failed start, and that is dropped`, async () => {
+    let dropped = 0;
+    const client = bad && { ...bad, disconnect: () => dropped++ };
     await play("a generator", function* () {
       const store = new SupervisedConnection<unknown>(() => client);
       const supervisor = new Supervisor({
@@ -620,6 +666,7 @@ for (
       assertInstanceOf(error.cause, TypeError);
       assertEquals(error.cause.message, message);
     });
+    assertEquals(dropped, client === undefined ? 0 : 1);
   });
 }
 
