@@ -107,7 +107,11 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     this.#loop = loop;
     this.#handler = handler;
     this.#settings = settings;
-    this.#lifespan = new Lifespan(settings.lifespan);
+    this.#lifespan = new Lifespan(settings.lifespan, {
+      loop,
+      name: settings.name,
+      cancelMs: settings.cancelMs,
+    });
     this.#intake = new Intake(loop, settings);
     this.#closeAsked = loop.createFuture("the end of a server");
     if (settings.shutdown) this.#joinShutdown();
