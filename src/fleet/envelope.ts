@@ -146,19 +146,24 @@ function readFields(
   const { deadlineAtMs = Infinity, dedupeKey = null, locals } = fields;
   const task = absolute(asRecord(fields.task), root);
   const { name = nameOf(task) } = fields;
+  const args = decode(String(fields.args));
+  expect(Array.isArray(args), "args");
+  expect(typeof deadlineAtMs === "number", "deadlineAtMs");
   return {
     name: String(name),
     task,
-    args: decode(String(fields.args)) as readonly unknown[],
-    locals: locals === undefined ? null : decode(String(locals)) as Record<
-      string,
-      unknown
-    >,
+    args: args as readonly unknown[],
+    locals: locals === undefined ? null : asRecord(decode(String(locals))),
     deadlineAtMs: Number(deadlineAtMs),
     dedupeKey: dedupeKey === null ? null : String(dedupeKey),
     tellsProgress: fields.progress === true,
     retry: readRetry(fields.retry),
   };
+}
+
+/** Refuses a field that no submitter writes so. */
+function expect(isRight: boolean, field: string): void {
+  if (!isRight) throw new RangeError(`the field ${field} is of the wrong type`);
 }
 
 /** The retries of jobs that said nothing of them. */
@@ -171,15 +176,22 @@ export const NO_RETRY: RetryPlan = Object.freeze({
 });
 
 function readRetry(value: unknown): RetryPlan {
-  if (!Array.isArray(value)) return NO_RETRY;
-  const [attempts, initialMs, factor, maxMs] = value.map(Number);
+  if (value === undefined) return NO_RETRY;
+  expect(Array.isArray(value), "retry");
+  const numbers = (value as unknown[]).slice(0, 4);
+  expect(numbers.length === 4 && numbers.every(isFiniteNumber), "retry");
+  const [attempts, initialMs, factor, maxMs] = numbers as number[];
   return {
     attempts: attempts!,
     initialMs: initialMs!,
     factor: factor!,
     maxMs: maxMs!,
-    isRandom: value[4] === true,
+    isRandom: (value as unknown[])[4] === true,
   };
+}
+
+function isFiniteNumber(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value < Infinity;
 }
 
 function absolute(

@@ -112,7 +112,10 @@ export class RemoteExecutor extends BaseExecutor {
   readonly #station: Station | null;
   readonly #opened: Future<void>;
   readonly #opening: Task<void>;
+  /** Whether a failure of the store was reported, and it has not answered since. */
   #isAway = false;
+  /** Whether the engine is being closed. */
+  #isClosed = false;
   #isShutDown = false;
   #closing: Task<void> | null = null;
   #stopping: Promise<void> | null = null;
@@ -194,7 +197,7 @@ export class RemoteExecutor extends BaseExecutor {
     const backoff = new ExponentialBackoff(50, 2, 2_000);
     for (let failures = 0;;) {
       try {
-        yield* until(this.#engine.open(this.#listener(), roles));
+        yield* until(() => this.#engine.open(this.#listener(), roles));
         return;
       } catch (error) {
         if (error instanceof CancelledError) throw error;
@@ -206,7 +209,7 @@ export class RemoteExecutor extends BaseExecutor {
   }
 
   #openEnded(opening: Task<void>): void {
-    if (opening.cancelled()) {
+    if (opening.cancelled() || this.#isClosed) {
       if (!this.#opened.done()) {
         this.#opened.cancel("the executor was shut down");
       }
@@ -220,7 +223,10 @@ export class RemoteExecutor extends BaseExecutor {
     const station = this.#station;
     this.#engine.work(
       this.#settings.concurrency,
-      (lease) => station.run(lease),
+      (lease) => {
+        this.#isAway = false;
+        return station.run(lease);
+      },
     );
   }
 
@@ -455,6 +461,7 @@ export class RemoteExecutor extends BaseExecutor {
       if (error instanceof CancelledError) throw error;
       this.#storeFailed(error);
     } finally {
+      this.#isClosed = true;
       this.#releasing?.cancel();
       yield* this.#settled(this.#engine.close());
       if (this.#isAbandoned) this.#engine.abandon?.();

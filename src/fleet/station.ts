@@ -24,7 +24,7 @@ import type { RemoteLease, RemoteVerdict } from "./engine.ts";
 import { encode, type Envelope, sealError, unseal } from "./envelope.ts";
 import { retryDelayMs } from "./remote_options.ts";
 
-/** Delay before a job comes back for which the executor had no room. */
+/** Delay before a job comes back that the executor did not take. */
 const NO_ROOM_MS = 100;
 
 /** A function that the executor can call. */
@@ -131,6 +131,8 @@ export class Station {
       return;
     }
     const run = new Run(lease, job, say);
+    const older = this.#runs.get(lease.id);
+    if (older !== undefined) loseRun(older); // of which the store has not told
     this.#runs.set(lease.id, run);
     lease.onLost = () => this.#loop.callSoon(loseRun, run);
     try {
@@ -190,10 +192,8 @@ export class Station {
 
   #verdictOn(run: Run, error: unknown): RemoteVerdict {
     const { lease, job, ending } = run;
-    if (ending === "released" || error instanceof ExecutorShutDownError) {
-      return { kind: "release", delayMs: 0 };
-    }
-    if (error instanceof OverloadError && run.future === null) {
+    if (ending === "released") return { kind: "release", delayMs: 0 };
+    if (run.future === null && isRefusal(error)) {
       return { kind: "release", delayMs: NO_ROOM_MS };
     }
     const failure = sealError(error);
@@ -232,6 +232,12 @@ function loseRun(run: Run): void {
       `The lease on job "${run.job.name}" is lost: it was not renewed in time`,
     ),
   );
+}
+
+/** Whether an executor has no room for a job, or takes none any more. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof OverloadError ||
+    error instanceof ExecutorShutDownError;
 }
 
 /** Whether another attempt of a job would be in vain. */
