@@ -55,7 +55,7 @@ export interface JetStreamClient {
       msgID?: string;
       expect?: { lastSubjectSequence?: number };
     },
-  ): Promise<{ readonly seq: number }>;
+  ): Promise<{ readonly seq: number; readonly duplicate?: boolean }>;
 }
 
 /** Part of the manager of `@nats-io/jetstream` that is used. */
@@ -157,7 +157,10 @@ export class JetstreamStates {
       const state = { kind: "key", id } as const;
       if (await this.follow(holder, state, 0) !== null) return id;
       const last = await this.last(holder);
-      if (last?.state.kind !== "key") continue;
+      if (last === null) continue;
+      if (last.state.kind !== "key") {
+        throw new TypeError(`the holder of the key ${key} is damaged`);
+      }
       const other = last.state.id;
       if (other === id || await isOpen(other)) return other;
       await this.freeKey(key); // its worker has died before it could
