@@ -51,9 +51,12 @@ export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
   /** A connection of `@nats-io/transport-node` or the like. It stays open at the end. */
   readonly connection: NatsConnection;
   /** The function of that name of `@nats-io/jetstream`. */
-  readonly jetstream: (connection: never) => JetStreamClient;
+  readonly jetstream: (connection: never, options: never) => JetStreamClient;
   /** The function of that name of `@nats-io/jetstream`. */
-  readonly jetstreamManager: (connection: never) => Promise<JetStreamManager>;
+  readonly jetstreamManager: (
+    connection: never,
+    options: never,
+  ) => Promise<JetStreamManager>;
   /**
    * Name of the fleet: of its streams, and the first part of its subjects.
    *
@@ -138,8 +141,9 @@ class JetstreamEngine implements RemoteEngine {
     this.#roles = roles;
     const { jetstream, jetstreamManager } = this.#options;
     const connection = this.#connection as never;
-    this.#client = jetstream(connection);
-    const manager = await jetstreamManager(connection);
+    const answered = { timeout: ANSWER_MS } as never;
+    this.#client = jetstream(connection, answered);
+    const manager = await jetstreamManager(connection, answered);
     await this.#addStreams(manager);
     this.#manager = manager;
     this.#states = new JetstreamStates(this.#name, this.#client, manager);
