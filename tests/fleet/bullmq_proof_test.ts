@@ -35,7 +35,7 @@ redisTest(
   async () => {
     await using redis = await startRedis();
     const connection = connect(redis);
-    const names = Array.from({ length: 6 }, (_, n) => `job-${n}`);
+    const names = Array.from({ length: 10 }, (_, n) => `job-${n}`);
     const tokens = await run(async () => {
       await using fleet = fleetOn(connection, { role: "submit" });
       const futures = names.map((name) => fleet.submit(jobs.hold, [name]));
@@ -158,6 +158,13 @@ redisTest("a worker process ends although Redis is away", async () => {
   await redis.stop();
   await child.hangUp();
   await child.lines("ended");
+});
+
+redisTest("a worker process that forgets to shut down ends", async () => {
+  await using redis = await startRedis();
+  await using child = new Child("bullmq", redis, "threads", "forget");
+  await child.lines("ended");
+  assertEquals(await child.end(), 0);
 });
 
 Deno.test("an executor without classes or a client of BullMQ is refused", async () => {

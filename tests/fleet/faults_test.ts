@@ -18,8 +18,13 @@ import {
   RemoteStoreError,
 } from "@rota/rota/fleet";
 import { LoopExecutor } from "@rota/rota/workers";
-import type { Json } from "../../src/fleet/engine.ts";
-import { seal } from "../../src/fleet/envelope.ts";
+import type {
+  Json,
+  RemoteEngine,
+  RemoteLease,
+} from "../../src/fleet/engine.ts";
+import { toTaskRef } from "../../src/workers/module_task.ts";
+import { NO_RETRY, seal } from "../../src/fleet/envelope.ts";
 import { inStyle, STYLES } from "../support/styles.ts";
 import { type Faults, HostileEngine } from "./support/hostile_engine.ts";
 import { arrived, clear, leases, log, open, openAll } from "./support/jobs.ts";
@@ -421,3 +426,47 @@ check(
     assertEquals(yield future, "fresh");
   },
 );
+
+for (const style of STYLES) {
+  for (const isStubborn of [false, true]) {
+    Deno.test(`the end of a run gives back a job that ${isStubborn ? "goes on" : "ends"} when it is cancelled, in ${style}`, async () => {
+      clear();
+      const verdicts: string[] = [];
+      const calls: string[] = [];
+      const task = isStubborn ? jobs.insist : jobs.wait;
+      const payload = seal({
+        ...{ name: "x", task: toTaskRef(task, "test"), args: ["gate"] },
+        ...{ locals: null, deadlineAtMs: Infinity, dedupeKey: null },
+        ...{ tellsProgress: false, retry: NO_RETRY },
+      }, null);
+      const engine: RemoteEngine = {
+        ...{ inWords: "a store", isOutside: false },
+        open: () => Promise.resolve(),
+        add: () => Promise.resolve([]),
+        cancel: () => Promise.resolve(false),
+        find: () => Promise.resolve([]),
+        work: (_concurrency, run) => {
+          const lease: RemoteLease = {
+            ...{ id: "1", payload, fencingToken: 1, attempt: 1, onLost: null },
+            progress: () => {},
+          };
+          run(lease).then(({ kind }) => verdicts.push(kind));
+        },
+        stop: () => Promise.resolve(void calls.push("stop")),
+        close: () => Promise.resolve(void calls.push("close")),
+      };
+      await run(
+        inStyle(style, function* (): Body {
+          new RemoteExecutor(engine, {
+            ...{ role: "work", executor: new LoopExecutor() },
+          });
+          yield waitFor(arrived("gate"));
+        }),
+        { host: "virtual", cancelGraceMs: 100 },
+      ).catch(() => {});
+      await Promise.resolve();
+      assertEquals(verdicts, ["release"]);
+      assertEquals(calls, ["stop", "close"]);
+    });
+  }
+}

@@ -9,7 +9,7 @@ import type { ServerProcess } from "../../support/server_process.ts";
 export const LEASE_MS = 600;
 
 /** Workers that live at a time while some are killed. */
-const ALIVE = 7;
+const ALIVE = 10;
 
 /** A worker process, and the lines that it prints. */
 export class Child implements AsyncDisposable {

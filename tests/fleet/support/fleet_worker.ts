@@ -52,7 +52,7 @@ async function onNats(port: number): Promise<Fleet> {
 }
 
 if (import.meta.main) {
-  const [port, leaseMs, place, , store] = Deno.args;
+  const [port, leaseMs, place, mode, store] = Deno.args;
   const { make, end } = store === "jetstream"
     ? await onNats(Number(port))
     : await onRedis(Number(port));
@@ -66,6 +66,7 @@ if (import.meta.main) {
     });
     await fleet.ready();
     console.log("ready");
+    if (mode === "forget") return; // the end of the run lets go of it
     const input = Deno.stdin.readable.getReader();
     await until(() => input.read());
     await fleet.shutdown({ graceMs: 0 });
