@@ -1,7 +1,8 @@
 /**
  * Jobs, results, errors and progress as they are in the store.
  *
- * Values are structured clones, as between a program and its processes, in base 64.
+ * Values are structured clones, as between a program and its processes, in base 64;
+ * those that are simple are JSON, behind a character that is not of base 64.
  *
  * @module
  */
@@ -23,6 +24,11 @@ export const VERSION = 1;
 /** Most bytes of a value. */
 const VALUE_BYTES_MAX = 256 * 1024 * 1024;
 
+/** First character of a value in JSON. */
+const IN_JSON = "=";
+/** Longest list that is looked through for whether it can be JSON. */
+const SHORT = 16;
+
 const writer = new FrameWriter(VALUE_BYTES_MAX);
 
 /**
@@ -31,6 +37,9 @@ const writer = new FrameWriter(VALUE_BYTES_MAX);
  * @throws {DOMException} If it cannot be cloned.
  */
 export function encode(value: unknown): string {
+  if (isSimple(value) || (Array.isArray(value) && isListOfSimple(value))) {
+    return IN_JSON + JSON.stringify(value);
+  }
   return writer.frame(0, 0, value).subarray(HEADER_BYTES).toBase64();
 }
 
@@ -40,7 +49,29 @@ export function encode(value: unknown): string {
  * @throws {Error} If the text is something else.
  */
 export function decode(text: string): unknown {
+  if (text.startsWith(IN_JSON)) return JSON.parse(text.slice(IN_JSON.length));
   return readBody(Uint8Array.fromBase64(text));
+}
+
+/** Whether JSON tells a value apart from all others, and it is no object. */
+function isSimple(value: unknown): boolean {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return value - value === 0 && !Object.is(value, -0);
+    default:
+      return value === null;
+  }
+}
+
+function isListOfSimple(list: readonly unknown[]): boolean {
+  if (list.length > SHORT || Object.keys(list).length !== list.length) {
+    return false;
+  }
+  for (const item of list) if (!isSimple(item)) return false;
+  return true;
 }
 
 /** Delays of retries, as they go along with a job. */

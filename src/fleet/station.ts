@@ -19,6 +19,7 @@ import type { SeededRandom } from "../structures/random.ts";
 import { type JobLease, LEASE } from "../workers/current_job.ts";
 import type { Executor, SubmitOptions } from "../workers/executor.ts";
 import { type ModuleTask, taskModule } from "../workers/module_task.ts";
+import { withoutSites } from "../workers/submit_site.ts";
 import { withLocalsOf } from "../workers/transport.ts";
 import type { RemoteLease, RemoteVerdict } from "./engine.ts";
 import { encode, type Envelope, sealError, unseal } from "./envelope.ts";
@@ -170,7 +171,7 @@ export class Station {
       job.locals === null
         ? { [LEASE]: held }
         : { ...job.locals, [LEASE]: held },
-      () => this.#executor.submit(task, job.args, options),
+      () => withoutSites(() => this.#executor.submit(task, job.args, options)),
     );
   }
 
