@@ -2,6 +2,14 @@
  * The part of a remote executor that works: runs the functions of leased jobs in
  * an executor, and says what becomes of the jobs.
  *
+ * | The run | Verdict |
+ * |---|---|
+ * | returned | returned, also if it was to be given back |
+ * | threw, and may be tried again | retry |
+ * | threw otherwise, was cancelled by its submitter, or is late | threw |
+ * | was cancelled by a shutdown or the end of the run; or found no room | release |
+ * | lost its lease | lost, whatever it has given |
+ *
  * @module
  */
 import {

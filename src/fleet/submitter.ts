@@ -125,6 +125,7 @@ export class Submitter implements WorkerLink {
     this.#flushSoon();
   }
 
+  /** Takes a job of the pool: it is added with all others of this turn. */
   send(spec: JobSpec): void {
     const entry = this.#entryFor(spec as AnyJob);
     this.#entries.set(entry.number, entry);
@@ -168,6 +169,10 @@ export class Submitter implements WorkerLink {
     };
   }
 
+  /**
+   * A job is to be cancelled: at once if the store cannot have it, else in the store;
+   * it ends when its end is told, or after `cancelGraceMs`.
+   */
   abort(number: number, reason: unknown): void {
     const entry = this.#entries.get(number);
     if (entry === undefined || entry.ending !== null) return;
@@ -361,6 +366,7 @@ export class Submitter implements WorkerLink {
     return this.#byId.has(id);
   }
 
+  /** A worker has leased a job. */
   begun(id: string): void {
     for (const entry of this.#byId.get(id) ?? []) {
       if (entry.begun) continue;
@@ -370,6 +376,7 @@ export class Submitter implements WorkerLink {
     this.#repeatCancel(id);
   }
 
+  /** A job has progressed. */
   progressed(id: string, value: string): void {
     for (const { number, request } of this.#byId.get(id) ?? []) {
       let progress: unknown;
@@ -383,6 +390,7 @@ export class Submitter implements WorkerLink {
     }
   }
 
+  /** A job has ended: so have all submissions that wait for it. Others are none of this program's. */
   ended(id: string, outcome: RemoteOutcome): void {
     for (const entry of this.#byId.get(id) ?? []) {
       const { ending, request } = entry;
