@@ -138,6 +138,7 @@ import "../host/message_port.ts";
 import "../workers/handle_arguments.ts";
 import "../workers/module_loader.ts";
 import "../workers/crash.ts";
+import "../loop/resource_watch.ts";
 import "../workers/pool_clock.ts";
 import "../workers/pool_worker.ts";
 import "../workers/restart_limit.ts";
