@@ -221,9 +221,10 @@ class BullmqEngine implements RemoteEngine {
   }
 
   #listen(name: string): BullmqBase {
-    const events = this.#make(this.#options.QueueEvents, name, {});
-    this.#events.push(events);
-    return events;
+    // From the first event that is kept: those of the time until BullMQ listens would be missed.
+    const from = { lastEventId: "0" };
+    this.#events.push(this.#make(this.#options.QueueEvents, name, from));
+    return this.#events.at(-1)!;
   }
 
   /** Name of the queue whose stream has the cancellations of running jobs. */
@@ -268,8 +269,7 @@ class BullmqEngine implements RemoteEngine {
   #jobOf(request: RemoteRequest) {
     const { id, name, payload, rank, delayMs, attempts, dedupeKey } = request;
     return {
-      name: name === "" ? "job" : name,
-      data: payload,
+      ...{ name: name === "" ? "job" : name, data: payload },
       opts: {
         jobId: id,
         priority: priorityOf(rank),
@@ -387,7 +387,7 @@ class BullmqEngine implements RemoteEngine {
       attempt: job.attemptsMade + 1,
       onLost: null,
       progress: (value) => {
-        // They are told in order: the last of them is enough to wait for.
+        // Values are told in order: the last of them is enough to wait for.
         told = job.updateProgress(value as never).catch(() => {});
       },
     };

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { JobVersionError } from "../errors.ts";
+import { JobVersionError, RemoteStoreError } from "../errors.ts";
 import { inspect } from "../loop/checks.ts";
 import {
   type PackedError,
@@ -287,4 +287,16 @@ export function unsealError(error: string | null, message: string): unknown {
   } catch (cause) {
     return new Error(message, { cause });
   }
+}
+
+/** The error for something of a job that cannot be read. */
+export function damaged(
+  what: string,
+  name: string,
+  cause: unknown,
+): RemoteStoreError {
+  return new RemoteStoreError(
+    `Cannot read the ${what} of job "${name}": it is damaged`,
+    { cause },
+  );
 }

@@ -26,7 +26,6 @@ import type { TimerHandle } from "../loop/timer_handle.ts";
 import type {
   EngineListener,
   EngineRoles,
-  Json,
   RemoteEngine,
   RemoteLease,
   RemoteOutcome,
@@ -35,13 +34,20 @@ import type {
   RemoteVerdict,
 } from "./engine.ts";
 import {
+  addStreams,
+  CLASSES,
+  isTooLarge,
   type JetStreamClient,
   type JetStreamManager,
   JetstreamStates,
+  type JobMessage,
   type JobState,
+  NANOS,
   type NatsConnection,
   type NatsMessage,
   type NatsSubscription,
+  readJob,
+  valueOf,
 } from "./jetstream_states.ts";
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
@@ -66,9 +72,6 @@ export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
 }
 
 const CREATE = "create a JetStream executor";
-/** Priorities, the highest first. */
-const CLASSES = ["high", "normal", "low"] as const;
-const NANOS = 1_000_000;
 /** Times that a lease is renewed while it would hold. */
 const RENEWALS = 3;
 /** How long a server may take to answer. */
@@ -79,16 +82,6 @@ const HOLDER_MS = 500;
 const POLL_MS = 1_000;
 /** How soon after a job was given back it can be taken. */
 const AGAIN_MS = 30;
-/** Message of a job. */
-interface JobMessage {
-  readonly id: string;
-  readonly payload: Json;
-  /** Moment of the wall clock before which it is not begun. */
-  readonly notBeforeMs: number;
-  readonly dedupeKey: string | null;
-  readonly attempts: number;
-}
-
 /** A delivery of a job. */
 interface Delivery {
   readonly job: JobMessage;
@@ -144,35 +137,10 @@ class JetstreamEngine implements RemoteEngine {
     const answered = { timeout: ANSWER_MS } as never;
     this.#client = jetstream(connection, answered);
     const manager = await jetstreamManager(connection, answered);
-    await this.#addStreams(manager);
+    await addStreams(manager, this.#name, this.#roles);
     this.#manager = manager;
     this.#states = new JetstreamStates(this.#name, this.#client, manager);
     if (roles.submits && !this.#isStopped) this.#hear();
-  }
-
-  async #addStreams(manager: JetStreamManager): Promise<void> {
-    const name = this.#name;
-    const { leaseMs, keepResultsMs, keepFailedMs } = this.#roles;
-    await manager.streams.add({
-      name,
-      subjects: [`${name}.job.*.*`],
-      retention: "workqueue",
-    } as never);
-    await manager.streams.add({
-      name: `${name}_state`,
-      subjects: [`${name}.state.*`],
-      max_msgs_per_subject: 1,
-      max_age: agedNanos(Math.max(keepResultsMs, keepFailedMs)),
-    } as never);
-    for (const kind of CLASSES) {
-      await manager.consumers.add(name, {
-        durable_name: kind,
-        filter_subject: `${name}.job.${kind}.*`,
-        ack_policy: "explicit",
-        ack_wait: leaseMs * NANOS,
-        max_ack_pending: -1,
-      } as never);
-    }
   }
 
   #subscribe(subject: string, fn: (message: NatsMessage) => void): void {
@@ -250,15 +218,12 @@ class JetstreamEngine implements RemoteEngine {
 
   /** Returns null if nothing is known of a job. */
   async #standingOf(id: string): Promise<RemoteStanding | null> {
-    for (const isLastLook of [false, true]) {
+    // The message goes when the outcome is there: it may come between two looks.
+    for (let looks = 0; looks < 2; looks++) {
       const last = await this.#states.last(id);
-      if (last !== null && "id" in last.state) return { kind: "open" };
-      if (last !== null && last.state.kind !== "leased") {
-        return last.state as RemoteStanding;
-      }
+      const state = last?.state ?? { kind: "leased" };
+      if (state.kind !== "leased") return state as RemoteStanding;
       if (await this.#sequenceOf(id) !== null) return { kind: "open" };
-      // The message goes when the outcome is there: it may have come meanwhile.
-      if (isLastLook) return null;
     }
     return null;
   }
@@ -283,8 +248,10 @@ class JetstreamEngine implements RemoteEngine {
       return false;
     }
     const seq = await this.#sequenceOf(id).catch(() => null);
-    if (seq === null) return true;
-    await this.#manager!.streams.deleteMessage(this.#name, seq).catch(() => {});
+    const { streams } = this.#manager!;
+    if (seq !== null) {
+      await streams.deleteMessage(this.#name, seq).catch(() => {});
+    }
     return true;
   }
 
@@ -546,36 +513,6 @@ class JetstreamEngine implements RemoteEngine {
     this.#renewal?.cancel();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
-}
-
-/** An age for the server, where 0 stands for no limit. */
-function agedNanos(ms: number): number {
-  return ms === Infinity ? 0 : Math.ceil(ms) * NANOS;
-}
-
-/** Whether the client refuses to send something of that size. */
-function isTooLarge(error: unknown): error is Error {
-  return error instanceof Error && error.message.includes("max_payload");
-}
-
-function valueOf(text: string): Json {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Reads the message of a job; null if it is none. */
-function readJob(text: string): JobMessage | null {
-  const value = valueOf(text) as Partial<JobMessage> | null;
-  if (typeof value !== "object" || value === null) return null;
-  const { id, payload, notBeforeMs, attempts, dedupeKey } = value;
-  const isJob = typeof id === "string" && /^[\w-]+$/.test(id) &&
-    payload !== undefined && typeof notBeforeMs === "number" &&
-    typeof attempts === "number" &&
-    (dedupeKey === null || typeof dedupeKey === "string");
-  return isJob ? { id, payload, notBeforeMs, attempts, dedupeKey } : null;
 }
 
 /**

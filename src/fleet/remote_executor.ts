@@ -451,7 +451,7 @@ export class RemoteExecutor extends BaseExecutor {
     });
   }
 
-  /** Gives back what runs here, before the end of the run cancels it. */
+  /** Puts what runs here back in the store, before the end of the run cancels it. */
   #loopEnds(): void {
     this.#isShutDown = true;
     if (this.#station === null) return;

@@ -218,7 +218,7 @@ export class Station {
     this.#runs.get(id)?.end("cancelled", new CancelledError(reason));
   }
 
-  /** Gives all jobs back without waiting for them: no turn of the loop comes any more. */
+  /** Returns all jobs to the store without waiting for them: no turn of the loop comes any more. */
   abandon(): void {
     for (const run of this.#runs.values()) {
       run.say({ kind: "release", delayMs: 0 });

@@ -30,7 +30,7 @@ import type {
   RemoteRequest,
   RemoteStanding,
 } from "./engine.ts";
-import { decode, seal, unsealError } from "./envelope.ts";
+import { damaged, decode, seal, unsealError } from "./envelope.ts";
 import type { RemoteJobSettings, RemoteSettings } from "./remote_options.ts";
 
 /** Settings of a job of a fleet. */
@@ -252,9 +252,8 @@ export class Submitter implements WorkerLink {
 
   /** Starts a task of the executor's own. */
   #spawn(body: () => Coroutine<void>): void {
-    const task = this.#loop.createTask(body, {
-      name: `${this.#engine.inWords}`,
-    });
+    const name = this.#engine.inWords;
+    const task = this.#loop.createTask(body, { name });
     task.addDoneCallback(() => {
       // Cancelled at the end of the run: the pool ends its jobs by itself.
       if (!task.cancelled()) task.result();
@@ -383,7 +382,7 @@ export class Submitter implements WorkerLink {
       try {
         progress = decode(value);
       } catch (cause) {
-        this.#owner.storeFailed(damaged("progress", request, cause));
+        this.#owner.storeFailed(damaged("progress", request.name, cause));
         return;
       }
       this.#listener!.progressed(number, progress);
@@ -413,7 +412,7 @@ export class Submitter implements WorkerLink {
         try {
           value = decode(outcome.value);
         } catch (cause) {
-          const error = damaged("result", entry.request, cause);
+          const error = damaged("result", entry.request.name, cause);
           return listener.threw(number, error);
         }
         return listener.returned(number, value);
@@ -449,7 +448,9 @@ export class Submitter implements WorkerLink {
       this.#loop.callSoon(() => this.#endAsAsked(entry));
       return;
     }
-    this.#spawn(() => this.#cancel(id, describe(entry.ending!.reason)));
+    this.#spawn(() =>
+      this.#cancel(id, cancellation(entry.ending!.reason).message)
+    );
   }
 
   #repeatCancel(id: string): void {
@@ -556,20 +557,4 @@ export class Submitter implements WorkerLink {
   livesOn(): boolean {
     return false;
   }
-}
-
-/** A reason in words, for a worker elsewhere. */
-function describe(reason: unknown): string {
-  return cancellation(reason).message;
-}
-
-function damaged(
-  what: string,
-  { name }: RemoteRequest,
-  cause: unknown,
-): RemoteStoreError {
-  return new RemoteStoreError(
-    `Cannot read the ${what} of job "${name}": it is damaged`,
-    { cause },
-  );
 }
