@@ -95,13 +95,14 @@ redisTest("a handler that blocks its thread keeps its lease", async () => {
   await Deno.remove(path);
   await run(async () => {
     await using fleet = fleetOn(connection, { concurrency: 1 });
+    const future: Future<number> = fleet.submit(jobs.blockUntil, [path]);
+    while (fleet.stats().running === 0) await sleep(10);
+    // Later, as it would block this thread with the job.
     await using other = fleetOn(connection, {
       role: "work",
       executor: new LoopExecutor(),
     });
     await other.ready();
-    const future: Future<number> = fleet.submit(jobs.blockUntil, [path]);
-    while (fleet.stats().running === 0) await sleep(10);
     await sleep(3 * LEASE_MS);
     await until(() => Deno.writeTextFile(path, ""));
     assertEquals(await future, 1);
