@@ -522,7 +522,8 @@ class JetstreamEngine implements RemoteEngine {
  * if they are not there; the server keeps them on its disk. Of priorities there are
  * three: above 0, 0, and below.
  *
- * `leaseMs` is that of the whole fleet: the program that was started last sets it.
+ * `leaseMs` is that of the whole fleet, and so is the longer of `keepResultsMs` and
+ * `keepFailedMs`: the program that was started last sets them.
  *
  * @example Jobs through NATS
  * ```ts ignore
