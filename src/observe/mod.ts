@@ -31,6 +31,7 @@ import "./load_order.ts";
 
 export {
   type HiddenTasks,
+  locateTasks,
   type RingTask,
   type TaskRef,
   type TaskState,
@@ -41,4 +42,10 @@ export {
   type TreeThing,
   type TreeWait,
 } from "./task_tree.ts";
+export {
+  dumpTasks,
+  type DumpTasksOptions,
+  printTaskTree,
+  type PrintTaskTreeOptions,
+} from "./task_dump.ts";
 export type { TaskPlace } from "./task_places.ts";
