@@ -48,4 +48,11 @@ export {
   printTaskTree,
   type PrintTaskTreeOptions,
 } from "./task_dump.ts";
+export {
+  type LagEvent,
+  LagMonitor,
+  type LagMonitorOptions,
+  type LagSnapshot,
+  measureLag,
+} from "./lag_monitor.ts";
 export type { TaskPlace } from "./task_places.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { detached } from "../host/microtask.ts";
 import { writeError } from "../host/process.ts";
 import { onSignal } from "../host/signals.ts";
 import { checkFunction } from "../loop/checks.ts";
@@ -117,7 +118,8 @@ export function dumpTasks(options: DumpTasksOptions = {}): Disposable {
   };
   const remove = onSignal(on, () => {
     asked = true;
-    if (!writing) dump();
+    // The task that has called dumpTasks() is not the one that runs now.
+    if (!writing) detached(dump);
   }, failed);
   return { [Symbol.dispose]: remove };
 }
