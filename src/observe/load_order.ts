@@ -129,3 +129,4 @@ import "../supervise/thread_watch.ts";
 import "../supervise/join_watchdog.ts";
 import "../supervise/watchdog.ts";
 import "./lag_monitor.ts";
+import "./metrics.ts";

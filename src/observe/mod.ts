@@ -55,4 +55,14 @@ export {
   type LagSnapshot,
   measureLag,
 } from "./lag_monitor.ts";
+export {
+  type HasTree,
+  type Metric,
+  Metrics,
+  type MetricSample,
+  type MetricsOptions,
+  type OtelMeter,
+  type OtelMetricOptions,
+  type OtelMetricsApi,
+} from "./metrics.ts";
 export type { TaskPlace } from "./task_places.ts";
