@@ -65,4 +65,13 @@ export {
   type OtelMetricOptions,
   type OtelMetricsApi,
 } from "./metrics.ts";
+export {
+  type OtelSpan,
+  type OtelTraceApi,
+  TaskSpans,
+  type Trace,
+  type TraceEvent,
+  Tracer,
+  type TracerOptions,
+} from "./tracer.ts";
 export type { TaskPlace } from "./task_places.ts";
