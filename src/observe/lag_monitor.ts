@@ -134,7 +134,7 @@ const REST_MS = 20;
  *
  * Events come some 60 ms after the lag, when it is known of which kind it is: by a
  * call of the listeners, in the order in which they were added, between the steps of
- * the loop. What a listener throws goes to the exception handler of the loop. A thread
+ * the loop. An error of a listener goes to the exception handler of the loop. A thread
  * that never comes back tells nothing; that is what the option `watchdog` is for.
  *
  * The monitor ends with its loop. It keeps neither the process nor `run` alive. On a
@@ -279,7 +279,7 @@ export class LagMonitor implements AsyncDisposable {
    * was measured.
    *
    * @typeParam T Type of the result.
-   * @param fn The function. What it throws is thrown.
+   * @param fn The function. An error of it is thrown.
    * @returns Its result.
    */
   exclude<T>(fn: () => T): T {
@@ -328,7 +328,7 @@ export class LagMonitor implements AsyncDisposable {
     this.#samplesTotal++;
   }
 
-  /** It is known by now what a lag was. */
+  /** The kind of a lag is known by now. */
   #conclude(): void {
     const late = this.#late!;
     this.#late = null;

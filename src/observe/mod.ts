@@ -74,4 +74,10 @@ export {
   Tracer,
   type TracerOptions,
 } from "./tracer.ts";
+export {
+  type Finding,
+  type Growing,
+  Lints,
+  type LintsOptions,
+} from "./lints.ts";
 export type { TaskPlace } from "./task_places.ts";
