@@ -71,6 +71,7 @@ export interface TreeTask extends TaskRef {
   readonly parentId: number | null;
   /** How many tasks are above it. */
   readonly depth: number;
+  /** Whether it runs, waits, or is to run. */
   readonly state: TaskState;
   /** How many requests for its cancellation are outstanding. */
   readonly cancelling: number;
@@ -298,8 +299,9 @@ export function taskTree(options: TaskTreeOptions = {}): TaskTree {
  *   });
  *   await sleep(1);
  *   const tree = await locateTasks();
- *   const place = tree.tasks.find(({ id }) => id === sleeper.id)!.place;
- *   assertEquals(place?.function, "nap");
+ *   const { name, place } = tree.tasks[1]!;
+ *   console.log(`${name} is in ${place?.function}, ${place?.file}:${place?.line}`);
+ *   assertEquals(tree.placesMissing, null); // with --allow-sys
  *   sleeper.cancel();
  * });
  * ```
