@@ -106,6 +106,7 @@ import "../sync/item_store.ts";
 import "../sync/iteration.ts";
 import "../sync/wait_queue.ts";
 import "../sync/queue.ts";
+import "../loop/resource_watch.ts";
 import "../sync/capacity_limiter.ts";
 import "../sync/channel.ts";
 import "../sync/lock.ts";
