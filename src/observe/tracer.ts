@@ -73,7 +73,8 @@ export interface TracerOptions {
 
 /** How many words for what is waited for are remembered. */
 const WORDS_MAX = 1_000;
-/** Kinds of records. */
+/** How many kinds of records there are, and which. */
+const KINDS = 5;
 const STEP = 0;
 const CALLBACK = 1;
 const PARK = 2;
@@ -122,11 +123,19 @@ interface LatestWait {
  */
 export class Tracer implements Instrument {
   readonly #max: number;
-  readonly #waits: boolean;
-  readonly #kinds: Uint8Array;
-  readonly #begins: Float64Array;
-  readonly #ends: Float64Array;
-  readonly #ids: Float64Array;
+  // Hooks that are not wanted are not there: each costs something at each step.
+  /** @ignore */
+  readonly taskBlocks?: (
+    task: Task<unknown>,
+    on: Future<unknown> | null,
+  ) => void;
+  /** @ignore */
+  readonly taskWakes?: (
+    task: Task<unknown>,
+    by: Task<unknown> | null,
+  ) => void;
+  /** Of each record: id and kind in one number, beginning and end. */
+  readonly #data: Float64Array;
   /** Names of records; "" for a task without one. */
   readonly #names: string[];
   /** Of waits: when they were ended, and by which task; 0 for none. */
@@ -164,12 +173,12 @@ export class Tracer implements Instrument {
     checkInteger(recordsMax, 1, what, "recordsMax");
     checkOneOf(waits, [true, false], what, "waits");
     this.#max = recordsMax;
-    this.#waits = waits;
+    if (waits) {
+      this.taskBlocks = (task, on) => this.#blocks(task, on);
+      this.taskWakes = (task, by) => this.#isWoken(task, by);
+    }
     this.#names = new Array(recordsMax).fill("");
-    this.#kinds = new Uint8Array(recordsMax);
-    this.#begins = new Float64Array(recordsMax);
-    this.#ends = new Float64Array(recordsMax);
-    this.#ids = new Float64Array(recordsMax);
+    this.#data = new Float64Array(3 * recordsMax);
     this.#wokens = new Float64Array(waits ? recordsMax : 0);
     this.#bys = new Float64Array(waits ? recordsMax : 0);
   }
@@ -195,11 +204,11 @@ export class Tracer implements Instrument {
     const at = this.#at;
     this.#at = at + 1 === this.#max ? 0 : at + 1;
     this.#count++;
-    this.#kinds[at] = kind;
-    this.#ids[at] = id;
+    const data = this.#data;
+    data[3 * at] = KINDS * id + kind;
+    data[3 * at + 1] = beginMs;
+    data[3 * at + 2] = endMs;
     this.#names[at] = name;
-    this.#begins[at] = beginMs;
-    this.#ends[at] = endMs;
   }
 
   // -- Hooks --
@@ -234,9 +243,7 @@ export class Tracer implements Instrument {
     this.#lastMs = nowMs;
   }
 
-  /** @ignore */
-  taskBlocks(task: Task<unknown>, on: Future<unknown> | null): void {
-    if (!this.#waits) return;
+  #blocks(task: Task<unknown>, on: Future<unknown> | null): void {
     let wait = this.#latest.get(task);
     if (wait === undefined) {
       wait = { kind: "", beganMs: NaN, wokenMs: NaN, by: 0 };
@@ -259,8 +266,7 @@ export class Tracer implements Instrument {
     return kind;
   }
 
-  /** @ignore */
-  taskWakes(task: Task<unknown>, by: Task<unknown> | null): void {
+  #isWoken(task: Task<unknown>, by: Task<unknown> | null): void {
     const wait = this.#latest.get(task);
     if (wait === undefined) return;
     // A wake-up by a task is shown at the beginning of the step that it is in.
@@ -346,11 +352,12 @@ export class Tracer implements Instrument {
 
   /** Adds the events of a record. */
   #addEvents(at: number, events: TraceEvent[]): void {
-    const id = this.#ids[at]!;
+    const number = this.#data[3 * at]!;
+    const id = Math.floor(number / KINDS);
     const text = this.#names[at] || `Task-${id}`;
-    const beginMs = this.#begins[at]!;
-    const endMs = this.#ends[at]!;
-    switch (this.#kinds[at]) {
+    const beginMs = this.#data[3 * at + 1]!;
+    const endMs = this.#data[3 * at + 2]!;
+    switch (number % KINDS) {
       case STEP:
         events.push(slice("step", text, beginMs, endMs, { task: id }));
         return;
@@ -369,8 +376,8 @@ export class Tracer implements Instrument {
   }
 
   #addWait(at: number, id: number, kind: string, events: TraceEvent[]): void {
-    const beginMs = this.#begins[at]!;
-    const endMs = this.#ends[at]!;
+    const beginMs = this.#data[3 * at + 1]!;
+    const endMs = this.#data[3 * at + 2]!;
     const wokenMs = Math.max(this.#wokens[at]!, beginMs);
     const isWoken = !Number.isNaN(wokenMs);
     const waitEndMs = isWoken ? wokenMs : endMs;
