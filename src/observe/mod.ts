@@ -1,0 +1,44 @@
+/**
+ * Looking into a loop while it runs: who waits for whom.
+ *
+ * | To | use |
+ * |---|---|
+ * | see the tasks, who waits for whom, and deadlocks | {@linkcode taskTree} |
+ *
+ * @example A deadlock, found while the program runs
+ * ```ts
+ * import { createTask, run, sleep } from "@rota/rota/loop";
+ * import { taskTree } from "@rota/rota/observe";
+ * import { Lock } from "@rota/rota/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await run(function* () {
+ *   const lock = new Lock();
+ *   using _permit = yield* lock.acquire();
+ *   const waiter = createTask(function* () {
+ *     using _permit = yield* lock.acquire();
+ *   }, { name: "waiter" });
+ *   yield* sleep(10);
+ *   const { tasks } = taskTree();
+ *   assertEquals(tasks[1]!.waits[0]!.heldBy[0]!.name, "main");
+ *   waiter.cancel();
+ * }, { host: "virtual", name: "main" });
+ * ```
+ *
+ * @module
+ */
+import "./load_order.ts";
+
+export {
+  type HiddenTasks,
+  type RingTask,
+  type TaskRef,
+  type TaskState,
+  TaskTree,
+  taskTree,
+  type TaskTreeOptions,
+  type TreeTask,
+  type TreeThing,
+  type TreeWait,
+} from "./task_tree.ts";
+export type { TaskPlace } from "./task_places.ts";
