@@ -340,9 +340,10 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   #makeFrame(): Frame {
     const begun = this.#loop.time();
     const { tree, samples: _, ...rest } = this.state();
-    // Sent when anything but the time has changed.
+    // Sent when anything but the time, and what the inspector itself does, has changed.
     const { turn: _turn, timeMs: _timeMs, ...facts } = tree;
-    const text = toJson(facts);
+    const tasks = tree.tasks.filter(({ id }) => !this.own.has(id));
+    const text = toJson({ ...facts, tasks });
     if (text !== this.#tree) {
       this.#tree = text;
       this.#treeNumber++;
