@@ -55,6 +55,11 @@ export class DebugMode {
     (this.#stacks ??= new WeakMap()).set(object, new CreationStack());
   }
 
+  /** Remembers where `wait` has begun: where the operation was made that is awaited. */
+  keepStack(wait: WeakKey, stack: CreationStack): void {
+    (this.#stacks ??= new WeakMap()).set(wait, stack);
+  }
+
   /** Returns where `object` was made, if that is known. */
   creationStackOf(object: WeakKey): string | undefined {
     return this.#stacks?.get(object)?.text();

@@ -500,6 +500,11 @@ export class Kernel extends LoopParts
 
   // -- The gate --
 
+  /** How often the gate was opened. */
+  get ioGates(): number {
+    return this.#gate.openings;
+  }
+
   /** Lets the runtime's own I/O through, and goes on after that. */
   #openGate(then: () => void): void {
     this.#gate.open(() => {

@@ -122,6 +122,8 @@ export interface LoopStats {
   readonly tasks: number;
   /** Waits for foreign promises by `until`. */
   readonly outsideWaits: number;
+  /** How often the loop, being busy, has let the runtime's own I/O through. */
+  readonly ioGates: number;
 }
 
 /** A factory for tasks: see {@linkcode EventLoop.setTaskFactory}. */

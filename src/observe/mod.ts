@@ -32,6 +32,7 @@ import "./load_order.ts";
 
 export {
   type HiddenTasks,
+  locateTasks,
   type RingTask,
   type TaskRef,
   type TaskState,
@@ -42,6 +43,38 @@ export {
   type TreeThing,
   type TreeWait,
 } from "./task_tree.ts";
+export {
+  dumpTasks,
+  type DumpTasksOptions,
+  printTaskTree,
+  type PrintTaskTreeOptions,
+} from "./task_dump.ts";
+export {
+  type LagEvent,
+  LagMonitor,
+  type LagMonitorOptions,
+  type LagSnapshot,
+  measureLag,
+} from "./lag_monitor.ts";
+export {
+  type HasTree,
+  type Metric,
+  Metrics,
+  type MetricSample,
+  type MetricsOptions,
+  type OtelMeter,
+  type OtelMetricOptions,
+  type OtelMetricsApi,
+} from "./metrics.ts";
+export {
+  type OtelSpan,
+  type OtelTraceApi,
+  TaskSpans,
+  type Trace,
+  type TraceEvent,
+  Tracer,
+  type TracerOptions,
+} from "./tracer.ts";
 export type { TaskPlace } from "./task_places.ts";
 export { inspect, type InspectOptions, Inspector } from "./inspect.ts";
 export type {

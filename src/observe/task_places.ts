@@ -4,6 +4,12 @@
  *
  * @module
  */
+import {
+  type CompiledPlace,
+  inspectorGranted,
+  locateGenerators,
+  readSource,
+} from "../host/inspector.ts";
 import { core } from "../loop/core.ts";
 import type { Task } from "../loop/task.ts";
 import { futureWaitedFor } from "../loop/waits.ts";
@@ -68,4 +74,144 @@ function isOwn(task: Task<unknown>): boolean {
   const [wait] = task.waits();
   return wait !== undefined && wait.target !== task.waitingOn ||
     wait?.kind === "sleep";
+}
+
+// -- Generators, by the inspector --
+
+/** Whether the engine may be asked for the places of generators. */
+export { inspectorGranted };
+
+/** Finds where the generators of tasks stand; those of the library have no place. */
+export async function placesOfGenerators(
+  tasks: readonly Task<unknown>[],
+): Promise<Map<Task<unknown>, TaskPlace>> {
+  const stepped = tasks.filter(({ coroutine }) => coroutine !== null);
+  const before = stepped.map(({ waitingOn, since }) => ({ waitingOn, since }));
+  const { places, texts } = await locateGenerators(
+    stepped.map(({ coroutine }) => coroutine!),
+  );
+  const sources = new Map<string, Source>();
+  for (const [url, text] of texts) {
+    sources.set(url, new Source(text, await readSource(url)));
+  }
+  const found = new Map<Task<unknown>, TaskPlace>();
+  for (const [index, task] of stepped.entries()) {
+    const place = places[index] ?? null;
+    const { waitingOn, since } = before[index]!;
+    // A task that went on meanwhile may have been found anywhere.
+    const stayed = task.waitingOn === waitingOn && task.since === since &&
+      !task.done();
+    if (place === null || !stayed || place.url.startsWith(LIBRARY)) continue;
+    found.set(task, sources.get(place.url)!.placeOf(place));
+  }
+  return found;
+}
+
+/** The source of a script beside the JavaScript that Deno has made of it. */
+class Source {
+  /** Positions of the yields in the JavaScript. */
+  readonly #compiled: readonly Position[];
+  /** Positions of the same in the source; null if they are not known. */
+  readonly #source: readonly Position[] | null;
+  readonly #isSame: boolean;
+
+  constructor(compiled: string, source: string | null) {
+    this.#compiled = yieldsIn(compiled);
+    this.#isSame = source === null ? false : source === compiled;
+    const inSource = source === null ? [] : yieldsIn(source);
+    // Types and comments go, and each yield stays: the n-th is the n-th.
+    this.#source = inSource.length === this.#compiled.length ? inSource : null;
+  }
+
+  placeOf({ function: name, url, line, column }: CompiledPlace): TaskPlace {
+    const at = { line, column };
+    const index = this.#compiled.findLastIndex((position) =>
+      position.line < line ||
+      position.line === line && position.column <= column
+    );
+    const mapped = this.#isSame ? at : this.#source?.[index];
+    return {
+      function: name,
+      file: url,
+      line: (mapped ?? at).line + 1,
+      column: (mapped ?? at).column + 1,
+      isExact: mapped !== undefined,
+    };
+  }
+}
+
+/** Line and column, from 0. */
+interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Comments, strings, parts of templates, regular expressions, words, and other characters. */
+const TOKEN =
+  /\/\/[^\n]*|\/\*[^]*?\*\/|"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'|[\w$#]+|\s+|[^]/gy;
+/** The rest of a regular expression behind its first slash. */
+const REGEXP = /(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/\w*/y;
+/** The rest of a template up to its end or to an expression in it. */
+const TEMPLATE = /(?:\\[^]|\$(?!\{)|[^`\\$])*(?:`|\$\{)/y;
+/** Words behind which a slash begins a regular expression. */
+const BEFORE_REGEXP =
+  /^(?:return|typeof|case|in|of|do|else|void|delete|new|throw|yield|await|instanceof)$/;
+
+/** Finds the yields in a text of TypeScript or JavaScript. */
+function yieldsIn(text: string): Position[] {
+  const offsets: number[] = [];
+  /** Depth of braces at which each open template goes on. */
+  const templates: number[] = [];
+  let depth = 0;
+  let last = "";
+  let at = 0;
+  const skip = (pattern: RegExp): string => {
+    pattern.lastIndex = at;
+    const found = pattern.exec(text)?.[0] ?? "";
+    at += found.length;
+    return found;
+  };
+  const template = () => {
+    if (skip(TEMPLATE).endsWith("${")) {
+      templates.push(depth++);
+      last = "{";
+    } else last = "`";
+  };
+  while (at < text.length) {
+    const begin = at;
+    const token = skip(TOKEN);
+    if (/^(?:\s|\/[/*])/.test(token)) continue;
+    const before = last;
+    last = token;
+    if (token === "yield") {
+      // A name of a member is none; types may have such a member.
+      const isName = before === "." || /^\s*\??:/.test(text.slice(at, at + 9));
+      if (!isName) offsets.push(begin);
+    } else if (token === "{") depth++;
+    else if (token === "`") template();
+    else if (token === "}" && --depth === templates.at(-1)) {
+      templates.pop();
+      template();
+    } else if (token === "/" && beginsRegExp(before)) skip(REGEXP);
+  }
+  return positionsOf(text, offsets);
+}
+
+/** Whether a slash behind this token begins a regular expression, and is no division. */
+function beginsRegExp(before: string): boolean {
+  return !/[\w$)\]"'`]$/.test(before) || BEFORE_REGEXP.test(before);
+}
+
+function positionsOf(text: string, offsets: readonly number[]): Position[] {
+  let line = 0;
+  let lineBegin = 0;
+  return offsets.map((offset) => {
+    for (;;) {
+      const end = text.indexOf("\n", lineBegin);
+      if (end < 0 || end >= offset) break;
+      line++;
+      lineBegin = end + 1;
+    }
+    return { line, column: offset - lineBegin };
+  });
 }

@@ -7,6 +7,7 @@ import type { TaskPlace } from "./task_places.ts";
 import type {
   HiddenTasks,
   RingTask,
+  TaskRef,
   TaskTree,
   TreeTask,
   TreeWait,
@@ -117,10 +118,10 @@ function hiddenText({ tasks, waitingFor }: HiddenTasks): string {
 }
 
 function factText(value: unknown): string {
-  if (!Array.isArray(value)) return nameText(String(value));
-  return value.length === 0
-    ? "none"
-    : value.map((item) => nameText(item?.name ?? String(item))).join(" and ");
+  if (!Array.isArray(value)) {
+    return nameText((value as TaskRef | null)?.name ?? String(value));
+  }
+  return value.length === 0 ? "none" : value.map(factText).join(" and ");
 }
 
 /** Text of a place: function, file, line and column. */
