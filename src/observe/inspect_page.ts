@@ -516,15 +516,19 @@ function dropUntil(element, place, left) {
 
 function dropRow(id) {
   const { element, button } = rows.get(id);
-  if (document.activeElement === button) {
-    const other = element.nextElementSibling ?? element.previousElementSibling;
-    wanted = other === null ? -1 : Number(other.dataset.id);
-  } else if (wanted === id) {
-    const other = element.nextElementSibling ?? element.previousElementSibling;
-    wanted = other === null ? -1 : Number(other.dataset.id);
-  }
+  if (document.activeElement === button || wanted === id) wanted = neighbour(element);
   element.remove();
   rows.delete(id);
+}
+
+/** Id of the row below that is shown, or above; -1 if there is none. */
+function neighbour(element) {
+  for (const way of ["nextElementSibling", "previousElementSibling"]) {
+    for (let other = element[way]; other !== null; other = other[way]) {
+      if (!other.hidden) return Number(other.dataset.id);
+    }
+  }
+  return -1;
 }
 
 function makeRow(id) {
