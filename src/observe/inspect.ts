@@ -24,6 +24,7 @@ import {
   InspectFeed,
   type InspectorState,
 } from "./inspect_feed.ts";
+import { LagMonitor } from "./lag_monitor.ts";
 
 /** Options of {@linkcode inspect}. */
 export interface InspectOptions {
@@ -47,6 +48,13 @@ export interface InspectOptions {
   readonly name?: string | undefined;
   /** Pools, balancers and other executors to show, by name. */
   readonly pools?: Readonly<Record<string, InspectedPool>> | undefined;
+  /**
+   * Monitor of the lag of the loop, whose percentiles are shown: it may have run for
+   * longer than anybody has looked.
+   *
+   * @default {one that runs while somebody looks}
+   */
+  readonly lag?: LagMonitor | undefined;
   /**
    * How many tasks are listed at most; the others are counted.
    *
@@ -301,6 +309,7 @@ interface Settings {
   readonly pools: ReadonlyMap<string, InspectedPool>;
   readonly tasksMax: number;
   readonly blockedMs: number;
+  readonly lag: LagMonitor | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -373,6 +382,7 @@ function settle(options: InspectOptions): Settings {
   checkOptions(options, WHAT);
   const { port = 0, name = "inspector", tasksMax = 500, signal } = options;
   const { token = randomToken(), pools = {}, blockedMs = 100 } = options;
+  const { lag } = options;
   checkInteger(port, 0, WHAT, "port");
   checkString(token, WHAT, "token");
   if (!/^[\x21-\x7e]+$/.test(token)) {
@@ -389,8 +399,13 @@ function settle(options: InspectOptions): Settings {
   }
   checkInteger(tasksMax, 0, WHAT, "tasksMax");
   checkNotNegative(blockedMs, WHAT, "blockedMs");
+  if (lag !== undefined && !(lag instanceof LagMonitor)) {
+    throw new TypeError(
+      `Cannot ${WHAT} as lag must be a LagMonitor: received ${show(lag)}`,
+    );
+  }
   const all = new Map(Object.entries(pools));
-  return { port, token, name, pools: all, tasksMax, blockedMs, signal };
+  return { port, token, name, pools: all, tasksMax, blockedMs, lag, signal };
 }
 
 function randomToken(): string {

@@ -33,6 +33,7 @@ import {
   type InspectorBlock,
   type InspectorProblem,
 } from "./inspect_problems.ts";
+import { type LagEvent, LagMonitor, type LagSnapshot } from "./lag_monitor.ts";
 import { type TaskTree, taskTree } from "./task_tree.ts";
 
 /** Pool in an inspector: anything with the counts of an executor. */
@@ -71,9 +72,11 @@ export interface InspectorState {
   readonly loop: LoopStats;
   /** What is wrong, the worst first. */
   readonly problems: readonly InspectorProblem[];
+  /** Percentiles of the lag; `null` if no monitor was given, and nobody looks. */
+  readonly lag: LagSnapshot | null;
   /** What was measured in the last minute, the oldest first. */
   readonly samples: readonly InspectorSample[];
-  /** Steps that blocked the loop in the last minute, the oldest first. */
+  /** When the loop was blocked in the last minute, the oldest first. */
   readonly blocks: readonly InspectorBlock[];
   /** The tasks. */
   readonly tree: TaskTree;
@@ -91,9 +94,11 @@ export interface FeedSettings {
   readonly tasksMax: number;
   readonly blockedMs: number;
   readonly pools: ReadonlyMap<string, InspectedPool>;
+  /** Monitor of the lag; undefined for one of its own. */
+  readonly lag: LagMonitor | undefined;
 }
 
-/** Shortest time between two frames: ten a second. */
+/** Time between two samples, and the shortest between two frames: ten a second. */
 const EVERY_MS = 100;
 /** Longest time between two frames. */
 const EVERY_MAX_MS = 2_000;
@@ -140,10 +145,15 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   /** Crashes of pools that were seen, and when each was last seen to grow. */
   readonly #counts: Map<string, { value: number; grewMs: number }> = new Map();
   #timer: TimerHandle | null = null;
+  /** Stops to listen to the monitor of the lag. */
+  #deafen: () => void = () => {};
+  #lag: LagMonitor | null;
   #watchedSinceMs: number | null = null;
   #sampledMs = 0;
   #turns = 0;
   #everyMs = EVERY_MS;
+  #nextFrameMs = 0;
+  #costMs = 0;
   #frameNumber = 0;
   #frame: Frame | null = null;
   #treeNumber = 0;
@@ -155,6 +165,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     this.#settings = settings;
     this.#meter = new Meter(loop, settings.blockedMs);
     this.#supervisors = new SupervisorWatch(loop);
+    this.#lag = settings.lag ?? null;
   }
 
   /** Whether somebody looks. */
@@ -203,15 +214,35 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     this.#sampledMs = now;
     this.#turns = this.#loop[core].turns;
     this.#everyMs = EVERY_MS;
+    this.#nextFrameMs = this.#costMs = 0;
     this.#meter.reset();
     this.#loop.addInstrument(this.#meter);
+    this.#listen();
     this.#frameNumber++;
     this.#frame = null;
     this.#arm();
   }
 
+  #listen(): void {
+    const monitor = this.#lag ??= new LagMonitor({
+      loop: this.#loop,
+      thresholdMs: this.#settings.blockedMs,
+      culprits: false, // the meter knows them
+    });
+    const subscription = monitor.subscribe((event) => {
+      if (event.kind === "suspended") this.#meter.suspended(event);
+    });
+    this.#deafen = () => {
+      subscription[Symbol.dispose]();
+      if (monitor === this.#settings.lag) return;
+      this.#lag = null;
+      void monitor.close();
+    };
+  }
+
   #end(): void {
     this.#watchedSinceMs = null;
+    this.#deafen();
     this.#timer?.cancel();
     this.#timer = null;
     this.#loop.removeInstrument(this.#meter);
@@ -224,22 +255,21 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   // -- Measuring --
 
   #arm(): void {
-    const dueMs = this.#loop.time() + this.#everyMs;
-    this.#timer = this.#loop.callLater(
-      this.#everyMs,
-      () => this.#tick(dueMs),
-    );
+    const dueMs = this.#loop.time() + EVERY_MS;
+    this.#timer = this.#loop.callLater(EVERY_MS, () => this.#tick(dueMs));
     this.#timer.unref(); // the server keeps the process alive
   }
 
   #tick(dueMs: number): void {
     this.#sample(dueMs);
+    this.#arm();
+    if (this.#sampledMs < this.#nextFrameMs) return;
+    this.#nextFrameMs = this.#sampledMs + this.#everyMs - EVERY_MS / 2;
     this.#frame = null;
     this.#frameNumber++;
     for (const { waiter } of this.#clients) {
       if (waiter?.done() === false) waiter.setResult();
     }
-    this.#arm();
   }
 
   #sample(dueMs: number): void {
@@ -250,7 +280,13 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     const isKnown = meter.blocks.some(({ atMs }) => atMs > this.#sampledMs);
     if (lagMs >= this.#settings.blockedMs && !isKnown) {
       // Code that no hook sees, such as an async function behind a foreign promise.
-      meter.blocks.push({ atMs: now, forMs: lagMs, task: null, name: null });
+      meter.add({
+        kind: "blocked",
+        atMs: now,
+        forMs: lagMs,
+        task: null,
+        name: null,
+      });
     }
     this.#samples.push({
       atMs: now,
@@ -293,6 +329,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
       blockedMs,
       loop: loop.stats(),
       problems,
+      lag: this.#lag?.snapshot() ?? null,
       samples: [...this.#samples],
       blocks: [...blocks],
       tree,
@@ -327,7 +364,9 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
 
   /** What is new for a client, as JSON. */
   #text(client: Client): string {
-    const { rest, tree } = this.#frame ??= this.#makeFrame();
+    const { rest, tree } = this.#frame ??= this.#lag!.exclude(() =>
+      this.#makeFrame()
+    );
     const samples = this.#samples.filter(({ atMs }) => atMs > client.sampleMs);
     client.sampleMs = samples.at(-1)?.atMs ?? client.sampleMs;
     const isKnown = client.tree === this.#treeNumber;
@@ -355,8 +394,11 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
 
   /** Makes frames rarer if one takes long. */
   #pace(begunMs: number): void {
-    const costMs = (this.#loop.time() - begunMs) * COST_FACTOR;
-    this.#everyMs = Math.min(Math.max(costMs, EVERY_MS), EVERY_MAX_MS);
+    const costMs = this.#loop.time() - begunMs;
+    // One alone may have been slow for another reason, such as code that is not compiled yet.
+    const everyMs = Math.min(costMs, this.#costMs) * COST_FACTOR;
+    this.#costMs = costMs;
+    this.#everyMs = Math.min(Math.max(everyMs, EVERY_MS), EVERY_MAX_MS);
   }
 }
 
@@ -490,10 +532,22 @@ class Meter implements Instrument {
     const last = this.blocks.at(-1);
     // A step of another task, which ran inside of this one, was it.
     if (last !== undefined && last.atMs - last.forMs >= begun) return;
-    this.blocks.push({ atMs, forMs, ...who() });
+    this.add({ kind: "blocked", atMs, forMs, ...who() });
+  }
+
+  add(block: InspectorBlock): void {
+    this.blocks.push(block);
     if (this.blocks.length > 2 * BLOCKS_MAX) {
       this.blocks.splice(0, BLOCKS_MAX);
     }
+  }
+
+  /** No step has taken that time: the process was suspended. */
+  suspended({ atMs, lagMs }: LagEvent): void {
+    const sinceMs = atMs - lagMs;
+    const { blocks } = this;
+    while (blocks.length > 0 && blocks.at(-1)!.atMs > sinceMs) blocks.pop();
+    this.add({ kind: "suspended", atMs, forMs: lagMs, task: null, name: null });
   }
 }
 

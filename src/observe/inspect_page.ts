@@ -430,7 +430,9 @@ function drawPlots() {
   const lags = samples.map((sample) => sample.lagMs);
   const lag = lags.at(-1) ?? 0;
   const lagMax = Math.max(...lags, 0);
-  setText($("lag-text"), "now " + time(lag) + ", at most " + time(lagMax) + " in the last minute");
+  const all = state.lag;
+  const spread = all === null || all.p50 === null ? "" : ", median " + time(all.p50) + ", p99 " + time(all.p99);
+  setText($("lag-text"), "now " + time(lag) + spread + ", at most " + time(Math.max(lagMax, all?.max ?? 0)));
   const blockedMs = state.blockedMs;
   plot($("lag"), samples.map((sample) => sample.lagMs), Math.max(lagMax, 20), (value) => value >= blockedMs);
   const rates = samples.map((sample) => sample.overMs > 0 ? sample.steps / sample.overMs * 1000 : 0);
@@ -754,8 +756,8 @@ function drawPools() {
       ["workers", workers.busy + " busy, " + workers.idle + " idle" + (workers.starting + workers.stopping > 0 ? ", " + (workers.starting + workers.stopping) + " changing" : "")],
       ["jobs", stats.running + " running, " + stats.queued + " queued"],
       ["ended", stats.done + " done, " + stats.failed + " failed, " + stats.cancelled + " cancelled, " + stats.crashed + " crashed"],
-      ["wait", stats.waitMs.p50 === null ? "–" : "half " + time(stats.waitMs.p50) + ", p99 " + time(stats.waitMs.p99)],
-      ["run", stats.runMs.p50 === null ? "–" : "half " + time(stats.runMs.p50) + ", p99 " + time(stats.runMs.p99)],
+      ["wait", stats.waitMs.p50 === null ? "–" : "median " + time(stats.waitMs.p50) + ", p99 " + time(stats.waitMs.p99)],
+      ["run", stats.runMs.p50 === null ? "–" : "median " + time(stats.runMs.p50) + ", p99 " + time(stats.runMs.p99)],
     ];
     for (const [head, text] of lines) {
       const line = table.insertRow();

@@ -31,13 +31,15 @@ export interface InspectorProblem {
   readonly atMs: number | null;
 }
 
-/** A step that blocked a loop, in an {@linkcode InspectorState}. */
+/** Time in which a loop did nothing, in an {@linkcode InspectorState}. */
 export interface InspectorBlock {
-  /** End of the step, on the loop's clock. */
+  /** `"suspended"` if the process or the machine was stopped meanwhile. */
+  readonly kind: "blocked" | "suspended";
+  /** End of it, on the loop's clock. */
   readonly atMs: number;
-  /** How long it was. */
+  /** How long it was, or a timer was late. */
   readonly forMs: number;
-  /** The task; `null` for a callback, and if it is not known. */
+  /** The task whose step it was; `null` for a callback, and if it is not known. */
   readonly task: TaskRef | null;
   /** Name of the task or callback; `null` if it is not known. */
   readonly name: string | null;
@@ -219,23 +221,28 @@ function deadlock(ring: readonly RingTask[]): InspectorProblem {
 function blocked(blocks: readonly InspectorBlock[]): InspectorProblem[] {
   const groups = Map.groupBy(
     blocks.toReversed(),
-    ({ task, name }) => task?.id ?? name,
+    ({ kind, task, name }) => `${kind} ${task?.id} ${name}`,
   );
   return [...groups.values()].map((group) => {
-    const { name, task, atMs } = group[0]!;
+    const { kind, name, task, atMs } = group[0]!;
     const longestMs = Math.max(...group.map(({ forMs }) => forMs));
     const who = name === null
       ? "Something outside of tasks and callbacks"
       : `${task === null ? "Callback" : "Task"} ${nameText(name)}`;
+    const what = kind === "suspended"
+      ? "The process was suspended"
+      : `${who} blocked the loop`;
     const often = group.length === 1
       ? ""
       : ` at most, ${group.length} times in the last minute`;
     return {
       kind: "blocked",
-      level: longestMs >= LONG_BLOCK_MS ? "error" : "warning",
-      title: `${who} blocked the loop for ${timeText(longestMs)}${often}`,
-      details: name === null
-        ? ["code behind a foreign promise, or a process that was stopped"]
+      level: kind === "blocked" && longestMs >= LONG_BLOCK_MS
+        ? "error"
+        : "warning",
+      title: `${what} for ${timeText(longestMs)}${often}`,
+      details: kind === "blocked" && name === null
+        ? ["code behind a foreign promise, or too much that was ready"]
         : [],
       tasks: task === null ? [] : [task],
       atMs,

@@ -61,7 +61,7 @@ function makeSupervisor(): Supervisor {
           yield* sleep(1);
           throw new Error("smtp.example.com refused the connection");
         },
-        backoff: { initialMs: 60_000, maxMs: 60_000 },
+        backoff: { initialMs: 60_000, maxMs: 60_000, jitter: "none" },
       },
     ],
   });

@@ -32,6 +32,7 @@ import {
   type InspectOptions,
   type Inspector,
   type InspectorState,
+  LagMonitor,
 } from "../../src/observe/mod.ts";
 import type { Coroutine } from "../../src/loop/mod.ts";
 import { inStyle, STYLES } from "../support/styles.ts";
@@ -83,7 +84,7 @@ class Reader implements AsyncDisposable {
   readonly #reader: ReadableStreamDefaultReader<string>;
   #rest = "";
 
-  private constructor(body: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  constructor(body: ReadableStream<Uint8Array<ArrayBuffer>>) {
     this.#reader = body.pipeThrough(new TextDecoderStream()).getReader();
   }
 
@@ -289,6 +290,7 @@ Deno.test("inspect() checks its options before it starts anything", async () => 
       [{ pools: { a: {} } }, TypeError, "pools.a must be an executor"],
       [{ tasksMax: -1 }, RangeError, "tasksMax must be an integer >= 0"],
       [{ blockedMs: NaN }, RangeError, "blockedMs"],
+      [{ lag: {} }, TypeError, "lag must be a LagMonitor"],
       [{ signal: 1 }, TypeError, "signal"],
     ];
     for (const [options, kind, message] of cases) {
@@ -405,7 +407,7 @@ Deno.test("the state tells a deadlock, a block, a child that is down and a pool 
             yield* sleep(1);
             throw new Error("refused");
           },
-          backoff: { initialMs: 60_000, maxMs: 60_000 },
+          backoff: { initialMs: 60_000, maxMs: 60_000, jitter: "none" },
         } as never, {
           id: "once",
           restart: "temporary",
@@ -664,4 +666,61 @@ Deno.test("a graceful shutdown can be watched, and is not held up", async () => 
   const { code, stragglers, durationMs } = shutdown.report!;
   assertEquals([code, stragglers], [0, []]);
   assert(durationMs < 30_000, `${durationMs} ms`); // half of a phase would be more
+});
+
+Deno.test("a lag monitor that was given is shown, and goes on", async () => {
+  await run(async () => {
+    await using lag = new LagMonitor({ everyMs: 5 });
+    await using inspector = inspect({ token: TOKEN, lag });
+    const { origin } = new URL(await inspector.ready());
+    while (lag.snapshot().samples < 3) await sleep(5);
+    assert(inspector.state().lag!.samples >= 3); // nobody has looked until now
+    {
+      await using reader = await Reader.open(origin);
+      const frame = await reader.until(({ lag }) => lag !== null);
+      assert(frame.lag!.samples >= 3);
+    }
+    await watched(inspector, false);
+    const { samples } = lag.snapshot();
+    await timeout(5_000, async () => {
+      while (lag.snapshot().samples === samples) await sleep(5);
+    });
+  });
+});
+
+Deno.test("a process that was stopped is told as suspended, not as blocked", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--no-check",
+      "--no-prompt",
+      new URL("./children/inspected.ts", import.meta.url).href,
+    ],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const out = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    const url = new URL((await out.read()).value!.trim());
+    url.pathname = "/events";
+    const response = await fetch(url);
+    await using reader = new Reader(response.body!);
+    await reader.until(({ samples }) => samples.length > 0);
+    child.kill("SIGSTOP");
+    // The time in which it is stopped is what the test is about.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    child.kill("SIGCONT");
+    const frame = await reader.until(({ problems }) =>
+      problems.some(({ title }) => title.includes("suspended"))
+    );
+    const found = frame.problems.filter(({ kind }) => kind === "blocked");
+    assertEquals(found.length, 1, JSON.stringify(found));
+    assertStringIncludes(found[0]!.title, "The process was suspended for ");
+  } finally {
+    await child.stdin.close();
+    await out.cancel();
+    await child.status;
+  }
 });
