@@ -87,7 +87,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** Text of an asset of the page. */
+/** The texts of the page, which are loaded when an inspector starts. */
 type Assets = typeof import("./inspect_page.ts");
 
 /** An inspector of a loop, which {@linkcode inspect} returns. */
@@ -320,8 +320,8 @@ interface Settings {
  *
  * *Security.* It listens on 127.0.0.1 only, and shows nothing without the token. A
  * request whose `Host` is not the local machine, or whose `Origin` is another page, is
- * refused with 403, one without the token with 401. Whoever has the token can cancel
- * tasks and read their names: keep it as you would keep a password.
+ * refused with 403, one without the token with 401. The token allows to read
+ * the names of tasks and to cancel them: keep it as you would keep a password.
  *
  * *Cost.* Nothing is measured while nobody looks. While somebody does, the tree is made
  * ten times a second at most, less often if that would take more than a twentieth of

@@ -42,7 +42,7 @@ export interface InspectedPool {
   stats(): ExecutorStats;
 }
 
-/** What a loop did in a tenth of a second or so, in an {@linkcode InspectorState}. */
+/** Measurements of a tenth of a second or so, in an {@linkcode InspectorState}. */
 export interface InspectorSample {
   /** End of that time, on the loop's clock. */
   readonly atMs: number;
@@ -64,17 +64,17 @@ export interface InspectorState {
   readonly name: string;
   /** Time on the clock of the loop. */
   readonly timeMs: number;
-  /** Since when somebody looks; `null` if nobody does: then nothing is measured. */
+  /** When the first of the present viewers came; `null` if nobody looks: then nothing is measured. */
   readonly watchedSinceMs: number | null;
   /** From which length on a step counts as a block. */
   readonly blockedMs: number;
   /** Counts of the loop. */
   readonly loop: LoopStats;
-  /** What is wrong, the worst first. */
+  /** Problems, the worst first. */
   readonly problems: readonly InspectorProblem[];
   /** Percentiles of the lag; `null` if no monitor was given, and nobody looks. */
   readonly lag: LagSnapshot | null;
-  /** What was measured in the last minute, the oldest first. */
+  /** Measurements of the last minute, the oldest first. */
   readonly samples: readonly InspectorSample[];
   /** When the loop was blocked in the last minute, the oldest first. */
   readonly blocks: readonly InspectorBlock[];
@@ -113,7 +113,7 @@ const CRASHES_MAX = 100;
 /** How much of a text is sent. */
 const TEXT_MAX = 500;
 
-/** Somebody who looks. */
+/** Client of the event stream. */
 class Client {
   /** Number of the last frame that it got. */
   frame = -1;
@@ -168,7 +168,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     this.#lag = settings.lag ?? null;
   }
 
-  /** Whether somebody looks. */
+  /** Whether there are clients. */
   get isWatched(): boolean {
     return this.#clients.size > 0;
   }
@@ -362,7 +362,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     return this.#json.text;
   }
 
-  /** What is new for a client, as JSON. */
+  /** Returns the news for a client, as JSON. */
   #text(client: Client): string {
     const { rest, tree } = this.#frame ??= this.#lag!.exclude(() =>
       this.#makeFrame()
@@ -395,7 +395,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   /** Makes frames rarer if one takes long. */
   #pace(begunMs: number): void {
     const costMs = this.#loop.time() - begunMs;
-    // One alone may have been slow for another reason, such as code that is not compiled yet.
+    // A single frame may have been slow for another reason, such as code that is not compiled yet.
     const everyMs = Math.min(costMs, this.#costMs) * COST_FACTOR;
     this.#costMs = costMs;
     this.#everyMs = Math.min(Math.max(everyMs, EVERY_MS), EVERY_MAX_MS);
@@ -464,7 +464,7 @@ class SupervisorWatch {
     this.#known.delete(task);
   }
 
-  /** Nobody looks any more. */
+  /** Stops to follow them. */
   end(): void {
     for (const [task, known] of this.#known) this.#forget(task, known);
     this.crashes.clear();

@@ -485,7 +485,7 @@ function drawTasks() {
     }
     updateRow(row, task, blocked.has(task.id));
     const place = after === null ? list.firstElementChild : after.nextElementSibling;
-    // Whoever leaves makes room first: a row that is moved would lose the focus.
+    // Rows that leave make room first: a row that is moved would lose the focus.
     if (place !== row.element) {
       if (place !== null && left.has(Number(place.dataset.id))) dropUntil(row.element, place, left);
       if ((after === null ? list.firstElementChild : after.nextElementSibling) !== row.element) {
@@ -566,7 +566,7 @@ function updateRow(row, task, isBlocker) {
   if (!row.sure) row.button.setAttribute("aria-label", "Cancel task " + task.name.slice(0, 60));
 }
 
-/** What is waited for, such as "Queue #3.get". */
+/** Name of a wait, such as "Queue #3.get". */
 function waitName({ kind, target }) {
   if (target === null || kind === "task") return target ?? kind;
   const [owner, method] = kind.split(".");
@@ -599,7 +599,7 @@ function updateTimes() {
   const now = loopTime();
   for (const { task, since } of rows.values()) {
     const wait = task.waits[0];
-    // Nobody took the time of a wait that began before somebody looked.
+    // Waits that began before the page was opened were not timed.
     setText(since, wait === undefined
       ? ""
       : wait.sinceMs === null

@@ -21,7 +21,7 @@ export interface InspectorProblem {
   readonly kind: "deadlock" | "blocked" | "supervisor" | "child" | "pool";
   /** `"error"` if something does not work now, `"warning"` if it did not lately. */
   readonly level: "error" | "warning";
-  /** What is wrong, in a line. */
+  /** Description in a line. */
   readonly title: string;
   /** More about it, a line each. */
   readonly details: readonly string[];
@@ -50,7 +50,7 @@ export interface InspectedSupervisor
   extends Omit<SupervisorTree, "children" | "toString"> {
   /** Error by which it has ended; `null` if there is none. */
   readonly error: string | null;
-  /** Its children, in start order: the first 200, before them any that have failed. */
+  /** Children, in start order; of more than 200 those that have failed and then the first ones. */
   readonly children: readonly InspectedChild[];
   /** How many children are not listed. */
   readonly hidden: number;
@@ -217,7 +217,7 @@ function deadlock(ring: readonly RingTask[]): InspectorProblem {
   };
 }
 
-/** One problem for each task or callback that blocked the loop, the latest first. */
+/** Makes one problem for each task or callback that blocked the loop, the latest first. */
 function blocked(blocks: readonly InspectorBlock[]): InspectorProblem[] {
   const groups = Map.groupBy(
     blocks.toReversed(),
@@ -343,8 +343,8 @@ function poolProblems(
 }
 
 function problem(
-  kind: InspectorProblem["kind"],
-  level: InspectorProblem["level"],
+  kind: "supervisor" | "child" | "pool",
+  level: "error" | "warning",
   { title, details, atMs = null }: {
     title: string;
     details: readonly string[];
