@@ -186,7 +186,9 @@ export class Inspector implements AsyncDisposable {
   // -- Requests --
 
   #answer(request: Request): Response {
-    const response = this.#check(request) ?? this.#route(request);
+    const url = URL.parse(request.url); // null if the port of `Host` is none
+    const response = this.#check(request.headers, url) ??
+      this.#route(request.method, url!.pathname);
     for (const [name, value] of Object.entries(HEADERS)) {
       response.headers.set(name, value);
     }
@@ -194,10 +196,12 @@ export class Inspector implements AsyncDisposable {
   }
 
   /** Refuses whoever must not look, and does not say why. */
-  #check({ headers, url }: Request): Response | null {
+  #check(headers: Headers, url: URL | null): Response | null {
     const host = headers.get("host");
     // A page whose name was rebound to this address sends that name.
-    if (host === null || !LOCAL_HOST.test(host)) return plain(403, "Forbidden");
+    if (url === null || host === null || !LOCAL_HOST.test(host)) {
+      return plain(403, "Forbidden");
+    }
     const origin = headers.get("origin");
     if (origin !== null && origin !== `http://${host.toLowerCase()}`) {
       return plain(403, "Forbidden");
@@ -217,17 +221,16 @@ export class Inspector implements AsyncDisposable {
     return difference === 0;
   }
 
-  #route(request: Request): Response {
-    const { pathname } = new URL(request.url);
-    const cancel = CANCEL_PATH.exec(pathname);
+  #route(method: string, path: string): Response {
+    const cancel = CANCEL_PATH.exec(path);
     if (cancel !== null) {
-      return request.method === "POST"
+      return method === "POST"
         ? this.#cancel(Number(cancel[1]))
         : notAllowed("POST");
     }
-    const route = this.#find(pathname);
+    const route = this.#find(path);
     if (route === null) return plain(404, "Not Found");
-    return request.method === "GET" ? route() : notAllowed("GET");
+    return method === "GET" ? route() : notAllowed("GET");
   }
 
   #find(path: string): (() => Response) | null {
@@ -280,10 +283,10 @@ const CANCEL_PATH = /^\/tasks\/(\d{1,15})\/cancel$/;
 const LAST_EVENT = { event: "end", data: "closed" };
 
 /** The token of a request: `Authorization: Bearer …`, or `?token=…` in its URL. */
-function tokenIn(headers: Headers, url: string): string {
+function tokenIn(headers: Headers, url: URL): string {
   const bearer = /^Bearer (\S+)$/i.exec(headers.get("authorization") ?? "");
   if (bearer !== null) return bearer[1]!;
-  return new URL(url).searchParams.get("token") ?? "";
+  return url.searchParams.get("token") ?? "";
 }
 
 function plain(

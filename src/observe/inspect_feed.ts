@@ -315,6 +315,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     const supervisors = this.#supervisors.describe(now, this.isWatched);
     const stats = [...pools].map(([key, pool]) => [key, pool.stats()] as const);
     const problems = findProblems({
+      now,
       rings: tree.rings,
       blocks,
       supervisors,

@@ -358,9 +358,11 @@ function drawProblems() {
     if (focused) document.querySelector('[data-jump="' + Number(focused) + '"]')?.focus();
   }
   const items = [...$("problems").children].filter((item) => item.id !== "silence");
-  state.problems.forEach(({ atMs }, index) => {
+  state.problems.forEach(({ atMs, dueMs }, index) => {
     const note = items[index].querySelector(".ago");
-    setText(note, atMs === null ? "" : " " + ago(loopTime() - atMs));
+    setText(note, dueMs !== null
+      ? " in " + Math.ceil(Math.max(dueMs - loopTime(), 0) / 1000) + " s"
+      : atMs === null ? "" : " " + ago(loopTime() - atMs));
   });
 }
 
@@ -545,7 +547,8 @@ function makeRow(id) {
   const since = make("span", "since");
   const button = make("button", "", "Cancel");
   button.type = "button";
-  button.addEventListener("click", () => press(row));
+  // The second click of a double click is no answer.
+  button.addEventListener("click", (event) => { if (event.detail < 2) press(row); });
   button.addEventListener("blur", () => relax(row));
   element.append(head, what, since, button);
   const row = { id, element, dot, label, tag, what, since, button, task: null, sure: false };
@@ -669,6 +672,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const row = document.activeElement?.closest?.(".row");
+  if (event.key === "Enter" && event.repeat && row) { event.preventDefault(); return; }
   if (event.key === "Escape" && row) { relax(rows.get(Number(row.dataset.id))); return; }
   const isInList = row || document.activeElement === $("filter");
   if (!isInList || !["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) return;
@@ -689,7 +693,7 @@ function drawSupervisors() {
   const { supervisors } = state;
   $("supervisors").hidden = supervisors.length === 0;
   alone();
-  const key = JSON.stringify(supervisors);
+  const key = JSON.stringify(supervisors, (name, value) => name === "restartInMs" && value !== null ? Math.ceil(value / 1000) : value);
   if (key === drawn.supervisors) return;
   drawn.supervisors = key;
   $("supervisor-list").replaceChildren(...supervisors.map((supervisor) => {
@@ -725,7 +729,7 @@ function children(supervisor) {
     if (child.supervisor !== null) {
       item.append(supervisorHead(child.supervisor, child.id), children(child.supervisor));
     } else {
-      const when = child.restartInMs === null ? "" : " in " + time(child.restartInMs);
+      const when = child.restartInMs === null ? "" : " in " + Math.ceil(child.restartInMs / 1000) + " s";
       item.append(name(child.id), make("span", "quiet", " " + child.state + when + (child.restarts > 0 ? ", " + plural(child.restarts, "restart") : "")));
     }
     if (child.trouble !== null && child.lastEnd !== null) {

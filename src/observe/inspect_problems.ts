@@ -29,6 +29,8 @@ export interface InspectorProblem {
   readonly tasks: readonly TaskRef[];
   /** When it was noticed, on the loop's clock; `null` if it goes on, or that is not known. */
   readonly atMs: number | null;
+  /** When a child is going to be restarted, on the loop's clock; `null` for all else. */
+  readonly dueMs: number | null;
 }
 
 /** Time in which a loop did nothing, in an {@linkcode InspectorState}. */
@@ -78,6 +80,7 @@ export interface ChildCrash {
 
 /** All that problems are found in. */
 export interface Findings {
+  readonly now: number;
   readonly rings: readonly (readonly RingTask[])[];
   readonly blocks: readonly InspectorBlock[];
   readonly supervisors: readonly InspectedSupervisor[];
@@ -170,13 +173,13 @@ export function errorText(error: unknown): string {
 
 /** Finds what is wrong, the worst first. */
 export function findProblems(findings: Findings): InspectorProblem[] {
-  const { rings, blocks, supervisors, crashes, pools, grewMs } = findings;
+  const { rings, blocks, supervisors, pools, grewMs } = findings;
   const children: InspectorProblem[] = [];
   const known = new Set<string>();
   for (const supervisor of supervisors) {
-    addSupervisor(children, supervisor, crashes, known);
+    addSupervisor(children, supervisor, findings, known);
   }
-  for (const [path, crash] of crashes) {
+  for (const [path, crash] of findings.crashes) {
     if (!known.has(path)) children.push(goneProblem(crash));
   }
   const all = [
@@ -214,6 +217,7 @@ function deadlock(ring: readonly RingTask[]): InspectorProblem {
     details,
     tasks: ring.slice(0, LINES_MAX).map(({ id, name }) => ({ id, name })),
     atMs: null,
+    dueMs: null,
   };
 }
 
@@ -246,6 +250,7 @@ function blocked(blocks: readonly InspectorBlock[]): InspectorProblem[] {
         : [],
       tasks: task === null ? [] : [task],
       atMs,
+      dueMs: null,
     };
   });
 }
@@ -253,7 +258,7 @@ function blocked(blocks: readonly InspectorBlock[]): InspectorProblem[] {
 function addSupervisor(
   problems: InspectorProblem[],
   supervisor: InspectedSupervisor,
-  crashes: Findings["crashes"],
+  findings: Findings,
   known: Set<string>,
 ): void {
   const { name, error, children } = supervisor;
@@ -266,12 +271,18 @@ function addSupervisor(
   for (const child of children) {
     const path = `${name}/${child.id}`;
     known.add(path);
-    const crash = crashes.get(path);
-    if (child.trouble === "down" || crash !== undefined) {
-      problems.push(childProblem(name, child, crash?.atMs ?? null));
+    const crash = findings.crashes.get(path);
+    if (child.trouble === "down") {
+      problems.push(downProblem(name, child, findings.now));
+    } else if (crash !== undefined) {
+      problems.push(problem("child", "warning", {
+        title: `${childName(name, child.id)} crashed and was restarted`,
+        details: detailsOf(child),
+        atMs: crash.atMs,
+      }));
     }
     if (child.supervisor !== null) {
-      addSupervisor(problems, child.supervisor, crashes, known);
+      addSupervisor(problems, child.supervisor, findings, known);
     }
   }
 }
@@ -281,40 +292,41 @@ function goneProblem(
   { supervisor, childId, atMs, error }: ChildCrash,
 ): InspectorProblem {
   return problem("child", "error", {
-    title: `Child ${nameText(childId)} of ${
-      nameText(supervisor)
-    } crashed and is not restarted`,
+    title: `${childName(supervisor, childId)} crashed and is not restarted`,
     details: [error],
     atMs,
   });
 }
 
-function childProblem(
+function downProblem(
   supervisor: string,
   child: InspectedChild,
-  atMs: number | null,
+  now: number,
 ): InspectorProblem {
-  const { id, state, restarts, restartInMs, lastEnd, trouble, abandonedRuns } =
-    child;
-  const name = `Child ${nameText(id)} of ${nameText(supervisor)}`;
-  const details = lastEnd === null ? [] : [lastEnd];
-  const times = `${restarts} restart${restarts === 1 ? "" : "s"} until now`;
-  if (restarts > 0) details.push(times);
-  if (abandonedRuns > 0) details.push(`${abandonedRuns} abandoned runs go on`);
-  if (trouble !== "down") {
-    return problem("child", "warning", {
-      title: `${name} crashed and was restarted`,
-      details,
-      atMs,
-    });
-  }
-  const when = restartInMs === null ? "" : ` in ${timeText(restartInMs)}`;
+  const { id, state, restartInMs } = child;
+  const isDue = state === "restarting" && restartInMs !== null;
   return problem("child", "error", {
-    title: state === "restarting"
-      ? `${name} is down, restarting${when}`
-      : `${name} is down: ${state}`,
-    details,
+    title: `${childName(supervisor, id)} is down${
+      isDue ? ", and is restarted" : `: ${state}`
+    }`,
+    details: detailsOf(child),
+    dueMs: isDue ? now + restartInMs : null,
   });
+}
+
+function childName(supervisor: string, id: string): string {
+  return `Child ${nameText(id)} of ${nameText(supervisor)}`;
+}
+
+function detailsOf(
+  { lastEnd, restarts, abandonedRuns }: InspectedChild,
+): string[] {
+  const details = lastEnd === null ? [] : [lastEnd];
+  if (restarts > 0) {
+    details.push(`${restarts} restart${restarts === 1 ? "" : "s"} until now`);
+  }
+  if (abandonedRuns > 0) details.push(`${abandonedRuns} abandoned runs go on`);
+  return details;
 }
 
 function poolProblems(
@@ -345,13 +357,14 @@ function poolProblems(
 function problem(
   kind: "supervisor" | "child" | "pool",
   level: "error" | "warning",
-  { title, details, atMs = null }: {
+  { title, details, atMs = null, dueMs = null }: {
     title: string;
     details: readonly string[];
     atMs?: number | null;
+    dueMs?: number | null;
   },
 ): InspectorProblem {
-  return { kind, level, title, details, tasks: [], atMs };
+  return { kind, level, title, details, tasks: [], atMs, dueMs };
 }
 
 function timeText(ms: number): string {
