@@ -328,7 +328,7 @@ interface Settings {
  *
  * *Cost.* Nothing is measured while nobody looks. While somebody does, the tree is made
  * ten times a second at most, less often if that would take more than a twentieth of
- * the time, and a step costs some 100 ns more. All who look share that work.
+ * the time, and a step costs some 150 ns more. All who look share that work.
  *
  * *Paths.* With the token as `?token=…` or `Authorization: Bearer …`:
  *
@@ -339,14 +339,16 @@ interface Settings {
  * | `GET /events` | the same as server-sent events, each with what has changed |
  * | `POST /tasks/ID/cancel` | 202; 404 if there is no such task, 409 if it has ended |
  *
- * *Its end.* The server ends with `close()`, its signal or the run; streams of the page
- * end then. It stays up during a graceful shutdown, so that one can see what holds it
- * up, and holds nothing up itself: the shutdown cancels it with all tasks that are left.
- * Awaiting `run` with a main function that ends is not kept waiting either.
+ * *Its end.* The server ends with `close()`, its signal or the run, and the streams of
+ * the page with it; `run` does not wait for it. A graceful shutdown can be watched: the
+ * server stays up until the shutdown cancels it with all other tasks that are left, and
+ * holds nothing up.
  *
- * While the loop is blocked the page gets nothing: it says so, and tells the name of the
- * task once the loop goes on. For its name while it blocks see {@linkcode Watchdog}.
- * The clock of a virtual loop stands still while people look at it.
+ * *Limits.* While the loop is blocked nothing is sent: the page says so, and tells the
+ * name of the task once the loop goes on. For the name while it blocks see {@linkcode
+ * Watchdog}. Time that Deno's own I/O takes within a turn counts for the step after it.
+ * What happened before somebody looked is not known, but for the percentiles of a
+ * monitor that was given as `lag`. On a virtual loop the clock stands still meanwhile.
  *
  * @example The state as JSON
  * ```ts

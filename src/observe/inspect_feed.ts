@@ -34,7 +34,7 @@ import {
   type InspectorProblem,
 } from "./inspect_problems.ts";
 import { type LagEvent, LagMonitor, type LagSnapshot } from "./lag_monitor.ts";
-import { type TaskTree, taskTree } from "./task_tree.ts";
+import { type TaskRef, type TaskTree, taskTree } from "./task_tree.ts";
 
 /** Pool in an inspector: anything with the counts of an executor. */
 export interface InspectedPool {
@@ -163,7 +163,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   constructor(loop: EventLoop, settings: FeedSettings) {
     this.#loop = loop;
     this.#settings = settings;
-    this.#meter = new Meter(loop, settings.blockedMs);
+    this.#meter = new Meter(loop, settings.blockedMs, this.own);
     this.#supervisors = new SupervisorWatch(loop);
     this.#lag = settings.lag ?? null;
   }
@@ -483,57 +483,60 @@ class Meter implements Instrument {
   readonly blocks: InspectorBlock[] = [];
   readonly #loop: EventLoop;
   readonly #blockedMs: number;
-  /** When each step began that has not ended: an eager task begins in a step of another. */
-  #begun: number[] = [];
+  readonly #own: ReadonlySet<number>;
+  /** End of the last step. Of a step only the end is timed: it begins where the one before has ended. */
+  #lastMs = 0;
   /** Name of the callback that runs: its handle may drop it. */
   #callback = "";
 
-  constructor(loop: EventLoop, blockedMs: number) {
+  constructor(loop: EventLoop, blockedMs: number, own: ReadonlySet<number>) {
     this.#loop = loop;
     this.#blockedMs = blockedMs;
+    this.#own = own;
   }
 
-  /** Forgets steps that have begun. */
+  /** Begins anew. */
   reset(): void {
     this.steps = this.ended = 0;
-    this.#begun = [];
+    this.#lastMs = Infinity; // a step that has begun was not seen
   }
 
-  stepBegins(): void {
-    this.#begun.push(this.#loop.time());
+  turnBegins(): void {
+    this.#lastMs = this.#loop.time();
   }
 
   stepEnds(task: Task<unknown>): void {
-    const { id, name } = task;
-    this.#stepEnded(() => ({ task: { id, name }, name }));
+    const forMs = this.#stepEnded();
+    if (forMs < this.#blockedMs) return;
+    const name = this.#own.has(task.id) ? "inspector" : task.name;
+    this.#blocked(forMs, { id: task.id, name }, name);
   }
 
   callbackBegins(callback: Handle | Future<unknown>): void {
     this.#callback = callback instanceof Handle
       ? callbackNameOf(callback) || "(anonymous)"
       : "a posted function";
-    this.#begun.push(this.#loop.time());
   }
 
   callbackEnds(): void {
-    this.#stepEnded(() => ({ task: null, name: this.#callback }));
+    const forMs = this.#stepEnded();
+    if (forMs >= this.#blockedMs) this.#blocked(forMs, null, this.#callback);
   }
 
   taskEnds(): void {
     this.ended++;
   }
 
-  #stepEnded(who: () => Pick<InspectorBlock, "task" | "name">): void {
+  /** Returns how long the step was. */
+  #stepEnded(): number {
     this.steps++;
-    const begun = this.#begun.pop();
-    if (begun === undefined) return;
-    const atMs = this.#loop.time();
-    const forMs = atMs - begun;
-    if (forMs < this.#blockedMs) return;
-    const last = this.blocks.at(-1);
-    // A step of another task, which ran inside of this one, was it.
-    if (last !== undefined && last.atMs - last.forMs >= begun) return;
-    this.add({ kind: "blocked", atMs, forMs, ...who() });
+    const beganMs = this.#lastMs;
+    this.#lastMs = this.#loop.time();
+    return this.#lastMs - beganMs;
+  }
+
+  #blocked(forMs: number, task: TaskRef | null, name: string): void {
+    this.add({ kind: "blocked", atMs: this.#lastMs, forMs, task, name });
   }
 
   add(block: InspectorBlock): void {

@@ -307,7 +307,7 @@ function downProblem(
   const isDue = state === "restarting" && restartInMs !== null;
   return problem("child", "error", {
     title: `${childName(supervisor, id)} is down${
-      isDue ? ", and is restarted" : `: ${state}`
+      isDue ? ", restarting" : `: ${state}`
     }`,
     details: detailsOf(child),
     dueMs: isDue ? now + restartInMs : null,

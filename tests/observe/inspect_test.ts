@@ -459,7 +459,7 @@ Deno.test("the state tells a deadlock, a block, a child that is down and a pool 
       ]);
       assertEquals(children, [
         [
-          "Child mailer of services is down, and is restarted",
+          "Child mailer of services is down, restarting",
           "crashed: Error: refused",
           "error",
         ],
