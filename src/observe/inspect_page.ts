@@ -173,7 +173,7 @@ td { text-align: right; } th { text-align: left; font-weight: 400; color: var(--
 footer { margin-top: .8rem; }
 kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; background: var(--paper); }
 a { color: var(--blue); }
-.stale main { opacity: .75; }
+.stale #plots, .stale #columns, .stale #problems li:not(#silence) { opacity: .7; }
 @media (max-width: 50rem) {
   body { padding: .6rem; }
   #facts { margin-left: 0; width: 100%; }

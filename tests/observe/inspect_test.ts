@@ -490,6 +490,72 @@ Deno.test("the state tells a deadlock, a block, a child that is down and a pool 
   );
 });
 
+Deno.test("crashes that were repaired, and those of pools and nested supervisors, are told for a minute", async () => {
+  const stats = { lostThreads: 0, crashed: 1 };
+  const pool = { stats: () => ({ ...stats }) as ExecutorStats };
+  await withInspector(
+    { pools: { hashing: pool } },
+    async ({ at, inspector }) => {
+      getRunningLoop().setExceptionHandler(() => {});
+      let fails = true;
+      const crash = getRunningLoop().createFuture<void>();
+      const inner = new Supervisor({
+        name: "inner",
+        children: [
+          {
+            id: "feed",
+            start: function* () {
+              if (fails) {
+                yield* crash;
+                throw new Error("bad reply");
+              }
+              yield* sleep(600_000);
+            },
+          },
+          ...Array.from({ length: 250 }, (_, number) => ({
+            id: `idle ${number}`,
+            start: () => sleep(600_000),
+          })),
+        ],
+      });
+      await using outer = new Supervisor({
+        name: "outer",
+        children: [{ id: "inner", type: "supervisor", start: () => inner }],
+      });
+      await outer.start();
+      await using reader = await Reader.open(at);
+      const calm = await reader.until(() => true);
+      assertEquals(calm.problems, []); // the crash of the pool is an old one
+      fails = false;
+      crash.setResult();
+      stats.crashed = 3;
+      const frame = await reader.until(({ problems }) => problems.length >= 2);
+      assertEquals(
+        frame.problems.map((
+          { title, level, details },
+        ) => [title, level, details]),
+        [
+          [
+            "Child feed of outer/inner crashed and was restarted",
+            "warning",
+            ["crashed: Error: bad reply", "1 restart until now"],
+          ],
+          ["Workers of pool hashing crashed", "warning", [
+            "3 jobs lost until now",
+          ]],
+        ],
+      );
+      assert(frame.problems.every(({ atMs }) => atMs !== null));
+      const [top] = inspector.state().supervisors;
+      assertEquals(inspector.state().supervisors.length, 1);
+      const { supervisor } = top!.children[0]!;
+      assertEquals(supervisor!.children.length, 200);
+      assertEquals(supervisor!.hidden, 51);
+      assertEquals(supervisor!.children[0]!.trouble, "crashed");
+    },
+  );
+});
+
 Deno.test("names are sent as they are, cut if they are long", async () => {
   await withInspector({}, async ({ at }) => {
     const names = [
