@@ -12,6 +12,7 @@ import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as handOff } from "../hand_off_bench.ts";
 import { suites as latency } from "../latency_bench.ts";
 import { suites as limit } from "../limit_bench.ts";
+import { suites as observe } from "../observe_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
 import { suites as pool } from "../pool_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
@@ -44,5 +45,6 @@ export const SUITES: readonly Suite[] = [
   ...processPool,
   ...supervise,
   ...debug,
+  ...observe,
   ...latency,
 ];

@@ -7,6 +7,7 @@
  * @module
  */
 import type * as NodeInspector from "node:inspector";
+import { readGranted } from "./process.ts";
 
 /** Where a generator stands, in the JavaScript that the engine runs. */
 export interface CompiledPlace {
@@ -26,11 +27,6 @@ export interface CompiledPlaces {
   readonly places: readonly (CompiledPlace | null)[];
   /** Text by URL, as the engine has it. */
   readonly texts: ReadonlyMap<string, string>;
-}
-
-/** Whether the inspector may be used. Never asks the user. */
-export function inspectorGranted(): boolean {
-  return Deno.permissions.querySync({ name: "sys" }).state === "granted";
 }
 
 /** Parts of the protocol's messages that are read here. */
@@ -194,13 +190,9 @@ async function textsOf(
 
 /** Reads the text of a file that the program may read without asking; null for any other. */
 export async function readSource(url: string): Promise<string | null> {
-  if (!url.startsWith("file:")) return null;
-  const path = new URL(url);
-  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") {
-    return null;
-  }
+  if (!url.startsWith("file:") || !readGranted(url)) return null;
   try {
-    return await Deno.readTextFile(path);
+    return await Deno.readTextFile(new URL(url));
   } catch {
     return null; // gone, or no file of the program's
   }

@@ -152,7 +152,10 @@ export class Kernel extends LoopParts
 
   /** Takes the host and the scheduler, once the loop can be used. */
   open(): void {
-    if (this.debugging) debugChanged(true);
+    if (this.debugging) {
+      debugChanged(true);
+      this.debug.watchLoop();
+    }
     this.host.open(this.#parking);
     this.ranking?.open();
   }
@@ -249,6 +252,7 @@ export class Kernel extends LoopParts
     this.ranking?.close();
     this.instruments?.close();
     if (this.debugging) debugChanged(false);
+    this.debug.loopClosed();
   }
 
   // -- The turn --

@@ -271,7 +271,11 @@ export class Operation<T>
     return wait;
   }
 
-  /** Where it was made, in debug mode, until it has started. */
+  /**
+   * Where it was made, in debug mode, until it has started.
+   *
+   * @ignore
+   */
   protected madeAt(): CreationStack | null {
     const { record } = this;
     return record === null || record === STARTED ? null : record.stack;

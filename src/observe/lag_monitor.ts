@@ -34,7 +34,7 @@ export interface LagEvent {
    * `"suspended"` if the process or the machine was stopped meanwhile.
    */
   readonly kind: "blocked" | "suspended";
-  /** How late a timer was, in milliseconds. */
+  /** How late a timer was, or would have been, in milliseconds. */
   readonly lagMs: number;
   /** When it ran, on the loop's clock. */
   readonly atMs: number;
@@ -77,9 +77,10 @@ export interface LagMonitorOptions {
    */
   readonly loop?: EventLoop | undefined;
   /**
-   * Time between two samples.
+   * Time between two samples. A shorter block may pass between two of them, and is told
+   * of all the same if it was that of a step or callback that is timed.
    *
-   * @default {100}
+   * @default {500}
    */
   readonly everyMs?: number | undefined;
   /**
@@ -125,16 +126,19 @@ const REST_MS = 20;
  * Watches how late a loop runs its timers: median, 99th percentile and maximum over
  * the last minute, an event for each lag beyond a threshold, and what caused it.
  *
- * The monitor sets a timer every 100 ms and notes how late it runs: because steps,
+ * The monitor sets a timer twice a second and notes how late it runs: because steps,
  * callbacks or code outside of the loop kept the thread, or because too much was
  * ready. Time in which the process is stopped (`SIGSTOP`) counts as `"suspended"` and
  * is no lag: it is known by the signal with which the process goes on, and of a whole
  * machine by the watchdog, if there is one. Time that the monitor needs to make a
  * snapshot is not counted either.
  *
+ * Costs as much as a `setInterval` of 100 ms, as the wake-up of a loop costs more than
+ * that of a timer of the runtime.
+ *
  * Events come some 60 ms after the lag, when it is known of which kind it is: by a
  * call of the listeners, in the order in which they were added, between the steps of
- * the loop. What a listener throws goes to the exception handler of the loop. A thread
+ * the loop. An error of a listener goes to the exception handler of the loop. A thread
  * that never comes back tells nothing; that is what the option `watchdog` is for.
  *
  * The monitor ends with its loop. It keeps neither the process nor `run` alive. On a
@@ -196,7 +200,7 @@ export class LagMonitor implements AsyncDisposable {
     checkLagOptions(options);
     const {
       loop = getRunningLoop(),
-      everyMs = 100,
+      everyMs = 500,
       windowMs = 60_000,
       thresholdMs = 100,
       culprits = true,
@@ -279,7 +283,7 @@ export class LagMonitor implements AsyncDisposable {
    * was measured.
    *
    * @typeParam T Type of the result.
-   * @param fn The function. What it throws is thrown.
+   * @param fn The function. An error of it is thrown.
    * @returns Its result.
    */
   exclude<T>(fn: () => T): T {
@@ -295,13 +299,15 @@ export class LagMonitor implements AsyncDisposable {
 
   readonly #sample = (): void => {
     const nowMs = this.#loop.time();
-    const lagMs = Math.max(nowMs - this.#dueMs - this.#readingMs, 0);
-    this.#readingMs = 0;
+    const sampleMs = Math.max(nowMs - this.#dueMs - this.#readingMs, 0);
     const culprit = this.#stopwatch?.take() ?? null;
+    // A step that blocked between two samples would have made a timer as late.
+    const lagMs = Math.max(sampleMs, (culprit?.tookMs ?? 0) - this.#readingMs);
+    this.#readingMs = 0;
     if (this.#late !== null) this.#conclude();
     if (lagMs < this.#thresholdMs) {
       this.#suspensions.take(); // a short one says nothing about a later lag
-      this.#count(lagMs);
+      this.#count(sampleMs);
     } else {
       const isIt = culprit !== null && culprit.tookMs >= lagMs / 2;
       this.#late = {
@@ -328,7 +334,7 @@ export class LagMonitor implements AsyncDisposable {
     this.#samplesTotal++;
   }
 
-  /** It is known by now what a lag was. */
+  /** The kind of a lag is known by now. */
   #conclude(): void {
     const late = this.#late!;
     this.#late = null;

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import "../host/process.ts";
 import "../loop/checks.ts";
 import "../loop/waiters.ts";
 import "../errors.ts";
@@ -15,7 +16,6 @@ import "../loop/current.ts";
 import "../host/host.ts";
 import "../loop/handle.ts";
 import "../loop/descriptors.ts";
-import "../host/process.ts";
 import "../loop/exceptions.ts";
 import "../host/microtask.ts";
 import "../loop/done_callback.ts";
@@ -131,6 +131,7 @@ import "../supervise/watchdog.ts";
 import "./lag_monitor.ts";
 import "./metrics.ts";
 import "./tracer.ts";
+import "./lints.ts";
 import "../serve/request_run.ts";
 import "../serve/event_stream.ts";
 import "../host/http_server.ts";

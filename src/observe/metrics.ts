@@ -18,7 +18,7 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { Task } from "../loop/task.ts";
 import { isReady } from "../loop/waits.ts";
 import type { SupervisorTree } from "../supervise/supervisor_tree.ts";
-import type { Executor } from "../workers/executor.ts";
+import type { Executor, ExecutorStats } from "../workers/executor.ts";
 import { LagMonitor } from "./lag_monitor.ts";
 import type { TaskState } from "./task_tree.ts";
 
@@ -36,7 +36,7 @@ export interface MetricSample {
 export interface Metric {
   /** Name for Prometheus, such as `"rota_loop_tasks"`. */
   readonly name: string;
-  /** What it is, in a sentence without a full stop. */
+  /** Meaning, in a sentence without a full stop. */
   readonly help: string;
   /** `"counter"` for what only grows. */
   readonly type: "gauge" | "counter" | "summary";
@@ -84,7 +84,7 @@ export interface OtelMeter {
 
 /** Options of an instrument of OpenTelemetry. */
 export interface OtelMetricOptions {
-  /** What it is. */
+  /** Meaning of the values. */
   description?: string;
   /** Unit of the values. */
   unit?: string;
@@ -141,7 +141,7 @@ export class Metrics {
   /**
    * Makes metrics. Nothing is read yet.
    *
-   * @param options What they are of.
+   * @param options The loop, and all else to be measured.
    * @throws {TypeError} If an option is of the wrong type.
    */
   constructor(options: MetricsOptions = {}) {
@@ -355,58 +355,73 @@ function stateOf(task: Task<unknown>): TaskState {
   return isReady(task) ? "ready" : "waiting";
 }
 
+/** A pool by its label, and its counts. */
+interface PoolCounts {
+  readonly pool: { readonly pool: string };
+  readonly stats: ExecutorStats;
+}
+
 function metricsOfPools(pools: Readonly<Record<string, Executor>>): Metric[] {
-  const all = Object.entries(pools).map(([pool, executor]) => ({
+  const all = Object.entries(pools).map(([pool, executor]): PoolCounts => ({
     pool: { pool },
     stats: executor.stats(),
   }));
   if (all.length === 0) return [];
-  const each = (
-    read: (one: typeof all[number]) => MetricSample[],
-  ): MetricSample[] => all.flatMap(read);
+  return [...metricsOfJobs(all), ...metricsOfWorkers(all)];
+}
+
+function metricsOfJobs(all: readonly PoolCounts[]): Metric[] {
   return [
     gauge(
       "rota_pool_jobs",
       "Jobs that have not ended",
-      each(({ pool, stats: { queued, running } }) =>
+      all.flatMap(({ pool, stats: { queued, running } }) =>
         byLabel("state", { queued, running }, pool)
       ),
     ),
     counter(
       "rota_pool_jobs_ended_total",
       "Jobs that have ended",
-      each(({ pool, stats: { done, failed, cancelled, crashed } }) =>
+      all.flatMap(({ pool, stats: { done, failed, cancelled, crashed } }) =>
         byLabel("end", { done, failed, cancelled, crashed }, pool)
       ),
     ),
     counter(
       "rota_pool_jobs_rerun_total",
       "Times that a job was begun again as its worker had died",
-      each(({ pool, stats }) => [{ labels: pool, value: stats.rerun }]),
+      all.map(({ pool, stats }) => ({ labels: pool, value: stats.rerun })),
     ),
+    durations("wait", "Time from the submission of a job until it began", all),
+    durations("run", "Time from the beginning of a job until its result", all),
+  ];
+}
+
+function durations(
+  what: "wait" | "run",
+  help: string,
+  all: readonly PoolCounts[],
+): Metric {
+  const samples = all.flatMap(({ pool, stats }) => {
+    const { p50, p99 } = stats[`${what}Ms`];
+    return byLabel("percentile", { 50: p50 / 1_000, 99: p99 / 1_000 }, pool);
+  });
+  return gauge(`rota_pool_job_${what}_seconds`, help, samples, "seconds");
+}
+
+function metricsOfWorkers(all: readonly PoolCounts[]): Metric[] {
+  return [
     gauge(
       "rota_pool_workers",
       "Workers",
-      each(({ pool, stats }) => byLabel("state", stats.workers, pool)),
+      all.flatMap(({ pool, stats }) => byLabel("state", stats.workers, pool)),
     ),
     gauge(
       "rota_pool_lost_threads",
       "Threads that go on although they were killed",
-      each(({ pool, stats }) => [{ labels: pool, value: stats.lostThreads }]),
-    ),
-    ...(["wait", "run"] as const).map((what) =>
-      gauge(
-        `rota_pool_job_${what}_seconds`,
-        what === "wait"
-          ? "Time from the submission of a job until it began"
-          : "Time from the beginning of a job until its result",
-        each(({ pool, stats }) => {
-          const { p50, p99 } = stats[`${what}Ms`];
-          const seconds = { "50": p50 / 1_000, "99": p99 / 1_000 };
-          return byLabel("percentile", seconds, pool);
-        }),
-        "seconds",
-      )
+      all.map(({ pool, stats }) => ({
+        labels: pool,
+        value: stats.lostThreads,
+      })),
     ),
   ];
 }

@@ -75,6 +75,12 @@ export {
   Tracer,
   type TracerOptions,
 } from "./tracer.ts";
+export {
+  type Finding,
+  type Growing,
+  Lints,
+  type LintsOptions,
+} from "./lints.ts";
 export type { TaskPlace } from "./task_places.ts";
 export { inspect, type InspectOptions, Inspector } from "./inspect.ts";
 export type {

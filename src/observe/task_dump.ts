@@ -83,7 +83,7 @@ export interface DumpTasksOptions extends PrintTaskTreeOptions {
  * A loop that is busy writes as well: the signal comes through at the next pause that
  * the loop makes for the runtime, about every millisecond. A thread that is blocked
  * cannot; {@linkcode Watchdog} tells of that. Signals that come while trees are being
- * written count as one. What goes wrong is written to standard error. Does not keep
+ * written count as one. Failures are written to standard error. Does not keep
  * the process alive.
  *
  * @example

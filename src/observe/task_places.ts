@@ -6,7 +6,6 @@
  */
 import {
   type CompiledPlace,
-  inspectorGranted,
   locateGenerators,
   readSource,
 } from "../host/inspector.ts";
@@ -77,9 +76,6 @@ function isOwn(task: Task<unknown>): boolean {
 }
 
 // -- Generators, by the inspector --
-
-/** Whether the engine may be asked for the places of generators. */
-export { inspectorGranted };
 
 /** Finds where the generators of tasks stand; those of the library have no place. */
 export async function placesOfGenerators(

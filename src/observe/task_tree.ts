@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inspectorGranted } from "../host/process.ts";
 import { checkInteger, checkOptions } from "../loop/checks.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { core } from "../loop/core.ts";
@@ -21,7 +22,6 @@ import { Flag } from "../sync/flag.ts";
 import { Lock } from "../sync/lock.ts";
 import { Semaphore } from "../sync/semaphore.ts";
 import {
-  inspectorGranted,
   placeInStack,
   placeOfWait,
   placesOfGenerators,
@@ -45,7 +45,7 @@ export interface TaskRef {
 export interface TreeWait {
   /** Kind of the wait, such as `"Lock.acquire"`: see {@linkcode TaskWait.kind}. */
   readonly kind: string;
-  /** What is waited for, such as `"Lock #3"`, a key of {@linkcode TaskTree.things}; `null` for what has no name. */
+  /** Name of the thing that is waited for, such as `"Lock #3"`, a key of {@linkcode TaskTree.things}; `null` for what has no name. */
   readonly target: string | null;
   /** Tasks that hold it, or by whose end the wait will be over: the first ten. */
   readonly heldBy: readonly TaskRef[];
@@ -71,10 +71,11 @@ export interface TreeTask extends TaskRef {
   readonly parentId: number | null;
   /** How many tasks are above it. */
   readonly depth: number;
+  /** Whether it runs, waits, or is to run. */
   readonly state: TaskState;
   /** How many requests for its cancellation are outstanding. */
   readonly cancelling: number;
-  /** What it waits for; more than one thing only in async functions. */
+  /** Waits of the task; more than one thing only in async functions. */
   readonly waits: readonly TreeWait[];
   /** Where it stands in the source; `null` if that is not known. */
   readonly place: TaskPlace | null;
@@ -84,7 +85,7 @@ export interface TreeTask extends TaskRef {
   readonly ring: number | null;
   /** How many tasks it has made that have not ended. */
   readonly children: number;
-  /** Those of them that are not listed, with all under them; `null` if there are none. */
+  /** Children that are not listed, with all under them; `null` if there are none. */
   readonly hidden: HiddenTasks | null;
 }
 
@@ -92,7 +93,7 @@ export interface TreeTask extends TaskRef {
 export interface RingTask extends TaskRef {
   /** Kind of its wait. */
   readonly kind: string;
-  /** What it waits for, as in {@linkcode TreeWait.target}. */
+  /** Name of the thing it waits for, as in {@linkcode TreeWait.target}. */
   readonly target: string | null;
 }
 
@@ -100,7 +101,7 @@ export interface RingTask extends TaskRef {
 export interface TreeThing {
   /** How many of the listed tasks wait for it. */
   readonly waiters: number;
-  /** What its `statistics()` says of it, as far as these are plain values; `null` if it has none. */
+  /** Result of its `statistics()`, as far as these are plain values; `null` if it has none. */
   readonly statistics:
     | Readonly<
       Record<
@@ -298,8 +299,9 @@ export function taskTree(options: TaskTreeOptions = {}): TaskTree {
  *   });
  *   await sleep(1);
  *   const tree = await locateTasks();
- *   const place = tree.tasks.find(({ id }) => id === sleeper.id)!.place;
- *   assertEquals(place?.function, "nap");
+ *   const { name, place } = tree.tasks[1]!;
+ *   console.log(`${name} is in ${place?.function}, ${place?.file}:${place?.line}`);
+ *   assertEquals(tree.placesMissing, null); // with --allow-sys
  *   sleeper.cancel();
  * });
  * ```
@@ -352,7 +354,7 @@ export function look(loop: EventLoop): Look {
   const byTask = new Map<Task<unknown>, Seen>();
   const all = loop[core].tasks.toArray().map((task) => {
     const waits = task === running ? NO_WAITS : task.waits();
-    // Whoever has made a task is in the list before it.
+    // The maker of a task is in the list before it.
     const above = task.parent === null ? undefined : byTask.get(task.parent);
     const parent = above ?? null;
     const seen: Seen = {

@@ -97,7 +97,7 @@ interface LatestWait {
  *
  * Keeps the latest records in a ring of fixed size, so that it may be left on. {@linkcode
  * Tracer.trace} makes a trace of them, to be written to a file and opened at
- * `ui.perfetto.dev` or `chrome://tracing`. One tracer belongs to one loop; it may be
+ * `ui.perfetto.dev` or `chrome://tracing`. A tracer belongs to one loop, and may be
  * added and removed while that runs. Of an async function only what the loop sees is
  * in it: see {@linkcode Instrument}. A step costs two to three times what it costs
  * without a tracer.

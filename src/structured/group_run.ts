@@ -120,7 +120,7 @@ export class GroupRun implements ChildOwner {
     return this.#children.length;
   }
 
-  /** Its tasks that have not ended, in the order of their creation. */
+  /** Tasks that have not ended, in the order of their creation. */
   get tasks(): Task<unknown>[] {
     return [...this.#children].map(({ task }) => task);
   }

@@ -111,7 +111,7 @@ export class TaskGroup {
     return this.#state.phase === "created" ? 0 : this.#state.size;
   }
 
-  /** Its tasks that have not ended, in the order of their creation, in a new array. */
+  /** Tasks of the group that have not ended, in the order of their creation, in a new array. */
   get tasks(): Task<unknown>[] {
     return this.#state.phase === "created" ? [] : this.#state.tasks;
   }

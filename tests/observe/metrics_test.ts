@@ -70,7 +70,7 @@ function parse(text: string): Record<string, number> {
 
 Deno.test("text() is in the format of Prometheus, and counts what is there", async () => {
   await run(function* () {
-    const lag = new LagMonitor();
+    const lag = new LagMonitor({ everyMs: 100 });
     const metrics = new Metrics({ lag });
     parse(metrics.text()); // before the first sample
     const lock = new Lock();
