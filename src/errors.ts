@@ -744,3 +744,58 @@ export class JobVersionError extends Error {
     this.prototype.name = "JobVersionError";
   }
 }
+
+/** Thrown by the assertions of the testing tools. `cause` is the error behind it, if there is one. */
+export class AssertionError extends Error {
+  static {
+    this.prototype.name = "AssertionError";
+  }
+}
+
+/** Error that fault injection throws in place of a call. */
+export class InjectedFaultError extends Error {
+  static {
+    this.prototype.name = "InjectedFaultError";
+  }
+}
+
+/** Kinds of things that a test may leave behind. */
+export type LeftoverKind =
+  | "task"
+  | "timer"
+  | "descriptor"
+  | "listener"
+  | "permit"
+  | "worker"
+  | "operation";
+
+/** Entry of a {@linkcode LeftoverError}: something that a test has left behind. */
+export interface Leftover {
+  /** The kind of thing. */
+  readonly kind: LeftoverKind;
+  /** The name in messages. */
+  readonly name: string;
+  /** Where it was made, if that is known. */
+  readonly creationStack?: string;
+}
+
+/** Thrown by a test that has left something behind; the message names each, with the place where it was made. */
+export class LeftoverError extends AssertionError {
+  /** Everything that was left. */
+  readonly leftovers: readonly Leftover[];
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param leftovers Everything that was left.
+   */
+  constructor(message: string, leftovers: readonly Leftover[]) {
+    super(message);
+    this.leftovers = leftovers;
+  }
+
+  static {
+    this.prototype.name = "LeftoverError";
+  }
+}

@@ -136,6 +136,7 @@ import "../workers/nested_job.ts";
 import "../workers/base_executor.ts";
 import "../workers/module_loader.ts";
 import "../workers/crash.ts";
+import "../loop/resource_watch.ts";
 import "../workers/pool_clock.ts";
 import "../workers/pool_worker.ts";
 import "../workers/restart_limit.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { LoopClosedError, MisuseError } from "../errors.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { checkOptions, checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -219,6 +219,10 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * into the report, and so do hooks that nobody can call any more; the phases go on on
  * another loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
  *
+ * In another thread than the main one it is a shutdown of that thread: it takes the
+ * signals over as well, and at its end ends the thread, not the process. So call it in
+ * the main thread first of all.
+ *
  * A loop that was started by `runForever` is stopped at the end.
  *
  * @example Phases on a virtual clock
@@ -248,6 +252,7 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * into the budget.
  * @throws {MisuseError} If no loop is given and none is running, or the loop takes
  * part in a shutdown of the other scope.
+ * @throws {LoopClosedError} If the loop is closed.
  */
 export function gracefulShutdown(
   options: GracefulShutdownOptions = NO_OPTIONS,
@@ -255,6 +260,9 @@ export function gracefulShutdown(
   checkOptions(options, WHAT);
   if (options.loop !== undefined) checkLoop(options.loop, WHAT);
   const loop = options.loop ?? getRunningLoop();
+  if (loop.isClosed()) {
+    throw new LoopClosedError(`Cannot ${WHAT}: the event loop is closed`);
+  }
   const shutdown = chooseCore(loop, options);
   if (!shutdown.hasBegun) {
     const run = findMainRun(loop);
@@ -275,8 +283,8 @@ export function gracefulShutdown(
  * registration and run side by side; the next phase waits for them. A hook that
  * throws, or is cancelled, is reported to the exception handler and makes the exit
  * code 1; the others go on. A hook that has not ended when its time is over is
- * cancelled, is in the report, and makes the exit code 1; the shutdown goes on
- * without it.
+ * cancelled, is in the report, and makes the exit code 1; the next phase does not wait
+ * for it. The phase `"cancel"` does, as for all tasks that were cancelled.
  *
  * @example A hook that is not needed any more
  * ```ts

@@ -330,10 +330,13 @@ export class ShutdownCore {
     const { exit, onReport = writeReport } = this.#settled!;
     this.#report = report;
     this.#forgetIdleEnd();
-    try {
-      onReport(report);
-    } catch (error) {
+    const failed = (error: unknown) =>
       this.#tell("The function onReport of the shutdown threw", error);
+    try {
+      const result = onReport(report) as unknown;
+      if (result instanceof Promise) result.catch(failed);
+    } catch (error) {
+      failed(error);
     }
     const code = codeWith(report.code);
     if (exit) setExitCode(code);

@@ -81,7 +81,7 @@ export interface CommonSupervisorOptions {
   /**
    * Seed of the random part of the delays: a safe integer.
    *
-   * @default {a different one for each supervisor}
+   * @default {a different one for each supervisor, in each process}
    */
   readonly seed?: number | undefined;
   /**

@@ -338,11 +338,14 @@ export class Watchdog implements AsyncDisposable {
   }
 
   #tell(block: WatchdogBlock): void {
+    const failed = (error: unknown) =>
+      writeError(`rota: a listener of the watchdog threw: ${error}`);
     for (const listener of [...this.#listeners]) {
       try {
-        listener(block);
+        const result = listener(block) as unknown;
+        if (result instanceof Promise) result.catch(failed);
       } catch (error) {
-        writeError(`rota: a listener of the watchdog threw: ${error}`);
+        failed(error);
       }
     }
   }

@@ -54,12 +54,17 @@ const STUCK_MS = 200;
 /** Time until a thread that is not blocked surely listens to no signals any more. */
 const HAND_OVER_MS = SAME_REQUEST_MS + STUCK_MS;
 
+/** Looks in the time that a block is told from, at least. */
+const LOOKS_PER_BLOCK = 4;
+
 /** Watchdog of one thread. */
 export class WatchdogGuard {
   readonly #board: WatchBoard;
   readonly #settings: GuardSettings;
   readonly #world: GuardWorld;
   readonly #detector: BlockDetector;
+  /** How often it has to look, in milliseconds. */
+  readonly everyMs: number;
   /** The thing that ran when the block was told, in words; null if none was. */
   #told: Pick<WatchdogBlock, "description" | "kind" | "sinceMs"> | null = null;
   readonly #listening: Map<number, () => void> = new Map();
@@ -76,7 +81,9 @@ export class WatchdogGuard {
     this.#board = board;
     this.#settings = settings;
     this.#world = world;
-    this.#detector = new BlockDetector(settings.blockMs, settings.mostMs);
+    const { blockMs, endAfterMs, mostMs } = settings;
+    this.#detector = new BlockDetector(blockMs, mostMs);
+    this.everyMs = Math.min(blockMs, endAfterMs) / LOOKS_PER_BLOCK;
   }
 
   /** Takes a look. To be called every so often, as the settings say. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { wallClockMs } from "../host/clock.ts";
+import { monotonicMs, wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
   checkNumber,
@@ -146,8 +146,16 @@ export function checkSeed(seed: unknown, what: string, name: string): void {
 
 let seeds = 0;
 
-/** Returns a seed that differs from executor to executor, and from run to run. */
+/** Returns a seed that differs from executor to executor, from run to run, and from process to process. */
 export function nextSeed(): number {
-  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
-    Number.MAX_SAFE_INTEGER;
+  return seedOf(wallClockMs(), monotonicMs(), seeds++);
+}
+
+/**
+ * Makes a seed of two clocks and a count. Processes that fail together, as what they use has failed, draw one in the
+ * same millisecond, and are not to come back together: the nanoseconds tell them apart.
+ */
+export function seedOf(wallMs: number, nowMs: number, count: number): number {
+  const high = (Math.floor(nowMs * 1e6) + count) % 2 ** 21;
+  return high * 2 ** 32 + Math.floor(wallMs) % 2 ** 32;
 }

@@ -134,6 +134,7 @@ import "./nested_job.ts";
 import "./base_executor.ts";
 import "./lazy_link.ts";
 import "./crash.ts";
+import "../loop/resource_watch.ts";
 import "./pool_clock.ts";
 import "./pool_worker.ts";
 import "../structures/backoff.ts";
