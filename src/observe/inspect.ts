@@ -347,7 +347,7 @@ interface Settings {
  * *Limits.* While the loop is blocked nothing is sent: the page says so, and tells the
  * name of the task once the loop goes on. For the name while it blocks see {@linkcode
  * Watchdog}. Time that Deno's own I/O takes within a turn counts for the step after it.
- * What happened before somebody looked is not known, but for the percentiles of a
+ * Nothing is known of the time before somebody looked, but for the percentiles of a
  * monitor that was given as `lag`. On a virtual loop the clock stands still meanwhile.
  *
  * @example The state as JSON

@@ -125,12 +125,8 @@ class Client {
   waiter: Future<void> | null = null;
 }
 
-/** A frame, as text. */
-interface Frame {
-  /** All but tree and samples, without the braces. */
-  readonly rest: string;
-  readonly tree: string;
-}
+/** A frame, as text: all but tree and samples, without the braces, and the tree. */
+type Frame = readonly [rest: string, tree: string];
 
 /** Measures and describes a loop for all who look. Costs nothing while nobody does. */
 export class InspectFeed implements OperationIterable<ServerSentEvent> {
@@ -226,6 +222,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   #listen(): void {
     const monitor = this.#lag ??= new LagMonitor({
       loop: this.#loop,
+      everyMs: EVERY_MS,
       thresholdMs: this.#settings.blockedMs,
       culprits: false, // the meter knows them
     });
@@ -280,13 +277,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
     const isKnown = meter.blocks.some(({ atMs }) => atMs > this.#sampledMs);
     if (lagMs >= this.#settings.blockedMs && !isKnown) {
       // Code that no hook sees, such as an async function behind a foreign promise.
-      meter.add({
-        kind: "blocked",
-        atMs: now,
-        forMs: lagMs,
-        task: null,
-        name: null,
-      });
+      meter.add("blocked", now, lagMs);
     }
     this.#samples.push({
       atMs: now,
@@ -365,7 +356,7 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
 
   /** Returns the news for a client, as JSON. */
   #text(client: Client): string {
-    const { rest, tree } = this.#frame ??= this.#lag!.exclude(() =>
+    const [rest, tree] = this.#frame ??= this.#lag!.exclude(() =>
       this.#makeFrame()
     );
     const samples = this.#samples.filter(({ atMs }) => atMs > client.sampleMs);
@@ -388,9 +379,9 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
       this.#tree = text;
       this.#treeNumber++;
     }
-    const frame = { rest: toJson(rest).slice(1, -1), tree: text };
+    const json = toJson(rest).slice(1, -1);
     this.#pace(begun);
-    return frame;
+    return [json, text];
   }
 
   /** Makes frames rarer if one takes long. */
@@ -509,7 +500,7 @@ class Meter implements Instrument {
     const forMs = this.#stepEnded();
     if (forMs < this.#blockedMs) return;
     const name = this.#own.has(task.id) ? "inspector" : task.name;
-    this.#blocked(forMs, { id: task.id, name }, name);
+    this.add("blocked", this.#lastMs, forMs, { id: task.id, name }, name);
   }
 
   callbackBegins(callback: Handle | Future<unknown>): void {
@@ -520,7 +511,8 @@ class Meter implements Instrument {
 
   callbackEnds(): void {
     const forMs = this.#stepEnded();
-    if (forMs >= this.#blockedMs) this.#blocked(forMs, null, this.#callback);
+    if (forMs < this.#blockedMs) return;
+    this.add("blocked", this.#lastMs, forMs, null, this.#callback);
   }
 
   taskEnds(): void {
@@ -535,12 +527,14 @@ class Meter implements Instrument {
     return this.#lastMs - beganMs;
   }
 
-  #blocked(forMs: number, task: TaskRef | null, name: string): void {
-    this.add({ kind: "blocked", atMs: this.#lastMs, forMs, task, name });
-  }
-
-  add(block: InspectorBlock): void {
-    this.blocks.push(block);
+  add(
+    kind: "blocked" | "suspended",
+    atMs: number,
+    forMs: number,
+    task: TaskRef | null = null,
+    name: string | null = null,
+  ): void {
+    this.blocks.push({ kind, atMs, forMs, task, name });
     if (this.blocks.length > 2 * BLOCKS_MAX) {
       this.blocks.splice(0, BLOCKS_MAX);
     }
@@ -551,7 +545,7 @@ class Meter implements Instrument {
     const sinceMs = atMs - lagMs;
     const { blocks } = this;
     while (blocks.length > 0 && blocks.at(-1)!.atMs > sinceMs) blocks.pop();
-    this.add({ kind: "suspended", atMs, forMs: lagMs, task: null, name: null });
+    this.add("suspended", atMs, lagMs);
   }
 }
 

@@ -826,6 +826,7 @@ Deno.test("a process that was stopped is told as suspended, not as blocked", asy
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  const limit = setTimeout(() => child.kill("SIGKILL"), 30_000);
   const out = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   try {
     const url = new URL((await out.read()).value!.trim());
@@ -847,5 +848,6 @@ Deno.test("a process that was stopped is told as suspended, not as blocked", asy
     await child.stdin.close();
     await out.cancel();
     await child.status;
+    clearTimeout(limit);
   }
 });
