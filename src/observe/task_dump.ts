@@ -95,7 +95,8 @@ export interface DumpTasksOptions extends PrintTaskTreeOptions {
  * ```
  *
  * @param options The signal, and what is written where.
- * @returns The subscription: dispose of it to end it.
+ * @returns The subscription: dispose of it to end it. Without a listener the signal
+ * ends the process, as it does by default.
  * @throws {TypeError} If an option is of the wrong type, or the signal cannot be handled.
  * @throws {RangeError} If `tasksMax` is negative or no integer.
  */

@@ -322,8 +322,15 @@ async function locateIn(loop: EventLoop, tasksMax: number): Promise<TaskTree> {
     return treeOf(look(loop), tasksMax, null, NOT_GRANTED);
   }
   const { listed } = choose(look(loop), tasksMax);
-  const places = await placesOfGenerators(listed.map(({ task }) => task));
-  return treeOf(look(loop), tasksMax, places, null);
+  let places: Map<Task<unknown>, TaskPlace> | null = null;
+  let missing: string | null = null;
+  try {
+    places = await placesOfGenerators(listed.map(({ task }) => task));
+  } catch (error) {
+    // A tree without places is worth more than none.
+    missing = `places of generators are missing: ${error}`;
+  }
+  return treeOf(look(loop), tasksMax, places, missing);
 }
 
 const PLACES_OF_DEBUG_MODE =

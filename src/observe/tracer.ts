@@ -127,13 +127,14 @@ export class Tracer implements Instrument {
   readonly #begins: Float64Array;
   readonly #ends: Float64Array;
   readonly #ids: Float64Array;
-  /** Names of records, made into text when a trace is made where that takes time. */
-  readonly #names: (string | Task<unknown>)[] = [];
+  /** Names of records; "" for a task without one. */
+  readonly #names: string[];
   /** Of waits: when they were ended, and by which task; 0 for none. */
   readonly #wokens: Float64Array;
   readonly #bys: Float64Array;
-  /** Records so far. */
+  /** Records so far, and the place of the next one. */
   #count = 0;
+  #at = 0;
   #loop: EventLoop | null = null;
   /**
    * End of the step before, or beginning of the turn. The next step begins there: also
@@ -164,6 +165,7 @@ export class Tracer implements Instrument {
     checkOneOf(waits, [true, false], what, "waits");
     this.#max = recordsMax;
     this.#waits = waits;
+    this.#names = new Array(recordsMax).fill("");
     this.#kinds = new Uint8Array(recordsMax);
     this.#begins = new Float64Array(recordsMax);
     this.#ends = new Float64Array(recordsMax);
@@ -179,18 +181,20 @@ export class Tracer implements Instrument {
 
   /** Forgets all records, and goes on. */
   clear(): void {
-    this.#count = 0;
-    this.#names.length = 0;
+    this.#count = this.#at = 0;
+    this.#names.fill("");
   }
 
   #record(
     kind: number,
     id: number,
-    name: string | Task<unknown>,
+    name: string,
     beginMs: number,
     endMs: number,
   ): void {
-    const at = this.#count++ % this.#max;
+    const at = this.#at;
+    this.#at = at + 1 === this.#max ? 0 : at + 1;
+    this.#count++;
     this.#kinds[at] = kind;
     this.#ids[at] = id;
     this.#names[at] = name;
@@ -212,16 +216,12 @@ export class Tracer implements Instrument {
   }
 
   /** @ignore */
-  stepBegins(task: Task<unknown>): void {
-    if (this.#openWaits > 0) this.#waitEnds(task, this.#lastMs);
-  }
-
-  /** @ignore */
   stepEnds(task: Task<unknown>): void {
-    const nowMs = task.loop.time();
-    const name = task.givenName;
-    this.#record(STEP, task.id, name === "" ? task : name, this.#lastMs, nowMs);
-    this.#lastMs = nowMs;
+    const beganMs = this.#lastMs;
+    const nowMs = this.#lastMs = task.loop.time();
+    // A hook less for each step: what it waits for now is told after this.
+    if (this.#openWaits > 0) this.#waitEnds(task, beganMs);
+    this.#record(STEP, task.id, task.givenName, beganMs, nowMs);
   }
 
   /** @ignore */
@@ -273,7 +273,7 @@ export class Tracer implements Instrument {
   #waitEnds(task: Task<unknown>, nowMs: number): void {
     const wait = this.#latest.get(task);
     if (wait === undefined || Number.isNaN(wait.beganMs)) return;
-    const at = this.#count % this.#max;
+    const at = this.#at;
     this.#record(WAIT, task.id, wait.kind, wait.beganMs, nowMs);
     this.#wokens[at] = wait.wokenMs;
     this.#bys[at] = wait.by;
@@ -284,7 +284,7 @@ export class Tracer implements Instrument {
   /** @ignore */
   taskEnds(task: Task<unknown>): void {
     const nowMs = task.loop.time();
-    this.#waitEnds(task, nowMs);
+    this.#waitEnds(task, this.#lastMs); // with the last step, which is not over
     this.#latest.delete(task);
     const beganMs = this.#made.get(task);
     if (beganMs === undefined) return;
@@ -346,9 +346,8 @@ export class Tracer implements Instrument {
 
   /** Adds the events of a record. */
   #addEvents(at: number, events: TraceEvent[]): void {
-    const name = this.#names[at]!;
-    const text = typeof name === "string" ? name : name.name;
     const id = this.#ids[at]!;
+    const text = this.#names[at] || `Task-${id}`;
     const beginMs = this.#begins[at]!;
     const endMs = this.#ends[at]!;
     switch (this.#kinds[at]) {

@@ -27,7 +27,7 @@ import {
   taskTree,
 } from "../../src/observe/mod.ts";
 
-import { FakeExecutor } from "../support/fake_executor.ts";
+import { FakeExecutor } from "../../src/testing/fake_executor.ts";
 
 const VIRTUAL = { host: "virtual", name: "main" } as const;
 

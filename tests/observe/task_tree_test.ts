@@ -320,6 +320,31 @@ Deno.test("locateTasks() finds the line of the source at which a generator stand
   }, { name: "main" });
 });
 
+Deno.test("locateTasks() may be called several times at once, and tasks may go on and end meanwhile", async () => {
+  await run(async () => {
+    const queue = new Queue<number>();
+    const made = Array.from({ length: 100 }, (_, n) =>
+      createTask(function* () {
+        if (n % 2 === 0) { for (;;) yield* sleep(1); }
+        yield* queue.get();
+      }));
+    await sleep(5);
+    const trees = [locateTasks(), locateTasks(), locateTasks()];
+    made.slice(90).forEach((task) => task.cancel());
+    for (const { tasks } of await Promise.all(trees)) {
+      assertEquals(tasks.length, 91);
+      for (const { place, waits } of tasks) {
+        if (place === null) continue;
+        assertEquals(place.file, import.meta.url);
+        const isQueue = waits[0]?.kind === "Queue.get";
+        if (isQueue) assertEquals(place.column, 9, "that of its own wait");
+      }
+      assert(tasks.filter(({ place }) => place !== null).length >= 45);
+    }
+    cancelAll(made);
+  });
+});
+
 for (const style of STYLES) {
   Deno.test(`In debug mode the tree has the place of a wait of ${style}, without the engine`, async () => {
     await run(async () => {
