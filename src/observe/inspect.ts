@@ -97,8 +97,6 @@ export class Inspector implements AsyncDisposable {
   readonly #feed: InspectFeed;
   readonly #server: Server;
   readonly #query: string;
-  /** Highest id of a task that the loop was seen to have. */
-  #idMax = 0;
   #assets: Assets | null = null;
 
   /** @ignore */
@@ -257,18 +255,19 @@ export class Inspector implements AsyncDisposable {
   }
 
   #cancel(id: number): Response {
+    const feed = this.#feed;
     let found: Task<unknown> | null = null;
     for (const task of this.#loop[core].tasks.toArray()) {
-      if (task.id > this.#idMax) this.#idMax = task.id;
+      feed.idMax = Math.max(feed.idMax, task.id);
       if (task.id === id) found = task;
     }
     if (found === null) {
       // Ids go up by one with each task of the process.
-      return id >= 1 && id <= this.#idMax
+      return id >= 1 && id <= feed.idMax
         ? say(409, "the task has ended")
         : say(404, "there is no such task");
     }
-    if (this.#feed.own.has(id)) {
+    if (feed.own.has(id)) {
       return say(409, "the task is part of the inspector");
     }
     found.becomeKnown();

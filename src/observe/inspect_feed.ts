@@ -132,6 +132,8 @@ type Frame = readonly [rest: string, tree: string];
 export class InspectFeed implements OperationIterable<ServerSentEvent> {
   /** Ids of the tasks of the inspector itself. */
   readonly own: Set<number> = new Set();
+  /** Highest id of a task that was shown. */
+  idMax = 0;
   readonly #loop: EventLoop;
   readonly #settings: FeedSettings;
   readonly #clients: Set<Client> = new Set();
@@ -297,12 +299,12 @@ export class InspectFeed implements OperationIterable<ServerSentEvent> {
   /** The state as it is now. */
   state(): InspectorState {
     const { name, tasksMax, blockedMs, pools } = this.#settings;
-    const loop = this.#loop;
+    const [loop, { blocks }] = [this.#loop, this.#meter];
     const now = loop.time();
-    const { blocks } = this.#meter;
     forgetOld(this.#samples, now, KEEP_MS / EVERY_MS);
     forgetOld(blocks, now, BLOCKS_MAX);
     const tree = taskTree({ loop, tasksMax });
+    for (const { id } of tree.tasks) this.idMax = Math.max(this.idMax, id);
     const supervisors = this.#supervisors.describe(now, this.isWatched);
     const stats = [...pools].map(([key, pool]) => [key, pool.stats()] as const);
     const problems = findProblems({

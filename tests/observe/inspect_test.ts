@@ -356,6 +356,21 @@ for (const style of STYLES) {
   });
 }
 
+Deno.test("a task that was shown and has ended is known as such", async () => {
+  await withInspector({}, async ({ at, inspector }) => {
+    const task = createTask(() => sleep(60_000));
+    inspector.state();
+    task.cancel();
+    await sleep(1);
+    const response = await ask(`${at}/tasks/${task.id}/cancel`, {
+      method: "POST",
+      headers: BEARER,
+    });
+    assertEquals((await response.json()).message, "the task has ended");
+    assertEquals(response.status, 409);
+  });
+});
+
 Deno.test("the inspector does not cancel itself", async () => {
   await withInspector({}, async ({ at, inspector }) => {
     await using reader = await Reader.open(at);
