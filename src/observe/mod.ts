@@ -4,6 +4,7 @@
  * | To | use |
  * |---|---|
  * | see the tasks, who waits for whom, and deadlocks | {@linkcode taskTree} |
+ * | watch a loop in the browser | {@linkcode inspect} |
  *
  * @example A deadlock, found while the program runs
  * ```ts
@@ -81,3 +82,15 @@ export {
   type LintsOptions,
 } from "./lints.ts";
 export type { TaskPlace } from "./task_places.ts";
+export { inspect, type InspectOptions, Inspector } from "./inspect.ts";
+export type {
+  InspectedPool,
+  InspectorSample,
+  InspectorState,
+} from "./inspect_feed.ts";
+export type {
+  InspectedChild,
+  InspectedSupervisor,
+  InspectorBlock,
+  InspectorProblem,
+} from "./inspect_problems.ts";
