@@ -314,7 +314,8 @@ class Exploration {
   }
 
   async #found(failure: RunFailure): Promise<never> {
-    await this.#confirm(failure);
+    // A standstill takes a second to be noticed; its report is watched anyway.
+    if (failure.kind !== "standstill") await this.#confirm(failure);
     const found = failingRun(this.#trace, failure);
     const best = await shrink(this.#program, found, this.#settings);
     throw await this.#report(best);
@@ -329,17 +330,10 @@ class Exploration {
       const step = trace.steps;
       if (isOtherStep(before, step, items)) ready[step] = namesOf(items);
     };
-    const watch = new ChanceWatch();
-    let again: RunFailure | null;
-    try {
-      const chooser = new ListedChoices(before.choices());
-      again = await runOnce(this.#program, chooser, trace, this.#settings, {
-        onStep,
-      });
-    } finally {
-      watch[Symbol.dispose]();
-    }
-    this.#uncontrolled = watch.list();
+    const chooser = new ListedChoices(before.choices());
+    const again = await this.#watched(() =>
+      runOnce(this.#program, chooser, trace, this.#settings, { onStep })
+    );
     const step = before.differsAt(trace);
     if (step >= 0) {
       throw this.#nondeterminism(step, before, ready[step], failure);
@@ -349,6 +343,17 @@ class Exploration {
       : isSameFailure(failure, again);
     if (!same) {
       throw this.#nondeterminism(before.steps, before, undefined, failure);
+    }
+  }
+
+  /** Runs the program while its use of clocks and chance is watched. */
+  async #watched<T>(run: () => Promise<T>): Promise<T> {
+    const watch = new ChanceWatch();
+    try {
+      return await run();
+    } finally {
+      watch[Symbol.dispose]();
+      this.#uncontrolled = watch.list();
     }
   }
 
@@ -381,10 +386,9 @@ class Exploration {
 
   /** Runs the best schedule once more, and writes it down. */
   async #report(best: FailingRun): Promise<Error> {
-    const { failure, text, table } = await writeDown(
-      this.#program,
-      new ListedChoices(best.choices),
-      this.#settings,
+    const chooser = new ListedChoices(best.choices);
+    const { failure, text, table } = await this.#watched(() =>
+      writeDown(this.#program, chooser, this.#settings)
     );
     if (failure === null || !isSameFailure(failure, best.failure)) {
       return new NondeterminismError(

@@ -80,19 +80,27 @@ export class NumberList {
 /** What there is of each step in a trace. */
 const FIELDS = 4;
 
+/** The task that ran last cannot go on. */
+const ABSENT = 0;
+/** It is choice 0. */
+const FIRST = 1;
+/** It has to leave the step to another. */
+const LEFT = 2;
+type SameTask = typeof ABSENT | typeof FIRST | typeof LEFT;
+
 /** Record of a run. */
 export class Trace {
-  /** Choice, count, whether choice 0 went on with the same task, and where the keys begin: one step after the other. */
+  /** Choice, count, where the same task was, and where the keys begin: one step after the other. */
   readonly #steps = new NumberList();
   /** Keys of the choices of all steps, one after the other. */
   readonly keys: NumberList = new NumberList();
 
   /** Adds a step; its keys follow. */
-  add(choice: number, count: number, continues: boolean, begin: number): void {
+  add(choice: number, count: number, same: SameTask, begin: number): void {
     const steps = this.#steps;
     steps.push(choice);
     steps.push(count);
-    steps.push(continues ? 1 : 0);
+    steps.push(same);
     steps.push(begin);
   }
 
@@ -106,9 +114,10 @@ export class Trace {
     return this.#steps.at(step * FIELDS + 1);
   }
 
-  /** Whether choice 0 was to go on with the same task. */
-  continuesAt(step: number): boolean {
-    return this.#steps.at(step * FIELDS + 2) === 1;
+  /** Whether the step left a task that could go on. */
+  #isPreemption(step: number): boolean {
+    const same = this.#steps.at(step * FIELDS + 2);
+    return same === LEFT || same === FIRST && this.choiceAt(step) !== 0;
   }
 
   #beginAt(step: number): number {
@@ -146,7 +155,7 @@ export class Trace {
   preemptions(): number {
     let count = 0;
     for (let step = 0; step < this.steps; step++) {
-      if (this.continuesAt(step) && this.choiceAt(step) !== 0) count++;
+      if (this.#isPreemption(step)) count++;
     }
     return count;
   }
@@ -341,7 +350,8 @@ export class ExploringScheduler implements Scheduler, Choices {
   #record(choice: number, key: number): void {
     const { keys } = this.#trace;
     const first = this.#first;
-    this.#trace.add(choice, this.count, this.continues, keys.length);
+    const same = this.#left >= 0 ? LEFT : first >= 0 ? FIRST : ABSENT;
+    this.#trace.add(choice, this.count, same, keys.length);
     if (first >= 0) keys.push(this.#keys[first]!);
     for (let index = 0; index < this.#keys.length; index++) {
       if (index !== first && index !== this.#left) {

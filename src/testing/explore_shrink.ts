@@ -26,6 +26,8 @@ import {
 
 /** So many runs are spent at most. */
 const RUNS_MAX = 1_000;
+/** So many choices are looked at, at most, which takes a second or so. */
+const CHOICES_MAX = 1_000_000;
 /** So many more are spent on each number of preemptions. */
 const SEARCH_RUNS_MAX = 500;
 /** In runs of more steps only the first kind of change is tried: the second takes a run for each switch. */
@@ -79,6 +81,7 @@ class Shrinker {
   readonly #trace = new Trace();
   readonly #pace = new Pace();
   #runsLeft = RUNS_MAX;
+  #choicesLeft = CHOICES_MAX;
 
   constructor(
     program: ExploredProgram,
@@ -106,7 +109,7 @@ class Shrinker {
   async #searchFewer(): Promise<void> {
     for (let bound = 0; bound < this.best.preemptions; bound++) {
       const search = new DfsStrategy(bound);
-      this.#runsLeft = SEARCH_RUNS_MAX;
+      this.#runsLeft = this.#choicesLeft <= 0 ? 0 : SEARCH_RUNS_MAX;
       while (this.#runsLeft > 0 && search.begin()) {
         if (await this.#try(search)) return;
         search.end();
@@ -126,6 +129,8 @@ class Shrinker {
       this.#settings,
     );
     const { best } = this;
+    this.#choicesLeft -= this.#trace.keys.length;
+    if (this.#choicesLeft <= 0) this.#runsLeft = 0;
     if (failure === null || !isSameFailure(failure, best.failure)) return false;
     const run = failingRun(this.#trace, failure);
     if (!isBetter(run, best)) return false;

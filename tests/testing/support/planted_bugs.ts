@@ -355,7 +355,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "permit leak on cancel",
     kind: "deadlock",
     program: permitLeak,
-    runsMax: 100,
+    runsMax: 200,
   },
   {
     name: "check-then-act",
