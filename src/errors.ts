@@ -713,7 +713,7 @@ export class ConnectionLostError extends Error {
   }
 }
 
-/** What an exploration or a replay has found: see {@linkcode ExplorationError}. */
+/** Kind of failure that an exploration or a replay has found: see {@linkcode ExplorationError}. */
 export type ExplorationFailureKind =
   | "error"
   | "unhandled"
@@ -818,7 +818,7 @@ export class NondeterminismError extends Error {
    *
    * @param message Text of the message.
    * @param step The first step that differs.
-   * @param uncontrolled What the program was seen to use.
+   * @param uncontrolled Timers, clocks and random numbers that the program was seen to use.
    * @param options The error of the program, as `cause`, if it had failed.
    */
   constructor(

@@ -26,7 +26,7 @@ const WATCHED: readonly (readonly [owner: string, name: string])[] = [
 const LIBRARY = new URL("../", import.meta.url).href;
 /** A file in a line of a stack, with line and column. */
 const PLACE = /((?:file|https?|data|jsr|npm):\S+?:\d+:\d+)/;
-/** So many different uses are kept. */
+/** Largest number of different uses that are kept. */
 const SEEN_MAX = 20;
 
 type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;

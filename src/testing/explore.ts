@@ -111,7 +111,9 @@ export interface ExploreOptions extends ReplayOptions {
 
 /** Result of an exploration that has found nothing. */
 export interface ExploreReport {
+  /** Strategy that was used. */
   readonly strategy: ExploreStrategy;
+  /** Seed that was used. */
   readonly seed: number;
   /** How many schedules were run. */
   readonly runs: number;
@@ -495,7 +497,7 @@ function errorOf(
  * same process or in another one.
  *
  * The schedule has checksums of what was ready, so that a program that does something
- * else is refused within eight steps of that. It is valid for one version of Rota.
+ * else is refused within eight steps of that. Schedules are valid for one version of Rota.
  *
  * @example
  * ```ts

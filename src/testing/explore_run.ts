@@ -1,5 +1,5 @@
 /**
- * One run of a program under exploration: a fresh loop on virtual time, ended by its
+ * Run of a program under exploration: a fresh loop on virtual time, ended by its
  * first failure.
  *
  * @module
@@ -93,7 +93,7 @@ class ExploredHost extends VirtualHost {
  * Runs a program once, and records the steps in `trace`.
  *
  * @returns The failure; `null` if there is none.
- * @throws {unknown} What the chooser or the listener throws.
+ * @throws {unknown} The error of the chooser or the listener.
  */
 export async function runOnce(
   program: ExploredProgram,

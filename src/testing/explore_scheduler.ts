@@ -77,14 +77,14 @@ export class NumberList {
   }
 }
 
-/** What there is of each step in a trace. */
+/** Count of numbers that a trace has for each step. */
 const FIELDS = 4;
 
 /** The task that ran last cannot go on. */
 const ABSENT = 0;
-/** It is choice 0. */
+/** The task that ran last is choice 0. */
 const FIRST = 1;
-/** It has to leave the step to another. */
+/** The task that ran last has to leave the step to another. */
 const LEFT = 2;
 type SameTask = typeof ABSENT | typeof FIRST | typeof LEFT;
 
@@ -191,7 +191,7 @@ export type StepListener = (
   chosen: ReadyItem,
 ) => void;
 
-/** So many steps of generators make a turn at most: turns cost as much as steps. */
+/** Steps of generators that make a turn at most: turns cost as much as steps. */
 const STEPS_PER_TURN_MAX = 64;
 
 /** The strategy of a loop that is explored. */
@@ -204,7 +204,7 @@ export class ExploringScheduler implements Scheduler, Choices {
   /** Priorities, say, that leave some of what is ready out of the choices. */
   readonly #inner: Scheduler | null;
   #items: ReadyItem[] = [];
-  /** Their keys. */
+  /** Keys of the items. */
   #keys: number[] = [];
   /** Key of the task that took the last step of a task. */
   #last = -1;

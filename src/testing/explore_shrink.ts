@@ -24,11 +24,11 @@ import {
   WantedKeys,
 } from "./explore_strategies.ts";
 
-/** So many runs are spent at most. */
+/** Largest number of runs that are spent on changes. */
 const RUNS_MAX = 1_000;
-/** So many choices are looked at, at most, which takes a second or so. */
+/** Largest number of choices that all these runs have together, which takes a second or so. */
 const CHOICES_MAX = 1_000_000;
-/** So many more are spent on each number of preemptions. */
+/** Largest number of runs that are spent on each number of preemptions. */
 const SEARCH_RUNS_MAX = 500;
 /** In runs of more steps only the first kind of change is tried: the second takes a run for each switch. */
 const STEPS_MAX = 2_000;

@@ -63,7 +63,7 @@ class RandomStrategy implements Strategy {
 const PCT_DEPTH = 3;
 
 /**
- * Gives each task a random priority, runs the highest, and at `depth - 1` random
+ * PCT: gives each task a random priority, runs the highest, and at `depth - 1` random
  * moments lowers that of the task which is about to run. Timers and callbacks count as tasks of one step.
  */
 class PctStrategy implements Strategy {
@@ -237,7 +237,7 @@ class RoundRobinStrategy implements Strategy {
   }
 }
 
-/** Makes the choices of a list, and then 0. Those that a run does not have become its last. */
+/** Makes the choices of a list, and then 0. A choice that a run does not have becomes its last. */
 export class ListedChoices implements Chooser {
   readonly #list: readonly number[];
 

@@ -21,7 +21,7 @@ interface Line {
   readonly step: number;
   readonly timeMs: number;
   readonly column: string;
-  /** What the step did, as far as somebody has told. */
+  /** Deeds of the step, as far as somebody has told. */
   readonly texts: string[];
 }
 
@@ -127,7 +127,7 @@ function isAlike(line: Line, next: Line): boolean {
     line.texts.join() === next.texts.join();
 }
 
-/** One line of limited width: names are anything. */
+/** Returns text as one line of limited width: names are anything. */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex
   const line = text.replace(/[\x00-\x1f\x7f]+/g, " ");

@@ -8,10 +8,10 @@
  */
 import "../errors.ts";
 import "../host/chance_watch.ts";
-import "../host/macrotask.ts";
 import "../host/microtask.ts";
 import "../host/timers.ts";
 import "../loop/checks.ts";
+import "../host/macrotask.ts";
 import "../host/host.ts";
 import "../host/virtual.ts";
 import "../loop/core.ts";

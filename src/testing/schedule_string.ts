@@ -129,7 +129,7 @@ const PATTERN = /^r1([eudls])\.([0-9a-z]+)\.([\w-]{4})\.([\w-]+)$/;
 
 /** Reads a schedule while it is run. */
 export class ScheduleReader {
-  /** What the schedule ends with. */
+  /** Kind of failure that the schedule ends with. */
   readonly kind: ExplorationFailureKind;
   readonly steps: number;
   readonly #hash = new ReadyHash();
