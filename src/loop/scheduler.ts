@@ -156,9 +156,14 @@ export function checkScheduler(scheduler: unknown, what: string): void {
   checkFunction(push, what, "scheduler.push");
   checkFunction(shift, what, "scheduler.shift");
   checkFunction(clear, what, "scheduler.clear");
-  for (const [name, method] of Object.entries(rest)) {
-    if (method !== undefined) checkFunction(method, what, `scheduler.${name}`);
+  const { requeued, candidates, take } = rest;
+  if (requeued !== undefined) {
+    checkFunction(requeued, what, "scheduler.requeued");
   }
+  if (candidates !== undefined) {
+    checkFunction(candidates, what, "scheduler.candidates");
+  }
+  if (take !== undefined) checkFunction(take, what, "scheduler.take");
   if ((rest.candidates === undefined) !== (rest.take === undefined)) {
     throw new TypeError(
       `Cannot ${what} as scheduler must have both candidates and take, or neither`,
