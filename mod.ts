@@ -54,6 +54,8 @@ export {
   HookTooLateError,
   InterruptedError,
   InvalidStateError,
+  JobVersionError,
+  LeaseLostError,
   LoopClosedError,
   MessageTooLargeError,
   MisuseError,
@@ -64,6 +66,7 @@ export {
   QueueShutDownError,
   RateLimitError,
   ReconnectLimitError,
+  RemoteStoreError,
   RestartLimitError,
   SourceClosedError,
   SourceOverflowError,
@@ -294,7 +297,11 @@ export type {
   RemoveOptions,
 } from "./src/workers/balancer_options.ts";
 
-export { type CurrentJob, currentJob } from "./src/workers/current_job.ts";
+export {
+  type CurrentJob,
+  currentJob,
+  type JobLease,
+} from "./src/workers/current_job.ts";
 export { withTransfer } from "./src/workers/transfer.ts";
 
 export { LoopHandle } from "./src/workers/loop_handle.ts";
@@ -505,3 +512,53 @@ export {
 
 export type { Instrument } from "./src/loop/instrument.ts";
 export type { TaskWait } from "./src/loop/waits.ts";
+
+export { RemoteExecutor } from "./src/fleet/remote_executor.ts";
+export type {
+  RemoteExecutorOptions,
+  RemoteSubmitOptions,
+  RetryBackoffOptions,
+} from "./src/fleet/remote_options.ts";
+export {
+  type BullmqBackend,
+  type BullmqBase,
+  type BullmqClass,
+  bullmqExecutor,
+  type BullmqExecutorOptions,
+  type BullmqJob,
+  type BullmqQueue,
+  type BullmqWorker,
+} from "./src/fleet/bullmq.ts";
+export {
+  jetstreamExecutor,
+  type JetstreamExecutorOptions,
+} from "./src/fleet/jetstream.ts";
+export type {
+  JetStreamClient,
+  JetStreamManager,
+  NatsConnection,
+  NatsMessage,
+  NatsSubscription,
+} from "./src/fleet/jetstream_states.ts";
+export {
+  memoryExecutor,
+  type MemoryExecutorOptions,
+  MemoryStore,
+} from "./src/fleet/memory_engine.ts";
+export type {
+  EngineListener,
+  EngineRoles,
+  Json,
+  RemoteEngine,
+  RemoteFailure,
+  RemoteLease,
+  RemoteOutcome,
+  RemoteRequest,
+  RemoteStanding,
+  RemoteVerdict,
+} from "./src/fleet/engine.ts";
+
+export {
+  LoopExecutor,
+  type LoopExecutorOptions,
+} from "./src/workers/loop_executor.ts";

@@ -4,6 +4,7 @@
  *
  *     deno task demo             # of the sources of this repository
  *     deno task demo FILE…       # of these files; "-" is standard input
+ *     deno task demo --ask-for=0 # without questions to its server
  *
  * A small program under a supervisor, whose children are, in start order:
  *
@@ -12,6 +13,8 @@
  *   The first one to do so crashes, and is restarted;
  * - readers, which put the blocks into a bounded queue. A file that cannot be
  *   read is named, and the others are read all the same;
+ * - server, which tells over HTTP how often a word was found until now;
+ * - clients, which ask it for two seconds;
  * - status, a periodic job. On a terminal it shows the children and how far they
  *   are.
  *
@@ -35,12 +38,14 @@ const ROOT = new URL("../", import.meta.url);
 /** The most time that it takes from Ctrl-C to the end. */
 const BUDGET_MS = 5_000;
 const INTERRUPTED = 130;
+/** How long the clients ask the server, unless told otherwise. */
+const ASK_MS = 2_000;
 
-function* main(names: readonly string[]): Coroutine<Job> {
+function* main(names: readonly string[], askMs: number): Coroutine<Job> {
   const sources = names.length === 0
     ? yield* findSources(ROOT)
     : names.map(sourceOf);
-  const job = new Job(sources);
+  const job = new Job(sources, askMs);
   for (const source of sources) job.bytes += yield* until(sizeOf(source));
   console.log(`Reading ${amount(sources.length, "file")}`);
   try {
@@ -58,8 +63,13 @@ function sourceOf(name: string): Source {
   return { name, path: resolve(Deno.env.get("INIT_CWD") ?? "", name) };
 }
 
-async function demo(names: readonly string[]): Promise<number> {
-  const job = await run(main(names), { shutdown: { budgetMs: BUDGET_MS } });
+async function demo(args: readonly string[]): Promise<number> {
+  const names = args.filter((arg) => !arg.startsWith("--ask-for="));
+  const askFor = args.find((arg) => !names.includes(arg));
+  const askMs = Number(askFor?.slice("--ask-for=".length) ?? ASK_MS);
+  const job = await run(main(names, askMs), {
+    shutdown: { budgetMs: BUDGET_MS },
+  });
   if (!job.isComplete) console.error("Interrupted, the result is incomplete");
   console.log(reportOf(job));
   if (shutdownSignal.aborted) return INTERRUPTED;

@@ -713,6 +713,93 @@ export class ConnectionLostError extends Error {
   }
 }
 
+/**
+ * Thrown for a job of a fleet that its store did not take, or says nothing about:
+ * the store is not there, or does not answer in time. A job that was on its way may
+ * run all the same. `cause` is the last error of the client, if there was one.
+ */
+export class RemoteStoreError extends Error {
+  static {
+    this.prototype.name = "RemoteStoreError";
+  }
+}
+
+/**
+ * Reason of the {@linkcode CancelledError} with which a job is cancelled, and its
+ * signal aborts, when the lease on it was lost: another worker may be running the job
+ * by now, and the outcome of this run is refused.
+ */
+export class LeaseLostError extends Error {
+  static {
+    this.prototype.name = "LeaseLostError";
+  }
+}
+
+/**
+ * Thrown for a job of a fleet that its worker cannot read, as it was written by
+ * another version of Rota, or by something else. The store keeps it as failed.
+ */
+export class JobVersionError extends Error {
+  static {
+    this.prototype.name = "JobVersionError";
+  }
+}
+
+/** Thrown by the assertions of the testing tools. `cause` is the error behind it, if there is one. */
+export class AssertionError extends Error {
+  static {
+    this.prototype.name = "AssertionError";
+  }
+}
+
+/** Error that fault injection throws in place of a call. */
+export class InjectedFaultError extends Error {
+  static {
+    this.prototype.name = "InjectedFaultError";
+  }
+}
+
+/** Kinds of things that a test may leave behind. */
+export type LeftoverKind =
+  | "task"
+  | "timer"
+  | "descriptor"
+  | "listener"
+  | "permit"
+  | "worker"
+  | "operation";
+
+/** Entry of a {@linkcode LeftoverError}: something that a test has left behind. */
+export interface Leftover {
+  /** The kind of thing. */
+  readonly kind: LeftoverKind;
+  /** The name in messages. */
+  readonly name: string;
+  /** Where it was made, if that is known. */
+  readonly creationStack?: string;
+}
+
+/** Thrown by a test that has left something behind; the message names each, with the place where it was made. */
+export class LeftoverError extends AssertionError {
+  /** Everything that was left. */
+  readonly leftovers: readonly Leftover[];
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param leftovers Everything that was left.
+   */
+  constructor(message: string, leftovers: readonly Leftover[]) {
+    super(message);
+    this.leftovers = leftovers;
+  }
+
+  static {
+    this.prototype.name = "LeftoverError";
+  }
+}
+
 /** Kind of failure that an exploration or a replay has found: see {@linkcode ExplorationError}. */
 export type ExplorationFailureKind =
   | "error"

@@ -357,6 +357,9 @@ Deno.test("The default handler writes message, error and causes to standard erro
     });
     loop.callSoon(() => { throw "just text"; });
     loop.callSoon(() => { throw Object.create(null); });
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    loop.createTask(function* () { throw proxy; });
     const cycle = new Error("a cycle");
     cycle.cause = cycle;
     loop.callSoon(() => { throw cycle; });
@@ -378,10 +381,12 @@ Deno.test("The default handler writes message, error and causes to standard erro
     "rota: Exception in callback (anonymous)",
     "just text",
     "rota: Exception in callback (anonymous)",
-    "[object Object]",
+    "a value of type object that has no text",
     "rota: Exception in callback (anonymous)",
     "Error: a cycle",
     "caused by: itself",
+    'rota: task "Task-1" failed and nobody ever looked at the error',
+    "a value of type object that has no text",
   ];
   let at = -1;
   for (const part of inOrder) {

@@ -22,6 +22,7 @@ import { Pipe } from "../src/host/pipe.ts";
 import { PollHost } from "../src/host/poll.ts";
 import { PortableHost } from "../src/host/portable.ts";
 import { VirtualHost } from "../src/host/virtual.ts";
+import { VirtualClock } from "../src/testing/virtual_clock.ts";
 
 /** What a host can do beyond waiting for a deadline. */
 interface Abilities {
@@ -924,6 +925,11 @@ hostContract("PollHost", () => new PollHost(), {
   source: "new PollHost()",
 });
 hostContract("VirtualHost", () => new VirtualHost(), {
+  descriptors: false,
+  realTime: false,
+});
+
+hostContract("the host of a VirtualClock", () => new VirtualClock().host, {
   descriptors: false,
   realTime: false,
 });

@@ -65,6 +65,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.removeSignalListener": ["src/host/signals.ts"],
   "Deno.serve": ["src/host/http_server.ts"],
   "Deno.statSync": ["src/host/child_process.ts"],
+  "Deno.test": ["src/host/test_runner.ts"],
   "Deno.watchFs": ["src/host/event_sources.ts"],
   "Deno.unrefTimer": ["src/host/timers.ts"],
   "Deno.upgradeWebSocket": ["src/host/http_server.ts"],

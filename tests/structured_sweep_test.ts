@@ -10,13 +10,11 @@ import {
   CancelledError,
   cancelScope,
   type Coroutine,
-  EventLoop,
+  createTask,
   gather,
-  type Handle,
   moveOnAfter,
   shield,
   sleep,
-  type Task,
   taskGroup,
   TaskGroupError,
   timeout,
@@ -24,111 +22,44 @@ import {
   wait,
   waitFor,
 } from "../mod.ts";
+import { cancelEverywhere, failEverywhere } from "../src/testing/everywhere.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 
 class Broken extends Error {}
 
-/** How a program is cancelled: by its task, once or twice, or by a scope around it. */
-type Canceller = "task" | "task twice" | "scope";
+/** How a program is cancelled. */
+const WAYS = ["cancel", "cancel twice", "scope"] as const;
 
-/** A loop that does something each time when something is queued. */
-class SweepLoop extends EventLoop {
-  /** How often something was queued while the program ran. */
-  count = 0;
-  onQueued: ((count: number) => void) | null = null;
-
-  override callSoon<A extends unknown[]>(
-    callback: (...args: A) => unknown,
-    ...args: A
-  ): Handle {
-    const before = this.onQueued;
-    if (before !== null) {
-      this.onQueued = null; // what it queues itself does not count
-      before(this.count++);
-      this.onQueued ??= before;
-    }
-    return super.callSoon(callback, ...args);
-  }
-}
-
-/** Runs `make`'s program, and cancels it when something is queued for time `at`; false if it was over before. */
-async function runCancelled(
+/** Runs `make`'s program once for each point, or for the given ones, and cancels it there. */
+function sweep(
   make: (world: World) => () => Coroutine<unknown>,
-  at: number,
-  canceller: Canceller,
-): Promise<boolean> {
-  const loop = new SweepLoop({ host: "virtual" });
-  const world = new World(loop);
-  const reported: unknown[] = [];
-  loop.setExceptionHandler((_, { exception, message }) => {
-    reported.push(exception ?? message);
-  });
-  let caught: unknown;
-  let reached = false;
-  const main = loop.createTask<void>(function* () {
-    let cancel: () => void;
-    const body = make(world);
-    const program = loop.createTask<unknown>(
-      canceller === "scope"
-        ? () =>
-          cancelScope(function* (scope) {
-            cancel = () => scope.cancel("sweep");
-            yield* body();
-          })
-        : body,
-      { name: "program" },
-    );
-    cancel = () => program.cancel("sweep");
-    loop.onQueued = (count) => {
-      assert(count < 5_000, "the program does not end");
-      if (count !== at && !(count === at + 3 && canceller === "task twice")) {
-        return;
-      }
-      reached = true;
-      loop.callSoon(() => cancel());
-    };
-    try {
-      yield* program;
-    } catch (error) {
-      caught = error;
-    }
-    loop.onQueued = null;
-    assertEquals(world.left(), [], `cancelled at ${at}`);
-    world.over = true;
-    yield* sleep(500);
-  });
-  await loop.runUntilComplete(main);
-  assertEquals(loop.stats().timers, 0, "no timer is left");
-  assertEquals(loop.stats().tasks, 0, "no task is left");
-  await loop.close();
-  world.check(caught, reported, at);
-  return reached;
+  by: typeof WAYS[number],
+  points?: number[],
+): Promise<number> {
+  return cancelEverywhere(
+    (world) => make(world)(),
+    function* (world, { error, reports, point }) {
+      world.over = true;
+      yield* sleep(500);
+      world.check(
+        error,
+        reports.map(({ exception, message }) => exception ?? message),
+        point,
+      );
+    },
+    { setup: () => new World(), by, errors: "check", points },
+  );
 }
 
 /** What the programs of one run do and must not do. */
 class World {
-  readonly loop: EventLoop;
   /** Set when the program has ended: nothing of it may run any more. */
   over = false;
   readonly #thrown: Broken[] = [];
-  readonly #tasks: Task<unknown>[] = [];
-
-  constructor(loop: EventLoop) {
-    this.loop = loop;
-  }
 
   /** An error has left a body. */
   thrown(error: unknown): void {
     if (error instanceof Broken) this.#thrown.push(error);
-  }
-
-  watch<T>(task: Task<T>): Task<T> {
-    this.#tasks.push(task as Task<unknown>);
-    return task;
-  }
-
-  left(): string[] {
-    return this.#tasks.filter((task) => !task.done()).map((task) => task.name);
   }
 
   ran(): void {
@@ -199,7 +130,7 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
     function* () {
       return yield* taskGroup(function* (group) {
         for (const ms of [3, 1, 2]) {
-          world.watch(group.createTask(worker(world, ms)));
+          group.createTask(worker(world, ms));
         }
         yield* sleep(2);
       });
@@ -208,7 +139,7 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
     function* () {
       return yield* taskGroup(async (group) => {
         for (const ms of [3, 1, 2]) {
-          world.watch(group.createTask(asyncWorker(world, ms)));
+          group.createTask(asyncWorker(world, ms));
         }
         await sleep(2);
         await sleep(1);
@@ -217,9 +148,9 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
   "a group with failures": (world) =>
     function* () {
       return yield* taskGroup(function* (group) {
-        world.watch(group.createTask(worker(world, 5, "in clean-up")));
-        world.watch(group.createTask(worker(world, 3, "at work")));
-        world.watch(group.createTask(worker(world, 9)));
+        group.createTask(worker(world, 5, "in clean-up"));
+        group.createTask(worker(world, 3, "at work"));
+        group.createTask(worker(world, 9));
         yield* sleep(4);
         yield* sleep(4);
       });
@@ -228,7 +159,7 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
     function* () {
       return yield* taskGroup(function* (group) {
         for (const ms of [2, 1, 2, 1]) {
-          world.watch(group.createTask(worker(world, ms)));
+          group.createTask(worker(world, ms));
         }
       }, { limit: 2 });
     },
@@ -237,8 +168,8 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
       return yield* timeout(20, function* () {
         return yield* moveOnAfter(6, function* () {
           return yield* taskGroup(function* (group) {
-            world.watch(group.createTask(worker(world, 4)));
-            world.watch(group.createTask(worker(world, 10)));
+            group.createTask(worker(world, 4));
+            group.createTask(worker(world, 10));
             yield* sleep(8);
           });
         });
@@ -249,8 +180,8 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
       return yield* timeout(20, async () => {
         return await moveOnAfter(6, async () => {
           return await taskGroup(async (group) => {
-            world.watch(group.createTask(asyncWorker(world, 4)));
-            world.watch(group.createTask(worker(world, 10)));
+            group.createTask(asyncWorker(world, 4));
+            group.createTask(worker(world, 10));
             await sleep(8);
           });
         });
@@ -259,14 +190,14 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
   "nested groups": (world) =>
     function* () {
       yield* taskGroup(function* (outer) {
-        world.watch(outer.createTask(worker(world, 5)));
+        outer.createTask(worker(world, 5));
         yield* taskGroup(function* (inner) {
-          world.watch(inner.createTask(worker(world, 3)));
-          world.watch(inner.createTask(function* () {
+          inner.createTask(worker(world, 3));
+          inner.createTask(function* () {
             yield* taskGroup((third) =>
-              void world.watch(third.createTask(worker(world, 4)))
+              void third.createTask(worker(world, 4))
             );
-          }));
+          });
         });
       });
     },
@@ -303,9 +234,7 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
   "waitFor() and gather()": (world) =>
     function* () {
       try {
-        const tasks = [3, 5, 8].map((ms) =>
-          world.watch(world.loop.createTask(worker(world, ms)))
-        );
+        const tasks = [3, 5, 8].map((ms) => createTask(worker(world, ms)));
         yield* waitFor(gather(tasks, { returnExceptions: true }), 6);
       } catch (error) {
         if (!(error instanceof TimeoutError)) throw error;
@@ -313,7 +242,7 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
     },
   "a shield, and the end of what it protects": (world) =>
     function* () {
-      const inner = world.watch(world.loop.createTask(worker(world, 4)));
+      const inner = createTask(worker(world, 4));
       try {
         return yield* shield(inner);
       } finally {
@@ -341,8 +270,8 @@ const PROGRAMS: Record<string, (world: World) => () => Coroutine<unknown>> = {
 };
 
 for (const [name, make] of Object.entries(PROGRAMS)) {
-  for (const canceller of ["task", "task twice", "scope"] as const) {
-    Deno.test(`Cancelled at every point: ${name}, by the ${canceller}`, async () => {
+  for (const by of WAYS) {
+    Deno.test(`Cancelled at every point: ${name}, by ${by}`, async () => {
       let rejections = 0;
       const unhandled = (event: Event) => {
         event.preventDefault();
@@ -350,9 +279,8 @@ for (const [name, make] of Object.entries(PROGRAMS)) {
       };
       globalThis.addEventListener("unhandledrejection", unhandled);
       try {
-        for (let at = 0;; at++) {
-          if (!await runCancelled(make, at, canceller)) break;
-        }
+        const points = await sweep(make, by);
+        assert(points > 3, `${points} points`);
       } finally {
         globalThis.removeEventListener("unhandledrejection", unhandled);
       }
@@ -382,16 +310,16 @@ function randomProgram(
     case 0:
       return function* () {
         yield* taskGroup(function* (group) {
-          world.watch(group.createTask(a));
-          world.watch(group.createTask(b));
+          group.createTask(a);
+          group.createTask(b);
           yield* sleep(delay);
         }, { limit: 1 + delay % 3 });
       };
     case 1:
       return function* () {
         yield* taskGroup(async (group) => {
-          world.watch(group.createTask(a));
-          world.watch(group.createTask(b));
+          group.createTask(a);
+          group.createTask(b);
           await sleep(delay);
           if (delay > 5) group.cancel();
         });
@@ -414,7 +342,7 @@ function randomProgram(
       };
     default:
       return function* () {
-        yield* taskGroup((group) => void world.watch(group.createTask(a)));
+        yield* taskGroup((group) => void group.createTask(a));
         yield* sleep(0);
       };
   }
@@ -430,19 +358,33 @@ Deno.test("Random programs, cancelled at random points, leave nothing behind", a
   for (let n = 0; n < 400; n++) {
     const at = random.nextInt(120);
     const programSeed = random.nextInt(2 ** 30);
-    const canceller =
-      (["task", "task twice", "scope"] as const)[random.nextInt(3)]!;
+    const by = WAYS[random.nextInt(3)]!;
     try {
-      await runCancelled(
+      await sweep(
         (world) => randomProgram(new SeededRandom(programSeed), world, 3),
-        at,
-        canceller,
+        by,
+        [at],
       );
     } catch (error) {
       throw new Error(
-        `seed ${seed}, program ${n} (${programSeed}), by the ${canceller} at ${at}`,
+        `seed ${seed}, program ${n} (${programSeed}), by ${by} at ${at}`,
         { cause: error },
       );
     }
   }
 });
+
+for (const [name, make] of Object.entries(PROGRAMS)) {
+  if (name === "a group with failures") continue;
+  Deno.test(`Whichever wait fails: ${name}`, async () => {
+    const points = await failEverywhere(
+      (world) => make(world)(),
+      function* (world) {
+        world.over = true;
+        yield* sleep(500);
+      },
+      { setup: () => new World() },
+    );
+    assert(points >= 2, `${points} points`);
+  });
+}

@@ -8,14 +8,13 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   Barrier,
-  type Block,
   BoundedSemaphore,
   BrokenBarrierError,
   CancelledError,
   Channel,
   ChannelClosedError,
   Condition,
-  currentTask,
+  createTask,
   Flag,
   getRunningLoop,
   LifoQueue,
@@ -29,6 +28,7 @@ import {
   sleep,
   type Task,
 } from "../mod.ts";
+import { cancelEverywhere } from "../src/testing/everywhere.ts";
 import { SeededRandom } from "../src/structures/random.ts";
 import { inStyle, type Steps, type Style, STYLES } from "./support/styles.ts";
 
@@ -389,103 +389,65 @@ const WORLDS: Readonly<Record<string, () => World>> = {
 // -- Every point --
 
 /** How the victim is stopped. */
-const WAYS = ["cancel", "cancel twice", "level", "abort"] as const;
+const WAYS = ["cancel", "cancel twice", "scope", "signal"] as const;
 
-const STOPPED = new Error("stopped");
-
-/** Stops the victim after some turns, before or after the others in that turn; false if it had ended. */
-async function stopAt(
+/** Stops the victim of a world at every point of its life, among others that need it. */
+function stopEverywhere(
   style: Style,
   make: () => World,
-  way: typeof WAYS[number],
-  turns: number,
-  order: "before" | "after",
-): Promise<boolean> {
-  const world = make();
-  const controller = new AbortController();
-  const reports: unknown[] = [];
-  let block: Block | null = null;
-  let inTime = false;
-  const guarded = function* (): Script {
-    if (way !== "level") {
-      return yield* world.victim(
-        way === "abort" ? controller.signal : undefined,
+  by: typeof WAYS[number],
+): Promise<number> {
+  let victim: Task<unknown>;
+  return cancelEverywhere(
+    function* (world, sweep) {
+      const spawn = (steps: Steps<unknown>) =>
+        createTask(inStyle(style, steps));
+      const [first, ...rest] = world.others;
+      const others = [spawn(first!)];
+      victim = sweep.victim(
+        inStyle(
+          style,
+          () => world.victim(by === "signal" ? sweep.signal : undefined),
+        ),
       );
-    }
-    const own = block = currentTask()!.openBlock({ cancels: "level" });
-    try {
-      return yield* world.victim(undefined);
-    } catch (error) {
-      if (error !== own.cancellation) throw error;
-      return undefined;
-    } finally {
-      own.close();
-    }
-  };
-  await run(function* () {
-    const loop = getRunningLoop();
-    loop.setExceptionHandler((_, context) => reports.push(context));
-    const spawn = (steps: Steps<unknown>) =>
-      loop.createTask(inStyle(style, steps));
-    const stop = () =>
-      loop.createTask(function* () {
-        for (let n = 0; n < turns; n++) yield* sleep(0);
-        inTime = !victim.done();
-        if (way === "abort") controller.abort(STOPPED);
-        else if (way === "level" && block !== null) block.cancel();
-        else victim.cancel();
-        if (way !== "cancel twice") return;
-        yield* sleep(0);
-        victim.cancel("again");
-      });
-    if (order === "before") stop();
-    const [first, ...rest] = world.others;
-    const others = [spawn(first!)];
-    const victim = spawn(guarded);
-    others.push(...rest.map(spawn));
-    const last = (world.last ?? []).map(spawn);
-    if (order === "after") stop();
-    for (const other of others) yield* other;
-    world.close?.();
-    for (const other of last) yield* other;
-    try {
-      yield* victim;
-    } catch (error) {
-      if (!(error instanceof CancelledError) && error !== STOPPED) throw error;
-      // Nothing else can have stopped it, and in time it does not come back.
-      assert(inTime || way === "cancel twice");
-    }
-    if (inTime && way.startsWith("cancel")) assert(victim.cancelled());
-  }, VIRTUAL);
-  world.check();
-  assertEquals(reports, []);
-  return inTime;
+      others.push(...rest.map(spawn));
+      const last = (world.last ?? []).map(spawn);
+      for (const other of others) yield* other;
+      world.close?.();
+      for (const other of last) yield* other;
+      try {
+        yield* victim;
+      } catch (error) {
+        // Nothing else can have stopped it.
+        const isOurs = by === "signal"
+          ? error === sweep.signal.reason
+          : error instanceof CancelledError;
+        if (!isOurs) throw error;
+      }
+    },
+    (world, { taken }) => {
+      // In time it does not come back.
+      if (by === "cancel") assertEquals(victim.cancelled(), taken);
+      world.check();
+    },
+    { setup: make, by },
+  );
 }
 
 for (const style of STYLES) {
   for (const [name, make] of Object.entries(WORLDS)) {
     Deno.test(`${name}: ${style} is stopped at every point of its life`, async () => {
-      for (const way of WAYS) {
-        for (const order of ["before", "after"] as const) {
-          let turns = 0;
-          try {
-            while (await stopAt(style, make, way, turns, order)) {
-              assert(++turns < 200);
-            }
-          } catch (error) {
-            throw new Error(
-              `${way}, ${order} the others, after ${turns} turns`,
-              { cause: error },
-            );
-          }
-          assert(turns > 1, `${turns} points`);
-        }
+      for (const by of WAYS) {
+        const points = await stopEverywhere(style, make, by);
+        assert(points > 1, `${points} points`);
       }
     });
   }
 }
 
 // -- Random programs --
+
+const STOPPED = new Error("stopped");
 
 const PROGRAMS = 300;
 

@@ -80,6 +80,15 @@ export class Concordance {
     this.#longest.length = Math.min(this.#longest.length, LONGEST_LINES);
   }
 
+  /** How often a word was found. */
+  countOf(word: string): number {
+    let count = 0;
+    for (const occurrences of this.#words.get(word)?.values() ?? []) {
+      count += occurrences.count;
+    }
+    return count;
+  }
+
   /** The words with the most occurrences, and how many these are. */
   mostFrequent(limit: number): [word: string, count: number][] {
     return this.#counts().slice(0, limit);

@@ -31,11 +31,18 @@ export class Job {
   bytes = 0;
   bytesRead = 0;
   blocksTaken = 0;
+  /** How long the server is asked, in milliseconds. */
+  readonly askMs: number;
+  /** Questions that the server has answered. */
+  answers = 0;
+  /** Questions that it has refused. */
+  refusals = 0;
   /** A line for each restart. */
   readonly restarts: string[] = [];
 
-  constructor(sources: readonly Source[]) {
+  constructor(sources: readonly Source[], askMs: number) {
     this.sources = sources;
+    this.askMs = askMs;
     this.unread = sources.values();
   }
 

@@ -37,6 +37,9 @@ export function reportOf(job: Job): string {
   if (job.restarts.length > 0) {
     report.push(`Restarted: ${job.restarts.join(", ")}`);
   }
+  report.push(
+    `Served ${amount(job.answers, "question")}, ${job.refusals} refused`,
+  );
   report.push(String(job.status), `Result: ${RESULT}`);
   return report.join("\n");
 }

@@ -14,6 +14,7 @@ import {
 import { countBlocks } from "./count.ts";
 import type { Job } from "./job.ts";
 import { readAll } from "./read.ts";
+import { askForWords, SERVER, serveWords } from "./server.ts";
 
 const THREADS = 2;
 /** More than threads, so that each finds its next block in line. */
@@ -46,6 +47,8 @@ export function superviseJob(job: Job): Supervisor {
         start: () => countBlocks(job),
       })),
       { ...WORK, id: "readers", start: () => readAll(job) },
+      { id: SERVER, restart: "transient", start: serveWords(job) },
+      { ...WORK, id: "clients", start: () => askForWords(job, supervisor) },
       {
         id: "status",
         start: () =>

@@ -19,7 +19,7 @@ const borrowReads: () => Libc<typeof READS> = lender(
 
 /** Reads from a descriptor that somebody else has opened and will close. */
 export class DescriptorReader {
-  readonly #libc = borrowReads();
+  readonly #libc: Libc<typeof READS>;
   readonly #fd: number;
   readonly #buffer: Uint8Array<ArrayBuffer>;
 
@@ -27,11 +27,14 @@ export class DescriptorReader {
    * Makes a reader.
    *
    * @param chunkBytes The most that a read returns.
+   * @throws {RangeError} If there is no room for so many bytes.
    * @throws {DescriptorsUnsupportedError} Without `--allow-ffi`, or without a C library.
    */
   constructor(fd: number, chunkBytes: number) {
     this.#fd = fd;
+    // First, as it may throw: a library that was borrowed has to be returned.
     this.#buffer = new Uint8Array(chunkBytes);
+    this.#libc = borrowReads();
   }
 
   /**

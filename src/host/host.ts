@@ -40,10 +40,11 @@ export interface HostClient {
    */
   starved(): void;
   /**
-   * Something outside has kept the clock of this host from moving for a second of
-   * real time. Only hosts that own their clock call it.
+   * The clock of this host has not moved for a second of real time, as something
+   * outside may still wake the loop, or as the clock is held and nobody moves it.
+   * Only hosts that own their clock call it.
    */
-  stoodStill(): void;
+  stoodStill(why?: "outside" | "held"): void;
   /** Whether something outside the loop may still wake one of its tasks. */
   hasOutsideWaits(): boolean;
   /** Whether promise reactions may be under way that will queue callbacks. */

@@ -43,4 +43,4 @@ export {
 } from "./host.ts";
 export { Pipe } from "./pipe.ts";
 export { createHost, type HostChoice } from "./select.ts";
-export { VirtualHost } from "./virtual.ts";
+export { type ClockControl, VirtualHost } from "./virtual.ts";

@@ -59,7 +59,6 @@ export function holdWarningBack(
   over: Promise<unknown>,
 ): void {
   if (metWarnings.has(beginning)) return;
-  // deno-lint-ignore no-console
   const printer = console;
   const before = printer.warn;
   const filter = (...data: unknown[]): void => {

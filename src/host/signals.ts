@@ -72,9 +72,13 @@ class Delivery {
   };
 }
 
-/** Whether `signal` has a listener of {@linkcode onSignal}. */
+/**
+ * Whether `signal` has a listener of {@linkcode onSignal}, or one of Node's `process.on`, as npm packages set them. Listeners
+ * that were given to `Deno.addSignalListener` elsewhere cannot be known of.
+ */
 export function isListened(signal: Deno.Signal): boolean {
-  return deliveries.get(signal)?.isListened() === true;
+  return deliveries.get(signal)?.isListened() === true ||
+    globalThis.process.listenerCount(signal) > 0;
 }
 
 /** The delivery of each signal that was ever listened to. */

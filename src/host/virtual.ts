@@ -4,12 +4,33 @@
  * @module
  */
 import { DescriptorsUnsupportedError } from "../errors.ts";
-import { checkUnowned, type Host, type HostClient } from "./host.ts";
+import {
+  checkUnowned,
+  type Host,
+  type HostClient,
+  type ReadyListener,
+} from "./host.ts";
 import { macrotask } from "./macrotask.ts";
 import { after, type HostTimer, KeepAlive } from "./timers.ts";
 
 /** Real time after which a clock that stands still is reported. */
 const STANDSTILL_MS = 1_000;
+
+/** Control of a virtual clock: decides where it moves when nothing is ready, and nothing outside is under way. */
+export interface ClockControl {
+  /**
+   * Returns the moment to which the clock moves, `deadlineMs` at the latest;
+   * `null` if it stands still. It may wake the loop instead, by queueing something.
+   *
+   * @param deadlineMs The first deadline of the loop; `Infinity` if it has none.
+   */
+  nextMoment(deadlineMs: number): number | null;
+  /**
+   * Whether all microtasks run before each question, also if the loop knows of
+   * none: a plain callback may have resolved a promise.
+   */
+  readonly drains: boolean;
+}
 
 /**
  * The host of tests: its time stands still while there is work and jumps to the next deadline when there is none.
@@ -38,17 +59,21 @@ export class VirtualHost implements Host {
   #park = 0;
   #parked = false;
   readonly #keepAlive = new KeepAlive();
-  /** Runs while the clock stands still for something outside; null if it does not. */
+  /** Runs while the clock stands still; null if it does not. */
   #standstill: HostTimer | null = null;
+  /** Null for a clock that jumps to the next deadline. */
+  readonly #control: ClockControl | null;
 
   /**
    * Makes a host.
    *
    * @param startMs The first time on its clock, in milliseconds.
+   * @param control Decides where the clock moves; `null` for a clock that jumps
+   * to the next deadline.
    * @throws {TypeError} If `startMs` is not a number.
    * @throws {RangeError} If `startMs` is not finite.
    */
-  constructor(startMs = 0) {
+  constructor(startMs = 0, control: ClockControl | null = null) {
     const what = "Cannot make a virtual host as startMs must be";
     if (typeof startMs !== "number") {
       throw new TypeError(
@@ -59,6 +84,7 @@ export class VirtualHost implements Host {
       throw new RangeError(`${what} finite: received ${startMs}`);
     }
     this.#nowMs = startMs;
+    this.#control = control;
   }
 
   now(): number {
@@ -76,7 +102,7 @@ export class VirtualHost implements Host {
     const park = ++this.#park;
     // A macrotask lets the whole microtask queue run empty. Programs made of
     // generators only have nothing there, and need not pay for it.
-    if (this.#client!.hasPromiseWork()) {
+    if (this.#control?.drains === true || this.#client!.hasPromiseWork()) {
       macrotask(() => {
         if (park === this.#park && this.#parked) this.#decide();
       });
@@ -86,19 +112,45 @@ export class VirtualHost implements Host {
   #decide(): void {
     const client = this.#client!;
     if (client.hasOutsideWaits()) {
-      this.#standstill ??= after(
-        STANDSTILL_MS,
-        () => client.stoodStill(),
-        false,
-      );
+      this.#standStill("outside");
+      return;
+    }
+    const deadlineMs = this.#deadlineMs;
+    const momentMs = this.#control === null
+      ? deadlineMs
+      : this.#control.nextMoment(deadlineMs);
+    if (!this.#parked) return; // the control has queued something
+    if (momentMs === null) {
+      this.#standStill("held");
       return;
     }
     this.unpark();
-    if (this.#deadlineMs === Infinity) client.starved();
+    if (momentMs === Infinity) client.starved();
     else {
-      if (this.#deadlineMs > this.#nowMs) this.#nowMs = this.#deadlineMs;
+      if (momentMs > this.#nowMs) this.#nowMs = momentMs;
       client.wake();
     }
+  }
+
+  /** Has the loop told if the clock has not moved in a second; a clock that nobody moves keeps the process alive for that. */
+  #standStill(why: "outside" | "held"): void {
+    this.#standstill ??= after(
+      STANDSTILL_MS,
+      () => this.#client!.stoodStill(why),
+      why === "held",
+    );
+  }
+
+  /** Decides anew, if it waits: a control has changed its mind. */
+  decideAnew(): void {
+    if (this.#parked) this.park(this.#deadlineMs, false);
+  }
+
+  /** Ends the wait without moving the clock, as a descriptor is ready. */
+  protected endWait(): void {
+    if (!this.#parked) return;
+    this.unpark();
+    this.#client!.wake();
   }
 
   unpark(): void {
@@ -116,13 +168,13 @@ export class VirtualHost implements Host {
     this.#keepAlive.set(on);
   }
 
-  watch(fd: number, _events: number): never {
+  watch(fd: number, _events: number): boolean {
     throw new DescriptorsUnsupportedError(
       `Cannot watch descriptor ${fd}: the virtual host has no descriptors`,
     );
   }
 
-  poll(): void {}
+  poll(_ready: ReadyListener): void {}
 
   close(): Promise<void> {
     this.rest();

@@ -135,6 +135,22 @@ export abstract class AttemptOperation<T> extends Operation<T> {
   }
 }
 
+/**
+ * Asks whether the async function that runs may have a result without a wait, as `then` of an
+ * {@linkcode AttemptOperation} gives it: nothing is due in its task, and it has not gone on so
+ * too often. A caller that is told yes hands out the result, and nothing else.
+ */
+export function mayGoOnAtOnce(): boolean {
+  const strand = findStrand();
+  if (strand === null || strand.due !== null || strand.level !== null) {
+    return false;
+  }
+  const { kernel } = strand.runner!;
+  if (!kernel.mayStartAtOnce()) return false;
+  kernel.promiseResumed = true;
+  return true;
+}
+
 /** The options of the operation: those of its kind, with the signal of the caller. */
 function withSignal(
   named: OperationOptions,

@@ -91,7 +91,7 @@ import type { Stepper } from "./stepping.ts";
  * @returns Whether it is a cancellation.
  */
 export function isCancellation(error: unknown): boolean {
-  return error instanceof CancelledError || cancellationIn(error) !== null;
+  return cancellationIn(error) !== null;
 }
 
 /** How many errors deep a cancellation is looked for: causes may form a ring. */
@@ -102,9 +102,9 @@ export function cancellationIn(
   error: unknown,
   depth: number = CAUSES_MAX,
 ): CancelledError | null {
-  if (error instanceof CancelledError) return error;
-  if (!(error instanceof Error) || depth === 0) return null;
   try {
+    if (error instanceof CancelledError) return error;
+    if (!(error instanceof Error) || depth === 0) return null;
     if (error instanceof SuppressedError) {
       return cancellationIn(error.error, depth - 1) === null
         ? null

@@ -51,10 +51,14 @@ export function checkString(value: unknown, what: string, name: string): void {
 }
 
 /** Throws unless `value` is an object, as options have to be. */
-export function checkOptions(value: unknown, what: string): void {
+export function checkOptions(
+  value: unknown,
+  what: string,
+  name = "options",
+): void {
   if (typeof value !== "object" || value === null) {
     throw new TypeError(
-      `Cannot ${what} as options must be an object: received ${inspect(value)}`,
+      `Cannot ${what} as ${name} must be an object: received ${inspect(value)}`,
     );
   }
 }

@@ -14,6 +14,7 @@
  *
  * @module
  */
+import type { Host } from "../host/host.ts";
 import type { DebugMode } from "./debug_mode.ts";
 import type { DefaultExecutor } from "./default_executor.ts";
 import type { Endings } from "./endings.ts";
@@ -60,6 +61,8 @@ export interface ReadyCore {
 export interface TimerCore {
   /** Puts a timer into the queue; a parked loop takes it into account. Throws on a closed loop. */
   startTimer(timer: Timer): void;
+  /** Lists the timers that are pending, in no particular order. */
+  list(): Timer[];
   /** Takes a timer out of the queue, or out of the ready queue; does nothing if it is in neither. */
   dropTimer(timer: Timer): void;
   /** Sets another deadline for a timer, be it pending or not. Throws on a closed loop. */
@@ -93,6 +96,7 @@ export interface AsyncCore {
 
 /** Running a loop, for those that are its owner. */
 export interface RunCore {
+  readonly host: Host;
   /** Whether the clock of the loop is virtual. */
   readonly virtual: boolean;
   readonly signals: SignalHandlers;

@@ -13,6 +13,9 @@ import type { DeadlockPolicy } from "./loop_options.ts";
 /** How long all tasks must have been parked before a deadlock is reported on a host with a real clock. */
 export const DEADLOCK_MS = 1_000;
 
+/** Beginning of the message about a virtual clock that stands still: no mistake by itself, as work outside may take its time. */
+export const STOOD_STILL = "The virtual clock has stood still";
+
 /** Notices a deadlock of one loop, and reports it or ends the run. */
 export class DeadlockWatch {
   private readonly loop: EventLoop;
@@ -58,15 +61,17 @@ export class DeadlockWatch {
   }
 
   /** Called when a virtual clock has stood still for a second of real time. */
-  stoodStill(): void {
+  stoodStill(why: "outside" | "held"): void {
     if (this.standstillReported) return;
     this.standstillReported = true;
+    const message = `${STOOD_STILL} for a second, as ` + (
+      why === "held"
+        ? "every task waits, and nothing advances the clock: it does not jump by itself."
+        : "something outside the loop may still wake a task. A promise of an async function of your own counts as " +
+          "that: give the function itself to until() or gather()."
+    );
     this.loop.callExceptionHandler({
-      message:
-        "The virtual clock has stood still for a second, as something outside the loop may still wake a task. A promise " +
-        `of an async function of your own counts as that: give the function itself to until() or gather().${
-          listOf(this.blockedTasks())
-        }`,
+      message: message + listOf(this.blockedTasks()),
     });
   }
 

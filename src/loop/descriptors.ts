@@ -19,7 +19,7 @@ interface Watched {
 }
 
 /** The number of a descriptor; throws if `descriptor` is none. */
-function numberOf(descriptor: Descriptor, what: string): number {
+export function numberOf(descriptor: Descriptor, what: string): number {
   const fd: unknown = typeof descriptor === "object" && descriptor !== null
     ? descriptor.fd
     : descriptor;
@@ -76,6 +76,18 @@ export class Descriptors {
     return this.#watched.size;
   }
 
+  /** Lists the callbacks, with what they are for in words. */
+  list(): [name: string, handle: Handle][] {
+    return [...this.#watched].flatMap(([fd, { reader, writer }]) => [
+      ...reader === null
+        ? []
+        : [[`reader of ${fd}`, reader] as [string, Handle]],
+      ...writer === null
+        ? []
+        : [[`writer of ${fd}`, writer] as [string, Handle]],
+    ]);
+  }
+
   /** Sets the callback of one direction of a descriptor, in place of the previous one. */
   add(
     descriptor: Descriptor,
@@ -100,6 +112,11 @@ export class Descriptors {
     watched[direction] = handle;
     this.#watched.set(fd, watched);
     before?.cancel();
+  }
+
+  /** Whether anything runs for one direction of a descriptor. */
+  isWatched(fd: number, direction: "reader" | "writer"): boolean {
+    return (this.#watched.get(fd)?.[direction] ?? null) !== null;
   }
 
   /** Whether `handle` is what runs for one direction of a descriptor. */

@@ -6,12 +6,14 @@
  */
 import { AsyncItems } from "./async_items.ts";
 import { runBody } from "./body.ts";
+import { isCancellation } from "./cancellation.ts";
 import {
   checkFunction,
   inspect,
   isGeneratorFunction,
   isThenable,
 } from "./checks.ts";
+import { getRunningLoop } from "./current.ts";
 import { Operation } from "./operation.ts";
 import type { Coroutine } from "./task_body.ts";
 import { until } from "./until.ts";
@@ -53,7 +55,8 @@ export type EachBody<T> = (
  * The next item is requested when `body` has returned, or its promise has
  * settled. When `body` throws or calls `stop`, or the wait is cancelled, the
  * iterator is closed, as leaving a `for await` loop does. If it still owes an
- * item then, `each` does not wait for it to close.
+ * item then, `each` does not wait for it to close. An error of the closing is
+ * thrown; after another error, the loop's exception handler is told of it.
  *
  * A cancellation is thrown into the operation for which `body` or the iterator
  * waits. While an async iterator waits for anything else, such as a foreign
@@ -137,6 +140,7 @@ function* eachItem<T>(
   // Called directly, a generator function costs a tenth of what any other body does.
   const isGenerator = isGeneratorFunction(body);
   let open = true;
+  let failed = false;
   try {
     while (!stopped) {
       const step = yield* next();
@@ -147,9 +151,30 @@ function* eachItem<T>(
       if (isGenerator) yield* run(step.value);
       else yield* runBody(null, run, step.value);
     }
+  } catch (error) {
+    failed = true;
+    throw error;
   } finally {
-    const closing = open ? next.close?.() : undefined;
-    if (closing instanceof Operation) yield* closing;
+    if (open) yield* failed ? closeAfterError(next) : close(next);
+  }
+}
+
+function* close({ close }: ItemSource<unknown>): Coroutine<void> {
+  const closing = close?.();
+  if (closing instanceof Operation) yield* closing;
+}
+
+/** An error of the iteration hides one of its closing, as in `for await`. */
+function* closeAfterError(next: ItemSource<unknown>): Coroutine<void> {
+  const loop = getRunningLoop();
+  try {
+    yield* close(next);
+  } catch (error) {
+    if (isCancellation(error)) return;
+    loop.callExceptionHandler({
+      message: "A source failed to close after each() had been left",
+      exception: error,
+    });
   }
 }
 

@@ -802,7 +802,7 @@ export class EventLoop implements AsyncDisposable {
         message: `Cannot deliver ${signal}`,
         exception: error,
       });
-    });
+    }, handle);
     kernel.updateKeepAlive();
   }
 

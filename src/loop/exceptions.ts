@@ -114,7 +114,7 @@ function stackOf(error: unknown, around: readonly unknown[] = []): string {
   try {
     return describe(error, [...around, error]);
   } catch {
-    return Object.prototype.toString.call(error);
+    return `a value of type ${typeof error} that has no text`;
   }
 }
 

@@ -47,6 +47,11 @@ export class LoopTimers implements TimerCore {
     return this.#pending.size > this.#unheld;
   }
 
+  /** Lists the timers that are pending, in no particular order. */
+  list(): Timer[] {
+    return [...this.#pending];
+  }
+
   /** Returns the first deadline; `Infinity` if there is none. */
   firstMs(): number {
     return this.#pending.peekMs();

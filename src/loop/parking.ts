@@ -179,8 +179,8 @@ export class Parking implements HostClient {
     this.#deadlock.starved();
   }
 
-  stoodStill(): void {
-    this.#deadlock.stoodStill();
+  stoodStill(why: "outside" | "held" = "outside"): void {
+    this.#deadlock.stoodStill(why);
   }
 
   hasOutsideWaits(): boolean {

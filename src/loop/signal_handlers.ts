@@ -8,6 +8,8 @@ import { onSignal } from "../host/signals.ts";
 /** Handlers of a loop for signals of the operating system. */
 export class SignalHandlers {
   readonly #removals = new Map<string, () => void>();
+  /** Objects made for the handlers, by which their creation stacks are found. */
+  readonly #owners = new Map<string, object>();
 
   /** How many signals are handled. */
   get size(): number {
@@ -19,12 +21,19 @@ export class SignalHandlers {
     signal: Deno.Signal,
     deliver: () => void,
     onError: (error: unknown) => void,
+    owner: object = this,
   ): void {
     const removal = onSignal(signal, deliver, onError);
     // The old one goes last: a signal that is refused changes nothing, and the
     // default action never has a moment in which it could apply.
     this.#removals.get(signal)?.();
     this.#removals.set(signal, removal);
+    this.#owners.set(signal, owner);
+  }
+
+  /** Lists the signals that have a handler, with what was made for each. */
+  list(): [signal: string, owner: object][] {
+    return [...this.#owners];
   }
 
   /** Whether there is a handler for `signal`. */
@@ -37,6 +46,7 @@ export class SignalHandlers {
     const removal = this.#removals.get(signal);
     if (removal === undefined) return false;
     this.#removals.delete(signal);
+    this.#owners.delete(signal);
     removal();
     return true;
   }

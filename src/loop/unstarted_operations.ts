@@ -78,6 +78,14 @@ export class UnstartedOperations {
     this.#fresh = [];
   }
 
+  /** Takes out all, unreported. */
+  takeAll(): UnstartedRecord[] {
+    const records = [...this.#records];
+    this.#records.clear();
+    this.#fresh = [];
+    return records;
+  }
+
   /** Reports one of them. */
   report(record: UnstartedRecord): void {
     const creationStack = record.stack?.text();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { InvalidStateError, MisuseError } from "../errors.ts";
 import { prepareOwners } from "../host/async_context.ts";
 import { type HttpInfo, HttpServer } from "../host/http_server.ts";
 import { isCancellation } from "../loop/cancellation.ts";
@@ -89,6 +89,8 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   /** Whether nothing is waited for any more. */
   #forced = false;
   #httpFinished = false;
+  /** Set when the runtime's server has ended by itself. */
+  #failure: InvalidStateError | null = null;
   /** A cancellation of the server's task, which is thrown again when all has ended. */
   #cancellation: unknown = null;
   #cleanUps: (() => void)[] = [];
@@ -312,20 +314,31 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       (error) => this.#bodyFailed(error),
     );
     this.#addr = http.addr;
-    const finished = () => {
-      this.#httpFinished = true;
-      this.#intake.recheck();
-    };
-    http.finished.then(finished, (error) => {
-      this.#report(error, null, `Server "${this.name}" has stopped to listen`);
-      finished();
-    });
+    http.finished.then(
+      () => this.#finished(undefined),
+      (error) => this.#finished({ cause: error }),
+    );
     const end = { loopClosed: () => http.abort() };
     this.#loop[core].endings.add(end);
     this.#cleanUps.push(() => this.#loop[core].endings.delete(end));
     this.#state = "serving";
     this.#intake.recheck();
     this.#ready();
+  }
+
+  /** The runtime's server has ended; by itself, if the state says so. */
+  #finished(options: ErrorOptions | undefined): void {
+    this.#httpFinished = true;
+    if (this.#http!.isEnding && options === undefined) {
+      this.#intake.recheck();
+      return;
+    }
+    this.#failure ??= new InvalidStateError(
+      `Server "${this.name}" has stopped to listen by itself`,
+      options,
+    );
+    this.#beginClose(this.#failure);
+    this.#hurryUp(this.#failure);
   }
 
   /** Serves until it is closed or cancelled, and all has ended. */
@@ -341,6 +354,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     if (this.#http === null) return; // closed before it listened
     if (!intake.isIdle) yield* this.#cancelAll(intake);
     yield* this.#endHttp(this.#http);
+    if (this.#failure !== null) throw this.#failure;
   }
 
   *#cancelAll(intake: Intake): Coroutine<void> {
@@ -539,6 +553,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  *   beyond `maxWaiting` they are answered with 503 and `Retry-After`.
  * - *Deadline.* After `requestTimeoutMs` the client is answered with 504 and the request is
  *   cancelled; a body that is still being sent fails then.
+ *   A slow client may send half of a body, and then a bare `await request.text()` keeps its
+ *   slot until the client goes, as the runtime cannot take it back: `until(() =>
+ *   request.text())` ends with the request.
  * - *Clients that go.* A request that takes longer than some 50 milliseconds is
  *   cancelled when its client goes. No abort of `request.signal` is needed for that, nor its warning
  *   printed. A streamed body is told by its `cancel`.
@@ -546,13 +563,19 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  *   reported once: to `onError` or else to the loop's exception handler. A body that
  *   fails half-way is cut, and reported in the same way.
  *
+ * A handler that calls `context.upgradeWebSocket()` and then fails, or gives another response,
+ * has its socket closed with 1011. After an upgrade by the runtime's own function, the
+ * runtime ends the whole server in the latter case: the server fails then.
+ *
  * The server is a task of the loop. It ends by {@linkcode Server.close}, its
  * `signal`, the phases of a graceful shutdown, or the end of `run`, which cancels it.
  * The phases: readiness says 503 from the first one on, while requests are still taken;
  * then no more are taken: those that come are answered with 503, and each response says
  * `Connection: close`; event streams send their last event and WebSockets are closed
  * with 1001; after the drain phase whatever is left is cancelled and cut. The socket
- * listens until the last response has been sent.
+ * listens until the last response has been sent. A client that does not read a response
+ * without a stream is waited for `cancelMs` at the end, and does not keep the process alive
+ * after that.
  *
  * Await it for its end. A failure, such as a port that is taken or an error of its
  * lifespan, is thrown there, by {@linkcode Server.ready} and by `close`, or else

@@ -19,17 +19,19 @@ import { AttemptOperation } from "../loop/attempt_operation.ts";
 import {
   checkHas,
   checkInteger,
+  checkNotNegative,
   checkOptions,
   inspect,
 } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
-import type { Endings, EndListener } from "../loop/endings.ts";
+import type { EndListener } from "../loop/endings.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import { Lock } from "../sync/lock.ts";
-import type { SourceOptions } from "./source.ts";
+import type { SourceOptions } from "./source_options.ts";
 
 /** A message that came: a text, or bytes in the form that the socket's `binaryType` says. */
 export type WebSocketMessage = string | ArrayBuffer | Blob;
@@ -71,6 +73,14 @@ export interface WebSocketOptions extends SourceOptions {
    * @default {1_048_576}
    */
   readonly sendBufferBytes?: number | undefined;
+  /**
+   * How long the peer has to answer a goodbye, in milliseconds on the clock of the loop. After
+   * that the connection counts as closed, with code 1006, and the loop's exception handler is
+   * told: the runtime cannot cut it, and keeps it until the peer does. `Infinity`: for ever.
+   *
+   * @default {10_000}
+   */
+  readonly closeTimeoutMs?: number | undefined;
 }
 
 /** States of a socket. */
@@ -88,6 +98,7 @@ export interface SocketSettings {
   readonly protocols: readonly string[];
   readonly maxMessageBytes: number;
   readonly sendBufferBytes: number;
+  readonly closeTimeoutMs: number;
 }
 
 /** Checks the options that only web sockets have. */
@@ -100,6 +111,7 @@ export function settleSocket(
     protocols = [],
     maxMessageBytes = 1 << 24,
     sendBufferBytes = 1 << 20,
+    closeTimeoutMs = 10_000,
   } = options;
   if (!Array.isArray(protocols)) {
     throw new TypeError(
@@ -110,7 +122,8 @@ export function settleSocket(
   }
   checkInteger(maxMessageBytes, 1, what, "maxMessageBytes", "or Infinity");
   checkInteger(sendBufferBytes, 0, what, "sendBufferBytes", "or Infinity");
-  return { protocols, maxMessageBytes, sendBufferBytes };
+  checkNotNegative(closeTimeoutMs, what, "closeTimeoutMs");
+  return { protocols, maxMessageBytes, sendBufferBytes, closeTimeoutMs };
 }
 
 /** Opens a socket for a URL; checks any other. */
@@ -162,9 +175,13 @@ export interface ConnectionOwner {
 /** A connection: the listeners at a socket. */
 export class Connection implements EndListener {
   readonly socket: WebSocket;
-  readonly #endings: Endings;
+  readonly #loop: EventLoop;
   readonly #owner: ConnectionOwner;
   readonly #maxBytes: number;
+  readonly #closeTimeoutMs: number;
+  /** Runs while the peer owes an answer. */
+  #patience: TimerHandle | null = null;
+  #isForgotten = false;
   /** Error that the runtime has told of, just before the end. */
   #cause: unknown = undefined;
 
@@ -172,17 +189,18 @@ export class Connection implements EndListener {
     socket: WebSocket,
     loop: EventLoop,
     owner: ConnectionOwner,
-    maxBytes: number,
+    { maxMessageBytes, closeTimeoutMs }: SocketSettings,
   ) {
     this.socket = socket;
-    this.#endings = loop[core].endings;
+    this.#loop = loop;
     this.#owner = owner;
-    this.#maxBytes = maxBytes;
+    this.#maxBytes = maxMessageBytes;
+    this.#closeTimeoutMs = closeTimeoutMs;
     socket.addEventListener("message", this.#messageCame);
     socket.addEventListener("open", this.#opened);
     socket.addEventListener("error", this.#failed);
     socket.addEventListener("close", this.#closed);
-    this.#endings.add(this);
+    loop[core].endings.add(this);
   }
 
   /** Stops listening: nobody is left to be told, not even of the answer to a goodbye. */
@@ -240,6 +258,7 @@ export class Connection implements EndListener {
   close(code: number, reason: string): void {
     const { socket } = this;
     socket.removeEventListener("message", this.#messageCame);
+    this.#beginToWait();
     if (socket.readyState >= CLOSING) return;
     try {
       socket.close(code, reason);
@@ -248,14 +267,40 @@ export class Connection implements EndListener {
     }
   }
 
+  /** The goodbye is about to be said: the peer has to answer in time. */
+  #beginToWait(): void {
+    const delayMs = this.#closeTimeoutMs;
+    if (this.#isForgotten || this.#patience !== null) return;
+    if (delayMs === Infinity) return;
+    this.#patience = this.#loop.callLater(delayMs, () => this.#giveUp());
+  }
+
+  /** The peer has not answered. The runtime cannot cut the connection. */
+  #giveUp(): void {
+    this.forget();
+    const close = Object.freeze({ code: 1006, reason: "", wasClean: false });
+    const error = new WebSocketClosedError(
+      `The web socket was closed with code 1006: its peer did not answer a goodbye within ${this.#closeTimeoutMs} ms`,
+      close,
+    );
+    this.#owner.connectionClosed(close, error);
+    this.#loop.callExceptionHandler({
+      message: "A web socket was given up, and is open in the runtime still",
+      exception: error,
+    });
+  }
+
   /** Stops listening: the owner is told nothing any more. */
   forget(): void {
     const { socket } = this;
+    this.#isForgotten = true;
+    this.#patience?.cancel();
+    this.#patience = null;
     socket.removeEventListener("message", this.#messageCame);
     socket.removeEventListener("open", this.#opened);
     socket.removeEventListener("error", this.#failed);
     socket.removeEventListener("close", this.#closed);
-    this.#endings.delete(this);
+    this.#loop[core].endings.delete(this);
   }
 }
 
@@ -381,9 +426,12 @@ export function checkData(data: unknown): void {
 /** Code and reason of a goodbye. */
 export type Goodbye = readonly [code: number, reason: string];
 
-/** Returns the error for those who send on a connection that this side has closed. */
-export function sendError([code, reason]: Goodbye): WebSocketClosedError {
-  return new WebSocketClosedError("Cannot send to a web socket: it is closed", {
+/** Returns the error for those who want something of a connection that this side has closed. */
+export function closedError(
+  what: string,
+  [code, reason]: Goodbye,
+): WebSocketClosedError {
+  return new WebSocketClosedError(`Cannot ${what} a web socket: it is closed`, {
     code,
     reason,
     wasClean: false,

@@ -18,7 +18,8 @@ import { getRunningLoop } from "../loop/current.ts";
 import { Future } from "../loop/future.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { Source, type SourceOptions } from "./source.ts";
+import { Source } from "./source.ts";
+import type { SourceOptions } from "./source_options.ts";
 
 /** Listener of an {@linkcode Emitter}: each type of event has arguments of its own. */
 // deno-lint-ignore no-explicit-any
@@ -106,7 +107,9 @@ function listenBoth(
  * dispatched earlier is missed, and the wait goes on for ever. If your own code causes
  * the event, hand that in as `trigger`: the function is called when the listener is in
  * place. If events may come between two waits, use {@linkcode fromEvent}, which keeps
- * them. If the event may never come, wrap the wait in a `timeout`.
+ * them. If the event may never come, wrap the wait in a `timeout`: an `EventTarget` that
+ * fails says so by an event of another type, such as `"error"`, which does not end this
+ * wait.
  *
  * The task goes on in the turn after the event: `preventDefault()` is too late there.
  * The listener is removed in any case: by the event, by a cancellation, by the signal.
@@ -179,20 +182,35 @@ function* waitOnce(
   const loop = getRunningLoop();
   const { outside, virtual } = loop[core];
   const event = new Future<unknown>(loop, name);
+  let remove: (() => void) | null = null;
+  const leave = () => {
+    remove?.();
+    remove = null;
+  };
   const came = (...args: unknown[]) => {
     if (!event.done()) event.setResult(subject.isTarget ? args[0] : args);
+    // Not only when the task goes on: an error of the emitter may follow at once, which is
+    // none of this wait.
+    leave();
   };
   const failed = (error: unknown) => {
     if (!event.done()) event.setException(error);
+    else {
+      loop.callExceptionHandler({
+        message: `${name} got an error when its wait had been cancelled`,
+        exception: error,
+      });
+    }
+    leave();
   };
-  const remove = listenBoth(subject, type, came, failed);
+  remove = listenBoth(subject, type, came, failed);
   if (!virtual) outside.outsideBegan();
   try {
     trigger?.();
     return yield* event;
   } finally {
     if (!virtual) outside.outsideEnded();
-    remove();
+    leave();
   }
 }
 
@@ -234,8 +252,8 @@ const SUBSCRIBE = "subscribe to events";
  * the 1,025th event that waits ends the source with an error.
  *
  * The consumer gets an event in the turn after it was dispatched:
- * `preventDefault()` is too late there. An event costs about as much again as with a
- * bare listener.
+ * `preventDefault()` is too late there. An event costs up to about as much again as with a
+ * bare listener, more if `for await` has to wait for each.
  *
  * @example Only the latest position counts
  * ```ts
@@ -330,7 +348,8 @@ class Messages<T> extends Source<T> {
  * The source listens when the call returns, and owns the port: the port is closed with
  * the source. It ends when the other end is closed, or its thread has gone. A message
  * that cannot be read here ends it with a `TypeError`. Sending on the port remains with
- * the caller. A port cannot wait: `overflow: "block"` is refused.
+ * the caller. A port cannot wait: `overflow: "block"` is refused. A port that was closed or sent
+ * away before gives nothing: the runtime does not tell, except by a `DOMException` for some.
  *
  * @example Messages until the other end is closed
  * ```ts

@@ -4,6 +4,7 @@
  * @module
  */
 import { CancelledError } from "../errors.ts";
+import { isCancellation } from "../loop/cancellation.ts";
 import { inspect } from "../loop/checks.ts";
 import { each, items, type OperationIterable } from "../loop/each.ts";
 import { Future } from "../loop/future.ts";
@@ -22,10 +23,16 @@ export type ItemOf<S> = S extends OperationIterable<infer T> ? T
   : S extends AsyncIterable<infer T> ? T
   : never;
 
-/** The part of a pump that has to do with the item that it has handed in. */
+/** A task that goes through one of the sources, as the merged source sees it. */
 interface Pump {
+  readonly source: Mergeable<unknown>;
   /** Set while an item waits to be taken. */
   gate: Future<void> | null;
+  /**
+   * Error of its source. The task itself does not fail: the end of a run reports tasks that do,
+   * also when somebody else has the error.
+   */
+  failure: { readonly error: unknown } | null;
 }
 
 class Merged<T> extends Source<T> {
@@ -53,21 +60,26 @@ class Merged<T> extends Source<T> {
     if (this.#begun) return;
     this.#begun = true;
     for (const source of this.#sources) {
-      const task = this.loop.createTask(() => this.#pump(source), {
+      const pump: Pump = { source, gate: null, failure: null };
+      const task = this.loop.createTask(() => this.#run(pump), {
         name: "merge()",
       });
       this.#tasks.add(task);
-      task.addDoneCallback((task) => this.#pumpEnded(task));
+      task.addDoneCallback((task) => this.#pumpEnded(task, pump));
     }
   }
 
   /** Hands in one item after the other, each when the one before was taken. */
-  *#pump(source: Mergeable<T>): Coroutine<void> {
-    const pump: Pump = { gate: null };
+  *#run(pump: Pump): Coroutine<void> {
     const hand = (item: T) => this.#hand(pump, item);
-    yield* each(source, function* (item) {
-      yield* hand(item);
-    });
+    try {
+      yield* each(pump.source as Mergeable<T>, function* (item) {
+        yield* hand(item);
+      });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      pump.failure = { error };
+    }
   }
 
   *#hand(pump: Pump, item: T): Coroutine<void> {
@@ -82,11 +94,11 @@ class Merged<T> extends Source<T> {
     if (gate !== null && gate?.done() === false) gate.setResult();
   }
 
-  #pumpEnded(task: Task<void>): void {
+  #pumpEnded(task: Task<void>, { failure }: Pump): void {
     this.#tasks.delete(task);
     const isOver = this.closed;
-    if (task.failed()) {
-      const error = task.exception();
+    if (failure !== null) {
+      const { error } = failure;
       if (isOver) this.report(error, "had a source that failed to close");
       else this.fail(error);
     } else if (!isOver) {
@@ -124,9 +136,13 @@ function isMergeable(value: unknown): boolean {
  * source stands behind those of the others. The merged source ends when all have ended. When
  * one fails, all others are closed, and its error is thrown after the items that came
  * before. Leaving the merged source in any way closes all sources, also those that were not
- * begun if they are sources of this folder, and waits until they are closed.
+ * begun if they are sources of this folder, and waits until they are closed. `close()` does so
+ * too: the items that were handed in can still be taken, one of a source at most, but what waits
+ * in the buffers of the sources is dropped. An error of a source that comes after the end of the
+ * merged one is told to the loop's exception handler.
  *
- * Sources keep what comes before the first wait, by their own buffers and policies.
+ * Sources keep what comes before the first wait, by their own buffers and policies. Each item
+ * costs a switch of tasks more than without the merge.
  *
  * @example Ticks and events, until the first click
  * ```ts

@@ -19,6 +19,26 @@
  * {@linkcode Source} has the details. Generators go through them by `each`, without a promise
  * for an item, async functions by `for await`.
  *
+ * **Subscribe first.** An event that comes while nobody listens is lost, and a wait for it goes
+ * on for ever. So make the source, then cause the event, then take it; or give `once` the
+ * function that causes it as `trigger`. Make the source in the very function that gets the
+ * target, such as the handler that upgrades a request, and not in a task that it starts: a task
+ * begins in the next turn, and the first message may come before.
+ *
+ * **Order.** Items come in the order in which they arrived, each in the turn after its arrival
+ * at the earliest. An error or the end comes after the items before it.
+ *
+ * **Cancelling.** A wait that is cancelled takes no item. It ends an iteration, and with it the
+ * source; after a {@linkcode Source.take} that was cancelled the source goes on.
+ *
+ * **Errors** are thrown once, at the consumer. If it has left without seeing one, the loop's
+ * exception handler is told. The reason of a signal is thrown at the consumer, and not
+ * reported: whoever has aborted knows.
+ *
+ * **Costs.** An item that waits in the buffer costs about a tenth of a microsecond by `each`,
+ * and a quarter of one by `for await`; one that has to be waited for costs about a microsecond
+ * by either.
+ *
  * @example Nothing is missed between subscribing and waiting
  * ```ts
  * import { each, run } from "@rota/rota/loop";
@@ -81,6 +101,7 @@ export {
   type ReconnectingState,
   type ReconnectingWebSocket,
 } from "./reconnecting.ts";
-export { type Overflow, type Source, type SourceOptions } from "./source.ts";
+export type { Source } from "./source.ts";
+export type { Overflow, SourceOptions } from "./source_options.ts";
 export { fromReader, fromSignal, type ReaderOptions } from "./system.ts";
 export { fromWebSocket, type WebSocketSource } from "./web_socket.ts";

@@ -7,7 +7,8 @@ import { watchFiles } from "../host/event_sources.ts";
 import { checkOptions, inspect } from "../loop/checks.ts";
 import type { Operation } from "../loop/operation.ts";
 import { until } from "../loop/until.ts";
-import { Source, type SourceKind, type SourceOptions } from "./source.ts";
+import { Source } from "./source.ts";
+import type { SourceKind, SourceOptions } from "./source_options.ts";
 
 /** How many items may follow one another without a turn of the loop in between. */
 const READS_MAX = 64;

@@ -26,12 +26,12 @@ import { SeededRandom } from "../structures/random.ts";
 import { Source } from "./source.ts";
 import {
   checkData,
+  closedError,
   Connection,
   type ConnectionOwner,
   type Goodbye,
   OPEN,
   Sender,
-  sendError,
   type SendingSide,
   settleSocket,
   socketOf,
@@ -249,8 +249,8 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage> {
    * @param data The message.
    * @param options A signal that ends the wait.
    * @returns An operation. It does nothing until it is awaited.
-   * @throws {WebSocketClosedError} If the source is closed. If it has failed, that error is
-   * thrown.
+   * @throws {WebSocketClosedError} If the source is closed. If it has failed, or its signal
+   * has aborted, that error is thrown.
    * @throws {TypeError} If `data` cannot be sent, or `signal` is not an `AbortSignal`.
    */
   send(data: WebSocketData, options?: WaitOptions): Operation<void> {
@@ -261,7 +261,7 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage> {
   #sendError(): unknown {
     if (this.#error !== null) return this.#error;
     if (!this.closed) return null;
-    return sendError(this.#goodbye);
+    return closedError("send to", this.#goodbye);
   }
 
   #connect(socket: WebSocket): void {
@@ -269,7 +269,7 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage> {
       socket,
       this.loop,
       this.#owner,
-      this.#settings.maxMessageBytes,
+      this.#settings,
     );
     this.#openedMs = null;
     this.#enter("connecting");
@@ -367,6 +367,11 @@ export class ReconnectingWebSocket extends Source<WebSocketMessage> {
   }
 
   /** @ignore */
+  protected override aborted(reason: unknown): void {
+    this.#error = reason;
+  }
+
+  /** @ignore */
   protected override overflowed(): void {
     this.#goodbye = [1013, "too many messages"];
   }
@@ -407,7 +412,8 @@ class Side implements SendingSide {
  * among the messages: what the peer sent meanwhile is lost, so say again there what you
  * want to hear.
  *
- * Closing the source, by leaving it or otherwise, ends the attempts. A message that is too
+ * Closing the source, by leaving it or otherwise, ends the attempts, and gives the peer
+ * `closeTimeoutMs` to answer the goodbye. A message that is too
  * large, an overflow, and an error that `open` throws end it too. On virtual time, `open`
  * has to return sockets that the test plays: time does not stand still for a real one.
  *

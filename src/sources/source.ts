@@ -10,19 +10,14 @@
  *
  * @module
  */
+import { resourceWatch } from "../loop/resource_watch.ts";
 import {
   MisuseError,
   SourceClosedError,
   SourceOverflowError,
 } from "../errors.ts";
-import { AttemptOperation } from "../loop/attempt_operation.ts";
+import { AttemptOperation, mayGoOnAtOnce } from "../loop/attempt_operation.ts";
 import { isCancellation } from "../loop/cancellation.ts";
-import {
-  checkInteger,
-  checkOneOf,
-  checkOptions,
-  checkSignal,
-} from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
 import {
@@ -42,87 +37,14 @@ import { subscribe, type Subscription } from "../loop/signal_hub.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { isUnseen } from "../loop/waiters.ts";
 import { RingBuffer } from "../structures/ring_buffer.ts";
+import {
+  type Overflow,
+  settle,
+  type SourceKind,
+  type SourceOptions,
+} from "./source_options.ts";
 
-/**
- * Fate of an item that comes while the buffer of a source is full:
- *
- * - `"block"`: the source waits. Only for sources that can be made to wait:
- *   streams and descriptors.
- * - `"drop-oldest"`: the oldest item of the buffer is dropped for it.
- * - `"drop-newest"`: the new item is dropped.
- * - `"error"`: the source ends. Items of the buffer can still be taken, then a
- *   {@linkcode SourceOverflowError} is thrown.
- */
-export type Overflow = "block" | "drop-oldest" | "drop-newest" | "error";
-
-/** Options that all sources have. */
-export interface SourceOptions {
-  /**
-   * How many items the source keeps for its consumer, at least 1. `Infinity` is
-   * allowed, and means that a slow consumer costs memory without a bound.
-   *
-   * @default {1_024; 1 for sources that can wait, and for signals}
-   */
-  readonly buffer?: number | undefined;
-  /**
-   * Fate of an item that comes while the buffer is full.
-   *
-   * @default {"error"; "block" for sources that can wait, "drop-newest" for signals}
-   */
-  readonly overflow?: Overflow | undefined;
-  /**
-   * Closes the source when it aborts: items in the buffer are dropped, and the
-   * consumer gets the reason of the signal.
-   */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Properties of a kind of source, for the constructor. */
-export interface SourceKind {
-  /** The call in words, such as `"subscribe to events"`. */
-  readonly what: string;
-  /** Name in messages, such as `"fromEvent(message)"`. */
-  readonly name: string;
-  /** Why the source cannot wait; `null` if it can. */
-  readonly cannotBlock: string | null;
-  /**
-   * Whether waits count as waits for something outside: always, only on a real clock, or
-   * never.
-   */
-  readonly outside: "always" | "real" | "never";
-  readonly buffer?: number;
-  readonly overflow?: Overflow;
-}
-
-const OVERFLOWS: readonly Overflow[] = [
-  "block",
-  "drop-oldest",
-  "drop-newest",
-  "error",
-];
-
-type Settings = readonly [capacity: number, overflow: Overflow];
-
-/** Checks the options of a source. Throws the reason of a signal that has aborted. */
-function settle(options: SourceOptions, kind: SourceKind): Settings {
-  const { what, cannotBlock } = kind;
-  checkOptions(options, what);
-  const {
-    buffer = kind.buffer ?? (cannotBlock === null ? 1 : 1_024),
-    overflow = kind.overflow ?? (cannotBlock === null ? "block" : "error"),
-    signal,
-  } = options;
-  checkInteger(buffer, 1, what, "buffer", "or Infinity");
-  checkOneOf(overflow, OVERFLOWS, what, "overflow");
-  if (overflow === "block" && cannotBlock !== null) {
-    throw new TypeError(
-      `Cannot ${what} as overflow must not be "block" where ${cannotBlock}: received "block"`,
-    );
-  }
-  checkSignal(signal, what);
-  signal?.throwIfAborted();
-  return [buffer, overflow];
-}
+export type { Overflow, SourceOptions } from "./source_options.ts";
 
 /** The private side of a source, for its operations. */
 interface SourceInternals {
@@ -214,10 +136,13 @@ export abstract class Source<T>
 
   /** Ties a source that has subscribed to its signal and its loop. */
   protected begin(signal: AbortSignal | undefined): void {
+    if (this.#ended) return; // by what subscribing has called
     this.loop[core].endings.add(this.#ending);
+    resourceWatch.current?.taken("listener", this, this.label);
     if (signal === undefined) return;
     this.#subscription = subscribe(signal, (reason) => {
       this.#items.clear();
+      this.aborted(reason);
       this.#failWith(reason, "quiet");
     });
   }
@@ -233,6 +158,11 @@ export abstract class Source<T>
   /** Called when the consumer begins to wait. */
   protected wanted(): void {
     // Most sources need not be asked.
+  }
+
+  /** Called when the source is about to end as its signal has aborted. */
+  protected aborted(_reason: unknown): void {
+    // Only web sockets have other waits that end.
   }
 
   /** Called when the source is about to end as its buffer is full. */
@@ -292,7 +222,7 @@ export abstract class Source<T>
           new SourceOverflowError(
             `Cannot keep an item of ${this.label}: its buffer of ${this.#capacity} is full`,
           ),
-          "quiet",
+          "loud",
         );
         return false;
     }
@@ -310,14 +240,19 @@ export abstract class Source<T>
     this.#subscription?.unsubscribe();
     this.#subscription = null;
     this.loop[core].endings.delete(this.#ending);
+    resourceWatch.current?.returned(this);
     this.#letGo();
-    this.release();
-    this.#wake();
+    try {
+      this.release();
+    } finally {
+      this.#wake(); // also if an emitter refuses to be left
+    }
   }
 
   /** Ends the source with an error, which the consumer gets after what is buffered. */
   protected fail(error: unknown): void {
-    this.#failWith(error, "loud");
+    // The end of the loop cancels the tasks of a merge that was left without a word.
+    this.#failWith(error, isCancellation(error) ? "quiet" : "loud");
   }
 
   #failWith(error: unknown, how: "quiet" | "loud"): void {
@@ -358,16 +293,23 @@ export abstract class Source<T>
 
   #attempt(): T | typeof NOTHING | typeof ENDED {
     if (this.#waiter !== null) this.#refuse();
-    if (this.#items.length > 0) {
-      const item = this.#items.shift() as T;
-      this.taken();
-      return item;
-    }
+    if (this.#items.length > 0) return this.#shift();
     if (!this.#ended) return NOTHING;
     const failure = this.#failure;
     if (failure === null) return ENDED;
     this.#failure = null;
     return failure.result(); // which throws
+  }
+
+  #shift(): T {
+    const item = this.#items.shift() as T;
+    this.taken();
+    return item;
+  }
+
+  /** Whether the next item can be taken at once. */
+  #hasReady(): boolean {
+    return this.#items.length > 0 && this.#waiter === null;
   }
 
   /** A wait begins: nobody else waits. */
@@ -444,11 +386,15 @@ export abstract class Source<T>
 
   /** @ignore */
   [items](): ItemSource<T> {
+    return this.#iteration().next;
+  }
+
+  #iteration(): Iteration<T> {
     let role: IterationRole = "new";
     const change = (to: IterationRole) => {
       if (role !== "consumer") role = to;
     };
-    return Object.assign(
+    const next = Object.assign(
       () => new NextOperation<T>(this, this.#place, change),
       {
         close: () => {
@@ -459,6 +405,7 @@ export abstract class Source<T>
         },
       },
     );
+    return { next, change };
   }
 
   /**
@@ -469,10 +416,14 @@ export abstract class Source<T>
    * @returns An iterator for `for await`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
-    const next = this[items]();
+    const { next, change } = this.#iteration();
     return {
       // No async function: the wait is that of the caller, and costs half as much.
       next: () => {
+        if (this.#hasReady() && mayGoOnAtOnce()) {
+          change("consumer");
+          return Promise.resolve({ done: false, value: this.#shift() });
+        }
         const { promise, resolve, reject } = Promise.withResolvers<
           IteratorResult<T, undefined>
         >();
@@ -622,6 +573,12 @@ abstract class ItemOperation<T, R> extends AttemptOperation<R> {
 
 /** Whether an iteration has had its turn; not if another consumer was there first. */
 type IterationRole = "new" | "consumer" | "refused";
+
+/** An iteration: makes its waits, and notes its turn. */
+interface Iteration<T> {
+  readonly next: ItemSource<T>;
+  readonly change: (to: IterationRole) => void;
+}
 
 /** Where waits belong. */
 interface Place {

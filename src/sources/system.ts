@@ -3,12 +3,16 @@
  *
  * @module
  */
+import { InvalidStateError } from "../errors.ts";
 import { DescriptorReader } from "../host/descriptor.ts";
 import { onSignal } from "../host/signals.ts";
 import { checkInteger, checkOptions, inspect } from "../loop/checks.ts";
-import type { Descriptor } from "../loop/descriptors.ts";
+import { core } from "../loop/core.ts";
+import { type Descriptor, numberOf } from "../loop/descriptors.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 import type { Handle } from "../loop/handle.ts";
-import { Source, type SourceOptions } from "./source.ts";
+import { Source } from "./source.ts";
+import type { SourceOptions } from "./source_options.ts";
 
 class Signals extends Source<Deno.Signal> {
   readonly #remove: () => void;
@@ -91,14 +95,30 @@ export interface ReaderOptions extends SourceOptions {
 
 const READ = "read from a descriptor";
 
+/** Descriptors from which sources of a loop read, also while they wait for room. */
+const readers = new WeakMap<EventLoop, Set<number>>();
+
+/** Notes that a source reads from a descriptor. Throws if anything in the loop does so already. */
+function reserve(loop: EventLoop, fd: number): Set<number> {
+  const taken = readers.get(loop) ?? new Set();
+  if (taken.has(fd) || loop[core].descriptors.isWatched(fd, "reader")) {
+    throw new InvalidStateError(
+      `Cannot ${READ}: the loop has a reader of descriptor ${fd} already`,
+    );
+  }
+  readers.set(loop, taken.add(fd));
+  return taken;
+}
+
 class Chunks extends Source<Uint8Array<ArrayBuffer>> {
-  readonly #descriptor: Descriptor;
+  readonly #fd: number;
+  readonly #taken: Set<number>;
   readonly #reader: DescriptorReader;
   readonly #waits: boolean;
-  #handle: Handle | null;
+  #handle: Handle | null = null;
 
   constructor(
-    descriptor: Descriptor,
+    fd: number,
     chunkBytes: number,
     options: ReaderOptions,
   ) {
@@ -108,18 +128,16 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
       cannotBlock: null,
       outside: "always",
     });
-    this.#descriptor = descriptor;
+    this.#fd = fd;
     this.#waits = (options.overflow ?? "block") === "block";
-    // The loop checks the descriptor. Nothing is read before the next turn.
-    const handle = this.#handle = this.loop.addReader(
-      descriptor,
-      this.#readable,
-    );
+    this.#taken = reserve(this.loop, fd);
     try {
-      const fd = typeof descriptor === "number" ? descriptor : descriptor.fd;
+      // The loop checks the descriptor. Nothing is read before the next turn.
+      this.#handle = this.loop.addReader(fd, this.#readable);
       this.#reader = new DescriptorReader(fd, chunkBytes);
     } catch (error) {
-      handle.cancel();
+      this.#ignore();
+      this.#taken.delete(fd);
       throw error;
     }
     this.begin(options.signal);
@@ -151,7 +169,12 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
   protected override taken(): void {
     if (this.#handle !== null || this.closed) return;
     try {
-      this.#handle = this.loop.addReader(this.#descriptor, this.#readable);
+      if (this.loop[core].descriptors.isWatched(this.#fd, "reader")) {
+        throw new InvalidStateError(
+          `Cannot ${READ}: the loop has another reader of descriptor ${this.#fd}`,
+        );
+      }
+      this.#handle = this.loop.addReader(this.#fd, this.#readable);
     } catch (error) {
       this.fail(error); // the descriptor was closed
     }
@@ -159,6 +182,7 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
 
   protected release(): void {
     this.#ignore();
+    this.#taken.delete(this.#fd);
     this.#reader.release();
   }
 }
@@ -171,7 +195,9 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
  * is readable: no thread waits. Each chunk is what one read of the system returns. When the
  * buffer is full, nothing more is read until there is room, so the writer has to wait; other
  * policies read on. The descriptor remains the caller's: close it after the source. No other
- * code may read from it meanwhile, nor watch it: the loop has one reader for each descriptor.
+ * code may read from it meanwhile. The loop has one reader for each descriptor: a second
+ * source is refused, but a later call of {@linkcode EventLoop.addReader} takes the descriptor
+ * away from the source, which then waits for ever.
  *
  * Works for pipes, sockets and terminals, not for regular files. Needs a loop with
  * descriptors: `--allow-ffi`, not on Windows, and not on virtual time.
@@ -202,6 +228,7 @@ class Chunks extends Source<Uint8Array<ArrayBuffer>> {
  * @throws {DescriptorsUnsupportedError} If the loop watches no descriptors; the message says
  * what to grant.
  * @throws {OsError} If the system refuses, as for a closed descriptor or a regular file.
+ * @throws {InvalidStateError} If the loop has a reader of the descriptor.
  * @throws {MisuseError} If no loop is running.
  */
 export function fromReader(
@@ -211,5 +238,5 @@ export function fromReader(
   checkOptions(options, READ);
   const { chunkBytes = 65_536 } = options;
   checkInteger(chunkBytes, 1, READ, "chunkBytes");
-  return new Chunks(descriptor, chunkBytes, options);
+  return new Chunks(numberOf(descriptor, READ), chunkBytes, options);
 }

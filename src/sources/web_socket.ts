@@ -6,18 +6,19 @@
  */
 import type { WebSocketClosedError } from "../errors.ts";
 import { isRuntimeSocket } from "../host/event_sources.ts";
+import { checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import { Flag } from "../sync/flag.ts";
 import {
   checkData,
   CLOSED,
+  closedError,
   CONNECTING,
   Connection,
   type Goodbye,
   OPEN,
   Sender,
-  sendError,
   settleSocket,
   socketOf,
   type WebSocketClose,
@@ -34,8 +35,8 @@ const READ = "read from a web socket";
  *
  * The source owns the socket. However it ends, the connection is closed: with code 1000
  * when its consumer leaves or it is closed, with 1009 after a message that is too large,
- * with 1013 after an overflow (from a client 4009 and 4013). After a clean end by the
- * peer, iterations end when the buffer is empty; after any other, they throw a
+ * with 1013 after an overflow (from a client 4009 and 4013), and the peer has
+ * `closeTimeoutMs` to answer. After a clean end by the peer, iterations end when the buffer is empty; after any other, they throw a
  * {@linkcode WebSocketClosedError} then.
  */
 export class WebSocketSource extends Source<WebSocketMessage> {
@@ -48,7 +49,8 @@ export class WebSocketSource extends Source<WebSocketMessage> {
   #wasOpen: boolean;
   #goodbye: Goodbye = [1000, ""];
   #close: WebSocketClose | null = null;
-  #error: WebSocketClosedError | null = null;
+  /** The reason of its signal, else the error with which the connection has ended. */
+  #error: unknown = null;
 
   /** @ignore */
   constructor(
@@ -75,13 +77,13 @@ export class WebSocketSource extends Source<WebSocketMessage> {
         messageRefused: (error) => this.fail(error),
         connectionClosed: (close, error) => this.#lost(close, error),
       },
-      settings.maxMessageBytes,
+      settings,
     );
     this.#sender = new Sender({
       loop: this.loop,
       connection,
       isOutside: this.#isOutside,
-      sendError: () => this.#sendError(),
+      sendError: () => this.#errorFor("send to"),
     }, settings.sendBufferBytes);
     this.#wasOpen = socket.readyState === OPEN;
     if (this.#wasOpen) this.#begun.set();
@@ -119,6 +121,7 @@ export class WebSocketSource extends Source<WebSocketMessage> {
    * @param options A signal that ends the wait.
    * @returns An operation. It does nothing until it is awaited.
    * @throws {WebSocketClosedError} If the connection is closed, or closes during the wait.
+   * If the signal of the source has aborted, its reason is thrown.
    * @throws {TypeError} If `data` cannot be sent, or `signal` is not an `AbortSignal`.
    */
   send(data: WebSocketData, options?: WaitOptions): Operation<void> {
@@ -131,21 +134,23 @@ export class WebSocketSource extends Source<WebSocketMessage> {
    *
    * @param options A signal that ends the wait.
    * @returns An operation. It does nothing until it is awaited.
-   * @throws {WebSocketClosedError} If the connection was never made.
+   * @throws {WebSocketClosedError} If the connection was never made, or the source is closed
+   * before it is. If the signal of the source has aborted, its reason is thrown.
    * @throws {TypeError} If `signal` is not an `AbortSignal`.
    */
   waitOpen(options?: WaitOptions): Operation<void> {
     return this.#waiting(this.#begun, "waitOpen()", options, () => {
       if (this.#wasOpen) return;
       this.failureSeen();
-      throw this.#error;
+      throw this.#errorFor("wait for");
     });
   }
 
   /**
    * Waits until the connection has ended, and says how. Never throws because of the way
-   * in which it ended. A peer that does not answer to a goodbye keeps the connection
-   * open: the runtime cannot cut it.
+   * in which it ended. Once the source is closed, that is `closeTimeoutMs` later at the
+   * latest: a connection whose peer does not answer the goodbye counts as closed with code
+   * 1006, although the runtime cannot cut it.
    *
    * @param options A signal that ends the wait.
    * @returns An operation whose result has code, reason and `wasClean`. It does nothing
@@ -167,6 +172,7 @@ export class WebSocketSource extends Source<WebSocketMessage> {
   ): Operation<T> {
     const { loop } = this;
     const isOutside = this.#isOutside;
+    const signal = checkWaitOptions(options, `wait in ${name}`);
     return new Operation(function* () {
       if (isOutside) loop[core].outside.outsideBegan();
       try {
@@ -175,12 +181,14 @@ export class WebSocketSource extends Source<WebSocketMessage> {
         if (isOutside) loop[core].outside.outsideEnded();
       }
       return result();
-    }, { ...options, name: `WebSocketSource.${name}` });
+    }, { signal, name: `WebSocketSource.${name}` });
   }
 
   /**
-   * Says goodbye, and takes no more messages; what is buffered can still be taken. Use
-   * {@linkcode waitClosed} to wait for the answer. Calling it again does nothing.
+   * Says goodbye, and takes no more messages: iterations end with what is buffered, and
+   * whoever waits for the connection or for room to send gets an error, without waiting for
+   * the peer. Use {@linkcode waitClosed} to wait for the answer. Calling it again does
+   * nothing.
    *
    * @param code Close code: 1000, or 3000 to 4999.
    * @param reason Reason for the peer, at most 123 bytes of UTF-8.
@@ -200,15 +208,22 @@ export class WebSocketSource extends Source<WebSocketMessage> {
   }
 
   /** @ignore */
+  protected override aborted(reason: unknown): void {
+    this.#error = reason;
+  }
+
+  /** @ignore */
   protected release(): void {
     this.#connection.close(...this.#goodbye);
+    this.#begun.set();
     this.#sender.wake();
   }
 
-  #sendError(): unknown {
+  /** Error for those who want something of the connection; `null` while it is of use. */
+  #errorFor(what: string): unknown {
     if (this.#error !== null) return this.#error;
     if (!this.closed && !this.#connection.isOver) return null;
-    return sendError(this.#goodbye);
+    return closedError(what, this.#goodbye);
   }
 
   #opened(): void {
@@ -219,7 +234,7 @@ export class WebSocketSource extends Source<WebSocketMessage> {
 
   #lost(close: WebSocketClose, error: WebSocketClosedError): void {
     this.#close = close;
-    this.#error = error;
+    this.#error ??= error;
     this.#over.set();
     this.#begun.set();
     if (close.wasClean) this.end();
@@ -231,7 +246,9 @@ export class WebSocketSource extends Source<WebSocketMessage> {
 /**
  * Takes over a web socket, or opens one, and returns its messages as a source.
  *
- * The source listens when the call returns: messages are kept from then on. A web socket
+ * The source listens when the call returns: messages are kept from then on. On the side of a
+ * server, make it in the handler that upgrades the request: in a task that begins a turn later,
+ * the first messages are lost, or the socket closed. A web socket
  * cannot be made to wait, so `overflow: "block"` is refused, and a peer that sends faster
  * than its messages are taken ends the connection once `buffer` messages wait, unless
  * another policy is given.

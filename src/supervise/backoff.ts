@@ -4,7 +4,6 @@
  * @module
  */
 import {
-  checkInteger,
   checkNotNegative,
   checkNumber,
   checkOneOf,
@@ -61,7 +60,7 @@ export class Backoff {
 
   /** Checks the options and fills in the defaults. */
   constructor(options: BackoffOptions, what: string) {
-    checkOptions(options, what);
+    checkOptions(options, what, "backoff");
     const {
       initialMs = 100,
       factor = 2,
@@ -99,16 +98,6 @@ function checkFactor(factor: unknown, what: string): void {
   if (!((factor as number) >= 1) || factor === Infinity) {
     throw new RangeError(
       `Cannot ${what} as backoff.factor must be finite and >= 1: received ${factor}`,
-    );
-  }
-}
-
-/** Throws unless `seed` is a safe integer. */
-export function checkSeed(seed: unknown, what: string): void {
-  checkInteger(seed, Number.MIN_SAFE_INTEGER, what, "seed");
-  if (!Number.isSafeInteger(seed)) {
-    throw new RangeError(
-      `Cannot ${what} as seed must be a safe integer: received ${seed}`,
     );
   }
 }

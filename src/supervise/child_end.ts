@@ -21,9 +21,9 @@ import type { EventLoop } from "../loop/event_loop.ts";
  * - `"crash"`: it threw anything else.
  *
  * A transient child is restarted unless it ended as `"normal"` or `"shutdown"`, a
- * permanent one in any case. Once a graceful shutdown has begun, a permanent child is not
- * restarted either if it ended as `"normal"`, or because of what was cancelled by
- * {@linkcode shutdownSignal} or in the phase `"cancel"`.
+ * permanent one in any case. Once a graceful shutdown in which its loop takes part has begun,
+ * a permanent child that ended as `"normal"` is not restarted either. Nor is one that ended
+ * because of what was cancelled by {@linkcode shutdownSignal} or in the phase `"cancel"`.
  */
 export type ChildEnd =
   | { readonly kind: "normal" }
@@ -54,8 +54,8 @@ export const shutDownLoops: WeakSet<EventLoop> = new WeakSet();
 const endsByShutdown: WeakSet<ChildEnd> = new WeakSet();
 
 /**
- * Whether a child has ended for a shutdown that has begun: it was cancelled by that, or has returned, as one does that was
- * told to. A permanent child is not restarted then.
+ * Whether a child has ended for a shutdown that has begun: it was cancelled by that, or has
+ * returned, as one does that was told to. A permanent child is not restarted then.
  */
 export function isByShutdown(end: ChildEnd, loop: EventLoop): boolean {
   return endsByShutdown.has(end) ||

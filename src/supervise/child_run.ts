@@ -205,7 +205,10 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   }
 
   started(value?: unknown): void {
-    if (this.outcome !== null || this.end !== null) return;
+    if (this.end !== null) return;
+    // A function that has waited was ready then: what it returns later has the value.
+    if (this.outcome === "started") this.value ??= value;
+    if (this.outcome !== null) return;
     this.outcome = "started";
     this.value = value;
     const { settings } = this.child;
@@ -258,10 +261,10 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
     this.owner.runEnded(this);
   }
 
-  #failed(error: unknown): void {
+  #failed(error: unknown, end = endByError(error, this.request)): void {
     this.outcome = "failed";
     this.startError = error;
-    this.end = endByError(error, this.request);
+    this.end = end;
     this.owner.runEnded(this);
   }
 
@@ -331,8 +334,7 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
       this.owner.runLeft(this, new Leftover(leftover, waitsFor));
     }
     if (this.outcome === null) {
-      this.#failed(end.kind === "crash" ? end.error : end);
-      this.end = end;
+      this.#failed(end.kind === "crash" ? end.error : end, end);
     } else this.#over(end);
   }
 

@@ -8,12 +8,12 @@ import { ChildSpecError } from "../errors.ts";
 import {
   checkFunction,
   checkNotNegative,
-  checkNumber,
   checkOneOf,
   checkOptions,
   checkString,
   inspect,
 } from "../loop/checks.ts";
+import { checkPositive } from "../workers/checks.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import type { ChildRun } from "./child_run.ts";
 
@@ -161,7 +161,7 @@ export class ChildSettings {
       (type === "supervisor" ? Infinity : WORKER_SHUTDOWN_MS);
     checkShutdown(shutdown, type, id, what);
     const { heartbeatMs = Infinity, allowOverlap = false } = options;
-    checkHeartbeat(heartbeatMs, what);
+    checkPositive(heartbeatMs, what, "heartbeatMs");
     checkOneOf(allowOverlap, BOOLEANS, what, "allowOverlap");
     this.restart = restart;
     this.shutdown = shutdown;
@@ -201,17 +201,9 @@ function checkShutdown(
   checkNotNegative(shutdown, what, "shutdown");
 }
 
-function checkHeartbeat(heartbeatMs: unknown, what: string): void {
-  checkNumber(heartbeatMs, what, "heartbeatMs");
-  if ((heartbeatMs as number) > 0) return;
-  throw new RangeError(
-    `Cannot ${what} as heartbeatMs must be > 0: received ${heartbeatMs}`,
-  );
-}
-
 /** Checks what every spec needs, apart from its options: an id and a function. */
 export function checkSpec(spec: ChildSpec, what: string): void {
-  checkOptions(spec, what);
+  checkOptions(spec, what, "spec");
   checkString(spec.id, what, "id");
   if (typeof spec.start === "function") return;
   checkFunction(spec.start, what, `start of child ${inspect(spec.id)}`);

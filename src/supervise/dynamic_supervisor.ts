@@ -114,7 +114,9 @@ export class DynamicSupervisor extends SupervisorBase {
   }
 
   /**
-   * Starts one more child. A start that fails or is ignored keeps nothing.
+   * Starts one more child, in its turn: see {@linkcode whichChildren}. A start that fails or
+   * is ignored keeps nothing. Cancelling the wait while the child starts leaves it: it goes
+   * on to start, and runs.
    *
    * @typeParam V Type of the value that the child hands over when it is ready.
    * @param start Starts the child, also when it is restarted.
@@ -138,7 +140,8 @@ export class DynamicSupervisor extends SupervisorBase {
   }
 
   /**
-   * Stops a child, waits until it has ended, and forgets it.
+   * Stops a child, waits until it has ended, and forgets it. Cancelling the wait does not
+   * take back a stop that has begun.
    *
    * A run names its child only as long as there is no later one: if the child has
    * ended, or was restarted since, nothing happens, and the new run lives on, as in

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { LoopClosedError, MisuseError } from "../errors.ts";
 import { checkLoop } from "../loop/check_loop.ts";
 import { checkOptions, checkWaitOptions } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -61,7 +61,8 @@ export class GracefulShutdown {
 
   /**
    * Begins the shutdown, as a signal of the operating system does. The signal
-   * aborts inside this call, the first phase begins in the next turn.
+   * aborts inside this call, the first phase begins in the next turn. A signal of the
+   * operating system that comes later counts as the first one: only one more forces the end.
    *
    * @param reason Cause, of any type. Tasks are cancelled with it.
    * @returns Whether it had not begun before.
@@ -162,9 +163,10 @@ shutdownSlot.join = (run, options) => {
  * signal.
  *
  * Health checks read it, and loops that take new work give it to what they wait
- * for. A child of a supervisor may do so, too: one that has ended by it, or has returned
- * after the beginning, is not restarted. A child that crashes is restarted as ever, until
- * its supervisor is stopped. A loop with a shutdown of its own has another one:
+ * for. A child of a supervisor may do so, too: one that it has cancelled is not restarted,
+ * nor is one on a loop that takes part if it has returned after the beginning. A child that
+ * crashes is restarted as ever, until its supervisor is stopped. A loop with a shutdown of
+ * its own has another one:
  * {@linkcode GracefulShutdown.signal}.
  *
  * @example A health check
@@ -204,7 +206,9 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * the one that has started it passes it on. Once the thread has been free after these
  * 200 ms, a second signal works also while it is busy. If it is busy when they are over,
  * a signal that comes before it is free again works then; if it has been busy since the
- * first half of them, it counts as one with the first, and one more is needed. A thread
+ * first half of them, it counts as one with the first, and one more is needed. Where other
+ * code listens to the signal by `process.on`, it works only while the thread is free; a
+ * listener of `Deno.addSignalListener` keeps it from ending the process. A thread
  * that blocks can do none of this: with a {@linkcode Watchdog} such a process ends
  * within the budget, too.
  *
@@ -214,6 +218,10 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * until then. If a loop is closed in the middle of the shutdown, what it has left goes
  * into the report, and so do hooks that nobody can call any more; the phases go on on
  * another loop. On the virtual host, or with scope `"loop"`, a loop has a shutdown of its own.
+ *
+ * In another thread than the main one it is a shutdown of that thread: it takes the
+ * signals over as well, and at its end ends the thread, not the process. So call it in
+ * the main thread first of all.
  *
  * A loop that was started by `runForever` is stopped at the end.
  *
@@ -244,6 +252,7 @@ export const shutdownSignal: AbortSignal = processCore.signal;
  * into the budget.
  * @throws {MisuseError} If no loop is given and none is running, or the loop takes
  * part in a shutdown of the other scope.
+ * @throws {LoopClosedError} If the loop is closed.
  */
 export function gracefulShutdown(
   options: GracefulShutdownOptions = NO_OPTIONS,
@@ -251,6 +260,9 @@ export function gracefulShutdown(
   checkOptions(options, WHAT);
   if (options.loop !== undefined) checkLoop(options.loop, WHAT);
   const loop = options.loop ?? getRunningLoop();
+  if (loop.isClosed()) {
+    throw new LoopClosedError(`Cannot ${WHAT}: the event loop is closed`);
+  }
   const shutdown = chooseCore(loop, options);
   if (!shutdown.hasBegun) {
     const run = findMainRun(loop);
@@ -271,8 +283,8 @@ export function gracefulShutdown(
  * registration and run side by side; the next phase waits for them. A hook that
  * throws, or is cancelled, is reported to the exception handler and makes the exit
  * code 1; the others go on. A hook that has not ended when its time is over is
- * cancelled, is in the report, and makes the exit code 1; the shutdown goes on
- * without it.
+ * cancelled, is in the report, and makes the exit code 1; the next phase does not wait
+ * for it. The phase `"cancel"` does, as for all tasks that were cancelled.
  *
  * @example A hook that is not needed any more
  * ```ts

@@ -29,6 +29,9 @@ export interface JoinWatchdogOptions {
 
 const WHAT = "join a watchdog";
 
+/** Ports by which this thread has joined: each serves once. */
+const usedPorts: WeakSet<LinePort> = new WeakSet();
+
 /** Returns the invitation of a thread that is about to start. */
 export function inviteTo(port: LinePort, name: string): WatchShare {
   return { module: import.meta.url, port, name };
@@ -127,7 +130,7 @@ class Membership implements WatchdogMembership {
  * @returns The membership, to leave by.
  * @throws {TypeError} If an argument is of the wrong type.
  * @throws {RangeError} If `blockMs` is out of range.
- * @throws {MisuseError} If this thread is watched already.
+ * @throws {MisuseError} If this thread is watched already, or the port was used before.
  */
 export function joinWatchdog(
   port: LinePort,
@@ -145,6 +148,12 @@ export function joinWatchdog(
   if (hasWatch()) {
     throw new MisuseError(`Cannot ${WHAT}: this thread is watched already`);
   }
+  if (usedPorts.has(port)) {
+    throw new MisuseError(
+      `Cannot ${WHAT}: the port was used before, share another one`,
+    );
+  }
+  usedPorts.add(port);
   return new Membership(port, { name, blockMs, loopsOnly: false });
 }
 

@@ -5,8 +5,10 @@
  * @module
  */
 import { RestartLimitError } from "../errors.ts";
+import { core as coreKey } from "../loop/core.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { SeededRandom } from "../structures/random.ts";
+import { nextSeed, seedOf } from "../workers/checks.ts";
 import type { Child } from "./child.ts";
 import type { SupervisedRun } from "./child_run.ts";
 import { RestartDelays, Retry } from "./restart_delay.ts";
@@ -138,13 +140,14 @@ export class Restarts {
   #delayMs(child: Child): number {
     const { backoff } = child.settings;
     if (backoff === null) return 0;
-    const { loop, settings } = this.#core;
-    this.#random ??= new SeededRandom(
-      settings.seed ??
-        (Math.floor(loop.time()) + seeds++ * 2 ** 32) %
-          Number.MAX_SAFE_INTEGER,
-    );
+    this.#random ??= new SeededRandom(this.#core.settings.seed ?? this.#seed);
     return backoff.delayMs(child.failures, this.#random);
+  }
+
+  /** A seed of its own. On a virtual clock it does not depend on the machine. */
+  get #seed(): number {
+    const { loop } = this.#core;
+    return loop[coreKey].virtual ? seedOf(0, loop.time(), seeds++) : nextSeed();
   }
 
   #limitError(child: Child): RestartLimitError {

@@ -243,8 +243,9 @@ export class ShutdownCore {
   #leaveEarly(member: Member): void {
     const others = [...this.#members].filter((other) => other !== member);
     const next = firstOf(others);
-    if (next === undefined) this.#sequence!.giveUp();
-    else this.#sequence!.loopCloses(member, next.loop);
+    if (next === undefined) return this.#sequence!.giveUp();
+    this.#members.delete(member); // what it has left is not to be cancelled once more
+    this.#sequence!.loopCloses(member, next.loop);
   }
 
   /** Reports an error that nobody gets. */
@@ -329,10 +330,13 @@ export class ShutdownCore {
     const { exit, onReport = writeReport } = this.#settled!;
     this.#report = report;
     this.#forgetIdleEnd();
-    try {
-      onReport(report);
-    } catch (error) {
+    const failed = (error: unknown) =>
       this.#tell("The function onReport of the shutdown threw", error);
+    try {
+      const result = onReport(report) as unknown;
+      if (result instanceof Promise) result.catch(failed);
+    } catch (error) {
+      failed(error);
     }
     const code = codeWith(report.code);
     if (exit) setExitCode(code);

@@ -76,7 +76,7 @@ export class ShutdownHook implements Disposable {
   ) {
     this.phase = phase;
     this.fn = fn;
-    this.name = options.name ?? (fn.name === "" ? "hook" : fn.name);
+    this.name = options.name ?? nameOf(fn);
     this.timeoutMs = options.timeoutMs ?? Infinity;
     this.loop = findLoop();
     this.#remove = remove;
@@ -96,6 +96,11 @@ export class ShutdownHook implements Disposable {
   [Symbol.dispose](): void {
     this.remove();
   }
+}
+
+/** The name of a function, which a program may have set to anything. */
+function nameOf(fn: { readonly name: unknown }): string {
+  return typeof fn.name === "string" && fn.name !== "" ? fn.name : "hook";
 }
 
 /** The hooks of one shutdown, by phase. */

@@ -48,7 +48,8 @@ export interface RunShutdownOptions {
    * the others leave. By default, of what is left besides the shares that are set
    * and `preStopMs`: `"not-ready"`, `"pre-stop"` and `"force"` 5 %, `"stop-intake"`
    * 10 %, `"cancel"` 15 %. A phase that is over before leaves its time to those
-   * that follow.
+   * that follow. With a budget of `Infinity` a phase has the share that is set, from its
+   * own beginning, or all the time it needs.
    */
   readonly sharesMs?:
     | Readonly<Partial<Record<SharedPhase, number>>>

@@ -27,7 +27,11 @@ import {
   type ShutdownPhaseReport,
   type ShutdownReport,
 } from "./shutdown_report.ts";
-import { SHUTDOWN_PHASES, type ShutdownPhase } from "./shutdown_timetable.ts";
+import {
+  shareOf,
+  SHUTDOWN_PHASES,
+  type ShutdownPhase,
+} from "./shutdown_timetable.ts";
 
 /** Settings of a sequence. */
 export interface SequenceSettings {
@@ -120,9 +124,12 @@ export class ShutdownSequence {
     );
   }
 
-  /** Time until the moment by which a phase must be over. */
+  /** Time until the moment by which the phase that is under way must be over. */
   #leftMs(phase: ShutdownPhase): number {
-    const untilMs = this.#beganMs + this.#settings.settled.timetable[phase];
+    const { settled } = this.#settings;
+    const untilMs = settled.budgetMs === Infinity
+      ? this.#phaseBeganMs + shareOf(phase, settled)
+      : this.#beganMs + settled.timetable[phase];
     return Math.max(untilMs - this.#loop.time(), 0);
   }
 

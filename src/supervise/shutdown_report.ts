@@ -76,7 +76,7 @@ export function makeReport(
 }
 
 /** Milliseconds as they are written: whole ones. */
-function inMs(durationMs: number): string {
+export function inMs(durationMs: number): string {
   return `${Math.round(durationMs).toLocaleString("en-US")} ms`;
 }
 

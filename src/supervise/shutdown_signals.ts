@@ -82,7 +82,7 @@ export class ShutdownSignals {
     this.#whenFreeAfter(SAME_REQUEST_MS / 2, () => {
       this.#wasFree = this.#sinceFirstMs() < SAME_REQUEST_MS;
     });
-    this.#whenFreeAfter(SAME_REQUEST_MS, () => this.force());
+    this.#whenFreeAfter(SAME_REQUEST_MS, () => this.#force());
   }
 
   #sinceFirstMs(): number {
@@ -100,7 +100,7 @@ export class ShutdownSignals {
   }
 
   /** From now on each signal ends the process. */
-  force(): void {
+  #force(): void {
     if (this.#armed) return;
     this.#armed = true;
     for (const signal of [...this.#removals.keys()]) {

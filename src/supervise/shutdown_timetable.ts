@@ -79,19 +79,29 @@ export function timetableOf(
     );
   }
   const freeMs = budgetMs - set;
-  const shareOf = (phase: SharedPhase) =>
+  const partOf = (phase: SharedPhase) =>
     sharesMs[phase] ?? SHARES[phase] * freeMs;
-  const notReady = shareOf("not-ready");
-  const preStop = notReady + preStopMs + shareOf("pre-stop");
+  const notReady = partOf("not-ready");
+  const preStop = notReady + preStopMs + partOf("pre-stop");
   return {
     "not-ready": notReady,
     "pre-stop": preStop,
-    "stop-intake": preStop + shareOf("stop-intake"),
+    "stop-intake": preStop + partOf("stop-intake"),
     // From behind, so that the last phases keep what they need.
-    "drain": budgetMs - shareOf("cancel") - shareOf("force"),
-    "cancel": budgetMs - shareOf("force"),
+    "drain": budgetMs - partOf("cancel") - partOf("force"),
+    "cancel": budgetMs - partOf("force"),
     "force": budgetMs,
   };
+}
+
+/** Time that a phase has without a budget, from its own beginning: the share that is set, if one is. */
+export function shareOf(
+  phase: ShutdownPhase,
+  { preStopMs, sharesMs }: Omit<TimetableOptions, "budgetMs">,
+): number {
+  if (phase === "drain") return Infinity;
+  const shareMs = sharesMs[phase] ?? Infinity;
+  return phase === "pre-stop" ? preStopMs + shareMs : shareMs;
 }
 
 function unlimited(): PhaseTimes {

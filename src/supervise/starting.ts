@@ -59,10 +59,7 @@ export function* untilStarted(
 const START_MS = 5_000;
 
 /** A stop waits for the start: it may go on for as long as the child may take to end. */
-function limitStart(
-  core: SupervisorCore,
-  run: SupervisedRun,
-): TimerHandle | null {
+function limitStart(core: SupervisorCore, run: SupervisedRun): TimerHandle {
   const { shutdown } = run.child.settings;
   run.hurry();
   return core.loop.callLater(

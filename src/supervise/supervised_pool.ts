@@ -13,7 +13,6 @@ import { isCancellation } from "../loop/cancellation.ts";
 import {
   checkFunction,
   checkNotNegative,
-  checkNumber,
   checkOneOf,
   checkOptions,
   inspect,
@@ -22,6 +21,7 @@ import { sleep } from "../loop/sleep.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
+import { checkPositive } from "../workers/checks.ts";
 import type { Executor, ShutdownOptions } from "../workers/executor.ts";
 import type { ExecutorTask } from "../workers/module_task.ts";
 import {
@@ -144,7 +144,7 @@ export function supervisedPool(
   const { probe = doNothing } = options;
   checkNotNegative(graceMs, WHAT, "graceMs");
   checkOneOf(warmUp, [true, false], WHAT, "warmUp");
-  checkProbeMs(probeMs);
+  checkPositive(probeMs, WHAT, "probeMs");
   const settings = { graceMs, warmUp, probeMs, probe };
   return () => ({
     [supervised]: (host) => {
@@ -158,14 +158,6 @@ function checkHeartbeats({ path, heartbeatMs }: ChildHost, probeMs: number) {
   if (heartbeatMs === Infinity || probeMs < heartbeatMs) return;
   throw new MisuseError(
     `Cannot start child "${path}" with heartbeatMs ${heartbeatMs}: the probes of a pool are its heartbeats, and probeMs is ${probeMs}`,
-  );
-}
-
-function checkProbeMs(probeMs: unknown): void {
-  checkNumber(probeMs, WHAT, "probeMs");
-  if ((probeMs as number) > 0) return;
-  throw new RangeError(
-    `Cannot ${WHAT} as probeMs must be > 0: received ${probeMs}`,
   );
 }
 

@@ -14,6 +14,7 @@ import {
 } from "../loop/checks.ts";
 import { canWatchProcesses } from "../host/process_stat.ts";
 import { DetectionUnsupportedError, MisuseError } from "../errors.ts";
+import { checkEnvironment } from "../workers/checks.ts";
 import { OutsideChild } from "./outside_child.ts";
 import type { ProcessRun, ProcessRunListener } from "./process_run.ts";
 import type { ChildEnd } from "./child_end.ts";
@@ -67,8 +68,10 @@ export interface ChildProcessOptions {
    */
   readonly heartbeat?: ((line: string) => boolean) | undefined;
   /**
-   * Called with each line of its standard output. That is read if there is this, `ready` or
-   * `heartbeat`; else it is that of this process.
+   * Called with each line of its standard output, without the end of the line; one of more
+   * than 1,048,576 characters comes in pieces. The output is read if there is this, `ready`
+   * or `heartbeat`; else it is that of this process. If this or `heartbeat` throws, the
+   * process is killed, and has crashed with the error.
    */
   readonly onLine?: ((line: string) => void) | undefined;
   /**
@@ -193,12 +196,7 @@ function settle(
   const { env, cwd, ready, heartbeat, onLine } = options;
   const { stop = STOPS[0], closeGraceMs, memoryBytesMax = Infinity } = options;
   const argv = checkCommand(command);
-  if (env !== undefined) {
-    checkOptions(env, WHAT);
-    for (const name of Object.keys(env)) {
-      checkString(env[name], WHAT, `env.${name}`);
-    }
-  }
+  if (env !== undefined) checkEnvironment(env, WHAT);
   if (cwd !== undefined && !(cwd instanceof URL)) checkString(cwd, WHAT, "cwd");
   for (const [name, fn] of Object.entries({ ready, heartbeat, onLine })) {
     if (fn !== undefined) checkFunction(fn, WHAT, name);

@@ -134,8 +134,9 @@ export class Supervisor extends SupervisorBase {
   }
 
   /**
-   * Adds a child and starts it, last in start order. A start that fails keeps
-   * nothing.
+   * Adds a child and starts it, last in start order, in its turn: see
+   * {@linkcode whichChildren}. A start that fails keeps nothing. Cancelling the wait while
+   * the child starts leaves it: it goes on to start, and runs.
    *
    * @typeParam V Type of the value that the child hands over when it is ready.
    * @param spec The child.
@@ -143,7 +144,8 @@ export class Supervisor extends SupervisorBase {
    * @throws {TypeError} If an option is of the wrong type.
    * @throws {RangeError} If a number is out of range.
    * @throws {ChildSpecError} If the child may not be significant.
-   * @throws {ChildStateError} If there is a child of this id.
+   * @throws {ChildStateError} If there is a child of this id, or one of this id was deleted
+   * and an abandoned run of it goes on.
    * @throws {ChildStartError} If it has failed to start.
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */
@@ -159,7 +161,8 @@ export class Supervisor extends SupervisorBase {
   /**
    * Stops a child and waits until it has ended. The child is not restarted, and stays
    * known unless it is temporary. A child that does not run is left as it is; one that waits
-   * for its restart waits no longer.
+   * for its restart waits no longer. Cancelling the wait does not take back a stop that has
+   * begun.
    *
    * @param id Id of the child.
    * @returns An operation.
@@ -178,12 +181,13 @@ export class Supervisor extends SupervisorBase {
 
   /**
    * Starts a child that is stopped. It does not count as a restart; if it fails, the
-   * child stays stopped.
+   * child stays stopped. Cancelling the wait while the child starts leaves it.
    *
    * @param id Id of the child.
    * @returns An operation of its run; of `undefined` if its start was ignored.
    * @throws {TypeError} If `id` is not a string.
-   * @throws {ChildStateError} If there is no child of this id, or it is not stopped.
+   * @throws {ChildStateError} If there is no child of this id, it is not stopped, or an
+   * abandoned run of it goes on.
    * @throws {ChildStartError} If it has failed to start.
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
    */

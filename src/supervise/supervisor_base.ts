@@ -85,7 +85,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    *
    * From then on the supervisor does its work in a task of its own, until
    * {@linkcode stop}, the end of the run, or an end of its own accord. Cancelling the
-   * wait stops it.
+   * wait stops it, and ends with the stop.
    *
    * @returns An operation that ends when all children are ready.
    * @throws {MisuseError} If it was started before.
@@ -141,10 +141,12 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * Waits until it has ended, with all its children, and leaves it alone if the wait is
    * cancelled.
    *
-   * @returns An operation.
+   * @returns An operation that ends when the supervisor and all its children have.
    * @throws {MisuseError} If it was not started.
+   * @throws {ChildStartError} If it has ended as a child has failed to start.
    * @throws {RestartLimitError} If it has given up. If nobody waits for it at that
    * moment, the error is reported to the exception handler of the loop as well.
+   * @throws {CancelledError} If its end was a cancellation, whose reason it does not have.
    */
   join(): Operation<void> {
     return new Operation(() => this.#join(), { name: "Supervisor.join()" });
@@ -167,7 +169,8 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * ends. Messages in the mailbox are served before.
    *
    * A start that goes on is waited for, but for no longer than the child may take to
-   * end. Does nothing if the supervisor was not started, and waits with the others if
+   * end. A supervisor that is itself starting goes on to start all its children first, as
+   * in OTP. Does nothing if the supervisor was not started, and waits with the others if
    * it is ending already. Cancelling the wait does not take it back.
    *
    * @returns An operation that ends when all children have ended. How the supervisor
@@ -203,9 +206,9 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   /**
-   * Waits until it has nothing to do: no child is being started or stopped, none waits
-   * for its restart, and no call waits. For tests. It does not look into the
-   * supervisors under it.
+   * Waits until it has nothing to do: no child is being started or stopped, no delay of a
+   * restart runs, and no call waits. For tests. Restarts that wait for the end of an
+   * abandoned run are not waited for, and supervisors under it are not looked into.
    *
    * @returns An operation.
    * @throws {MisuseError} If it was not started.
@@ -240,7 +243,9 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
    * Lists the children, the newest first.
    *
    * Served in its turn, like all calls: while the supervisor starts or stops a child,
-   * calls wait, first in, first out.
+   * calls wait, first in, first out. Cancelling the wait withdraws a call that has not
+   * been reached; one that is being served goes on, and its answer is dropped. Takes time
+   * in proportion to the number of children.
    *
    * @returns An operation of the list.
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.
@@ -250,7 +255,7 @@ export abstract class SupervisorBase implements Supervisable, AsyncDisposable {
   }
 
   /**
-   * Counts the children.
+   * Counts the children. Served in its turn, in time in proportion to their number.
    *
    * @returns An operation of the counts.
    * @throws {SupervisorEndedError} If the supervisor has ended, or ends before.

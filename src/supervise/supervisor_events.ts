@@ -87,7 +87,7 @@ export interface SupervisorStateEvent {
 /** An event of a supervisor or of one of its children. */
 export type SupervisorEvent = ChildEvent | SupervisorStateEvent;
 
-/** Function that is called with each event. */
+/** Function that is called with each event. An async one is not waited for. */
 export type SupervisorListener = (event: SupervisorEvent) => void;
 
 /** Options of {@linkcode Supervisor.events}. */
@@ -99,6 +99,18 @@ export interface SupervisorEventsOptions {
    * @default {1_024}
    */
   readonly capacity?: number | undefined;
+}
+
+function tellThrown(
+  loop: EventLoop,
+  { supervisor, type }: SupervisorEvent,
+  exception: unknown,
+): void {
+  loop.callExceptionHandler({
+    message: `A listener of supervisor "${supervisor}" has thrown at "${type}"`,
+    exception,
+    name: supervisor,
+  });
 }
 
 /** The listeners of one supervisor. While there are none, an event costs a comparison. */
@@ -144,16 +156,15 @@ export class EventFeed {
   /** Calls everybody. A listener that throws is reported, and changes nothing. */
   emit(loop: EventLoop, event: SupervisorEvent): void {
     for (const iteration of this.#iterations) iteration.push(event);
-    for (const listener of this.#listeners) {
+    // Listeners that are added meanwhile begin with the next event.
+    for (const listener of [...this.#listeners]) {
       try {
-        listener(event);
+        const result = listener(event) as unknown;
+        if (result instanceof Promise) {
+          result.catch((exception) => tellThrown(loop, event, exception));
+        }
       } catch (exception) {
-        loop.callExceptionHandler({
-          message:
-            `A listener of supervisor "${event.supervisor}" has thrown at "${event.type}"`,
-          exception,
-          name: event.supervisor,
-        });
+        tellThrown(loop, event, exception);
       }
     }
   }

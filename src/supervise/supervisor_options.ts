@@ -6,13 +6,13 @@
 import { ChildSpecError } from "../errors.ts";
 import {
   checkInteger,
-  checkNumber,
   checkOneOf,
   checkOptions,
   checkString,
   inspect,
 } from "../loop/checks.ts";
-import { Backoff, type BackoffOptions, checkSeed } from "./backoff.ts";
+import { checkPositive, checkSeed } from "../workers/checks.ts";
+import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { Child } from "./child.ts";
 import { Children } from "./children.ts";
 import {
@@ -81,7 +81,7 @@ export interface CommonSupervisorOptions {
   /**
    * Seed of the random part of the delays: a safe integer.
    *
-   * @default {a different one for each supervisor}
+   * @default {a different one for each supervisor, in each process}
    */
   readonly seed?: number | undefined;
   /**
@@ -191,7 +191,7 @@ function settle(
   } = options;
   checkString(name, what, "name");
   checkInteger(maxRestarts, 0, what, "maxRestarts", "or Infinity");
-  checkPeriod(withinMs, what);
+  checkPositive(withinMs, what, "withinMs");
   checkOneOf(autoShutdown, AUTO_SHUTDOWNS, what, "autoShutdown");
   checkOneOf(
     options.significantLater ?? false,
@@ -199,7 +199,7 @@ function settle(
     what,
     "significantLater",
   );
-  if (seed !== undefined) checkSeed(seed, what);
+  if (seed !== undefined) checkSeed(seed, what, "seed");
   checkOneOf(reportCrashes, BOOLEANS, what, "reportCrashes");
   return {
     name,
@@ -212,14 +212,6 @@ function settle(
     reportCrashes,
     maxChildren,
   };
-}
-
-function checkPeriod(withinMs: unknown, what: string): void {
-  checkNumber(withinMs, what, "withinMs");
-  if ((withinMs as number) > 0) return;
-  throw new RangeError(
-    `Cannot ${what} as withinMs must be > 0: received ${withinMs}`,
-  );
 }
 
 /** Checks the children of a supervisor, each by itself and all together. */
@@ -267,7 +259,7 @@ export function settleTemplate(
   what: string,
 ): ChildSettings {
   const { child = {}, significantLater = false } = options;
-  checkOptions(child, what);
+  checkOptions(child, what, "child");
   const template = new ChildSettings(child, "child", settings.backoff, what);
   checkSignificance(template, "child", settings.autoShutdown, what);
   if (!template.significant && !significantLater) {

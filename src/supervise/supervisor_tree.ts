@@ -5,6 +5,7 @@
  */
 import type { ChildEnd } from "./child_end.ts";
 import type { ChildType } from "./child_spec.ts";
+import { inText } from "./shutdown_report.ts";
 import type { SupervisorCore } from "./supervisor_core.ts";
 import type { RestartStrategy } from "./supervisor_options.ts";
 
@@ -134,10 +135,10 @@ function aboutChild(child: ChildTree): string {
   return `${state}${when}${held}${end}${restartsInWords(restarts)}`;
 }
 
+/** The first line of the message of a crash: the tree has a line for each child. */
 function errorOf(end: ChildEnd): string {
-  return end.kind === "crash" && end.error instanceof Error
-    ? `: ${end.error.message}`
-    : "";
+  if (end.kind !== "crash" || !(end.error instanceof Error)) return "";
+  return `: ${inText(end.error).split("\n", 1)[0]}`;
 }
 
 /**
@@ -168,7 +169,9 @@ export function treeOf(
         ? null
         : Math.max(0, delay.untilMs - core.loop.time()),
       abandonedRuns: core.leftoversOf(child)?.length ?? 0,
-      supervisor: status === "running" && run!.end === null
+      // A worker may hand over a supervisor, even that above it.
+      supervisor: settings.type === "supervisor" && status === "running" &&
+          run!.end === null
         ? inside(run!.value)
         : null,
     };

@@ -25,7 +25,6 @@ import {
   type WatchdogEnding,
 } from "./thread_watch.ts";
 import { type RunningKind, Word } from "./watch_board.ts";
-import type { BlockReport } from "./watchdog_guard.ts";
 import type {
   ShareMessage,
   WatchdogData,
@@ -334,16 +333,19 @@ export class Watchdog implements AsyncDisposable {
     const sent = Atomics.load(this.#watch.board.words, Word.REPORTS);
     while (this.#reportsTaken !== sent && !this.#closed) {
       this.#reportsTaken++;
-      this.#tell(this.#thread!.mail.take() as BlockReport);
+      this.#tell(this.#thread!.mail.take() as WatchdogBlock);
     }
   }
 
   #tell(block: WatchdogBlock): void {
+    const failed = (error: unknown) =>
+      writeError(`rota: a listener of the watchdog threw: ${error}`);
     for (const listener of [...this.#listeners]) {
       try {
-        listener(block);
+        const result = listener(block) as unknown;
+        if (result instanceof Promise) result.catch(failed);
       } catch (error) {
-        writeError(`rota: a listener of the watchdog threw: ${error}`);
+        failed(error);
       }
     }
   }

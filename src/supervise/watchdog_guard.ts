@@ -8,13 +8,10 @@
  */
 import { BlockDetector } from "./block_detector.ts";
 import { forcedExitCode } from "./exit_code.ts";
+import { inMs } from "./shutdown_report.ts";
 import { SAME_REQUEST_MS } from "./shutdown_signals.ts";
-import {
-  type RunningKind,
-  type WatchBoard,
-  WATCHED_SIGNALS,
-  Word,
-} from "./watch_board.ts";
+import { type WatchBoard, WATCHED_SIGNALS, Word } from "./watch_board.ts";
+import type { WatchdogBlock } from "./watchdog.ts";
 
 /** Settings of the watch over one thread. */
 export interface GuardSettings {
@@ -34,19 +31,6 @@ export interface GuardSettings {
   readonly writes: boolean;
 }
 
-/** State of a block. */
-type BlockState = "blocked" | "over";
-
-/** Report of a block, as it is sent to the thread that has made the watchdog. */
-export interface BlockReport {
-  readonly thread: string | null;
-  readonly state: BlockState;
-  readonly description: string;
-  readonly kind: RunningKind;
-  readonly sinceMs: number;
-  readonly blockedMs: number;
-}
-
 /** The world outside, for a watchdog. */
 export interface GuardWorld {
   /** Milliseconds on a clock that never goes back. */
@@ -54,7 +38,7 @@ export interface GuardWorld {
   /** Milliseconds since 1970. */
   wallMs(): number;
   /** Sends a report to the thread that has made the watchdog. */
-  report(report: BlockReport): void;
+  report(block: WatchdogBlock): void;
   /** Writes a line to standard error. */
   write(text: string): void;
   /** Calls `listener` at each `signal`; returns a function that ends this. */
@@ -70,10 +54,8 @@ const STUCK_MS = 200;
 /** Time until a thread that is not blocked surely listens to no signals any more. */
 const HAND_OVER_MS = SAME_REQUEST_MS + STUCK_MS;
 
-/** Milliseconds as they are written: whole ones. */
-function inMs(ms: number): string {
-  return `${Math.round(ms).toLocaleString("en-US")} ms`;
-}
+/** Looks in the time that a block is told from, at least. */
+const LOOKS_PER_BLOCK = 4;
 
 /** Watchdog of one thread. */
 export class WatchdogGuard {
@@ -81,8 +63,10 @@ export class WatchdogGuard {
   readonly #settings: GuardSettings;
   readonly #world: GuardWorld;
   readonly #detector: BlockDetector;
+  /** How often it has to look, in milliseconds. */
+  readonly everyMs: number;
   /** The thing that ran when the block was told, in words; null if none was. */
-  #told: Pick<BlockReport, "description" | "kind" | "sinceMs"> | null = null;
+  #told: Pick<WatchdogBlock, "description" | "kind" | "sinceMs"> | null = null;
   readonly #listening: Map<number, () => void> = new Map();
   /** The first signal; null before it. */
   #signal: Deno.Signal | null = null;
@@ -97,7 +81,9 @@ export class WatchdogGuard {
     this.#board = board;
     this.#settings = settings;
     this.#world = world;
-    this.#detector = new BlockDetector(settings.blockMs, settings.mostMs);
+    const { blockMs, endAfterMs, mostMs } = settings;
+    this.#detector = new BlockDetector(blockMs, mostMs);
+    this.everyMs = Math.min(blockMs, endAfterMs) / LOOKS_PER_BLOCK;
   }
 
   /** Takes a look. To be called every so often, as the settings say. */
@@ -163,7 +149,7 @@ export class WatchdogGuard {
     if (thread !== null) this.#report("blocked", blockedMs);
   }
 
-  #report(state: BlockState, blockedMs: number): void {
+  #report(state: "blocked" | "over", blockedMs: number): void {
     const { thread } = this.#settings;
     this.#world.report({ thread, state, ...this.#told!, blockedMs });
   }

@@ -50,8 +50,6 @@ export interface JoinMessage {
   readonly loopsOnly: boolean;
 }
 
-/** Looks in the time that a block is told from, at least. */
-const LOOKS_PER_BLOCK = 4;
 /** Longest time between two looks: a shutdown counts on them. */
 const EVERY_MS_MAX = 50;
 /** The most that counts between two looks: a suspended process has not been blocked. */
@@ -65,6 +63,7 @@ class ProcessWatchdog {
   readonly #world: GuardWorld;
   readonly #guards: Set<WatchdogGuard> = new Set();
   readonly #ports: Set<Port> = new Set();
+  /** How often it looks: as often as the guard that asks for most. */
   #everyMs = EVERY_MS_MAX;
   /** How many messages of the thread that has made it were taken. */
   #taken = 0;
@@ -112,9 +111,7 @@ class ProcessWatchdog {
     board: WatchBoard,
     settings: Omit<GuardSettings, "mostMs">,
   ): WatchdogGuard {
-    const { blockMs, endAfterMs } = settings;
-    const everyMs = Math.min(blockMs, endAfterMs) / LOOKS_PER_BLOCK;
-    this.#everyMs = Math.min(everyMs, this.#everyMs);
+    const { endAfterMs } = settings;
     const mostMs = Math.min(endAfterMs / 2, COUNTED_MS_MAX);
     const guard = new WatchdogGuard(
       board,
@@ -122,14 +119,19 @@ class ProcessWatchdog {
       this.#world,
     );
     this.#guards.add(guard);
+    this.#adaptPace();
     const { words } = board;
-    Atomics.store(
-      words,
-      Word.EVERY_MS,
-      Math.ceil(Math.min(everyMs, EVERY_MS_MAX)),
-    );
+    const everyMs = Math.ceil(Math.min(guard.everyMs, EVERY_MS_MAX));
+    Atomics.store(words, Word.EVERY_MS, everyMs);
     Atomics.store(words, Word.WATCHES, 1);
     return guard;
+  }
+
+  #adaptPace(): void {
+    this.#everyMs = EVERY_MS_MAX;
+    for (const { everyMs } of this.#guards) {
+      this.#everyMs = Math.min(everyMs, this.#everyMs);
+    }
   }
 
   /** Waits at a port for the thread that joins by it. Once that has ended, it is forgotten. */
@@ -145,6 +147,7 @@ class ProcessWatchdog {
         this.#ports.delete(port);
         if (guard === null) return;
         this.#guards.delete(guard);
+        this.#adaptPace();
         guard.close();
       },
     });

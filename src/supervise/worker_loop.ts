@@ -8,11 +8,15 @@ import { readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
 import {
   checkInteger,
-  checkNumber,
   checkOptions,
   checkString,
   inspect,
 } from "../loop/checks.ts";
+import {
+  checkEnvironment,
+  checkPositive,
+  checkResourceLimits,
+} from "../workers/checks.ts";
 import {
   type ExecutorTask,
   type TaskRef,
@@ -68,7 +72,8 @@ export interface WorkerLoopOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /**
    * Limits of memory that the runtime keeps. A thread that needs more dies, as
-   * `"out-of-memory"`, or, where the runtime does not tell, as `"unresponsive"`.
+   * `"out-of-memory"`, or, where the runtime does not tell, as `"unresponsive"`. Limits with
+   * which the runtime would end the whole program are refused, as by a {@linkcode ThreadPool}.
    */
   readonly resourceLimits?: ThreadResourceLimits | undefined;
   /**
@@ -101,12 +106,6 @@ export interface WorkerLoopSettings {
 
 const WHAT = "make a worker loop";
 const NO_OPTIONS: WorkerLoopOptions = Object.freeze({});
-const LIMITS = [
-  "maxOldGenerationSizeMb",
-  "maxYoungGenerationSizeMb",
-  "codeRangeSizeMb",
-  "stackSizeMb",
-] as const;
 
 /**
  * Makes the `start` of a child that is a loop in a thread of its own, with a function as
@@ -223,10 +222,10 @@ function settle(
   const { name = "WorkerLoop", env, resourceLimits } = options;
   const { memoryBytesMax = Infinity, unresponsiveMs = 30_000 } = options;
   checkString(name, WHAT, "name");
-  if (env !== undefined) checkEnv(env);
-  if (resourceLimits !== undefined) checkLimits(resourceLimits);
+  if (env !== undefined) checkEnvironment(env, WHAT);
+  if (resourceLimits !== undefined) checkResourceLimits(resourceLimits, WHAT);
   checkInteger(memoryBytesMax, 1, WHAT, "memoryBytesMax", "or Infinity");
-  checkPositive(unresponsiveMs, "unresponsiveMs");
+  checkPositive(unresponsiveMs, WHAT, "unresponsiveMs");
   checkPermissions();
   return {
     task,
@@ -237,29 +236,6 @@ function settle(
     memoryBytesMax,
     unresponsiveMs,
   };
-}
-
-function checkPositive(value: unknown, name: string): void {
-  checkNumber(value, WHAT, name);
-  if ((value as number) > 0) return;
-  throw new RangeError(
-    `Cannot ${WHAT} as ${name} must be > 0: received ${value}`,
-  );
-}
-
-function checkEnv(env: unknown): void {
-  checkOptions(env, WHAT);
-  for (const [name, value] of Object.entries(env as Record<string, unknown>)) {
-    checkString(value, WHAT, `env.${name}`);
-  }
-}
-
-function checkLimits(limits: unknown): void {
-  checkOptions(limits, WHAT);
-  for (const name of LIMITS) {
-    const value = (limits as ThreadResourceLimits)[name];
-    if (value !== undefined) checkPositive(value, `resourceLimits.${name}`);
-  }
 }
 
 function checkPermissions(): void {

@@ -12,6 +12,7 @@ import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { Task } from "../loop/task.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";
 
@@ -268,6 +269,7 @@ export class CapacityLimiter {
     }
     token.expire();
     this.#tokens.delete(borrower);
+    resourceWatch.current?.returned(this);
     this.#waiters.givenBack(token.urgency);
     this.#wakeNext();
   }
@@ -308,6 +310,7 @@ export class CapacityLimiter {
       this.#waiters.takenBy(borrower instanceof Task ? borrower : null),
     );
     this.#tokens.set(borrower, token);
+    resourceWatch.current?.taken("permit", this, "CapacityLimiter");
     return token;
   }
 

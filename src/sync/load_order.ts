@@ -32,6 +32,7 @@ import "../loop/future.ts";
 import "../loop/operation_wait.ts";
 import "../loop/operation.ts";
 import "../loop/attempt_operation.ts";
+import "../loop/resource_watch.ts";
 import "../loop/priority.ts";
 import "../loop/posted_task.ts";
 import "../loop/ready_place.ts";

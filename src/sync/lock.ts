@@ -10,6 +10,7 @@ import { AttemptOperation } from "../loop/attempt_operation.ts";
 import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
 import type { Task } from "../loop/task.ts";
 import type { Permit } from "./permit.ts";
 import { WaitQueue } from "./wait_queue.ts";
@@ -170,6 +171,7 @@ export class Lock {
   #grant(permit: LockPermit): LockPermit {
     const task = permit.task = findTask();
     permit.urgency = this.#waiters.takenBy(task);
+    resourceWatch.current?.taken("permit", this, "Lock");
     return this.#holder = permit;
   }
 
@@ -182,6 +184,7 @@ export class Lock {
   #free(holder: LockPermit): void {
     this.#holder = null;
     holder.task = null;
+    resourceWatch.current?.returned(this);
     this.#waiters.givenBack(holder.urgency);
     this.#waiters.wakeHead();
   }

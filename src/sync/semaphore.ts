@@ -12,6 +12,7 @@ import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Urgency } from "../loop/priority_inheritance.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { Task } from "../loop/task.ts";
+import { resourceWatch } from "../loop/resource_watch.ts";
 import { LinkedList, type ListNode } from "../structures/linked_list.ts";
 import type { Permit } from "./permit.ts";
 import { Waiter, WaitQueue } from "./wait_queue.ts";
@@ -176,6 +177,7 @@ export class Semaphore {
   }
 
   #makePermit(): Permit {
+    resourceWatch.current?.taken("permit", this, "Semaphore");
     const task = findTask();
     const urgency = this.#waiters.takenBy(task);
     const permit = new SemaphorePermit(this, task, urgency);
@@ -205,6 +207,7 @@ export class Semaphore {
   }
 
   #add(): void {
+    resourceWatch.current?.returned(this);
     this.#value++;
     this.#wakeNext();
   }

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { wallClockMs } from "../host/clock.ts";
+import { monotonicMs, wallClockMs } from "../host/clock.ts";
 import {
   checkInteger,
-  checkNotNegative,
   checkNumber,
+  checkOptions,
   checkString,
   inspect,
 } from "../loop/checks.ts";
@@ -20,10 +20,11 @@ export function checkPositive(
   name: string,
   unit?: string,
 ): void {
-  checkNotNegative(value, what, name, unit);
-  if (value === 0) {
-    throw new RangeError(`Cannot ${what} as ${name} must be > 0: received 0`);
-  }
+  checkNumber(value, what, name, unit);
+  if (value as number > 0) return;
+  throw new RangeError(
+    `Cannot ${what} as ${name} must be > 0: received ${value}`,
+  );
 }
 
 /** Throws unless `value` is a number >= `least`; `Infinity` is allowed. */
@@ -50,6 +51,34 @@ export function checkEnvironment(env: unknown, what: string): void {
   }
   for (const [name, value] of Object.entries(env)) {
     checkString(value, what, `env.${name}`);
+  }
+}
+
+/**
+ * The range of each limit, in megabytes. With 4 for the old generation, or more
+ * for code than there are addresses, V8 ends the whole process; with 6 some
+ * threads do not start.
+ */
+const LIMITS = {
+  maxOldGenerationSizeMb: [8, Infinity],
+  maxYoungGenerationSizeMb: [0, Infinity],
+  codeRangeSizeMb: [0, 4_096],
+  stackSizeMb: [0, Infinity],
+} as const;
+
+/** Throws unless a thread can be started with these `resourceLimits`. */
+export function checkResourceLimits(limits: unknown, what: string): void {
+  checkOptions(limits, what, "resourceLimits");
+  for (const [key, [least, most]] of Object.entries(LIMITS)) {
+    const value: unknown = Reflect.get(limits as object, key);
+    if (value === undefined) continue;
+    const name = `resourceLimits.${key}`;
+    checkPositive(value, what, name, "megabytes");
+    checkAtLeast(value, least, what, name, "megabytes");
+    if (value as number <= most) continue;
+    throw new RangeError(
+      `Cannot ${what} as ${name} must be <= ${most}: received ${value}`,
+    );
   }
 }
 
@@ -117,8 +146,16 @@ export function checkSeed(seed: unknown, what: string, name: string): void {
 
 let seeds = 0;
 
-/** Returns a seed that differs from executor to executor, and from run to run. */
+/** Returns a seed that differs from executor to executor, from run to run, and from process to process. */
 export function nextSeed(): number {
-  return (Math.floor(wallClockMs()) + seeds++ * 2 ** 32) %
-    Number.MAX_SAFE_INTEGER;
+  return seedOf(wallClockMs(), monotonicMs(), seeds++);
+}
+
+/**
+ * Makes a seed of two clocks and a count. Processes that fail together, as what they use has failed, draw one in the
+ * same millisecond, and are not to come back together: the nanoseconds tell them apart.
+ */
+export function seedOf(wallMs: number, nowMs: number, count: number): number {
+  const high = (Math.floor(nowMs * 1e6) + count) % 2 ** 21;
+  return high * 2 ** 32 + Math.floor(wallMs) % 2 ** 32;
 }

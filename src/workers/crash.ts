@@ -12,7 +12,7 @@ export interface PoolNames {
   /** The pool, such as `ThreadPool` or `ThreadPool "images"`. */
   readonly pool: string;
   /** Word for its workers. */
-  readonly kind: "thread" | "process";
+  readonly kind: "thread" | "process" | "loop" | "store";
 }
 
 /** How a worker died, as its jobs and the exception handler are told. */

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { resourceWatch } from "../loop/resource_watch.ts";
 import { startFailure, startTimeout, type WorkerDeath } from "./crash.ts";
 import type { LinkEnd, LinkStarter } from "./link.ts";
 import {
@@ -173,6 +174,7 @@ export class Crew {
     worker.predecessor = predecessor;
     if (predecessor !== null) predecessor.successor = worker;
     this.workers.add(worker);
+    resourceWatch.current?.taken("worker", worker, this.#settings.name);
     this.#starting++;
     const { startTimeoutMs } = this.#settings;
     worker.timer = setTimer(this.#clock, startTimeoutMs, () => {
@@ -308,6 +310,7 @@ export class Crew {
     worker.clearTimers();
     worker.state = "ended";
     this.workers.delete(worker);
+    resourceWatch.current?.returned(worker);
     if (wasAsked) return false;
     if (state === "starting") {
       this.#failed(worker, startFailure(end));

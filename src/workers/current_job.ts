@@ -11,6 +11,37 @@ import type { SubmitOptions } from "./executor.ts";
 import type { ExecutorTask, JobResult } from "./module_task.ts";
 import type { NestedLine } from "./nested_line.ts";
 
+/**
+ * Lease of a job that came from a store of jobs, of a fleet: the right of one
+ * worker to run it, which ends when the worker does not renew it in time.
+ *
+ * A job runs at least once. It may run again, also while an earlier run still goes
+ * on whose worker has lost the lease without noticing. `id` is the same in all
+ * runs, for writes that must happen once; `fencingToken` grows from one run to the
+ * next, for stores that can refuse the writes of a run with a smaller one.
+ */
+export interface JobLease {
+  /** Id of the job in the store, the same in every run. */
+  readonly id: string;
+  /** Number that is larger in each later run of this job. Not to be compared with those of other jobs. */
+  readonly fencingToken: number;
+  /** Number of the attempt, from 1. */
+  readonly attempt: number;
+  /** The `dedupeKey` of the submission; `null` if there was none. */
+  readonly dedupeKey: string | null;
+}
+
+/** Name under which a lease goes along with a job, beside the task-local values. */
+export const LEASE = "rota:lease";
+
+/** Returns the lease among the values that came with a job; null if there is none. */
+export function leaseIn(
+  values: Readonly<Record<string, unknown>> | null,
+): JobLease | null {
+  if (values === null || !Object.hasOwn(values, LEASE)) return null;
+  return values[LEASE] as JobLease;
+}
+
 /** A job, as the function that it runs sees it. */
 export interface CurrentJob {
   /** Name that was given to `submit`; `""` if there was none. */
@@ -26,6 +57,11 @@ export interface CurrentJob {
    * deadline.
    */
   readonly deadlineMs: number;
+  /**
+   * Lease of a job that came from the store of a fleet, with its fencing token;
+   * `null` for jobs of pools. Jobs that this one submits have the same lease.
+   */
+  readonly lease: JobLease | null;
   /**
    * Sends a value to the `onProgress` of the submitter. Values arrive in order,
    * before the result. After the end of the job it does nothing.

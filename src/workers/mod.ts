@@ -6,7 +6,8 @@
  * |---|---|
  * | call a function that blocks | {@linkcode toThread} |
  * | call many, in threads | {@linkcode ThreadPool} |
- * | call them with fewer permissions, or where a crash must not take the program along | {@linkcode ProcessPool} |
+ * | call them on the loop, in tasks | {@linkcode LoopExecutor} |
+| call them with fewer permissions, or where a crash must not take the program along | {@linkcode ProcessPool} |
  * | spread jobs over several executors | {@linkcode LoadBalancer} |
  * | know the job that runs, or submit others from inside it | {@linkcode currentJob} |
  * | call functions of a loop from another thread | {@linkcode LoopHandle} |
@@ -59,6 +60,7 @@ export type {
   ProcessPermissions,
 } from "./permission_flags.ts";
 export { toThread } from "./to_thread.ts";
+export { LoopExecutor, type LoopExecutorOptions } from "./loop_executor.ts";
 
 // -- Balancing --
 
@@ -75,7 +77,7 @@ export type {
 
 // -- In the worker --
 
-export { type CurrentJob, currentJob } from "./current_job.ts";
+export { type CurrentJob, currentJob, type JobLease } from "./current_job.ts";
 export { withTransfer } from "./transfer.ts";
 
 // -- Loops in several threads --

@@ -74,6 +74,13 @@ export interface PoolParts {
   readonly clock?: PoolClock | undefined;
   /** Collects the task-local values that go along with a job; none by default. */
   readonly transportedLocals?: (() => JobLocals) | undefined;
+  /**
+   * Whether the jobs run outside of the loop, so that a virtual clock stands still
+   * for them; else whatever runs them tells the loop.
+   *
+   * @default {true}
+   */
+  readonly isOutside?: boolean | undefined;
 }
 
 /**
@@ -114,6 +121,7 @@ export class PoolCore
     parts: PoolParts = {},
   ) {
     const { clock = MACHINE_CLOCK, transportedLocals = () => null } = parts;
+    const { isOutside = true } = parts;
     this.#settings = settings;
     this.#names = names;
     this.#clock = clock;
@@ -122,7 +130,11 @@ export class PoolCore
     this.#line = new PoolLine(highWaterMark, overload, names.pool);
     this.#crew = new Crew(this, starter, settings, clock);
     this.#ends = new JobEnds(this, clock, cancelGraceMs, this.#counts);
-    this.#use = new PoolUse(this, names.pool);
+    this.#use = new PoolUse(
+      this,
+      names.pool,
+      isOutside ? "outside" : "with members",
+    );
     this.#heartbeat = new Heartbeat(
       clock,
       unresponsiveMs,
@@ -134,7 +146,7 @@ export class PoolCore
       (jobName) => this.#threadLost(jobName),
       () => this.#shutdown.check(),
     );
-    this.#shutdown = new PoolShutdown(this, clock, names.pool);
+    this.#shutdown = new PoolShutdown(this, clock, names.pool, isOutside);
   }
 
   // -- What executors offer --

@@ -55,6 +55,8 @@ export class PoolShutdown {
   readonly #owner: ShutdownOwner;
   readonly #clock: PoolClock;
   readonly #poolInWords: string;
+  /** Whether the jobs run outside of the loop; else whatever runs them tells the loop. */
+  readonly #isOutside: boolean;
   #hasBegun = false;
   #isDown = false;
   /** When the jobs that are left are cancelled. */
@@ -62,8 +64,14 @@ export class PoolShutdown {
   #timer: PoolTimer | null = null;
   readonly #waiters: Set<Future<void>> = new Set();
 
-  constructor(owner: ShutdownOwner, clock: PoolClock, poolInWords: string) {
+  constructor(
+    owner: ShutdownOwner,
+    clock: PoolClock,
+    poolInWords: string,
+    isOutside: boolean = true,
+  ) {
     this.#owner = owner;
+    this.#isOutside = isOutside;
     this.#clock = clock;
     this.#poolInWords = poolInWords;
   }
@@ -106,11 +114,11 @@ export class PoolShutdown {
     const loop = getRunningLoop();
     const down = new Future<void>(loop, name);
     this.#waiters.add(down);
-    loop[core].outside.outsideBegan();
+    if (this.#isOutside) loop[core].outside.outsideBegan();
     try {
       yield* down;
     } finally {
-      loop[core].outside.outsideEnded();
+      if (this.#isOutside) loop[core].outside.outsideEnded();
       this.#waiters.delete(down);
     }
   }

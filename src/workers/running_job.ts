@@ -14,7 +14,13 @@ import type { Future } from "../loop/future.ts";
 import type { Strand } from "../loop/strand_tree.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { jobLocal, type JobState, makeNested } from "./current_job.ts";
+import {
+  type JobLease,
+  jobLocal,
+  type JobState,
+  leaseIn,
+  makeNested,
+} from "./current_job.ts";
 import type { SubmitOptions } from "./executor.ts";
 import type { JobSpec } from "./link.ts";
 import type { ExecutorTask, JobResult } from "./module_task.ts";
@@ -101,6 +107,10 @@ export class RunningJob implements JobState, Owner {
       }
     }
     return this.controller.signal;
+  }
+
+  get lease(): JobLease | null {
+    return leaseIn(this.spec.locals);
   }
 
   progress(value: unknown): boolean {

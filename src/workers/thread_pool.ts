@@ -7,11 +7,10 @@ import { MisuseError } from "../errors.ts";
 import { hardwareThreads, OS } from "../host/platform.ts";
 import { ffiGranted, readGranted } from "../host/process.ts";
 import type { ThreadResourceLimits } from "../host/thread.ts";
-import { checkOptions } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Operation } from "../loop/operation.ts";
 import { BaseExecutor } from "./base_executor.ts";
-import { checkAtLeast, checkEnvironment, checkPositive } from "./checks.ts";
+import { checkEnvironment, checkResourceLimits } from "./checks.ts";
 import type {
   ExecutorStats,
   ShutdownOptions,
@@ -30,17 +29,6 @@ import { THREAD_SCRIPT } from "./thread_script.ts";
 import { transportedLocals } from "./transport.ts";
 
 const CREATE = "create a thread pool";
-/**
- * The range of each limit, in megabytes. With 4 for the old generation, or more
- * for code than there are addresses, V8 ends the whole process; with 6 some
- * threads do not start.
- */
-const LIMITS = {
-  maxOldGenerationSizeMb: [8, Infinity],
-  maxYoungGenerationSizeMb: [0, Infinity],
-  codeRangeSizeMb: [0, 4_096],
-  stackSizeMb: [0, Infinity],
-} as const;
 
 /** Options of a {@linkcode ThreadPool}. */
 export interface ThreadPoolOptions extends PoolOptions {
@@ -135,7 +123,9 @@ export class ThreadPool extends BaseExecutor {
     super();
     const settings = settlePoolOptions(options, CREATE, hardwareThreads());
     const { resourceLimits, env } = options;
-    if (resourceLimits !== undefined) checkLimits(resourceLimits);
+    if (resourceLimits !== undefined) {
+      checkResourceLimits(resourceLimits, CREATE);
+    }
     if (env !== undefined) checkEnvironment(env, CREATE);
     checkPermissions();
     checkDetection(
@@ -228,21 +218,6 @@ export class ThreadPool extends BaseExecutor {
    */
   get [Symbol.toStringTag](): string {
     return "ThreadPool";
-  }
-}
-
-function checkLimits(limits: unknown): void {
-  checkOptions(limits, CREATE);
-  for (const [key, [least, most]] of Object.entries(LIMITS)) {
-    const value: unknown = Reflect.get(limits as object, key);
-    if (value === undefined) continue;
-    const name = `resourceLimits.${key}`;
-    checkPositive(value, CREATE, name, "megabytes");
-    checkAtLeast(value, least, CREATE, name, "megabytes");
-    if (value as number <= most) continue;
-    throw new RangeError(
-      `Cannot ${CREATE} as ${name} must be <= ${most}: received ${value}`,
-    );
   }
 }
 

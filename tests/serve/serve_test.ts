@@ -28,29 +28,8 @@ import {
   type Server,
   supervisedServer,
 } from "../../src/serve/mod.ts";
-import { inStyle, type Steps, STYLES } from "../support/styles.ts";
-import { get, RawClient, withServer } from "./support.ts";
-
-/** Makes a handler in a style; a generator is a generator function, as a user writes it. */
-function handlerIn(
-  style: typeof STYLES[number],
-  steps: (request: Request, context: RequestContext<undefined>) => ReturnType<
-    Steps<Response>
-  >,
-): ServeHandler {
-  if (style === "a generator") {
-    return function* (request, context) {
-      return yield* inStyle(
-        style,
-        () => steps(request, context),
-      )() as Coroutine<
-        Response
-      >;
-    };
-  }
-  return (request, context) =>
-    inStyle(style, () => steps(request, context))() as Promise<Response>;
-}
+import { inStyle, STYLES } from "../support/styles.ts";
+import { get, handlerIn, RawClient, withServer } from "./support.ts";
 
 /** Tasks besides the running one and the server. */
 function otherTasks(server: Server): string[] {
@@ -892,7 +871,21 @@ Deno.test("wrong arguments are refused before anything happens", async () => {
       [handler, null, /options must be an object/],
       [handler, { port: -1 }, /port must be an integer >= 0/],
       [handler, { port: 70_000 }, /port must be at most 65535/],
-      [handler, { port: 1, path: "/tmp/x" }, /must not both be given/],
+      [handler, { port: 1, path: "/tmp/x" }, /path excludes port and hostname/],
+      [handler, { hostname: "x", path: "/tmp/x" }, /path excludes port/],
+      [handler, { cert: "x" }, /cert and key must be given together/],
+      [handler, { key: "x" }, /cert and key must be given together/],
+      [handler, { maxWaiting: null }, /maxWaiting must be a number/],
+      [
+        handler,
+        { livenessPath: "/a?b" },
+        /livenessPath must begin .* no query/,
+      ],
+      [
+        handler,
+        { readinessPath: "/x", livenessPath: "/x" },
+        /livenessPath must differ from readinessPath/,
+      ],
       [handler, { hostname: 1 }, /hostname must be a string/],
       [handler, { maxConcurrent: 0 }, /maxConcurrent must be an integer >= 1/],
       [handler, { maxConcurrent: "2" }, /maxConcurrent must be a number/],

@@ -122,6 +122,37 @@ Deno.test("once() and fromEvent() take emitters, whose errors they throw", async
   assertEquals(emitter.eventNames(), []);
 });
 
+Deno.test("an error that an emitter has after the event of once() is not swallowed", async () => {
+  const emitter = new EventEmitter();
+  const reports: unknown[] = [];
+  await run(async () => {
+    const loop = getRunningLoop();
+    loop.setExceptionHandler((_loop, { exception }) => {
+      reports.push(exception);
+    });
+    const wait = loop.createTask(once(emitter, "data"));
+    await sleep(1);
+    emitter.emit("data", 1);
+    // Nobody listens any more, so the emitter throws as it does without a wait.
+    assertThrows(
+      () => emitter.emit("error", new Error("later")),
+      Error,
+      "later",
+    );
+    assertEquals(await wait, [1]);
+
+    const cancelled = loop.createTask(once(emitter, "data"));
+    await sleep(1);
+    cancelled.cancel();
+    const error = new Error("too late");
+    emitter.emit("error", error);
+    await sleep(1);
+    assert(cancelled.cancelled());
+    assertEquals(reports, [error]);
+    assertEquals(emitter.eventNames(), []);
+  }, VIRTUAL);
+});
+
 Deno.test("once() on a port of the runtime starts it", async () => {
   const { port1, port2 } = new MessageChannel();
   const data = await run(async () => {
@@ -318,6 +349,40 @@ Deno.test("a call of next() that is refused leaves the iteration as it was", asy
   }, VIRTUAL);
 });
 
+Deno.test("for await over items that are there is cancelled at once, and lets others run", async () => {
+  const target = new CountingTarget();
+  await run(async () => {
+    const loop = getRunningLoop();
+    const numbers = Array.from({ length: 1_000 }, (_, n) => n);
+    const source = ticksOf(target, { buffer: Infinity });
+    target.emit(...numbers);
+    source.close();
+    let turns = 0;
+    const other = loop.createTask(function* () {
+      while (true) {
+        turns++;
+        yield* sleep(0);
+      }
+    });
+    assertEquals(await drain(source), numbers);
+    assert(turns >= 7, `others had ${turns} turns`);
+    other.cancel();
+
+    const second = ticksOf(target, { buffer: Infinity });
+    target.emit(...numbers);
+    const taken: number[] = [];
+    const task: Task<void> = loop.createTask(async () => {
+      for await (const { detail } of second) {
+        taken.push(detail);
+        if (detail === 3) task.cancel();
+      }
+    });
+    await sleep(1);
+    assert(task.cancelled());
+    assertEquals([taken, target.listeners, second.size], [[0, 1, 2, 3], 0, 0]);
+  }, VIRTUAL);
+});
+
 // -- Policies --
 
 Deno.test("a full buffer drops the oldest, drops the newest, or ends the source", async () => {
@@ -343,6 +408,47 @@ Deno.test("a full buffer drops the oldest, drops the newest, or ends the source"
       'Cannot keep an item of fromEvent("tick"): its buffer of 2 is full',
     );
     await assertRejects(async () => await error.take(), SourceClosedError);
+  }, VIRTUAL);
+});
+
+Deno.test("an overflow that nobody sees is reported, once", async () => {
+  const target = new CountingTarget();
+  const reports: string[] = [];
+  await run(async () => {
+    getRunningLoop().setExceptionHandler((_loop, { message, exception }) => {
+      assert(exception instanceof SourceOverflowError);
+      reports.push(message);
+    });
+    {
+      using source = ticksOf(target, { buffer: 1 });
+      target.emit(1, 2);
+      assertEquals((await source.take()).detail, 1);
+    }
+    assertEquals(reports.length, 1);
+    ticksOf(target, { buffer: 1 });
+    const seen = ticksOf(target, { buffer: 1 });
+    target.emit(1, 2);
+    await assertRejects(() => drain(seen), SourceOverflowError);
+  }, VIRTUAL);
+  assertEquals(reports, [
+    'fromEvent("tick") failed and nobody ever looked at the error',
+    'fromEvent("tick") failed and nobody ever looked at the error',
+  ]);
+});
+
+Deno.test("an emitter that refuses to be left does not keep its consumer waiting", async () => {
+  const emitter = {
+    on() {},
+    off() {
+      throw new Error("stay");
+    },
+  };
+  await run(async () => {
+    const source = fromEvent(emitter, "data");
+    const waiting = getRunningLoop().createTask(source.take());
+    await sleep(1);
+    assertThrows(() => source.close(), Error, "stay");
+    await assertRejects(async () => await waiting, SourceClosedError);
   }, VIRTUAL);
 });
 

@@ -12,6 +12,8 @@ import {
   each,
   every,
   getRunningLoop,
+  type Handle,
+  InvalidStateError,
   OsError,
   Pipe,
   run,
@@ -341,6 +343,53 @@ Deno.test("fromReader() stops watching when it is left, and a full buffer may en
   }, { host: "native" });
 });
 
+Deno.test("fromReader() refuses a descriptor that is read already", async () => {
+  using pipe = Pipe.open();
+  await run(async () => {
+    const loop = getRunningLoop();
+    let calls = 0;
+    const handle = loop.addReader(pipe.readFd, () => calls++);
+    const refused = () =>
+      assertThrows(
+        () => fromReader({ fd: pipe.readFd }),
+        InvalidStateError,
+        `Cannot read from a descriptor: the loop has a reader of descriptor ${pipe.readFd} already`,
+      );
+    refused();
+    pipe.write(new Uint8Array([1]));
+    while (calls === 0) await sleep(1); // the reader is in its place
+    handle.cancel();
+
+    const source = fromReader(pipe.readFd, { chunkBytes: 1 });
+    refused();
+    pipe.write(new Uint8Array([2, 3]));
+    while (source.size === 0) await sleep(1);
+    refused(); // also while the source waits for room, and watches nothing
+    const [byte] = await source.take();
+    assertEquals(byte, 1);
+    while (source.size === 0) await sleep(1);
+    await sleep(1);
+    const other: Handle = loop.addReader(pipe.readFd, () => other.cancel());
+    await source.take();
+    await assertRejects(
+      async () => await source.take(),
+      InvalidStateError,
+      "has another reader",
+    );
+    other.cancel();
+    const next = fromReader(pipe.readFd, { chunkBytes: 1 });
+    assertEquals((await next.take())[0], 3);
+    next[Symbol.dispose]();
+    // A buffer for which there is no room: nothing is watched or kept.
+    assertThrows(
+      () => fromReader(pipe.readFd, { chunkBytes: 2 ** 50 }),
+      RangeError,
+    );
+    fromReader(pipe.readFd).close();
+    assertEquals(loop.removeReader(pipe.readFd), false);
+  }, { host: "native" });
+});
+
 Deno.test("fromReader() needs a host with descriptors, and a descriptor", async () => {
   for (const host of ["portable", "virtual"] as const) {
     await run(async () => {
@@ -478,6 +527,32 @@ Deno.test("merge() of nothing ends at once, and wrong sources are refused", asyn
       "each must be a source or an async iterable: received an array",
     );
   }, VIRTUAL);
+});
+
+Deno.test("the end of the loop ends a merge: no report but of an error, and that once", async () => {
+  const reports: unknown[] = [];
+  const broken = new Error("broken");
+  async function* failsToClose(): AsyncGenerator<number> {
+    try {
+      yield 1;
+      await sleep(1_000);
+    } finally {
+      // deno-lint-ignore no-unsafe-finally
+      throw broken;
+    }
+  }
+  for (const source of [new Channel<number>({ capacity: 1 }), failsToClose()]) {
+    await run(async () => {
+      getRunningLoop().setExceptionHandler((_loop, { exception }) => {
+        reports.push(exception);
+      });
+      const merged = merge(source, new Channel<number>());
+      if (source instanceof Channel) source.trySend(1);
+      assertEquals(await merged.take(), 1);
+      await sleep(1);
+    }, VIRTUAL);
+  }
+  assertEquals(reports, [broken]);
 });
 
 Deno.test("merge() throws a cancellation of one of its tasks", async () => {

@@ -23,7 +23,7 @@ import {
   type ReconnectingOptions,
 } from "../../src/sources/mod.ts";
 import { inStyle, outcomeOf, STYLES } from "../support/styles.ts";
-import { FakeSocket } from "./support.ts";
+import { countingSignal, FakeSocket } from "./support.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
 
@@ -283,14 +283,57 @@ Deno.test("an error of open() or onState(), and a message too large, end it", as
     await assertRejects(async () => await talking.take(), Error, "interested");
     assertEquals(opener.last.goodbye?.code, 1000);
 
+    opener.last.end(1000); // the answer
     const limited = reconnecting(opener.open, { maxMessageBytes: 1 });
     opener.last.open();
     opener.last.receive("ab");
     await assertRejects(async () => await limited.take(), MessageTooLargeError);
     assertEquals(opener.last.goodbye?.code, 4009);
+    opener.last.end(4009);
     await sleep(100_000);
     assertEquals(opener.sockets.length, 3);
   }, VIRTUAL);
+});
+
+Deno.test("an error of onState() during the call leaves nothing behind", async () => {
+  const socket = new FakeSocket("open");
+  const { signal, count } = countingSignal();
+  await run(async () => {
+    const source = reconnecting(() => socket.asSocket, {
+      signal,
+      onState(state) {
+        if (state === "open") throw new Error("not now");
+      },
+    });
+    await assertRejects(async () => await source.take(), Error, "not now");
+    socket.end(1000);
+    assertEquals([socket.listeners, count(), source.closed], [0, 0, true]);
+  }, VIRTUAL);
+  assertEquals(count(), 0);
+});
+
+Deno.test("reconnecting(): after an abort send() throws the reason; a silent peer is given up", async () => {
+  const reports: string[] = [];
+  const socket = new FakeSocket("open");
+  await run(async () => {
+    const loop = getRunningLoop();
+    loop.setExceptionHandler((_loop, { message }) => {
+      reports.push(`${loop.time()}: ${message}`);
+    });
+    const controller = new AbortController();
+    const source = reconnecting(() => socket.asSocket, {
+      signal: controller.signal,
+      closeTimeoutMs: 30,
+    });
+    controller.abort(new Error("no longer"));
+    await assertRejects(async () => await source.send("x"), Error, "no longer");
+    assertEquals(socket.listeners, 3);
+    await sleep(30);
+    assertEquals([socket.listeners, source.state], [0, "closed"]);
+  }, VIRTUAL);
+  assertEquals(reports, [
+    "30: A web socket was given up, and is open in the runtime still",
+  ]);
 });
 
 const STAGES: Record<string, (opener: Opener) => void> = {

@@ -5,21 +5,28 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { MessageChannel } from "node:worker_threads";
 import {
   CancelledError,
   each,
   getRunningLoop,
+  Pipe,
   run,
   sleep,
   type Task,
 } from "../../mod.ts";
 import {
   fromEvent,
+  fromFsEvents,
+  fromMessagePort,
+  fromReader,
+  fromSignal,
   fromStream,
   fromWebSocket,
   merge,
   once,
   reconnecting,
+  type Source,
 } from "../../src/sources/mod.ts";
 import { inStyle, outcomeOf, type Steps, STYLES } from "../support/styles.ts";
 import { CountingTarget, FakeSocket } from "./support.ts";
@@ -30,7 +37,7 @@ type Script = ReturnType<Steps<unknown>>;
 interface World {
   readonly victim: (signal: AbortSignal) => Script;
   readonly feed: () => void;
-  readonly check: () => void;
+  readonly check: () => void | Promise<void>;
 }
 
 function onceWorld(): World {
@@ -188,13 +195,126 @@ function streamWorld(): World {
   };
 }
 
-const WORLDS: Record<string, { make: () => World; real?: true }> = {
+function portWorld(): World {
+  const { port1, port2 } = new MessageChannel();
+  let closed = false;
+  port2.on("close", () => closed = true);
+  let count = 0;
+  return {
+    *victim(signal) {
+      const source = fromMessagePort<number>(
+        port1 as unknown as globalThis.MessagePort,
+        { signal },
+      );
+      yield each(source, function* (number, stop) {
+        yield* sleep(0);
+        if (number === 3) stop();
+      });
+      return undefined;
+    },
+    feed: () => port2.postMessage(count++),
+    async check() {
+      // The victim may never have begun.
+      if (!closed) port1.close();
+      while (!closed) await sleep(1);
+    },
+  };
+}
+
+function signalWorld(): World {
+  return {
+    *victim(signal) {
+      let seen = 0;
+      const source = fromSignal("SIGWINCH", { signal, buffer: 10 });
+      yield each(source, function* (_name, stop) {
+        yield* sleep(0);
+        if (++seen === 3) stop();
+      });
+      return undefined;
+    },
+    feed: () => Deno.kill(Deno.pid, "SIGWINCH"), // ignored if nobody listens
+    check: () => assertEquals(signalListeners.count, 0),
+  };
+}
+
+/** How many listeners for the signal of the test the runtime has. */
+const signalListeners = { count: 0 };
+
+function countSignalListeners(): Disposable {
+  const { addSignalListener, removeSignalListener } = Deno;
+  Deno.addSignalListener = (...args) => {
+    if (args[0] === "SIGWINCH") signalListeners.count++;
+    addSignalListener(...args);
+  };
+  Deno.removeSignalListener = (...args) => {
+    if (args[0] === "SIGWINCH") signalListeners.count--;
+    removeSignalListener(...args);
+  };
+  return {
+    [Symbol.dispose]() {
+      Object.assign(Deno, { addSignalListener, removeSignalListener });
+    },
+  };
+}
+
+function filesWorld(): World {
+  const folder = Deno.makeTempDirSync();
+  let count = 0;
+  return {
+    *victim(signal) {
+      let seen = 0;
+      yield each(fromFsEvents(folder, { signal }), function* (_event, stop) {
+        yield* sleep(0);
+        if (++seen === 3) stop();
+      });
+      return undefined;
+    },
+    feed: () => Deno.writeTextFileSync(`${folder}/${count++}`, ""),
+    check: () => Deno.removeSync(folder, { recursive: true }),
+  };
+}
+
+function readerWorld(): World {
+  const pipe = Pipe.open();
+  const taken: number[] = [];
+  let source: Source<Uint8Array> | null = null;
+  let count = 0;
+  return {
+    *victim(signal) {
+      source = fromReader(pipe.readFd, { chunkBytes: 1, buffer: 2 });
+      while (taken.length < 4) {
+        taken.push(((yield source.take({ signal })) as Uint8Array)[0]!);
+      }
+      return undefined;
+    },
+    feed: () => pipe.write(new Uint8Array([count++, count++])),
+    async check() {
+      // Each byte was taken, waits in the source, or is in the pipe.
+      source ??= fromReader(pipe.readFd, { chunkBytes: 1 });
+      while (taken.length < count) taken.push((await source.take())[0]!);
+      assertEquals(taken, Array.from({ length: count }, (_, n) => n));
+      source[Symbol.dispose]();
+      assertEquals(getRunningLoop().removeReader(pipe.readFd), false);
+      fromReader(pipe.readFd).close(); // which would be refused
+      pipe[Symbol.dispose]();
+    },
+  };
+}
+
+const WORLDS: Record<
+  string,
+  { make: () => World; real?: "portable" | "native" }
+> = {
   "once()": { make: onceWorld },
   "each() over fromEvent()": { make: eachWorld },
   "merge()": { make: mergeWorld },
   "fromWebSocket()": { make: socketWorld },
   "reconnecting()": { make: reconnectingWorld },
-  "fromStream()": { make: streamWorld, real: true },
+  "fromStream()": { make: streamWorld, real: "portable" },
+  "fromMessagePort()": { make: portWorld, real: "portable" },
+  "fromSignal()": { make: signalWorld, real: "portable" },
+  "fromFsEvents()": { make: filesWorld, real: "portable" },
+  "fromReader()": { make: readerWorld, real: "native" },
 };
 
 /** Lets the victim run for so many turns, and stops it. Returns whether it had ended before. */
@@ -203,7 +323,7 @@ function stopAfter(
   style: typeof STYLES[number],
   turns: number,
   way: "cancel" | "signal",
-  host: "virtual" | "portable",
+  host: "virtual" | "portable" | "native",
 ): Promise<boolean> {
   return run(async () => {
     const controller = new AbortController();
@@ -243,9 +363,10 @@ function stopAfter(
       outcome,
     );
     await sleep(5);
-    world.check();
-    assertEquals(reports, []);
     feeder.cancel();
+    await sleep(0);
+    await world.check();
+    assertEquals(reports, []);
     return wasDone;
   }, { host });
 }
@@ -254,11 +375,12 @@ for (const [name, { make, real }] of Object.entries(WORLDS)) {
   for (const style of STYLES) {
     for (const way of ["cancel", "signal"] as const) {
       Deno.test(`${name} in ${style} can be stopped by ${way} at any turn`, async () => {
-        const host = real ? "portable" : "virtual";
+        using _listeners = countSignalListeners();
+        const host = real ?? "virtual";
         let turns = 0;
         let wasDone = false;
         // Real time passes between turns: there the number of turns is not certain.
-        for (; !wasDone && turns < (real ? 25 : 400); turns++) {
+        for (; !wasDone && turns < (real ? 16 : 400); turns++) {
           wasDone = await stopAfter(make(), style, turns, way, host);
         }
         assert(real || wasDone, "it never came to its end");

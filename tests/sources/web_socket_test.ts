@@ -310,8 +310,10 @@ for (const [way, leave] of Object.entries(WAYS)) {
       assertEquals(socket.goodbye, { code: 1000, reason: "" });
       await assertRejects(
         async () => await source.send("x"),
-        WebSocketClosedError,
-        "Cannot send to a web socket: it is closed",
+        way === "an abort" ? Error : WebSocketClosedError,
+        way === "an abort"
+          ? "stop"
+          : "Cannot send to a web socket: it is closed",
       );
       // Only the answer is waited for.
       assertEquals(socket.listeners, 3);
@@ -342,6 +344,9 @@ Deno.test("bad arguments of fromWebSocket() are refused before anything is opene
     refuse({ protocols: "a" }, "protocols must be an array");
     refuse({ maxMessageBytes: 0 }, "maxMessageBytes must be", RangeError);
     refuse({ sendBufferBytes: -1 }, "sendBufferBytes must be", RangeError);
+    refuse({ closeTimeoutMs: -1 }, "closeTimeoutMs must be", RangeError);
+    refuse({ closeTimeoutMs: NaN }, "closeTimeoutMs must not be", RangeError);
+    refuse({ closeTimeoutMs: "1" }, "closeTimeoutMs must be a number");
     assertThrows(
       () => fromWebSocket({} as WebSocket),
       TypeError,
@@ -361,6 +366,8 @@ Deno.test("bad arguments of fromWebSocket() are refused before anything is opene
       TypeError,
       "data must be a string, bytes or a Blob: received 1",
     );
+    assertThrows(() => source.waitOpen(null as never), TypeError, "options");
+    assertThrows(() => source.waitClosed(null as never), TypeError, "options");
     assertThrows(() => source.close(1), DOMException);
     assertEquals(source.closed, false);
     source.close();
@@ -386,7 +393,162 @@ Deno.test("a lost connection that nobody takes note of is reported once", async 
   ]);
 });
 
+for (const style of STYLES) {
+  Deno.test(`a peer that never answers a goodbye is given up in time, in ${style}`, async () => {
+    const reports: string[] = [];
+    const socket = new FakeSocket();
+    const patient = new FakeSocket();
+    const limited = new FakeSocket();
+    await run(
+      inStyle(style, function* () {
+        const loop = getRunningLoop();
+        loop.setExceptionHandler((_loop, { message, exception }) => {
+          assertInstanceOf(exception, WebSocketClosedError);
+          reports.push(`${loop.time()}: ${message}`);
+        });
+        const source = fromWebSocket(socket.asSocket);
+        const other = fromWebSocket(patient.asSocket, {
+          closeTimeoutMs: Infinity,
+        });
+        const third = fromWebSocket(limited.asSocket, {
+          closeTimeoutMs: 50,
+          maxMessageBytes: 1,
+        });
+        socket.receive("kept");
+        source.close();
+        other.close();
+        const log: unknown[] = [];
+        yield each(source, (message) => {
+          log.push(message);
+        });
+        assertEquals([log, loop.time()], [["kept"], 0]);
+        limited.receive("too large");
+        const close = { code: 1006, reason: "", wasClean: false };
+        assertEquals(yield third.waitClosed(), close);
+        assertEquals(loop.time(), 50);
+        assertEquals(yield source.waitClosed(), close);
+        assertEquals(loop.time(), 10_000);
+        assertEquals([socket.listeners, patient.listeners], [0, 3]);
+        socket.end(1000); // nobody listens any more
+        patient.end(1000);
+        assertEquals(
+          ((yield other.waitClosed()) as { code: number }).code,
+          1000,
+        );
+        try {
+          yield third.take();
+        } catch (error) {
+          assertInstanceOf(error, MessageTooLargeError);
+        }
+      }),
+      VIRTUAL,
+    );
+    const message =
+      "A web socket was given up, and is open in the runtime still";
+    assertEquals(reports, [`50: ${message}`, `10000: ${message}`]);
+  });
+
+  Deno.test(`whoever waits for a web socket is told at once that it is closed, in ${style}`, async () => {
+    await run(
+      inStyle(style, function* () {
+        const loop = getRunningLoop();
+        for (const way of ["close", "abort"]) {
+          const socket = new FakeSocket("connecting");
+          const controller = new AbortController();
+          const source = fromWebSocket(socket.asSocket, {
+            signal: controller.signal,
+          });
+          const waits = [
+            loop.createTask(source.waitOpen()),
+            loop.createTask(source.send("x")),
+          ];
+          yield sleep(1);
+          if (way === "close") source.close();
+          else controller.abort(new Error("no longer"));
+          yield sleep(1);
+          const reasons = way === "close"
+            ? [
+              "Cannot wait for a web socket: it is closed",
+              "Cannot send to a web socket: it is closed",
+            ]
+            : ["no longer", "no longer"];
+          assertEquals(
+            waits.map(outcomeOf),
+            reasons.map((reason) => `failed: ${reason}`),
+          );
+          socket.end(1006, "", false);
+          try {
+            yield source.send("x");
+            assert(false, "it was sent");
+          } catch (error) {
+            const message = (error as Error).message;
+            if (way === "abort") assertEquals(message, "no longer");
+            else assertInstanceOf(error, WebSocketClosedError);
+          }
+          assertEquals(
+            ((yield source.waitClosed()) as { code: number }).code,
+            1006,
+          );
+          assertEquals(socket.listeners, 0);
+        }
+      }),
+      VIRTUAL,
+    );
+  });
+}
+
 // -- Real sockets --
+
+Deno.test("a real peer that never answers a goodbye is given up in time", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const key = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+  // Answers the handshake, and then nothing.
+  const accepting = (async () => {
+    const peer = await listener.accept();
+    const bytes = new Uint8Array(4_096);
+    const text = new TextDecoder().decode(
+      bytes.subarray(0, await peer.read(bytes) ?? 0),
+    );
+    const [, sent] = /sec-websocket-key: (\S+)/i.exec(text)!;
+    const digest = await crypto.subtle.digest(
+      "SHA-1",
+      new TextEncoder().encode(sent + key),
+    );
+    const accept = btoa(String.fromCharCode(...new Uint8Array(digest)));
+    await peer.write(new TextEncoder().encode(
+      `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
+    ));
+    return peer;
+  })();
+  const reports: unknown[] = [];
+  let socket!: WebSocket;
+  await run(async () => {
+    getRunningLoop().setExceptionHandler((_loop, { exception }) => {
+      reports.push(exception);
+    });
+    const source = fromWebSocket(`ws://127.0.0.1:${listener.addr.port}`, {
+      closeTimeoutMs: 20,
+    });
+    await source.waitOpen();
+    ({ socket } = source);
+    for await (const _ of closing(source));
+    assertEquals((await source.waitClosed()).wasClean, false);
+  });
+  assertEquals([reports.length, socket.readyState], [1, 2]);
+  // The runtime keeps the connection until the peer goes.
+  const gone = new Promise((resolve) =>
+    socket.addEventListener("close", resolve)
+  );
+  (await accepting).close();
+  await gone;
+  listener.close();
+});
+
+/** Closes a source, and returns it. */
+function closing(source: WebSocketSource): WebSocketSource {
+  source.close();
+  return source;
+}
 
 interface Server extends AsyncDisposable {
   readonly url: string;
@@ -513,31 +675,56 @@ Deno.test({
   name: "10,000 web sockets opened and dropped leave nothing",
   ignore: Deno.build.os !== "linux",
   async fn() {
-    await using server = startServer();
-    const SOCKETS = 10_000;
-    const BATCH = 200;
+    // Both ends of each connection are sources.
+    const CONNECTIONS = 5_000;
+    const AT_ONCE = 50;
+    const WAYS_OUT = ["break", "dispose", "close", "peer"] as const;
+    const accepted: Task<void>[] = [];
     await run(async () => {
       const loop = getRunningLoop();
-      const one = async (index: number): Promise<void> => {
-        const source = fromWebSocket(server.url);
-        await source.waitOpen();
-        if (index % 2 === 0) {
-          await source.send("hello");
-          for await (const _ of source) break;
-        } else source[Symbol.dispose]();
+      const ofServer = async (source: WebSocketSource): Promise<void> => {
+        for await (const message of source) {
+          if (message === "leave") break;
+          await source.send(message);
+        }
         await source.waitClosed();
       };
-      const batch = async (): Promise<void> => {
-        const tasks = Array.from(
-          { length: BATCH },
-          (_, index) => loop.createTask(() => one(index)),
-        );
-        for (const task of tasks) await task;
+      await using server = Deno.serve(
+        { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+        (request) => {
+          const { socket, response } = Deno.upgradeWebSocket(request);
+          const source = fromWebSocket(socket);
+          accepted.push(loop.createTask(() => ofServer(source)));
+          return response;
+        },
+      );
+      const url = `ws://127.0.0.1:${server.addr.port}`;
+      const ofClient = async (way: typeof WAYS_OUT[number]): Promise<void> => {
+        const source = fromWebSocket(url);
+        await source.waitOpen();
+        if (way === "break") {
+          await source.send("hello");
+          for await (const _ of source) break;
+        } else if (way === "dispose") source[Symbol.dispose]();
+        else if (way === "close") source.close(4_000, "enough");
+        else {
+          await source.send("leave");
+          for await (const _ of source);
+        }
+        await source.waitClosed();
       };
-      await batch();
+      let left = CONNECTIONS;
+      const client = async (): Promise<void> => {
+        while (left-- > 0) await ofClient(WAYS_OUT[left % WAYS_OUT.length]!);
+      };
       const before = descriptors();
-      for (let n = BATCH; n < SOCKETS; n += BATCH) await batch();
-      while (server.open() > 0) await sleep(1);
+      const tasks = Array.from(
+        { length: AT_ONCE },
+        () => loop.createTask(client),
+      );
+      for (const task of tasks) await task;
+      assertEquals(accepted.length, CONNECTIONS);
+      for (const task of accepted) await task;
       const after = descriptors();
       assert(after <= before + 5, `${after - before} descriptors are left`);
     });

@@ -152,8 +152,8 @@ for (const style of STYLES) {
 }
 
 /** Starts the program of all adapters; returns it and the id of its child process. */
-async function startProgram() {
-  const program = startChild("adapters", "all");
+async function startProgram(scene = "all") {
+  const program = startChild("adapters", scene);
   const pid = Number((await program.line())?.replace("pid ", ""));
   await waitForLine(program, "ready");
   return { program, pid };
@@ -191,11 +191,14 @@ Deno.test("SIGTERM ends a busy pool, a worker loop that blocks and a process tha
 });
 
 Deno.test("a second SIGTERM forces the end, and leaves no process behind", async () => {
-  const { program, pid } = await startProgram();
+  const { program, pid } = await startProgram("forced");
   program.send("SIGTERM");
+  await waitForLine(program, "armed");
+  assert(exists(pid));
   program.send("SIGTERM");
-  const { killed } = await program.end();
-  assert(!killed);
+  const { code, stdout, killed } = await program.end();
+  assertEquals({ code, killed }, { code: 143, killed: false });
+  assert(!stdout.includes("run has returned"));
   await eventually("its child process is gone", () => !exists(pid));
 });
 

@@ -10,6 +10,8 @@ import type { ChildInfo } from "../../src/supervise/supervisor_calls.ts";
 import { DynamicSupervisor } from "../../src/supervise/dynamic_supervisor.ts";
 import { Supervisor } from "../../src/supervise/supervisor.ts";
 import type { SupervisorOptions } from "../../src/supervise/supervisor_options.ts";
+import { seedOf } from "../../src/workers/checks.ts";
+import { startProgram } from "../support/program.ts";
 import { caught, play, Stage, type Steps, STYLES } from "./stage.ts";
 
 const EXACT = { initialMs: 100, jitter: "none" } as const;
@@ -381,3 +383,45 @@ for (const style of STYLES) {
     ]);
   });
 }
+
+Deno.test("processes that fail in the same millisecond draw different seeds", () => {
+  const wallMs = 1_800_000_000_000.5;
+  const seeds = new Set<number>();
+  for (let process = 0; process < 100; process++) {
+    // All have run for about as long; clocks differ by nanoseconds.
+    seeds.add(seedOf(wallMs, 4_000 + process * 0.000_1, 0));
+  }
+  assertEquals(seeds.size, 100);
+  for (const seed of seeds) assert(Number.isSafeInteger(seed) && seed >= 0);
+  assert(Number.isSafeInteger(seedOf(1e15, 1e12, 2 ** 40)));
+});
+
+Deno.test("a supervisor whose clock shows what another one's does has a delay of its own", async () => {
+  const delays: number[] = [];
+  for (let round = 0; round < 2; round++) {
+    const program = startProgram(`
+      import { run, Supervisor } from "@rota/rota";
+      performance.now = () => 5_000; // a loop that fails as long after its start
+      const supervisor = new Supervisor({
+        children: [{
+          id: "a",
+          start: (started) => {
+            started();
+            throw new Error("oh");
+          },
+        }],
+        backoff: { initialMs: 1_000_000 },
+        reportCrashes: false,
+      });
+      supervisor.subscribe(({ type, delayMs }) => {
+        if (type !== "restarting") return;
+        console.log(delayMs);
+        Deno.exit();
+      });
+      await run(() => supervisor.run(), { host: "portable" });
+    `);
+    delays.push(Number((await program.end()).stdout));
+  }
+  assert(delays.every((delayMs) => delayMs > 0), String(delays));
+  assert(delays[0] !== delays[1], String(delays));
+});

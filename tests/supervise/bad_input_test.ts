@@ -49,7 +49,7 @@ const WRONG: readonly [unknown, new (...args: never[]) => Error, string][] = [
   [{ reportCrashes: "no" }, TypeError, "reportCrashes must be one of"],
   [{ seed: 0.5 }, RangeError, "seed must be an integer"],
   [{ seed: 2 ** 60 }, RangeError, "seed must be a safe integer"],
-  [{ backoff: 5 }, TypeError, "options must be an object: received 5"],
+  [{ backoff: 5 }, TypeError, "backoff must be an object: received 5"],
   [{ backoff: { initialMs: -1 } }, RangeError, "backoff.initialMs must be >="],
   [{ backoff: { initialMs: NaN } }, RangeError, "backoff.initialMs"],
   [{ backoff: { maxMs: Infinity } }, RangeError, "backoff.maxMs must be fin"],
@@ -57,7 +57,11 @@ const WRONG: readonly [unknown, new (...args: never[]) => Error, string][] = [
   [{ backoff: { jitter: "half" } }, TypeError, "backoff.jitter must be one"],
   [{ backoff: { healthyMs: -1 } }, RangeError, "backoff.healthyMs must be >="],
   [{ children: {} }, TypeError, "children must be an array"],
-  [{ children: [null] }, TypeError, "options must be an object: received null"],
+  [
+    { children: [null] },
+    TypeError,
+    "spec must be an object: received null",
+  ],
   [{ children: [{ start }] }, TypeError, "id must be a string"],
   [
     { children: [{ id: "a" }] },
@@ -149,7 +153,7 @@ Deno.test("a dynamic supervisor refuses wrong options", () => {
   const wrong: readonly [unknown, new (...args: never[]) => Error, string][] = [
     [null, TypeError, "options must be an object"],
     [{ maxChildren: -1 }, RangeError, "maxChildren must be an integer >= 0"],
-    [{ child: 5 }, TypeError, "options must be an object"],
+    [{ child: 5 }, TypeError, "child must be an object"],
     [{ child: { shutdown: NaN } }, RangeError, "shutdown must not be NaN"],
     [{ child: { significant: true } }, ChildSpecError, "significant"],
     [{ autoShutdown: "any-significant" }, ChildSpecError, "autoShutdown"],
@@ -197,7 +201,11 @@ for (const style of STYLES) {
       assertThrows(() => wrong.terminateChild(5), TypeError, "id must be a s");
       assertThrows(() => wrong.restartChild(), TypeError, "id must be a str");
       assertThrows(() => wrong.deleteChild(null), TypeError, "id must be a s");
-      assertThrows(() => wrong.startChild(null), TypeError, "options must be");
+      assertThrows(
+        () => wrong.startChild(null),
+        TypeError,
+        "spec must be an object",
+      );
       assertThrows(() => wrong.startChild({ id: "b" }), TypeError, "start of");
       assertThrows(
         () => supervisor.startChild({ ...child, shutdown: -1 }),

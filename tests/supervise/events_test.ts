@@ -230,3 +230,98 @@ for (const style of STYLES) {
     ]);
   });
 }
+
+for (const style of STYLES) {
+  Deno.test(`an async listener that throws is reported, and who subscribes in a listener hears the next event, ${style}`, async () => {
+    const { value, reports } = await play(style, function* () {
+      const stage = new Stage(style);
+      const supervisor = new Supervisor({ children: [stage.child("a")] });
+      const heard: string[] = [];
+      let depth = 0;
+      const subscribeAgain = (event: SupervisorEvent) => {
+        if (++depth > 500) throw new Error("the event does not end");
+        heard.push(event.type);
+        if (heard.length === 1) supervisor.subscribe(subscribeAgain);
+      };
+      supervisor.subscribe(subscribeAgain);
+      supervisor.subscribe(async ({ type }) => {
+        await Promise.resolve();
+        if (type === "started") throw new Error("asynchronous");
+      });
+      yield supervisor.start();
+      yield sleep(1);
+      const sofar = [...heard];
+      yield supervisor.stop();
+      return sofar;
+    });
+    assertEquals(value, [
+      "starting",
+      "started",
+      "started",
+      "supervisor-started",
+      "supervisor-started",
+    ]);
+    assertEquals(
+      reports,
+      [
+        'A listener of supervisor "supervisor" has thrown at "started": asynchronous',
+      ],
+    );
+  });
+}
+
+Deno.test("the text of a tree has a line for each child, whatever errors say", async () => {
+  const { value } = await play("an async function", function* () {
+    const awkward = new Error("first\nsecond");
+    const mute = Object.defineProperty(new Error(), "message", {
+      get: () => {
+        throw new Error("no message");
+      },
+    });
+    const failing = (id: string, error: unknown) => ({
+      id,
+      restart: "transient" as const,
+      start: async () => {
+        await sleep(1);
+        throw error;
+      },
+      backoff: { jitter: "none" as const },
+    });
+    const supervisor = new Supervisor({
+      name: "top",
+      reportCrashes: false,
+      children: [failing("a", awkward), failing("b", mute)],
+    });
+    yield supervisor.start();
+    yield sleep(2);
+    const text = String(supervisor.tree());
+    yield supervisor.stop();
+    return text;
+  });
+  assertEquals(
+    value,
+    "top (one-for-one, running)\n" +
+      "├─ a (restarting in 99 ms, crash: first)\n" +
+      "└─ b (restarting in 99 ms, crash: a reason that has no text)",
+  );
+});
+
+Deno.test("a worker may hand over the supervisor above it, and the tree ends all the same", async () => {
+  const { value } = await play("an async function", function* () {
+    const supervisor: Supervisor = new Supervisor({
+      name: "top",
+      children: [{
+        id: "a",
+        start: async (started) => {
+          started(supervisor);
+          await sleep(Infinity);
+        },
+      }],
+    });
+    yield supervisor.start();
+    const text = String(supervisor.tree());
+    yield supervisor.stop();
+    return text;
+  });
+  assertEquals(value, "top (one-for-one, running)\n└─ a (running)");
+});

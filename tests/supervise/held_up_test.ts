@@ -144,6 +144,31 @@ for (const style of STYLES) {
     });
   });
 
+  Deno.test(`settled() does not wait for abandoned runs, ${style}`, async () => {
+    const { value } = await play(style, function* (loop) {
+      const parked = new Parked();
+      const supervisor = new Supervisor({
+        name: "top",
+        reportCrashes: false,
+        children: [parked.spec("f", { heartbeatMs: 20 })],
+      });
+      yield supervisor.start();
+      yield sleep(50); // it was silent, is abandoned, and held up
+      const fromMs = loop.time();
+      yield supervisor.settled();
+      const settled = [loop.time() - fromMs, String(supervisor.tree())];
+      yield supervisor.stop();
+      parked.letGo(0);
+      return settled;
+    }, OPTIONS);
+    assertEquals(value, [
+      0,
+      "top (one-for-one, running)\n" +
+      "└─ f (restarting after an abandoned run, crash: " +
+      'Child "top/f" has sent no heartbeat for 20 ms)',
+    ]);
+  });
+
   Deno.test(`abandoned runs beside a child are in the tree, ${style}`, async () => {
     const { value } = await play(style, function* () {
       const parked = new Parked();

@@ -327,6 +327,68 @@ for (const style of STYLES) {
     assertEquals(value, ["+a -a !a", 210]);
   });
 
+  Deno.test(`a stop that comes while it starts has it start all children first, ${style}`, async () => {
+    const { value } = await play(style, function* (loop) {
+      const stage = new Stage(style);
+      const supervisor = new Supervisor({
+        children: [
+          stage.child("a", { starts: [50] }),
+          stage.child("b", { starts: [50] }),
+        ],
+      });
+      const started = createTask(() => supervisor.start());
+      yield sleep(10);
+      yield supervisor.stop();
+      yield started; // throws nothing
+      return [stage.take(), loop.time()];
+    });
+    assertEquals(value, ["+a +b -b !b -a !a", 100]);
+  });
+
+  Deno.test(`a stop of a child that has begun is not taken back, one that waits is, ${style}`, async () => {
+    const { value } = await play(style, function* () {
+      const stage = new Stage(style);
+      const supervisor = new Supervisor({
+        children: [stage.child("a", { stop: 50 }), stage.child("b")],
+      });
+      yield supervisor.start();
+      const calls = ["a", "b"].map((id) =>
+        createTask(() => supervisor.terminateChild(id))
+      );
+      yield sleep(10);
+      for (const call of calls) call.cancel();
+      yield sleep(100);
+      const infos = (yield supervisor.whichChildren()) as {
+        id: string;
+        status: string;
+      }[];
+      const log = stage.take();
+      yield supervisor.stop();
+      return [log, infos.map(({ id, status }) => `${id} ${status}`)];
+    });
+    assertEquals(value, ["+a +b -a !a", ["b running", "a stopped"]]);
+  });
+
+  Deno.test(`join() throws how the supervisor has ended, and leaves it alone if it is cancelled, ${style}`, async () => {
+    const { value } = await play(style, function* () {
+      const stage = new Stage(style);
+      const supervisor = new Supervisor({ children: [stage.child("a")] });
+      const run = createTask(() => supervisor.run());
+      yield sleep(10);
+      const left = createTask(() => supervisor.join());
+      const joined = createTask(() => supervisor.join());
+      yield sleep(10);
+      left.cancel();
+      yield sleep(10);
+      const states: unknown[] = [left.cancelled(), supervisor.state];
+      run.cancel();
+      const error = yield* caught(joined);
+      assertInstanceOf(error, CancelledError);
+      return [...states, supervisor.state];
+    });
+    assertEquals(value, [true, "running", "ended"]);
+  });
+
   Deno.test(`calls in the mailbox of a supervisor that ends are refused, ${style}`, async () => {
     const { value } = await play(style, function* () {
       const stage = new Stage(style);

@@ -22,6 +22,7 @@ import {
 } from "../../src/supervise/supervised.ts";
 import { Supervisor } from "../../src/supervise/supervisor.ts";
 import type { RestartType } from "../../src/supervise/child_spec.ts";
+import { inStyle } from "../support/styles.ts";
 import { caught, play, Stage, type Steps, STYLES } from "./stage.ts";
 
 for (const style of STYLES) {
@@ -221,6 +222,71 @@ for (const style of STYLES) {
       { kind: "killed" },
       ["starting", "starting", "stop", "kill"],
     ]);
+  });
+
+  Deno.test(`a start that waits, and returns a supervisor then, has it as its value, ${style}`, async () => {
+    const { value } = await play(style, function* () {
+      const stage = new Stage(style);
+      const inner = new Supervisor({ children: [stage.child("a")] });
+      const top = new Supervisor({
+        name: "top",
+        children: [{
+          id: "inner",
+          type: "supervisor",
+          start: inStyle(style, function* () {
+            yield sleep(5); // it is ready now
+            return inner;
+          }),
+        }],
+      });
+      yield top.start();
+      const before = String(top.tree());
+      yield sleep(10);
+      const [info] = yield top.whichChildren();
+      const after = String(top.tree());
+      yield top.stop();
+      return [before, info.run.value === inner, after];
+    });
+    assertEquals(value, [
+      "top (one-for-one, running)\n" +
+      "└─ inner (running)",
+      true,
+      "top (one-for-one, running)\n" +
+      "└─ inner (one-for-one, running)\n" +
+      "   └─ a (running)",
+    ]);
+  });
+
+  Deno.test(`anything that ends before it is ready has failed to start, and its end is kept, ${style}`, async () => {
+    const { value } = await play(style, function* (loop) {
+      let starts = 0;
+      const engine: Supervisable = {
+        [supervised](host): ChildControl {
+          if (starts++ === 0) host.started();
+          loop.callLater(10, () => {
+            host.ended({ kind: "shutdown", reason: "not today" });
+          });
+          return { stop: () => {}, kill: () => {} };
+        },
+      };
+      const top = new Supervisor({
+        name: "top",
+        reportCrashes: false,
+        backoff: { initialMs: 100, jitter: "none" },
+        children: [{ id: "engine", start: () => engine }],
+      });
+      const failed: unknown[] = [];
+      top.subscribe((event) => {
+        if (event.type === "start-failed") failed.push(event.run.end);
+      });
+      yield top.start();
+      yield sleep(150);
+      const [child] = top.tree().children;
+      yield top.stop();
+      return [failed, child!.state, child!.lastEnd];
+    });
+    const end = { kind: "shutdown", reason: "not today" } as const;
+    assertEquals(value, [[end], "restarting", end]);
   });
 
   Deno.test(`a start that is ignored leaves the child stopped, or drops it if it is temporary, ${style}`, async () => {

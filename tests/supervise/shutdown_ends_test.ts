@@ -157,6 +157,34 @@ Deno.test("A second signal ends the process also while a watchdog listens to it"
   });
 });
 
+Deno.test("The first signal after a shutdown that the program has begun changes nothing, the second ends the process", async () => {
+  const child = startChild("ends", "begunByProgram");
+  await waitForLine(child, "ready");
+  child.send("SIGTERM");
+  await waitForLine(child, "armed");
+  child.send("SIGTERM");
+  const { code, killed, stderr } = await child.end();
+  assertEquals({ code, killed, stderr }, {
+    code: 143,
+    killed: false,
+    stderr: "",
+  });
+});
+
+Deno.test("A second signal ends the process also while code in the way of Node listens to it", async () => {
+  const child = startChild("ends", "besideNode");
+  await waitForLine(child, "ready");
+  child.send("SIGTERM");
+  await waitForLine(child, "armed");
+  child.send("SIGTERM");
+  const { code, killed, stderr } = await child.end();
+  assertEquals({ code, killed, stderr }, {
+    code: 143,
+    killed: false,
+    stderr: "",
+  });
+});
+
 Deno.test("Five signals of several kinds at once are one", async () => {
   const signals: Deno.Signal[] = [
     "SIGTERM",

@@ -28,7 +28,7 @@ import {
   sleep,
   until,
 } from "../../mod.ts";
-import { HookTooLateError } from "../../src/errors.ts";
+import { HookTooLateError, LoopClosedError } from "../../src/errors.ts";
 import {
   type GracefulShutdown,
   gracefulShutdown,
@@ -507,7 +507,44 @@ Deno.test("Without a budget the shutdown waits for everything", async () => {
   assertMatch(String(report), /took 10,000,000 ms: all has stopped/);
 });
 
+Deno.test("Without a budget a phase has the share that is set, from its own beginning", async () => {
+  const { report } = await play(async (shutdown) => {
+    onShutdown("stop-intake", () => sleep(Infinity), { name: "intake" });
+    onShutdown("drain", () => sleep(10_000));
+    getRunningLoop().createTask(async () => {
+      await new Promise(() => {});
+    }, { name: "outside" });
+    shutdown.begin();
+    await waitForShutdown();
+  }, {
+    budgetMs: Infinity,
+    preStopMs: 70,
+    sharesMs: { "stop-intake": 300, "cancel": 40 },
+  });
+  assertEquals(
+    report.stragglers.map(({ name, forMs }) => `${name} ${forMs}`),
+    ["intake 300", "outside 40"],
+  );
+  assertEquals(report.durationMs, 70 + 300 + 10_000 + 40);
+});
+
 // -- Hooks --
+
+Deno.test("A hook whose function has no name that is a text is called hook", async () => {
+  const named = Object.defineProperty(
+    () => {
+      throw new Error("oh");
+    },
+    "name",
+    { value: Symbol("flush") },
+  );
+  const { report } = await play(async (shutdown) => {
+    onShutdown("drain", named);
+    shutdown.begin();
+    await waitForShutdown();
+  });
+  assertMatch(String(report), /hook "hook" failed in phase "drain": oh/);
+});
 
 for (
   const [kind, fail] of [
@@ -788,7 +825,38 @@ Deno.test("In debug mode the report says where a task was made", async () => {
   assertMatch(String(report), /created at:\n {4,}at /);
 });
 
+Deno.test("An onReport that fails later is told to the exception handler, too", async () => {
+  const { told, report } = await play(async (shutdown) => {
+    shutdown.begin();
+    await waitForShutdown();
+  }, {
+    onReport: async () => {
+      await Promise.resolve();
+      throw new Error("oh");
+    },
+  });
+  await Promise.resolve();
+  assertEquals(
+    told.map(({ message, exception }) => `${message}: ${exception}`),
+    [
+      "The function onReport of the shutdown threw: Error: oh",
+    ],
+  );
+  assertEquals(report.code, 0);
+});
+
 // -- Bad arguments --
+
+Deno.test("A loop that is closed takes part in no shutdown", async () => {
+  const loop = newEventLoop({ host: "portable" });
+  await loop.close();
+  const error = assertThrows(() => gracefulShutdown({ loop }), MisuseError);
+  assertInstanceOf(error, LoopClosedError);
+  assertEquals(
+    error.message,
+    "Cannot set up graceful shutdown: the event loop is closed",
+  );
+});
 
 Deno.test("Bad options are refused before anything has changed", async () => {
   const bad: [options: object, error: typeof Error, message: string][] = [

@@ -30,6 +30,7 @@ import {
 } from "../../src/supervise/graceful_shutdown.ts";
 import type { ShutdownReport } from "../../src/supervise/shutdown_report.ts";
 import { SHUTDOWN_PHASES } from "../../src/supervise/shutdown_timetable.ts";
+import { ShutdownCore } from "../../src/supervise/shutdown_core.ts";
 import { Supervisor } from "../../src/supervise/supervisor.ts";
 import { type Awaitable, inStyle, STYLES } from "../support/styles.ts";
 import { playShutdown } from "./support/shutdowns.ts";
@@ -192,6 +193,39 @@ Deno.test("A loop that is closed before the first phase has begun concludes its 
   assertEquals(report?.stragglers.map(({ name, forMs }) => [name, forMs]), [
     ["flush", 0],
   ]);
+});
+
+Deno.test('A loop that is closed in the phase "cancel" is not waited for any more', async () => {
+  const shutdown = new ShutdownCore();
+  const [going, closing] = [newEventLoop(), newEventLoop()];
+  for (const loop of [going, closing]) {
+    loop.setExceptionHandler(() => {}); // the task that is left is told of
+    shutdown.join(loop, null, {
+      budgetMs: Infinity, // so that nothing but the ends of parts ends a phase
+      exit: false,
+      signals: [],
+      onReport: () => {},
+    });
+  }
+  closing.createTask(() => sleep(Infinity), { name: "left" });
+  let turns = 0;
+  const closeLast = () => {
+    if (shutdown.phase === "cancel") turns++;
+    if (turns === 10) void closing.close();
+    if (turns === 100) going.stop(); // it is waited for
+    else going.callSoon(closeLast);
+  };
+  going.callSoon(() => {
+    shutdown.begin("stop");
+    closeLast();
+  });
+  await going.runForever(); // the end of the shutdown stops it
+  const { report } = shutdown;
+  await going.close();
+  assertEquals(
+    report?.stragglers.map(({ name, phase }) => `${name}, ${phase}`),
+    ["left, cancel"],
+  );
 });
 
 // -- Scopes --

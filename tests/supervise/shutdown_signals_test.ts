@@ -52,7 +52,7 @@ for (const style of ["generator", "async"]) {
     assertMatch(stdout, /pool is empty/);
     assertMatch(
       stderr,
-      /^rota: shutdown \(SIGTERM\) took .* of 5,000 ms: 1 did not stop in time, 0 failed\n {2}task "foreign" did not stop in phase "cancel": after .* ms it waited for a promise outside the loop$/m,
+      /^rota: shutdown \(SIGTERM\) took .* of 3,500 ms: 1 did not stop in time, 0 failed\n {2}task "foreign" did not stop in phase "cancel": after .* ms it waited for a promise outside the loop$/m,
     );
   });
 }

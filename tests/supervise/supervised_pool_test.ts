@@ -55,7 +55,10 @@ for (const style of STYLES) {
   for (const [name, make] of Object.entries(POOLS)) {
     Deno.test(`a ${name} is a child: it is ready at once, does jobs, and is shut down, ${style}`, async () => {
       await playForReal(style, function* () {
-        const scene = new Scene({ start: supervisedPool(make) });
+        const scene = new Scene({
+          start: supervisedPool(make),
+          shutdown: Infinity, // threads start late on a machine that is busy
+        });
         yield scene.supervisor.start();
         const pool = (yield* scene.value()) as Executor;
         const job = pool.submit(add, [1, 2]);

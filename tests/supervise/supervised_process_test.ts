@@ -219,6 +219,46 @@ for (const style of STYLES) {
     }
   });
 
+  Deno.test(`an onLine() or heartbeat() that throws ends the process, which has crashed with its error, ${style}`, async () => {
+    for (const name of ["onLine", "heartbeat"] as const) {
+      await playForReal(style, function* () {
+        const error = new RangeError(name);
+        const scene = new Scene({
+          restart: "temporary",
+          start: sh("read go; echo on; exec sleep 1000", {
+            [name]: () => {
+              throw error;
+            },
+          }),
+        });
+        yield scene.supervisor.start();
+        const { pid, write } = (yield* scene.value()) as SupervisedProcess;
+        write("go\n");
+        yield* untilSo("its crash", () => scene.words.length === 3);
+        assertEquals(scene.crash, error);
+        assert(!exists(pid));
+        yield scene.supervisor.stop();
+      });
+    }
+  });
+
+  Deno.test(`a line that is too long comes in pieces, ${style}`, async () => {
+    await playForReal(style, function* () {
+      const lengths: number[] = [];
+      const scene = new Scene({
+        start: sh(
+          "head -c 2500000 /dev/zero | tr '\\0' a; echo; echo ready; exec sleep 1000",
+          { ...READY, onLine: ({ length }) => void lengths.push(length) },
+        ),
+      });
+      yield scene.supervisor.start();
+      yield scene.supervisor.stop();
+      assertEquals(lengths.pop(), "ready".length);
+      assertEquals(lengths.length, 3);
+      assertEquals(lengths.reduce((sum, length) => sum + length), 2_500_000);
+    });
+  });
+
   Deno.test(`a start that takes long is given up with the supervisor, ${style}`, async () => {
     await playForReal(style, function* (loop) {
       const scene = new Scene({

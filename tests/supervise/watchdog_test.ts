@@ -22,9 +22,8 @@ import { BlockDetector } from "../../src/supervise/block_detector.ts";
 import { BoardShutdown } from "../../src/supervise/board_shutdown.ts";
 import { StepPublisher } from "../../src/supervise/step_publisher.ts";
 import { WatchBoard, Word } from "../../src/supervise/watch_board.ts";
-import { Watchdog } from "../../src/supervise/watchdog.ts";
+import { Watchdog, type WatchdogBlock } from "../../src/supervise/watchdog.ts";
 import {
-  type BlockReport,
   type GuardSettings,
   WatchdogGuard,
 } from "../../src/supervise/watchdog_guard.ts";
@@ -94,7 +93,7 @@ function makeWorld(
 ) {
   const board = new WatchBoard();
   const log: string[] = [];
-  const reports: BlockReport[] = [];
+  const reports: WatchdogBlock[] = [];
   const listeners = new Map<string, () => void>();
   let nowMs = 0;
   const guard = new WatchdogGuard(board, {
@@ -644,12 +643,22 @@ Deno.test("A watchdog can be turned on and off inside of a running loop", async 
   ]);
 });
 
+Deno.test("A listener that fails later is told of on standard error, and changes nothing", async () => {
+  const { code, stdout, stderr } = await startChild("blocks", "failing").end();
+  assertEquals(code, 0);
+  assertMatch(stdout, /^over$/m);
+  assertMatch(
+    stderr,
+    /^rota: a listener of the watchdog threw: Error: later$/m,
+  );
+});
+
 Deno.test("A process that is suspended is not blocked", async () => {
   const child = startChild("blocks", "suspended");
   await waitForLine(child, "ready");
   child.send("SIGSTOP");
   // The time in which the process is not there is the subject of the test.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   child.send("SIGCONT");
   const { code, stdout } = await child.end();
   assertEquals({ code, stdout }, {
@@ -667,13 +676,9 @@ Deno.test("What a watchdog may not do for lack of permissions is said when it is
   const missing =
     "WatchdogUnsupportedError: Cannot make a watchdog that ends the process: " +
     "the permission is missing, run with --allow-ffi, or with --allow-run for exit code 137\n";
-  const unread = await startChild("blocks", "permissions", {
+  const unreadable = startChild("blocks", "permissions", {
     flags: ["--allow-env"],
-  }).end();
-  assertMatch(
-    unread.stdout,
-    /^(WatchdogUnsupportedError: Cannot make a watchdog.*: the permission.* is missing, run with --allow-.*\n){3}$/,
-  );
+  });
   const basics = ["--allow-read", "--allow-env"];
   const cases: [flags: string[], stdout: string][] = [
     [basics, `ends: never\n${missing}${missing}`],
@@ -687,10 +692,17 @@ Deno.test("What a watchdog may not do for lack of permissions is said when it is
       "ends: exit\nends: exit\nends: exit\n",
     ],
   ];
-  for (const [flags, expected] of cases) {
-    const child = startChild("blocks", "permissions", { flags });
-    assertEquals((await child.end()).stdout, expected);
-  }
+  const outputs = cases.map(([flags]) =>
+    startChild("blocks", "permissions", { flags }).end()
+  );
+  assertMatch(
+    (await unreadable.end()).stdout,
+    /^(WatchdogUnsupportedError: Cannot make a watchdog.*: the permission.* is missing, run with --allow-.*\n){3}$/,
+  );
+  assertEquals(
+    (await Promise.all(outputs)).map(({ stdout }) => stdout),
+    cases.map(([, expected]) => expected),
+  );
 });
 
 // -- With a shutdown --

@@ -284,6 +284,11 @@ Deno.test("A port that nobody uses, or that came too early or too late, does no 
   );
   assertEquals(membership.closed, true);
   membership.close();
+  assertThrows(
+    () => joinWatchdog(late),
+    MisuseError,
+    "Cannot join a watchdog: the port was used before, share another one",
+  );
 });
 
 Deno.test("Bad arguments of joinWatchdog are refused", () => {

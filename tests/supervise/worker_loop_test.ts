@@ -315,6 +315,29 @@ Deno.test("what is wrong with a worker loop is said when it is made", () => {
         workerLoop(loops.serve, [], { resourceLimits: { stackSizeMb: -1 } }),
       "Cannot make a worker loop as resourceLimits.stackSizeMb must be > 0: received -1",
     ],
+    // With these two the runtime would end the whole program.
+    [
+      () =>
+        workerLoop(loops.serve, [], {
+          resourceLimits: { maxOldGenerationSizeMb: 7.9 },
+        }),
+      "Cannot make a worker loop as resourceLimits.maxOldGenerationSizeMb must be >= 8: received 7.9",
+    ],
+    [
+      () =>
+        workerLoop(loops.serve, [], {
+          resourceLimits: { codeRangeSizeMb: 1e12 },
+        }),
+      "Cannot make a worker loop as resourceLimits.codeRangeSizeMb must be <= 4096: received 1000000000000",
+    ],
+    [
+      () => workerLoop(loops.serve, [], { resourceLimits: 5 as never }),
+      "Cannot make a worker loop as resourceLimits must be an object: received 5",
+    ],
+    [
+      () => workerLoop(loops.serve, [], { env: [] as never }),
+      "Cannot make a worker loop as env must be an object: received an array",
+    ],
   ];
   for (const [make, message] of cases) {
     let text = "";

@@ -22,7 +22,7 @@ import { SeededRandom } from "../../src/structures/random.ts";
 import type { LoadBalancerOptions } from "../../src/workers/balancer_options.ts";
 import { BALANCING_STRATEGIES } from "../../src/workers/balancing.ts";
 import { LoadBalancer } from "../../src/workers/load_balancer.ts";
-import { FakeExecutor } from "../support/fake_executor.ts";
+import { FakeExecutor } from "../../src/testing/fake_executor.ts";
 import { inStyle, type Style, STYLES } from "../support/styles.ts";
 
 const PROGRAMS = Number(Deno.env.get("ROTA_MODEL_PROGRAMS") ?? 300);

@@ -35,7 +35,10 @@ import { BaseExecutor } from "../../src/workers/base_executor.ts";
 import type { SubmitOptions } from "../../src/workers/executor.ts";
 import { LoadBalancer } from "../../src/workers/load_balancer.ts";
 import { transportedLocals } from "../../src/workers/transport.ts";
-import { FakeExecutor, type FakeSettings } from "../support/fake_executor.ts";
+import {
+  FakeExecutor,
+  type FakeExecutorOptions,
+} from "../../src/testing/fake_executor.ts";
 import { inStyle, outcomeOf, STYLES } from "../support/styles.ts";
 
 const VIRTUAL = { host: "virtual" } as const;
@@ -49,7 +52,10 @@ function broken(_ms: number): never {
   throw new RangeError("of the job");
 }
 
-function fakes(count: number, settings: FakeSettings = {}): FakeExecutor[] {
+function fakes(
+  count: number,
+  settings: FakeExecutorOptions = {},
+): FakeExecutor[] {
   return Array.from({ length: count }, () => new FakeExecutor(settings));
 }
 
@@ -57,7 +63,7 @@ function fakes(count: number, settings: FakeSettings = {}): FakeExecutor[] {
 function setUp(
   count: number,
   options: LoadBalancerOptions = {},
-  settings: FakeSettings = {},
+  settings: FakeExecutorOptions = {},
 ): { balancer: LoadBalancer; members: FakeExecutor[] } {
   const balancer = new LoadBalancer([], { seed: 1, ...options });
   const members = fakes(count, settings);

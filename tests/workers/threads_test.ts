@@ -389,7 +389,7 @@ Deno.test("a job in line keeps its arguments when the caller changes the array",
 Deno.test("wrong options throw before anything changes", () => {
   const wrong: [options: unknown, type: typeof TypeError, text: string][] = [
     [null, TypeError, "options must be an object: received null"],
-    [{ resourceLimits: 1 }, TypeError, "options must be an object"],
+    [{ resourceLimits: 1 }, TypeError, "resourceLimits must be an object"],
     [
       { resourceLimits: { stackSizeMb: "1" } },
       TypeError,

@@ -15,7 +15,13 @@ let identical = 0;
 let different = 0;
 for (const argument of Deno.args) {
   if (argument.startsWith("--style=")) {
-    style = argument === "--style=async" ? "async" : "generator";
+    const name = argument.slice("--style=".length);
+    if (name !== "async" && name !== "generator") {
+      throw new TypeError(
+        `Cannot run programs as the style must be "async" or "generator": received "${name}"`,
+      );
+    }
+    style = name;
     continue;
   }
   for (const program of await readPrograms(argument)) {

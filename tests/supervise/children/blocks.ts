@@ -16,9 +16,12 @@ import { Watchdog } from "../../../src/supervise/watchdog.ts";
 
 const say = (text: string) => console.log(text);
 
-/** Long enough for a watchdog that tells of 100 ms, also on a machine that is busy. */
-const BLOCK_MS = 600;
-const IDLE_MS = 300;
+/** Long enough for a watchdog that tells of 100 ms, but for a machine that is busy. */
+const BLOCK_MS = 250;
+/** In this time after a block the watchdog tells of it. */
+const TOLD_MS = 1_000;
+/** How often a block is made that a busy machine has kept from being seen. */
+const ATTEMPTS = 3;
 
 function spin(ms: number): void {
   const end = Date.now() + ms;
@@ -30,19 +33,30 @@ function hang(): never {
   for (;;);
 }
 
+/** How many blocks were told of. */
+let told = 0;
+
 /** Says which blocks are over. */
 function watch(blockMs = 100): Watchdog {
   return new Watchdog({
     blockMs,
     write: false,
-    onBlock: ({ kind, description }) => say(`${kind}: ${description}`),
+    onBlock: ({ kind, description }) => {
+      told++;
+      say(`${kind}: ${description}`);
+    },
   });
 }
 
-/** Waits until the watchdog has told of a block. */
+/** Has something block the thread, and waits until the watchdog has told of it. */
 async function toldOf(block: () => unknown): Promise<void> {
-  block();
-  await sleep(BLOCK_MS + IDLE_MS);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const before = told;
+    await block();
+    const untilMs = Date.now() + BLOCK_MS + TOLD_MS;
+    while (told === before && Date.now() < untilMs) await sleep(10);
+    if (told > before) return;
+  }
 }
 
 const SCENES: Record<string, () => Promise<unknown>> = {
@@ -71,51 +85,60 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     await watchdog.ready();
     await run(async () => {
       const loop = getRunningLoop();
-      await loop.createTask(function* () {
-        yield* sleep(0);
-        spin(BLOCK_MS);
-      }, { name: "generator" });
-      await sleep(IDLE_MS);
-      await loop.createTask(async () => {
-        spin(BLOCK_MS);
-      }, { name: "first step" });
-      await sleep(IDLE_MS);
-      await Promise.all(
-        ["a", "b", "c"].map((name) =>
-          loop.createTask(async () => {
-            await sleep(20);
-            if (name === "b") spin(BLOCK_MS);
-          }, { name })
-        ),
+      await toldOf(() =>
+        loop.createTask(function* () {
+          yield* sleep(0);
+          spin(BLOCK_MS);
+        }, { name: "generator" })
       );
-      await sleep(IDLE_MS);
-      await loop.createTask(async () => {
-        for (let count = 0; count < 5; count++) await sleep(0);
-        spin(BLOCK_MS);
-      }, { name: "after sleep(0)" });
-      await sleep(IDLE_MS);
-      loop.callSoon(function compute() {
-        spin(BLOCK_MS);
+      await toldOf(() =>
+        loop.createTask(async () => {
+          spin(BLOCK_MS);
+        }, { name: "first step" })
+      );
+      await toldOf(() =>
+        Promise.all(
+          ["a", "b", "c"].map((name) =>
+            loop.createTask(async () => {
+              await sleep(20);
+              if (name === "b") spin(BLOCK_MS);
+            }, { name })
+          ),
+        )
+      );
+      await toldOf(() =>
+        loop.createTask(async () => {
+          for (let count = 0; count < 5; count++) await sleep(0);
+          spin(BLOCK_MS);
+        }, { name: "after sleep(0)" })
+      );
+      await toldOf(() =>
+        void loop.callSoon(function compute() {
+          spin(BLOCK_MS);
+        })
+      );
+      await toldOf(() =>
+        void loop.callLater(5, function timer() {
+          spin(BLOCK_MS);
+        })
+      );
+      await toldOf(() => void setTimeout(() => spin(BLOCK_MS), 20));
+      await toldOf(async () => {
+        using job = every(5, function poll() {
+          job.cancel();
+          spin(BLOCK_MS);
+        });
+        await job.then(undefined, () => {});
       });
-      await sleep(BLOCK_MS + IDLE_MS);
-      loop.callLater(5, function timer() {
-        spin(BLOCK_MS);
+      let id = 0;
+      await toldOf(() => {
+        const task = loop.createTask(function* () {
+          spin(BLOCK_MS);
+        });
+        id = task.id;
+        return task;
       });
-      await sleep(BLOCK_MS + IDLE_MS);
-      setTimeout(() => spin(BLOCK_MS), 20);
-      await sleep(BLOCK_MS + IDLE_MS);
-      using job = every(5, function poll() {
-        job.cancel();
-        spin(BLOCK_MS);
-      });
-      await job.then(undefined, () => {});
-      await sleep(IDLE_MS);
-      const task = loop.createTask(function* () {
-        spin(BLOCK_MS);
-      });
-      await task;
-      await sleep(IDLE_MS);
-      say(`without a name: ${task.id}`);
+      say(`without a name: ${id}`);
     }, { name: "main" });
   },
 
@@ -162,19 +185,35 @@ const SCENES: Record<string, () => Promise<unknown>> = {
     });
   },
 
+  /** Told of to a listener that fails later. */
+  failing: async () => {
+    await using watchdog = watch();
+    watchdog.subscribe(async () => {
+      await Promise.resolve();
+      throw new Error("later");
+    });
+    await watchdog.ready();
+    await run(() => toldOf(() => spin(BLOCK_MS)));
+    say("over");
+  },
+
   /** Suspended from outside, which is no block. */
   suspended: async () => {
-    await using watchdog = watch(1_000);
+    const blockMs = 700;
+    await using watchdog = watch(blockMs);
     await watchdog.ready();
     await run(async () => {
-      say("ready");
-      // As many beats as the watchdog would need to tell of a block.
-      const wakened = Date.now() + 4_000;
       let last = Date.now();
-      while (Date.now() < wakened || last === 0) {
+      let endMs = Infinity;
+      say("ready");
+      while (last < endMs) {
         await sleep(20);
-        if (Date.now() - last > 1_500) say("was suspended");
-        last = Date.now();
+        const now = Date.now();
+        if (now - last > 1_000) {
+          say("was suspended");
+          endMs = now + blockMs; // by then it would have told of a block
+        }
+        last = now;
       }
     });
     say("over");

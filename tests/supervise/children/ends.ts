@@ -16,6 +16,7 @@ import {
   onShutdown,
   waitForShutdown,
 } from "../../../src/supervise/graceful_shutdown.ts";
+import { isListened } from "../../../src/host/signals.ts";
 import { Watchdog } from "../../../src/supervise/watchdog.ts";
 import type { RunShutdownOptions } from "../../../src/supervise/shutdown_options.ts";
 
@@ -179,6 +180,32 @@ const SCENES: Record<string, () => Promise<unknown>> = {
       ready();
       await waitForShutdown();
     }, options({ budgetMs: 4_000 }));
+  },
+
+  /** The program begins the shutdown itself, and says when nobody listens any more after the first signal. */
+  begunByProgram: async () => {
+    await run(async () => {
+      const shutdown = gracefulShutdown(options().shutdown);
+      onShutdown("drain", () => sleep(1e9));
+      shutdown.begin("upgrade");
+      ready();
+      while (isListened("SIGTERM")) await sleep(5);
+      say("armed");
+      await sleep(1e9);
+    });
+  },
+
+  /** Other code listens to the signal in the way of Node. */
+  besideNode: async () => {
+    let count = 0;
+    globalThis.process.on("SIGTERM", () => {
+      if (++count === 1) setTimeout(() => say("armed"), 300);
+    });
+    await run(async () => {
+      onShutdown("drain", () => sleep(1e9));
+      ready();
+      await sleep(1e9);
+    }, options());
   },
 
   /** Signals of several kinds at once. */

@@ -62,10 +62,10 @@ await run(async () => {
     const end = Date.now() + ms;
     while (Date.now() < end);
     return "computed";
-  }, [1_500]);
+  }, [700]);
   busy.addDoneCallback(() => console.log(`thread: ${busy.result()}`));
   await midRun;
   console.log("ready");
   await waitForShutdown();
-}, { shutdown: { budgetMs: scene === "foreign" ? 5_000 : 60_000 } });
+}, { shutdown: { budgetMs: scene === "foreign" ? 3_500 : 60_000 } });
 console.log("run has returned");

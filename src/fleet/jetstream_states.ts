@@ -1,0 +1,177 @@
+/**
+ * The stream of the states of jobs, and the parts of the clients of NATS that are
+ * used, which are passed in.
+ *
+ * @module
+ */
+import type { RemoteOutcome } from "./engine.ts";
+
+/** Part of a message of NATS that is used. */
+export interface NatsMessage {
+  /** Subject to which it was published. */
+  readonly subject: string;
+  /** Subject for the answer. */
+  readonly reply?: string | undefined;
+  /** Headers; those of a status have a code. */
+  readonly headers?: { readonly code: number } | undefined;
+  /** Returns the payload as text. */
+  string(): string;
+  /** Answers it. */
+  respond(payload?: string): boolean;
+}
+
+/** Part of a subscription of NATS that is used. */
+export interface NatsSubscription {
+  /** Ends it. */
+  unsubscribe(): void;
+}
+
+/** Part of a connection of `@nats-io/nats-core` that is used. */
+export interface NatsConnection {
+  /** Publishes a message. */
+  publish(subject: string, payload?: string): void;
+  /** Subscribes to a subject. */
+  subscribe(
+    subject: string,
+    options: {
+      callback: (error: Error | null, message: NatsMessage) => void;
+    },
+  ): NatsSubscription;
+  /** Publishes a message, and waits for one answer. */
+  request(
+    subject: string,
+    payload: string,
+    options: { timeout: number; noMux?: boolean },
+  ): Promise<NatsMessage>;
+}
+
+/** Part of the client of `@nats-io/jetstream` that is used. */
+export interface JetStreamClient {
+  /** Adds a message to a stream. */
+  publish(
+    subject: string,
+    payload: string,
+    options?: {
+      msgID?: string;
+      expect?: { lastSubjectSequence?: number };
+    },
+  ): Promise<{ readonly seq: number }>;
+}
+
+/** Part of the manager of `@nats-io/jetstream` that is used. */
+export interface JetStreamManager {
+  /** Streams. */
+  readonly streams: {
+    /** Adds a stream, unless there is one of the same configuration. */
+    add(config: never): Promise<unknown>;
+    /** Returns a message, or null. */
+    getMessage(
+      stream: string,
+      query: never,
+    ): Promise<{ readonly seq: number; string(): string } | null>;
+    /** Removes a message. */
+    deleteMessage(stream: string, seq: number): Promise<boolean>;
+    /** Removes the messages of a subject. */
+    purge(stream: string, options: never): Promise<unknown>;
+  };
+  /** Consumers. */
+  readonly consumers: {
+    /** Adds a consumer, unless there is one of the same configuration. */
+    add(stream: string, config: never): Promise<unknown>;
+  };
+}
+
+/** State of a job: leased, or its outcome; or the job that has a dedupe key. */
+export type JobState =
+  | { readonly kind: "leased" }
+  | { readonly kind: "key"; readonly id: string }
+  | RemoteOutcome;
+
+/** Code of the error that another message has come between. */
+const WRONG_SEQUENCE = 10071;
+
+/** The last state of each job. A state is added only if the one before it is that which was expected. */
+export class JetstreamStates {
+  readonly #name: string;
+  readonly #client: JetStreamClient;
+  readonly #manager: JetStreamManager;
+
+  constructor(
+    name: string,
+    client: JetStreamClient,
+    manager: JetStreamManager,
+  ) {
+    this.#name = name;
+    this.#client = client;
+    this.#manager = manager;
+  }
+
+  get #stream(): string {
+    return `${this.#name}_state`;
+  }
+
+  #subjectOf(id: string): string {
+    return `${this.#name}.state.${id}`;
+  }
+
+  /** Adds a state if the last one has the sequence `seq`, 0 for none. Returns its sequence; null if the last one is another. */
+  async follow(
+    id: string,
+    state: JobState,
+    seq: number,
+  ): Promise<number | null> {
+    const payload = JSON.stringify(state);
+    const expect = { lastSubjectSequence: seq };
+    try {
+      const added = await this.#client
+        .publish(this.#subjectOf(id), payload, { expect });
+      return added.seq;
+    } catch (error) {
+      if ((error as { code?: unknown }).code === WRONG_SEQUENCE) return null;
+      throw error;
+    }
+  }
+
+  /** Returns the last state, with its sequence; null if there is none. */
+  async last(id: string): Promise<{ seq: number; state: JobState } | null> {
+    const query = { last_by_subj: this.#subjectOf(id) };
+    const found = await this.#manager.streams
+      .getMessage(this.#stream, query as never);
+    if (found === null) return null;
+    return { seq: found.seq, state: JSON.parse(found.string()) };
+  }
+
+  /**
+   * Takes a dedupe key for a job.
+   *
+   * @param isOpen Whether another job has not ended.
+   * @returns The id of the job that has the key.
+   */
+  async takeKey(
+    key: string,
+    id: string,
+    isOpen: (id: string) => Promise<boolean>,
+  ): Promise<string> {
+    const holder = nameOfKey(key);
+    for (;;) {
+      const state = { kind: "key", id } as const;
+      if (await this.follow(holder, state, 0) !== null) return id;
+      const last = await this.last(holder);
+      if (last?.state.kind !== "key") continue;
+      const other = last.state.id;
+      if (other === id || await isOpen(other)) return other;
+      await this.freeKey(key); // its worker has died before it could
+    }
+  }
+
+  /** Lets go of a dedupe key. */
+  async freeKey(key: string): Promise<void> {
+    const filter = this.#subjectOf(nameOfKey(key));
+    await this.#manager.streams.purge(this.#stream, { filter } as never);
+  }
+}
+
+/** Name of a dedupe key among the ids of jobs. */
+function nameOfKey(key: string): string {
+  return `key-${new TextEncoder().encode(key).toHex()}`;
+}
