@@ -63,13 +63,14 @@ export class NumberList {
   length = 0;
   #numbers: Int32Array<ArrayBuffer> = new Int32Array(256);
 
-  push(value: number): void {
-    if (this.length === this.#numbers.length) {
-      const larger = new Int32Array(this.length * 2);
+  /** Returns the numbers, with room for `count` more behind the last one. */
+  reserve(count: number): Int32Array<ArrayBuffer> {
+    if (this.length + count > this.#numbers.length) {
+      const larger = new Int32Array((this.length + count) * 2);
       larger.set(this.#numbers);
       this.#numbers = larger;
     }
-    this.#numbers[this.length++] = value;
+    return this.#numbers;
   }
 
   at(index: number): number {
@@ -98,10 +99,13 @@ export class Trace {
   /** Adds a step; its keys follow. */
   add(choice: number, count: number, same: SameTask, begin: number): void {
     const steps = this.#steps;
-    steps.push(choice);
-    steps.push(count);
-    steps.push(same);
-    steps.push(begin);
+    const numbers = steps.reserve(FIELDS);
+    const at = steps.length;
+    numbers[at] = choice;
+    numbers[at + 1] = count;
+    numbers[at + 2] = same;
+    numbers[at + 3] = begin;
+    steps.length = at + FIELDS;
   }
 
   /** Number of the choice that a step took. */
@@ -352,12 +356,16 @@ export class ExploringScheduler implements Scheduler, Choices {
     const first = this.#first;
     const same = this.#left >= 0 ? LEFT : first >= 0 ? FIRST : ABSENT;
     this.#trace.add(choice, this.count, same, keys.length);
-    if (first >= 0) keys.push(this.#keys[first]!);
-    for (let index = 0; index < this.#keys.length; index++) {
+    const ready = this.#keys;
+    const numbers = keys.reserve(ready.length);
+    let at = keys.length;
+    if (first >= 0) numbers[at++] = ready[first]!;
+    for (let index = 0; index < ready.length; index++) {
       if (index !== first && index !== this.#left) {
-        keys.push(this.#keys[index]!);
+        numbers[at++] = ready[index]!;
       }
     }
+    keys.length = at;
     this.step++;
     if (!isTaskKey(key)) return;
     this.streak = key === this.#last ? this.streak + 1 : 1;
