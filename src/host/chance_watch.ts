@@ -31,16 +31,22 @@ const SEEN_MAX = 20;
 
 type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;
 
+/** Watches that are on. The globals are replaced while there is one: watches that overlap could not put them back one by one. */
+const watches = new Set<ChanceWatch>();
+/** Puts the globals back, one each. */
+const undo: (() => void)[] = [];
+
 /** Watch that is on. */
 export class ChanceWatch implements Disposable {
   readonly #seen = new Set<string>();
-  readonly #undo: (() => void)[] = [];
 
-  /** Begins to watch. Nothing else may do so at the time. */
+  /** Begins to watch, beside others. */
   constructor() {
+    watches.add(this);
+    if (watches.size > 1) return;
     try {
-      for (const [owner, name] of WATCHED) this.#replace(owner, name);
-      this.#replaceDate();
+      for (const [owner, name] of WATCHED) replaceFunction(owner, name);
+      replaceDate();
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -52,62 +58,66 @@ export class ChanceWatch implements Disposable {
     return [...this.#seen];
   }
 
-  /** Puts the globals back. Calling it again does nothing. */
+  /** Takes note of a use. */
+  note(use: string): void {
+    if (this.#seen.size < SEEN_MAX) this.#seen.add(use);
+  }
+
+  /** Puts the globals back if no other watch is on. Calling it again does nothing. */
   [Symbol.dispose](): void {
-    for (const undo of this.#undo.splice(0).reverse()) undo();
+    if (!watches.delete(this) || watches.size > 0) return;
+    for (const one of undo.splice(0).reverse()) one();
   }
+}
 
-  #replace(ownerName: string, name: string): void {
-    const owner = Reflect.get(globalThis, ownerName) as object;
-    const original = Reflect.get(owner, name) as AnyFunction | undefined;
-    if (typeof original !== "function") return;
-    const label = ownerName === "globalThis" ? name : `${ownerName}.${name}`;
-    // deno-lint-ignore no-this-alias
-    const watch = this;
-    const replacement = function (this: unknown, ...args: unknown[]): unknown {
-      watch.#note(label);
-      return Reflect.apply(original, this, args);
-    };
-    this.#define(owner, name, Object.assign(replacement, original));
-  }
+function replaceFunction(ownerName: string, name: string): void {
+  const owner = Reflect.get(globalThis, ownerName) as object;
+  const original = Reflect.get(owner, name) as AnyFunction | undefined;
+  if (typeof original !== "function") return;
+  const label = ownerName === "globalThis" ? name : `${ownerName}.${name}`;
+  const replacement = function (this: unknown, ...args: unknown[]): unknown {
+    noteUse(label);
+    return Reflect.apply(original, this, args);
+  };
+  define(owner, name, Object.assign(replacement, original));
+}
 
-  /** A date of now is a reading of the clock, one of a given moment is not. */
-  #replaceDate(): void {
-    const original = Reflect.get(globalThis, "Date") as typeof Date;
-    this.#define(
-      globalThis,
-      "Date",
-      new Proxy(original, {
-        construct: (target, args, newTarget) => {
-          if (args.length === 0) this.#note("new Date()");
-          return Reflect.construct(target, args, newTarget);
-        },
-      }),
-    );
-  }
+/** A date of now is a reading of the clock, one of a given moment is not. */
+function replaceDate(): void {
+  const original = Reflect.get(globalThis, "Date") as typeof Date;
+  define(
+    globalThis,
+    "Date",
+    new Proxy(original, {
+      construct: (target, args, newTarget) => {
+        if (args.length === 0) noteUse("new Date()");
+        return Reflect.construct(target, args, newTarget);
+      },
+    }),
+  );
+}
 
-  /** Replaces a property, own or not, so that it can be put back as it was. */
-  #define(owner: object, name: string, value: unknown): void {
-    const before = Object.getOwnPropertyDescriptor(owner, name);
-    if (before?.configurable === false) return;
-    Object.defineProperty(owner, name, {
-      value,
-      writable: true,
-      enumerable: before?.enumerable ?? false,
-      configurable: true,
-    });
-    this.#undo.push(() => {
-      if (before === undefined) Reflect.deleteProperty(owner, name);
-      else Object.defineProperty(owner, name, before);
-    });
-  }
+/** Replaces a property, own or not, so that it can be put back as it was. */
+function define(owner: object, name: string, value: unknown): void {
+  const before = Object.getOwnPropertyDescriptor(owner, name);
+  if (before?.configurable === false) return;
+  Object.defineProperty(owner, name, {
+    value,
+    writable: true,
+    enumerable: before?.enumerable ?? false,
+    configurable: true,
+  });
+  undo.push(() => {
+    if (before === undefined) Reflect.deleteProperty(owner, name);
+    else Object.defineProperty(owner, name, before);
+  });
+}
 
-  #note(label: string): void {
-    if (this.#seen.size >= SEEN_MAX) return;
-    const lines = (new Error().stack ?? "").split("\n").slice(1)
-      .filter((line) => !line.includes(import.meta.url));
-    const place = PLACE.exec(lines[0] ?? "")?.[1];
-    if (place?.startsWith(LIBRARY)) return;
-    this.#seen.add(place === undefined ? label : `${label} at ${place}`);
-  }
+function noteUse(label: string): void {
+  const lines = (new Error().stack ?? "").split("\n").slice(1)
+    .filter((line) => !line.includes(import.meta.url));
+  const place = PLACE.exec(lines[0] ?? "")?.[1];
+  if (place?.startsWith(LIBRARY)) return;
+  const use = place === undefined ? label : `${label} at ${place}`;
+  for (const watch of watches) watch.note(use);
 }

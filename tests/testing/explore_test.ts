@@ -616,6 +616,16 @@ Deno.test("The globals are put back, whatever comes", async () => {
       loopFactory: () => new EventLoop({ host: "portable" }),
     })
   );
+  // Explorations that overlap, and end in the order in which they began.
+  const waits = (turns: number) => async () => {
+    for (let turn = 0; turn < turns; turn++) {
+      await sleep(1);
+      await Promise.resolve();
+    }
+  };
+  await Promise.all(
+    [3, 20, 3, 40].map((turns) => explore(waits(turns), { iterations: 3 })),
+  );
   assertEquals([globals(), own()], before);
 });
 
