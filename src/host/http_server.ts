@@ -204,12 +204,12 @@ export interface WebSocketUpgradeOptions {
   /** Subprotocol that the server has chosen. */
   readonly protocol?: string | undefined;
   /**
-   * After how many seconds without a word a client is asked whether it is there, and
-   * dropped if it does not answer; 0 for never.
+   * After how many milliseconds without a word a client is asked whether it is there, and
+   * dropped if it does not answer; rounded up to seconds. `Infinity` for never.
    *
-   * @default {30}
+   * @default {30_000}
    */
-  readonly idleTimeout?: number | undefined;
+  readonly idleTimeoutMs?: number | undefined;
 }
 
 /** A socket that a request has become, and the response that says so. */
@@ -223,10 +223,13 @@ export interface UpgradedSocket {
 /** Makes a WebSocket of a request. Throws a `TypeError` if it does not ask for one. */
 export function upgradeToWebSocket(
   request: Request,
-  options: WebSocketUpgradeOptions,
+  { protocol, idleTimeoutMs = 30_000 }: WebSocketUpgradeOptions,
 ): UpgradedSocket {
-  return Deno.upgradeWebSocket(
-    request,
-    options as Deno.UpgradeWebSocketOptions,
-  );
+  return Deno.upgradeWebSocket(request, {
+    ...(protocol !== undefined && { protocol }),
+    // 0 stands for never.
+    idleTimeout: idleTimeoutMs === Infinity
+      ? 0
+      : Math.ceil(idleTimeoutMs / 1_000),
+  });
 }

@@ -16,7 +16,13 @@ import {
   type WebSocketUpgradeOptions,
 } from "../host/http_server.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
-import { checkFunction, checkOptions, inspect } from "../loop/checks.ts";
+import {
+  checkFunction,
+  checkNotNegative,
+  checkOptions,
+  checkString,
+  inspect,
+} from "../loop/checks.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { Intake } from "./intake.ts";
@@ -155,7 +161,9 @@ export class RequestContext<V = undefined> {
    *
    * @param options Subprotocol, and how long a client may be silent.
    * @returns The socket, and the response, which the handler has to return.
-   * @throws {TypeError} If the request does not ask for a WebSocket.
+   * @throws {TypeError} If the request does not ask for a WebSocket, or an option is of
+   * the wrong type.
+   * @throws {RangeError} If `idleTimeoutMs` is not positive.
    * @throws {InvalidStateError} If the request was answered before.
    */
   upgradeWebSocket(options: WebSocketUpgradeOptions = {}): UpgradedSocket {
@@ -227,15 +235,22 @@ export class FetchRun extends RequestRun {
   }
 
   upgrade(request: Request, options: WebSocketUpgradeOptions): UpgradedSocket {
-    checkOptions(options, "upgrade to a WebSocket");
+    checkUpgradeOptions(options);
     const name = this.nameBy(request); // cannot be told any more once it is upgraded
     if (this.answered || this.hasEnded) {
       throw new InvalidStateError(
         `Cannot upgrade to a WebSocket: ${name} was answered before`,
       );
     }
+    const wasWatched = this.unwatch !== null;
     this.stopWatching();
-    const upgraded = upgradeToWebSocket(request, options);
+    let upgraded: UpgradedSocket;
+    try {
+      upgraded = upgradeToWebSocket(request, options);
+    } catch (error) { // the request does not ask for it, and may be answered otherwise
+      if (wasWatched) this.watchClient();
+      throw error;
+    }
     const { socketCloseMs } = this.desk;
     this.socket = new ServedSocket(this.intake, upgraded, socketCloseMs);
     return upgraded;
@@ -406,6 +421,19 @@ export function pathOf(url: string): string {
   if (begin < 0) return "/";
   const end = url.indexOf("?", begin);
   return end < 0 ? url.slice(begin) : url.slice(begin, end);
+}
+
+function checkUpgradeOptions(options: WebSocketUpgradeOptions): void {
+  const what = "upgrade to a WebSocket";
+  checkOptions(options, what);
+  const { protocol, idleTimeoutMs = 30_000 } = options;
+  if (protocol !== undefined) checkString(protocol, what, "protocol");
+  checkNotNegative(idleTimeoutMs, what, "idleTimeoutMs");
+  if (idleTimeoutMs === 0) {
+    throw new RangeError(
+      `Cannot ${what} as idleTimeoutMs must be > 0: received 0`,
+    );
+  }
 }
 
 function nameOf(request: Request | null): string {

@@ -84,6 +84,8 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   #http: HttpServer | null = null;
   #addr: Deno.Addr | null = null;
   #state: ServerState = "starting";
+  /** Whether its lifespan is being opened, and that was not cancelled. */
+  #isOpening = true;
   /** Set once what is under way has had its time: the reason. */
   #hurry: { readonly reason: unknown } | null = null;
   /** Whether nothing is waited for any more. */
@@ -108,7 +110,10 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     this.#lifespan = new Lifespan(settings.lifespan);
     this.#intake = new Intake(loop, settings);
     this.#closeAsked = loop.createFuture("the end of a server");
+    if (settings.shutdown) this.#joinShutdown();
     this.#task = loop.createTask(() => this.#main(), { name: settings.name });
+    // Not in its body: a task that is cancelled before its first step has none.
+    this.#task.addDoneCallback(() => this.#finish());
     const { signal } = settings;
     if (signal === undefined) return;
     const close = () => this.#beginClose(cancellationBy(signal));
@@ -197,7 +202,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
    */
   cancel(reason?: unknown): boolean {
     if (this.#task.done()) return false;
-    if (this.#state === "starting") return this.#task.cancel(reason);
     this.#beginClose(reason);
     this.#hurryUp(reason);
     return true;
@@ -258,24 +262,23 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   // -- Its task --
 
   *#main(): Coroutine<void> {
+    const value = yield* this.#lifespan.start();
+    this.#isOpening = false;
+    let failure: { readonly error: unknown } | null = null;
     try {
-      const value = yield* this.#lifespan.start();
-      let failure: { readonly error: unknown } | null = null;
-      try {
-        yield* this.#listen(value);
-        yield* this.#untilClosed();
-      } catch (error) {
-        failure = { error };
-      }
-      yield* this.#endLifespan(failure);
-    } finally {
-      this.#state = "ended";
-      this.#intake.close();
-      for (const cleanUp of this.#cleanUps) cleanUp();
-      // The task is done in the next turn: those who wait for the end look at it then.
-      this.#task.addDoneCallback(() => this.#intake.recheck());
-      this.#intake.recheck();
+      yield* this.#listen(value);
+      yield* this.#untilClosed();
+    } catch (error) {
+      failure = { error };
     }
+    yield* this.#endLifespan(failure);
+  }
+
+  #finish(): void {
+    this.#state = "ended";
+    this.#intake.close();
+    for (const cleanUp of this.#cleanUps) cleanUp();
+    this.#intake.recheck();
   }
 
   *#endLifespan(failure: { readonly error: unknown } | null): Coroutine<void> {
@@ -298,7 +301,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     const owners = prepareOwners(true);
     if (owners !== null) yield* until(owners);
     if (this.#closeAsked.done()) return;
-    if (settings.shutdown) this.#joinShutdown();
     this.#desk = {
       intake: this.#intake,
       handler: this.#handler,
@@ -419,6 +421,12 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
 
   // -- Closing --
 
+  /** A shutdown has begun: a server that does not listen yet never will. */
+  #announceEnd(reason: unknown): void {
+    if (this.#http === null) this.#beginClose(reason);
+    else this.#noLongerReady();
+  }
+
   #noLongerReady(): void {
     if (this.#state !== "ended") this.#state = "closing";
   }
@@ -429,12 +437,15 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     if (wasListening) this.#noLongerReady();
     if (!this.#closeAsked.done()) this.#closeAsked.setResult();
     this.#intake.drain();
-    if (!wasListening) this.#hurryUp(reason);
+    if (!wasListening) this.#hurry ??= { reason };
   }
 
   #hurryUp(reason: unknown): void {
     this.#hurry ??= { reason };
     this.#intake.recheck();
+    if (!this.#isOpening) return;
+    this.#isOpening = false; // a second cancellation would have the lifespan give up its clean-up
+    this.#task.cancel(reason);
   }
 
   #joinShutdown(): void {
@@ -442,7 +453,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     const hooks: ShutdownHook[] = [];
     this.#cleanUps.push(() => hooks.forEach((hook) => hook.remove()));
     hooks.push(
-      onShutdown("not-ready", () => this.#noLongerReady(), { name }),
+      onShutdown("not-ready", ({ reason }) => this.#announceEnd(reason), {
+        name,
+      }),
       onShutdown("stop-intake", ({ reason }) => this.#beginClose(reason), {
         name,
       }),
@@ -577,6 +590,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * without a stream is waited for `cancelMs` at the end, and does not keep the process alive
  * after that.
  *
+ * A server whose lifespan is still opening when it is closed, or when a shutdown begins,
+ * does not listen: it closes the lifespan again, or cancels the opening after `graceMs`.
+ *
  * Await it for its end. A failure, such as a port that is taken or an error of its
  * lifespan, is thrown there, by {@linkcode Server.ready} and by `close`, or else
  * reported to the exception handler.
@@ -616,6 +632,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * @throws {TypeError} If an argument is of the wrong type.
  * @throws {RangeError} If a number is out of range.
  * @throws {MisuseError} If no loop is running.
+ * @throws {HookTooLateError} If a graceful shutdown has begun, unless `shutdown` is `false`.
  */
 export function serve<V = undefined>(
   handler: ServeHandler<V>,

@@ -95,6 +95,38 @@ for (const style of STYLES) {
   });
 }
 
+Deno.test("an upgrade that is refused leaves the request as it was: its client may still go", async () => {
+  const log: string[] = [];
+  const ended = new Flag();
+  const handler = async (_request: Request, context: RequestContext) => {
+    for (const options of [{}, { idleTimeoutMs: 0 }, { protocol: 1 }]) {
+      try {
+        await sleep(60); // by now its client is watched
+        context.upgradeWebSocket(options as object);
+      } catch (error) {
+        log.push((error as Error).name);
+      }
+    }
+    try {
+      await sleep(60_000);
+    } finally {
+      ended.set();
+    }
+    return new Response("never");
+  };
+  await withServer(handler, {}, async ({ port, server, reports }) => {
+    using client = await until(RawClient.connect(port));
+    await until(client.request("/"));
+    while (log.length < 3) await sleep(1);
+    client.close();
+    await ended.wait();
+    assertEquals(log, ["TypeError", "RangeError", "TypeError"]);
+    await sleep(0);
+    assertEquals(server.statistics().gone, 1);
+    assertEquals(reports, []);
+  });
+});
+
 Deno.test("a request can be upgraded only before it is answered", async () => {
   let kept: RequestContext | null = null;
   await withServer(
