@@ -8,6 +8,7 @@ import { suites as asyncSwitch } from "../async_switch_bench.ts";
 import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as debug } from "../debug_bench.ts";
+import { suites as explore } from "../explore_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as handOff } from "../hand_off_bench.ts";
 import { suites as latency } from "../latency_bench.ts";
@@ -46,5 +47,6 @@ export const SUITES: readonly Suite[] = [
   ...supervise,
   ...debug,
   ...observe,
+  ...explore,
   ...latency,
 ];

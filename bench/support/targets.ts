@@ -191,6 +191,10 @@ export const TARGETS: readonly Target[] = [
     "Rota, waits of async functions": 1,
     "Rota, tasks": 1,
   }),
+  ...beside("explore", "fast-check", {
+    "Rota, generators": 0.5,
+    "Rota, async functions": 1,
+  }),
   ...TIMERS,
   ...POOLS,
   ...SUPERVISORS,
