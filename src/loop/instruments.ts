@@ -18,7 +18,6 @@ import type { HookName, Instrument } from "./instrument.ts";
 import { PostedTask } from "./posted_task.ts";
 import { Wait } from "./promise_wait.ts";
 import type { ReadyQueue, Runnable } from "./runnable.ts";
-import type { AnyWait } from "./strand_tree.ts";
 import { Task } from "./task.ts";
 import { explain } from "./waiters.ts";
 import { isReady, observed, pendingWaits } from "./waits.ts";
@@ -41,12 +40,9 @@ export class Instruments {
   readonly #resumed: Set<Task<unknown>> = new Set();
   /** When tasks and the waits of async functions were found to wait; tasks only while they are told to be blocked. */
   readonly #sinceMs: WeakMap<object, number> = new WeakMap();
-  /** Turn up to which nothing was told. */
-  readonly #untoldTurn: number;
 
   constructor(loop: EventLoop, emptied: () => void) {
     this.#loop = loop;
-    this.#untoldTurn = loop[core].turns;
     this.#emptied = emptied;
     observed.count++;
   }
@@ -225,6 +221,8 @@ export class Instruments {
     microtask(() => {
       if (task.done()) return; // since, in the same turn
       began = true;
+      // A function that had several waits went on after a foreign promise.
+      if (this.#sinceMs.delete(task)) this.#tell("taskWakes", task, null);
       this.#stepBegins(task);
     });
     resume();
@@ -269,22 +267,10 @@ export class Instruments {
       : subject;
     if (task === null || task.done()) return;
     if (subject !== task) this.#sinceMs.delete(subject);
-    const wasTold = this.#sinceMs.delete(task);
-    if (!wasTold && (on === null || !this.#isLate(task, subject))) return;
+    if (!this.#sinceMs.delete(task)) return; // it was not told to be blocked
     let by = on instanceof Task ? on as Task<unknown> : findTask();
     if (by === task) by = null; // a promise of its own has settled
     this.#tell("taskWakes", task, by ?? this.#watched);
-  }
-
-  /** Whether a wait that is over began before there was an instrument, and blocked its task until now. */
-  #isLate(task: Task<unknown>, { since }: Task<unknown> | AnyWait): boolean {
-    const { turns } = this.#loop[core];
-    const sinceTurn = turns - ((turns - since) >>> 0);
-    if (sinceTurn > this.#untoldTurn || findTask() === task) return false;
-    if (!task.promised) return true;
-    if (this.#resumed.has(task)) return false;
-    this.#resumed.add(task);
-    return true;
   }
 
   /** Calls a hook of all that have it. */
