@@ -42,6 +42,7 @@ import {
   type NatsConnection,
   type NatsMessage,
   type NatsSubscription,
+  putStream,
 } from "./jetstream_states.ts";
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
@@ -156,8 +157,7 @@ class JetstreamEngine implements RemoteEngine {
       subjects: [`${name}.job.*`],
       retention: "workqueue",
     } as never);
-    await manager.streams.add({
-      name: `${name}_state`,
+    await putStream(manager, `${name}_state`, {
       subjects: [`${name}.state.*`],
       max_msgs_per_subject: 1,
       max_age: Math.max(keepResultsMs, keepFailedMs) * NANOS,
@@ -514,7 +514,8 @@ class JetstreamEngine implements RemoteEngine {
  * if they are not there; the server keeps them on its disk. Of priorities there are
  * three: above 0, 0, and below.
  *
- * `leaseMs` is that of the whole fleet: the program that was started last sets it.
+ * `leaseMs` is that of the whole fleet, and so is the longer of `keepResultsMs` and
+ * `keepFailedMs`: the program that was started last sets them.
  *
  * @example Jobs through NATS
  * ```ts ignore

@@ -64,6 +64,8 @@ export interface JetStreamManager {
   readonly streams: {
     /** Adds a stream, unless there is one of the same configuration. */
     add(config: never): Promise<unknown>;
+    /** Changes the configuration of a stream. */
+    update(name: string, config: never): Promise<unknown>;
     /** Returns a message, or null. */
     getMessage(
       stream: string,
@@ -79,6 +81,23 @@ export interface JetStreamManager {
     /** Adds a consumer, unless there is one of the same configuration. */
     add(stream: string, config: never): Promise<unknown>;
   };
+}
+
+/** Code of the error that there is a stream of another configuration. */
+const OTHER_STREAM = 10058;
+
+/** Adds a stream; one that is there gets the configuration. */
+export async function putStream(
+  { streams }: JetStreamManager,
+  name: string,
+  config: object,
+): Promise<void> {
+  try {
+    await streams.add({ name, ...config } as never);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== OTHER_STREAM) throw error;
+    await streams.update(name, config as never);
+  }
 }
 
 /** State of a job: leased, or its outcome; or the job that has a dedupe key. */

@@ -48,6 +48,12 @@ export function runOwned<T, A extends unknown[]>(
   return storage.run(owner, fn, ...args);
 }
 
+/** The same for a function without arguments, which costs two arrays less. */
+export function runOwnedPlain<T>(owner: object, fn: () => T): T {
+  storage ??= new (load().AsyncLocalStorage)<object>();
+  return storage.run(owner, fn);
+}
+
 /** Returns the innermost owner around the running continuation, or `undefined`. */
 export function ownerOfContinuation(): object | undefined {
   return storage === null ? undefined : storage.getStore();

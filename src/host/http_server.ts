@@ -76,6 +76,11 @@ export class HttpServer {
     return this.#server.addr;
   }
 
+  /** Whether it was asked to end. */
+  get isEnding(): boolean {
+    return this.#ending;
+  }
+
   /** Fulfils when it has ended. */
   get finished(): Promise<void> {
     return this.#server.finished;
@@ -152,14 +157,17 @@ const innerKey: symbol | undefined = Object.getOwnPropertySymbols(
   new Response(null),
 ).find((key) => key.description === "response");
 
+/** Body of a response that is a stream. */
+export type BodyStream = ReadableStream<Uint8Array<ArrayBuffer>>;
+
 /**
  * Returns the body of a response if it is a stream, and null if it is text, bytes or
  * nothing. Reading `body` makes a stream of any body, which takes twice as long to send:
- * so this looks at how the runtime keeps it, as long as it is kept that way.
+ * so this looks at how the runtime keeps it, as long as it is kept that way, and reads `body`
+ * otherwise. To wait for `info.completed` of all responses instead would leave a small
+ * request 0.75 of the speed of a bare one, in place of 0.84.
  */
-export function streamOf(
-  response: Response,
-): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+export function streamOf(response: Response): BodyStream | null {
   if (innerKey !== undefined) {
     const inner = (response as unknown as Record<symbol, InnerResponse>)[
       innerKey
@@ -181,17 +189,27 @@ interface InnerResponse {
 
 // -- WebSockets --
 
+/** Whether the runtime has made a WebSocket of a request that was not answered: from then on it knows no client of it. */
+export function isUpgraded(info: HttpInfo): boolean {
+  try {
+    info.remoteAddr;
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Options of {@linkcode upgradeToWebSocket}. */
 export interface WebSocketUpgradeOptions {
   /** Subprotocol that the server has chosen. */
   readonly protocol?: string | undefined;
   /**
-   * After how many seconds without a word a client is asked whether it is there, and
-   * dropped if it does not answer; 0 for never.
+   * After how many milliseconds without a word a client is asked whether it is there, and
+   * dropped if it does not answer; rounded up to seconds. `Infinity` for never.
    *
-   * @default {30}
+   * @default {30_000}
    */
-  readonly idleTimeout?: number | undefined;
+  readonly idleTimeoutMs?: number | undefined;
 }
 
 /** A socket that a request has become, and the response that says so. */
@@ -205,10 +223,13 @@ export interface UpgradedSocket {
 /** Makes a WebSocket of a request. Throws a `TypeError` if it does not ask for one. */
 export function upgradeToWebSocket(
   request: Request,
-  options: WebSocketUpgradeOptions,
+  { protocol, idleTimeoutMs = 30_000 }: WebSocketUpgradeOptions,
 ): UpgradedSocket {
-  return Deno.upgradeWebSocket(
-    request,
-    options as Deno.UpgradeWebSocketOptions,
-  );
+  return Deno.upgradeWebSocket(request, {
+    ...(protocol !== undefined && { protocol }),
+    // 0 stands for never.
+    idleTimeout: idleTimeoutMs === Infinity
+      ? 0
+      : Math.ceil(idleTimeoutMs / 1_000),
+  });
 }

@@ -18,9 +18,11 @@ import {
 import { each, items, type OperationIterable } from "../loop/each.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Future } from "../loop/future.ts";
+import { Operation } from "../loop/operation.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
+import { until } from "../loop/until.ts";
 import type { Attachment, Intake } from "./intake.ts";
 import { requestLocal } from "./request_run.ts";
 
@@ -76,7 +78,8 @@ export type EventStreamSource =
  * inherits the `TaskLocal` values of the code that called this. An item is pulled when
  * the one before was taken: a slow client slows the source down and fills no memory.
  *
- * When the client goes, the task is cancelled, and with it what the source waits for.
+ * When the client goes, the task is cancelled, and with it what the source waits for. If
+ * it goes before it has read anything, the source is closed all the same.
  * When the server closes, `lastEvent` is sent at once, the stream ends and the task is
  * cancelled; for that, call it inside of a handler of {@linkcode serve}. An error of the
  * source cuts the stream, and is reported by the server. `requestTimeoutMs` holds for
@@ -260,7 +263,25 @@ class EventStream implements UnderlyingDefaultSource<Bytes>, Attachment {
   cancel(): void {
     this.#closed = true;
     this.#heartbeat?.cancel();
-    this.#task?.cancel("the client has gone");
+    if (this.#task === null) this.#leaveSource();
+    else this.#task.cancel("the client has gone");
+  }
+
+  /** Closes a source that was not begun: one that listens to events has done so since it was made. */
+  #leaveSource(): void {
+    if (this.#loop.isClosed()) return;
+    const source = this.#source as Partial<
+      & OperationIterable<EventStreamItem>
+      & AsyncIterable<EventStreamItem>
+    >;
+    const iterator = source[items] === undefined
+      ? source[Symbol.asyncIterator]?.()
+      : undefined;
+    const closing = iterator === undefined
+      ? source[items]?.().close?.()
+      : until(async () => await iterator.return?.());
+    if (!(closing instanceof Operation)) return;
+    this.#loop.createTask(() => closing, { name: "event stream" });
   }
 
   drain(): void {

@@ -3,9 +3,12 @@
  *
  * @module
  */
+import { CancelledError, InvalidStateError } from "../errors.ts";
 import {
+  type BodyStream,
   type HttpInfo,
   isBodyLost,
+  isUpgraded,
   streamOf,
   type UpgradedSocket,
   upgradeToWebSocket,
@@ -13,7 +16,13 @@ import {
   type WebSocketUpgradeOptions,
 } from "../host/http_server.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
-import { checkFunction, checkOptions, inspect } from "../loop/checks.ts";
+import {
+  checkFunction,
+  checkNotNegative,
+  checkOptions,
+  checkString,
+  inspect,
+} from "../loop/checks.ts";
 import type { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { Intake } from "./intake.ts";
@@ -57,10 +66,14 @@ export interface BackgroundOptions {
  */
 export class RequestContext<V = undefined> {
   readonly #run: FetchRun;
+  readonly #request: Request;
+  readonly #info: HttpInfo;
 
   /** @ignore */
-  constructor(run: FetchRun) {
+  constructor(run: FetchRun, request: Request, info: HttpInfo) {
     this.#run = run;
+    this.#request = request;
+    this.#info = info;
   }
 
   /** Value of the server's lifespan; `undefined` without one. */
@@ -70,12 +83,12 @@ export class RequestContext<V = undefined> {
 
   /** Facts about the request that the runtime knows: `remoteAddr` and `completed`. */
   get info(): HttpInfo {
-    return this.#run.info;
+    return this.#info;
   }
 
-  /** Address of the client. */
+  /** Address of the client, which the runtime knows until the response is sent. */
   get remoteAddr(): Deno.Addr {
-    return this.#run.info.remoteAddr;
+    return this.#info.remoteAddr;
   }
 
   /**
@@ -83,7 +96,7 @@ export class RequestContext<V = undefined> {
    * gone: see `Deno.ServeHandlerInfo.completed`.
    */
   get completed(): Promise<void> {
-    return this.#run.info.completed;
+    return this.#info.completed;
   }
 
   /**
@@ -134,7 +147,9 @@ export class RequestContext<V = undefined> {
     checkFunction(body, what, "body");
     checkOptions(options, what);
     const name = options.name ??
-      (body.name === "" ? `background of ${this.#run.name}` : body.name);
+      (body.name === ""
+        ? `background of ${this.#run.nameBy(this.#request)}`
+        : body.name);
     const { intake } = this.#run;
     return intake.background(body as TaskBody<unknown>, name) as Task<T>;
   }
@@ -146,18 +161,22 @@ export class RequestContext<V = undefined> {
    *
    * @param options Subprotocol, and how long a client may be silent.
    * @returns The socket, and the response, which the handler has to return.
-   * @throws {TypeError} If the request does not ask for a WebSocket.
+   * @throws {TypeError} If the request does not ask for a WebSocket, or an option is of
+   * the wrong type.
+   * @throws {RangeError} If `idleTimeoutMs` is not positive.
+   * @throws {InvalidStateError} If the request was answered before.
    */
   upgradeWebSocket(options: WebSocketUpgradeOptions = {}): UpgradedSocket {
-    return this.#run.upgrade(options);
+    return this.#run.upgrade(this.#request, options);
   }
 }
 
 /** A request of the runtime's server. */
 export class FetchRun extends RequestRun {
   declare readonly desk: FetchDesk;
-  declare readonly request: Request;
-  declare readonly info: HttpInfo;
+  /** Null once it has ended. */
+  declare private request: Request | null;
+  declare private info: HttpInfo | null;
   declare private label: string | null;
   declare private answered: boolean;
   declare private response: Response | null;
@@ -184,7 +203,11 @@ export class FetchRun extends RequestRun {
   }
 
   override get name(): string {
-    return this.label ??= nameOf(this.request);
+    return this.nameBy(this.request);
+  }
+
+  nameBy(request: Request | null): string {
+    return this.label ??= nameOf(request);
   }
 
   override get isCoroutine(): boolean {
@@ -192,27 +215,44 @@ export class FetchRun extends RequestRun {
   }
 
   override call(): unknown {
-    return this.desk.handler(this.request, new RequestContext(this));
+    const request = this.request!;
+    return this.desk.handler(
+      request,
+      new RequestContext(this, request, this.info!),
+    );
   }
 
   /** The response, at once if it is known. */
   outcome(): Response | Promise<Response> {
-    return this.response ?? new Promise((resolve) => {
+    const { response } = this;
+    if (response !== null) {
+      this.response = null;
+      return response;
+    }
+    return new Promise((resolve) => {
       this.resolve = resolve;
     });
   }
 
-  upgrade(options: WebSocketUpgradeOptions): UpgradedSocket {
-    checkOptions(options, "upgrade to a WebSocket");
-    this.name; // cannot be told any more once it is upgraded
+  upgrade(request: Request, options: WebSocketUpgradeOptions): UpgradedSocket {
+    checkUpgradeOptions(options);
+    const name = this.nameBy(request); // cannot be told any more once it is upgraded
+    if (this.answered || this.hasEnded) {
+      throw new InvalidStateError(
+        `Cannot upgrade to a WebSocket: ${name} was answered before`,
+      );
+    }
+    const wasWatched = this.unwatch !== null;
     this.stopWatching();
-    const upgraded = upgradeToWebSocket(this.request, options);
+    let upgraded: UpgradedSocket;
+    try {
+      upgraded = upgradeToWebSocket(request, options);
+    } catch (error) { // the request does not ask for it, and may be answered otherwise
+      if (wasWatched) this.watchClient();
+      throw error;
+    }
     const { socketCloseMs } = this.desk;
-    this.socket = new ServedSocket(
-      this.intake,
-      upgraded.socket,
-      socketCloseMs,
-    );
+    this.socket = new ServedSocket(this.intake, upgraded, socketCloseMs);
     return upgraded;
   }
 
@@ -237,10 +277,22 @@ export class FetchRun extends RequestRun {
     if (isBodyLost(error)) {
       this.abortion ??= { why: "gone", error: cancellation(error) };
     } else if (!isCancellation(error)) {
-      this.answer(this.desk.failed(error, this.request, this.name));
+      this.answer(this.desk.failed(error, this.request!, this.name));
       return;
     }
     if (!this.answered) this.refused(this.abortion?.why ?? "cancelled");
+  }
+
+  /**
+   * Frameworks answer for errors of handlers, and print them. Hono asks an error that has
+   * `getResponse` for its response instead, and a cancellation is no news.
+   */
+  protected override errorFor(why: Refusal, reason: unknown): CancelledError {
+    const error = new CancelledError(
+      reason instanceof CancelledError ? reason.reason : reason,
+    );
+    const getResponse = () => this.refusal(why);
+    return Object.defineProperty(error, "getResponse", { value: getResponse });
   }
 
   override refused(why: Refusal): void {
@@ -270,35 +322,75 @@ export class FetchRun extends RequestRun {
     this.stopWatching();
     const { intake } = this;
     if (this.answered) {
-      const { body } = response;
-      if (body !== null) discard(body, intake.loop, "it comes too late");
+      this.discard(response, "it comes too late");
       return;
     }
     this.answered = true;
-    this.socket?.answered();
-    let answer = response;
-    if (intake.requestTimeoutMs !== Infinity) answer = this.limitTime(answer);
-    if (intake.stage !== "open") answer = closing(answer);
-    // Any other body is with the runtime as soon as it gets the response.
-    if (streamOf(answer) !== null) this.holdBody();
+    let answer: Response;
+    try {
+      answer = this.socket === null
+        ? this.prepare(response)
+        : this.answerUpgrade(this.socket, response);
+    } catch (error) { // its body is locked, was used, or the like
+      this.desk.failed(error, this.request!, this.name);
+      answer = new Response("Internal Server Error", { status: 500 });
+      if (intake.stage !== "open") closing(answer);
+    }
     if (this.resolve !== null) this.resolve(answer);
     else this.response = answer;
   }
 
-  private holdBody(): void {
+  private prepare(response: Response): Response {
+    // Upgraded without the context, which would know the right response.
+    if (response.status >= 400 && isUpgraded(this.info!)) {
+      return new Response(null, { status: 101 });
+    }
+    // Any other body is with the runtime as soon as it gets the response.
+    const stream = streamOf(response);
+    const answer = stream === null ? response : this.keepBody(response, stream);
+    return this.intake.stage === "open" ? answer : closing(answer);
+  }
+
+  /**
+   * The runtime ends the whole server if a request that was upgraded is answered by
+   * anything else. So a handler that has failed since then, or took too long, has its
+   * socket closed.
+   */
+  private answerUpgrade(socket: ServedSocket, response: Response): Response {
+    socket.answered();
+    if (response.status === 101) return response;
+    this.discard(response, "the request was upgraded to a WebSocket");
+    return socket.giveUp();
+  }
+
+  private discard({ body }: Response, reason: string): void {
+    // A body that somebody reads cannot be cancelled.
+    if (body === null || body.locked) return;
+    discard(body, this.intake.loop, reason);
+  }
+
+  /** Waits for a body at the end of the server, and limits its time. */
+  private keepBody(response: Response, stream: BodyStream): Response {
     const { intake, info } = this;
     const over = () => intake.unhold();
     intake.hold();
-    info.completed.then(over, over);
-  }
-
-  private limitTime(response: Response): Response {
-    const { intake } = this;
+    info!.completed.then(over, over);
     const { loop, requestTimeoutMs } = intake;
+    if (requestTimeoutMs === Infinity) return response;
     const dueMs = this.dueMs === 0
       ? loop.time() + requestTimeoutMs
       : this.dueMs;
-    return limitBody(response, loop, dueMs, () => intake.bodyTimedOut());
+    const source = limitBody(response, stream, loop, dueMs, intake);
+    return new Response(source, response);
+  }
+
+  /**
+   * Lets go of what it was made of. The runtime's async context keeps its owners for
+   * as long as to the next full garbage collection: all that they hold would be copied
+   * by each small one.
+   */
+  override forget(): void {
+    this.request = this.info = this.resolve = null;
   }
 
   // -- The client --
@@ -306,8 +398,8 @@ export class FetchRun extends RequestRun {
   protected override watchClient(): void {
     if (this.answered) return;
     this.unwatch = watchClient(
-      this.request,
-      this.info,
+      this.request!,
+      this.info!,
       () => this.cancel("gone", "the client has gone"),
     );
   }
@@ -331,7 +423,21 @@ export function pathOf(url: string): string {
   return end < 0 ? url.slice(begin) : url.slice(begin, end);
 }
 
-function nameOf(request: Request): string {
+function checkUpgradeOptions(options: WebSocketUpgradeOptions): void {
+  const what = "upgrade to a WebSocket";
+  checkOptions(options, what);
+  const { protocol, idleTimeoutMs = 30_000 } = options;
+  if (protocol !== undefined) checkString(protocol, what, "protocol");
+  checkNotNegative(idleTimeoutMs, what, "idleTimeoutMs");
+  if (idleTimeoutMs === 0) {
+    throw new RangeError(
+      `Cannot ${what} as idleTimeoutMs must be > 0: received 0`,
+    );
+  }
+}
+
+function nameOf(request: Request | null): string {
+  if (request === null) return "a request";
   try {
     return `${request.method} ${pathOf(request.url)}`;
   } catch {

@@ -13,6 +13,7 @@ import type { Task } from "../loop/task.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import type { ConcurrencyLimit } from "../schedule/concurrency_limit.ts";
+import { LinkedList } from "../structures/linked_list.ts";
 import { WaitQueue } from "../sync/wait_queue.ts";
 import { DueLine } from "./due_line.ts";
 import type { RequestRun } from "./request_run.ts";
@@ -89,8 +90,9 @@ export class Intake {
   /** Whether something was given up that keeps a graceful end from ending: connections have to be cut. */
   hasLost = false;
   readonly #slots: Slots;
-  readonly #running: Set<RequestRun> = new Set();
-  readonly #waiting: Set<RequestRun> = new Set();
+  /** A request is in one of them, or in none while its function is called. */
+  readonly #running: LinkedList<RequestRun> = new LinkedList();
+  readonly #waiting: LinkedList<RequestRun> = new LinkedList();
   readonly #background: Set<Task<unknown>> = new Set();
   readonly #attached: Set<Attachment> = new Set();
   readonly #deadlines: DueLine<RequestRun> | null;
@@ -138,25 +140,27 @@ export class Intake {
     if (run.hasEnded) return;
     run.lookOfArrival = this.#looks;
     if (this.#look === null) this.#armLook();
-    if (this.#deadlines !== null) run.dueMs = this.#deadlines.add(run);
+    if (this.#deadlines !== null) this.#deadlines.add(run);
   }
 
   #putInLine(run: RequestRun): boolean {
     const slots = this.#slots;
-    if (this.#waiting.size >= this.maxWaiting && !slots.hasRoom()) return false;
+    if (this.#waiting.length >= this.maxWaiting && !slots.hasRoom()) {
+      return false;
+    }
     run.state = "waiting";
     const place = slots.enter(run);
-    if (place === "slot") this.#running.add(run); // it begins in the next turn
-    else if (place === "line") this.#waiting.add(run);
+    if (place === "slot") this.#running.append(run); // it begins in the next turn
+    else if (place === "line") this.#waiting.append(run);
     return place !== "none";
   }
 
   /** A request has got its slot. */
   admit(run: RequestRun): void {
-    this.#waiting.delete(run);
+    this.#waiting.remove(run);
     run.begin();
-    // Most have ended by now, and need no place in the set.
-    if (!run.hasEnded) this.#running.add(run);
+    // Most have ended by now, and need no place in the list.
+    if (!run.hasEnded && run.list === undefined) this.#running.append(run);
   }
 
   #armLook(): void {
@@ -168,31 +172,31 @@ export class Intake {
     this.#look = null;
     const seen = ++this.#looks - 2;
     for (const runs of [this.#running, this.#waiting]) {
-      for (const run of runs) {
+      for (const run of runs.toArray()) {
         if (run.lookOfArrival === seen) run.settleIn();
       }
     }
-    if (this.#running.size + this.#waiting.size > 0) this.#armLook();
+    if (this.#running.length + this.#waiting.length > 0) this.#armLook();
   }
 
   /** A request leaves the line, for it was cancelled. */
   withdraw(run: RequestRun): void {
-    this.#waiting.delete(run);
-    this.#running.delete(run);
+    this.#waiting.remove(run);
+    this.#running.remove(run);
     this.#slots.withdraw(run);
     this.#forget(run);
   }
 
   /** The function of a request has ended. */
   leave(run: RequestRun): void {
-    this.#running.delete(run);
+    this.#running.remove(run);
     if (run.abortion === null) this.#served++;
     this.#forget(run);
     this.#slots.release(run);
   }
 
   #forget(run: RequestRun): void {
-    this.#deadlines?.delete(run);
+    if (run.dueMs !== 0) this.#deadlines!.ended();
     const why = run.abortion?.why;
     if (why === "timeout") this.#timedOut++;
     else if (why === "gone") this.#gone++;
@@ -264,7 +268,9 @@ export class Intake {
     if (this.stage === "cancelled") return;
     this.drain();
     this.stage = "cancelled";
-    for (const run of [...this.#waiting, ...this.#running]) {
+    for (
+      const run of [...this.#waiting.toArray(), ...this.#running.toArray()]
+    ) {
       run.cancel("cancelled", reason);
     }
     for (const task of [...this.#background]) task.cancel(reason);
@@ -274,12 +280,12 @@ export class Intake {
 
   /** Answers for all that were cancelled and still run. */
   cutOff(): void {
-    for (const run of [...this.#running]) run.cutOff();
+    for (const run of this.#running.toArray()) run.cutOff();
   }
 
   /** Whether no function runs or is going to. */
   get isQuiet(): boolean {
-    return this.#running.size === 0 && this.#waiting.size === 0 &&
+    return this.#running.length === 0 && this.#waiting.length === 0 &&
       this.#background.size === 0;
   }
 
@@ -323,7 +329,7 @@ export class Intake {
 
   /** Names of what is left, for a report. */
   leftovers(): string[] {
-    const names = [...this.#running].map((run) => run.name);
+    const names = this.#running.toArray().map((run) => run.name);
     for (const task of this.#background) names.push(task.name);
     return names;
   }
@@ -337,8 +343,8 @@ export class Intake {
 
   counts(): IntakeCounts {
     return {
-      running: this.#running.size,
-      waiting: this.#waiting.size,
+      running: this.#running.length,
+      waiting: this.#waiting.length,
       background: this.#background.size,
       attached: this.#attached.size,
       served: this.#served,

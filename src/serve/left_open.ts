@@ -4,7 +4,7 @@
  * @module
  */
 import { TimeoutError } from "../errors.ts";
-import { streamOf } from "../host/http_server.ts";
+import type { BodyStream, UpgradedSocket } from "../host/http_server.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { Attachment, Intake } from "./intake.ts";
@@ -20,20 +20,22 @@ export function isCut(error: unknown): boolean {
 }
 
 /**
- * Returns the response with a body that fails at a moment, if it has not been sent by
- * then. A body that is no stream is left alone: there is nothing to wait for.
+ * Returns a body in place of that of a response, which fails at a moment if it has not been
+ * sent by then. Throws if the body is locked, or was read, as the runtime does.
  */
 export function limitBody(
   response: Response,
+  stream: BodyStream,
   loop: EventLoop,
   dueMs: number,
-  expired: () => void,
-): Response {
-  const stream = streamOf(response);
-  if (stream === null) return response;
+  intake: Intake,
+): BodyStream {
+  if (response.bodyUsed) {
+    throw new TypeError("Cannot send a body: it has been read already");
+  }
+  const expired = () => intake.bodyTimedOut();
   const limited = new LimitedBody(stream, loop, dueMs, expired);
-  const body = new ReadableStream(limited, { highWaterMark: 0 });
-  return new Response(body, response);
+  return new ReadableStream(limited, { highWaterMark: 0 });
 }
 
 type Chunk = Uint8Array<ArrayBuffer>;
@@ -118,6 +120,8 @@ export function discard(
 
 /** "Going away", as the protocol has it. */
 const GOING_AWAY = 1001;
+/** "Internal error". */
+const FAILED = 1011;
 
 /** How long a socket may take to open. */
 const OPEN_MS = 500;
@@ -126,15 +130,19 @@ const OPEN_MS = 500;
 export class ServedSocket implements Attachment {
   readonly #intake: Intake;
   readonly #socket: WebSocket;
+  readonly #response: Response;
   readonly #closeMs: number;
   #timer: TimerHandle | null = null;
   readonly #closed = () => this.#detach();
   readonly #opened = () => this.#sayGoodbye();
+  #code = GOING_AWAY;
 
   /** @param closeMs How long the client may take to answer. */
-  constructor(intake: Intake, socket: WebSocket, closeMs: number) {
+  constructor(intake: Intake, upgraded: UpgradedSocket, closeMs: number) {
+    const { socket, response } = upgraded;
     this.#intake = intake;
     this.#socket = socket;
+    this.#response = response;
     this.#closeMs = closeMs;
     socket.addEventListener("close", this.#closed);
     intake.attach(this);
@@ -151,7 +159,18 @@ export class ServedSocket implements Attachment {
     });
   }
 
+  /** The handler did not return the response: returns it, for a socket that is closed once it is open. */
+  giveUp(): Response {
+    this.#code = FAILED;
+    this.#close();
+    return this.#response;
+  }
+
   drain(): void {
+    this.#close();
+  }
+
+  #close(): void {
     this.#timer?.cancel();
     const socket = this.#socket;
     if (socket.readyState === WebSocket.CONNECTING) {
@@ -173,7 +192,7 @@ export class ServedSocket implements Attachment {
 
   #sayGoodbye(): void {
     const socket = this.#socket;
-    if (socket.readyState === WebSocket.OPEN) socket.close(GOING_AWAY);
+    if (socket.readyState === WebSocket.OPEN) socket.close(this.#code);
   }
 
   /** The end of the server drops the connection. */

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { isCancellation } from "../loop/cancellation.ts";
 import { checkFunction, isSteppable, isThenable } from "../loop/checks.ts";
 import { inspect } from "../loop/checks.ts";
+import type { Suspension } from "../loop/future.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { until } from "../loop/until.ts";
 
@@ -13,6 +15,9 @@ import { until } from "../loop/until.ts";
  * and which goes on behind it when the server has ended; or a plain, async or generator
  * function that returns the value, which is disposed of at the end if it can be, by
  * `[Symbol.asyncDispose]()` or else `[Symbol.dispose]()`; or such a value itself.
+ *
+ * A server that is cancelled while its lifespan is being opened waits until that has
+ * failed, or closes again what was opened all the same.
  *
  * @typeParam V Type of the value, which each handler gets as `context.value`.
  */
@@ -48,13 +53,19 @@ export class Lifespan<V> {
     if (isSteppable(product)) product = yield* product as Coroutine<V>;
     else if (isThenable(product)) {
       const promise = product as PromiseLike<V>;
-      product = yield* until(() => promise);
+      product = yield* untilOpen(() => promise, (value) => {
+        this.#keep(value);
+        return this.stop();
+      });
     }
     return this.#keep(product as V);
   }
 
   *#startGenerator(generator: AsyncGenerator<V, void, void>): Coroutine<V> {
-    const first = yield* until(() => generator.next());
+    const first = yield* untilOpen(
+      () => generator.next(),
+      () => until(() => generator.return()),
+    );
     if (first.done === true) {
       throw new TypeError(
         "Cannot start a server as its lifespan must yield a value: it returned without one",
@@ -90,6 +101,47 @@ export class Lifespan<V> {
     const stop = this.#stop;
     this.#stop = null;
     if (stop !== null) yield* stop();
+  }
+}
+
+/**
+ * Waits for something that `open` opens. If the wait is cancelled, and it was opened all the same,
+ * it is closed again before the cancellation is thrown.
+ */
+function* untilOpen<T>(
+  open: () => PromiseLike<T>,
+  close: (value: T) => Iterable<Suspension, unknown>,
+): Coroutine<T> {
+  let promise: PromiseLike<T> | undefined;
+  try {
+    return yield* until(() => promise = open());
+  } catch (error) {
+    if (promise !== undefined && isCancellation(error)) {
+      yield* closeLate(promise, close, error);
+    }
+    throw error;
+  }
+}
+
+function* closeLate<T>(
+  promise: PromiseLike<T>,
+  close: (value: T) => Iterable<Suspension, unknown>,
+  cancellation: unknown,
+): Coroutine<void> {
+  let value: T;
+  try {
+    value = yield* until(promise);
+  } catch {
+    return; // `until` reports the failure of a promise that it has left
+  }
+  try {
+    yield* close(value);
+  } catch (error) {
+    throw new SuppressedError(
+      error,
+      cancellation,
+      "The start of a lifespan was cancelled, and its end failed",
+    );
   }
 }
 

@@ -44,6 +44,7 @@ import {
   pathOf,
 } from "./node_run.ts";
 import {
+  checkPaths,
   type IntakeOptions,
   type SettledIntake,
   settleIntake,
@@ -192,6 +193,10 @@ const NO_OPTIONS = Object.freeze({});
  * then all connections are closed. Connections that were upgraded, such as WebSockets,
  * are up to the program.
  *
+ * Under a supervisor the child is a generator function that makes the handler, listens, calls
+ * `started`, waits for the `"close"` of the server, and has `yield* handler.close()` in its
+ * `finally`. Resources of the server are opened before that and closed after it.
+ *
  * Needs a running loop. Costs a task for each request that needs one: whose listener
  * waits for an operation, or takes longer than 5 ms.
  *
@@ -262,30 +267,25 @@ interface Settings extends SettledIntake {
   readonly name: string;
   readonly shutdown: boolean;
   readonly priority: ((request: NodeRequest) => Priority) | undefined;
-  readonly readinessPath: string | undefined;
-  readonly livenessPath: string | undefined;
+  readonly readinessPath: string | null;
+  readonly livenessPath: string | null;
   readonly onError: NodeHandlerOptions["onError"];
 }
 
 function settle(options: NodeHandlerOptions): Settings {
   checkOptions(options, WHAT);
   const { name = "server", shutdown = true, priority, onError } = options;
-  const { readinessPath, livenessPath } = options;
   checkString(name, WHAT, "name");
   checkOneOf(shutdown, [true, false], WHAT, "shutdown");
   if (priority !== undefined) checkFunction(priority, WHAT, "priority");
   if (onError !== undefined) checkFunction(onError, WHAT, "onError");
-  for (const [key, path] of Object.entries({ readinessPath, livenessPath })) {
-    if (path !== undefined) checkString(path, WHAT, key);
-  }
   return {
     ...settleIntake(options, WHAT),
     name,
     shutdown,
     priority,
     onError,
-    readinessPath,
-    livenessPath,
+    ...checkPaths(options, WHAT),
   };
 }
 
@@ -348,7 +348,7 @@ class NodeService implements NodeDesk {
   /** Answers a question for the state of the server. */
   answersItself(request: NodeRequest, response: NodeResponse): boolean {
     const { readinessPath, livenessPath } = this.settings;
-    if (readinessPath === undefined && livenessPath === undefined) return false;
+    if (readinessPath === null && livenessPath === null) return false;
     const path = pathOf(request);
     if (path !== readinessPath && path !== livenessPath) return false;
     const isServing = this.#state === "serving";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isCancellation } from "../loop/cancellation.ts";
+import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import type { Future } from "../loop/future.ts";
 import type { Task } from "../loop/task.ts";
@@ -19,6 +19,12 @@ export interface NodeRequest {
   readonly url?: string | undefined;
   /** Connection of the client. */
   readonly socket?: NodeSocket | null | undefined;
+  /** Whether all of it has come. */
+  readonly complete?: boolean | undefined;
+  /** Whether it was ended, also before its time. */
+  readonly destroyed?: boolean | undefined;
+  /** Ends it: whoever reads its body gets an error. */
+  destroy?(): unknown;
 }
 
 /** The part of a `Socket` of `node:net` that is needed. */
@@ -74,6 +80,23 @@ const QUIET_TURNS = 4;
 const LINGER_MS = 5;
 /** Product of a function whose end is told by other means. */
 const TOLD_LATER: PromiseLike<void> = { then: () => TOLD_LATER as never };
+
+/** Errors of those who read a body that has ended before its time. */
+const BODY_LOST: readonly unknown[] = [
+  "ABORT_ERR",
+  "ECONNRESET",
+  "ERR_STREAM_PREMATURE_CLOSE",
+];
+
+function isBodyLost(error: unknown): boolean {
+  return error instanceof Error &&
+    BODY_LOST.includes((error as { code?: unknown }).code);
+}
+
+/** Whether a request has ended without the whole of its body. */
+function isCutOff({ destroyed, complete }: NodeRequest): boolean {
+  return destroyed === true && complete === false;
+}
 
 /** Path of a request, without its query. */
 export function pathOf({ url = "" }: NodeRequest): string {
@@ -136,6 +159,8 @@ export class NodeRun extends RequestRun {
     if (!this.response.writableFinished) {
       this.cancel("gone", "the client has gone");
     }
+    // The function may wait for the rest of a body, which nobody sends any more.
+    if (this.abortion !== null && !this.hasEnded) this.request.destroy?.();
     this.#whenClosed?.();
     this.#desk.responded(this);
   }
@@ -184,11 +209,15 @@ export class NodeRun extends RequestRun {
   }
 
   threw(error: unknown): void {
-    if (isCancellation(error)) this.refused(this.abortion?.why ?? "cancelled");
-    else {
+    // The rest of its body does not come, as the client has gone or was answered.
+    if (isBodyLost(error) && isCutOff(this.request)) {
+      this.abortion ??= { why: "gone", error: cancellation(error) };
+    } else if (!isCancellation(error)) {
       this.#desk.failed(error, this);
       this.#answer(500, "Internal Server Error");
+      return;
     }
+    this.refused(this.abortion?.why ?? "cancelled");
   }
 
   // -- Answers --

@@ -5,7 +5,7 @@
  * @module
  */
 import type { CancelledError } from "../errors.ts";
-import { ownerOfContinuation, runOwned } from "../host/async_context.ts";
+import { ownerOfContinuation, runOwnedPlain } from "../host/async_context.ts";
 import { cancellation, isCancellation } from "../loop/cancellation.ts";
 import { isSteppable, isThenable } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
@@ -20,6 +20,8 @@ import { Operation } from "../loop/operation.ts";
 import type { Strand } from "../loop/strand_tree.ts";
 import { Task } from "../loop/task.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
+import type { LinkedList, ListNode } from "../structures/linked_list.ts";
+import type { Due } from "./due_line.ts";
 import type { Intake } from "./intake.ts";
 
 /**
@@ -65,7 +67,7 @@ interface Abortion {
  * {@linkcode refused} before `hasEnded`; of {@linkcode expired} and {@linkcode lateFailure}
  * besides.
  */
-export abstract class RequestRun implements Owner {
+export abstract class RequestRun implements Owner, ListNode<RequestRun>, Due {
   // Declared here and assigned in the constructor: a class that defines fields takes longer
   // to make an object, and there is one for each request.
   declare readonly intake: Intake;
@@ -75,16 +77,22 @@ export abstract class RequestRun implements Owner {
   declare state: "new" | "waiting" | "running" | "ended";
   /** Set once it is to end; the first reason counts. */
   declare abortion: Abortion | null;
-  /** Moment at which its time is over; 0 as long as it has no deadline. Only the intake writes it. */
+  /** Moment at which its time is over; 0 as long as it has no deadline. */
   declare dueMs: number;
   /** Number of the intake's looks when it arrived. Only the intake writes it. */
   declare lookOfArrival: number;
+  // Written by the list of the intake in which it is.
+  declare list: LinkedList<RequestRun> | undefined;
+  declare nextNode: RequestRun | undefined;
+  declare previousNode: RequestRun | undefined;
   declare private controller: AbortController | null;
   declare private task: Task<unknown> | null;
   /** Ends the task that the request became; null if its task has a body. */
   declare private release: (() => void) | null;
   /** Set while the task is made, as its first step asks for `runner`, too. */
   declare private becoming: boolean;
+  /** Task that holds its slot of a limit: the parent of its own. */
+  declare holder: Task<unknown> | null;
   /** Made on first use, as most requests are over before that. */
   declare private knownLocals: LocalValue | null;
 
@@ -95,10 +103,12 @@ export abstract class RequestRun implements Owner {
     this.abortion = null;
     this.dueMs = 0;
     this.lookOfArrival = -1;
+    this.list = this.nextNode = this.previousNode = undefined;
     this.controller = null;
     this.task = null;
     this.release = null;
     this.becoming = false;
+    this.holder = null;
     this.knownLocals = null;
   }
 
@@ -125,6 +135,14 @@ export abstract class RequestRun implements Owner {
   /** The time of the request is over: the client is to be told. Its function is being cancelled. */
   abstract expired(): void;
 
+  /** Called at its end: nothing is asked of it any more but its name and its values. */
+  forget(): void {}
+
+  /** Returns the error that is thrown in its function. */
+  protected errorFor(_why: Refusal, reason: unknown): CancelledError {
+    return cancellation(reason);
+  }
+
   /** The request was cancelled some time ago, and its function still runs: the client may be told. */
   cutOff(): void {}
 
@@ -148,7 +166,7 @@ export abstract class RequestRun implements Owner {
   /** Cancels the request: takes it out of the line, or cancels its task. Does nothing after its end. */
   cancel(why: Refusal, reason: unknown): void {
     if (this.state === "ended" || this.abortion !== null) return;
-    const error = cancellation(reason);
+    const error = this.errorFor(why, reason);
     this.abortion = { why, error };
     if (this.state === "waiting") {
       this.state = "ended";
@@ -165,7 +183,7 @@ export abstract class RequestRun implements Owner {
     const controller = this.controller;
     // Listeners run in here; they are code of the request.
     if (controller !== null) {
-      runOwned(this, () => controller.abort(this.abortion!.error));
+      runOwnedPlain(this, () => controller.abort(this.abortion!.error));
     }
   }
 
@@ -197,6 +215,7 @@ export abstract class RequestRun implements Owner {
     this.state = "ended";
     this.unwatchClient();
     this.refused(why);
+    this.forget();
   }
 
   /** Calls the function. Outside of turns, or inside of one. */
@@ -208,7 +227,7 @@ export abstract class RequestRun implements Owner {
       if (this.isCoroutine) this.beginCoroutine();
       else {
         beginning = this;
-        runOwned(this, callFunction);
+        runOwnedPlain(this, callFunction);
       }
     } catch (error) {
       this.end(true, error); // the loop takes no more tasks
@@ -251,6 +270,7 @@ export abstract class RequestRun implements Owner {
       if (failed) this.threw(outcome);
       else this.returned(outcome);
     } finally {
+      this.forget();
       this.intake.leave(this);
     }
   }
@@ -314,7 +334,7 @@ export abstract class RequestRun implements Owner {
       hasRanking ? { name, priority: rank } : { name },
       false,
     );
-    task.inheritFrom(null, this.ownLocals(), null);
+    task.inheritFrom(this.holder, this.ownLocals(), null);
     return task;
   }
 

@@ -176,8 +176,7 @@ export function settleIntake(
   if (!isLimit) {
     checkInteger(maxConcurrent, 1, what, "maxConcurrent", "or Infinity");
   }
-  const maxWaiting = options.maxWaiting ??
-    (isLimit ? maxConcurrent.size : maxConcurrent);
+  const { maxWaiting = isLimit ? maxConcurrent.size : maxConcurrent } = options;
   checkInteger(maxWaiting, 0, what, "maxWaiting", "or Infinity");
   checkNotNegative(requestTimeoutMs, what, "requestTimeoutMs");
   checkNotNegative(retryAfterMs, what, "retryAfterMs");
@@ -214,8 +213,7 @@ export function settleServe<V>(
     name,
     priority: priority ?? null,
     lifespan: lifespan ?? null,
-    readinessPath: checkPath(options.readinessPath, what, "readinessPath"),
-    livenessPath: checkPath(options.livenessPath, what, "livenessPath"),
+    ...checkPaths(options, what),
     socketCloseMs,
     onError: onError ?? null,
     shutdown,
@@ -224,12 +222,31 @@ export function settleServe<V>(
   };
 }
 
+/** Checks the paths of health: two are told apart, and each may be missing. */
+export function checkPaths(
+  options: { readinessPath?: unknown; livenessPath?: unknown },
+  what: string,
+): { readinessPath: string | null; livenessPath: string | null } {
+  const readinessPath = checkPath(options.readinessPath, what, "readinessPath");
+  const livenessPath = checkPath(options.livenessPath, what, "livenessPath");
+  if (readinessPath !== null && readinessPath === livenessPath) {
+    throw new RangeError(
+      `Cannot ${what} as livenessPath must differ from readinessPath: received ${
+        inspect(livenessPath)
+      }`,
+    );
+  }
+  return { readinessPath, livenessPath };
+}
+
 function checkPath(path: unknown, what: string, name: string): string | null {
   if (path === undefined) return null;
   checkString(path, what, name);
-  if ((path as string).startsWith("/")) return path as string;
+  if (/^\/[^?#]*$/.test(path as string)) return path as string;
   throw new RangeError(
-    `Cannot ${what} as ${name} must begin with "/": received ${inspect(path)}`,
+    `Cannot ${what} as ${name} must begin with "/" and have no query: received ${
+      inspect(path)
+    }`,
   );
 }
 
@@ -250,9 +267,19 @@ function settleListen(options: ListenOptions, what: string): ListenOptions {
   if (reusePort !== undefined) {
     checkOneOf(reusePort, [true, false], what, "reusePort");
   }
-  if (path !== undefined && port !== undefined) {
+  const place = port ?? hostname;
+  if (path !== undefined && place !== undefined) {
     throw new TypeError(
-      `Cannot ${what} as port and path must not both be given: received port ${port}`,
+      `Cannot ${what} as path excludes port and hostname: received ${
+        inspect(place)
+      }`,
+    );
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new TypeError(
+      `Cannot ${what} as cert and key must be given together: received only ${
+        cert === undefined ? "key" : "cert"
+      }`,
     );
   }
   const all = { port, hostname, path, reusePort, cert, key };

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MisuseError } from "../errors.ts";
+import { InvalidStateError, MisuseError } from "../errors.ts";
 import { prepareOwners } from "../host/async_context.ts";
 import { type HttpInfo, HttpServer } from "../host/http_server.ts";
 import { isCancellation } from "../loop/cancellation.ts";
@@ -84,11 +84,15 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   #http: HttpServer | null = null;
   #addr: Deno.Addr | null = null;
   #state: ServerState = "starting";
+  /** Whether its lifespan is being opened, and that was not cancelled. */
+  #isOpening = true;
   /** Set once what is under way has had its time: the reason. */
   #hurry: { readonly reason: unknown } | null = null;
   /** Whether nothing is waited for any more. */
   #forced = false;
   #httpFinished = false;
+  /** Set when the runtime's server has ended by itself. */
+  #failure: InvalidStateError | null = null;
   /** A cancellation of the server's task, which is thrown again when all has ended. */
   #cancellation: unknown = null;
   #cleanUps: (() => void)[] = [];
@@ -106,7 +110,10 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     this.#lifespan = new Lifespan(settings.lifespan);
     this.#intake = new Intake(loop, settings);
     this.#closeAsked = loop.createFuture("the end of a server");
+    if (settings.shutdown) this.#joinShutdown();
     this.#task = loop.createTask(() => this.#main(), { name: settings.name });
+    // Not in its body: a task that is cancelled before its first step has none.
+    this.#task.addDoneCallback(() => this.#finish());
     const { signal } = settings;
     if (signal === undefined) return;
     const close = () => this.#beginClose(cancellationBy(signal));
@@ -195,7 +202,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
    */
   cancel(reason?: unknown): boolean {
     if (this.#task.done()) return false;
-    if (this.#state === "starting") return this.#task.cancel(reason);
     this.#beginClose(reason);
     this.#hurryUp(reason);
     return true;
@@ -256,24 +262,23 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
   // -- Its task --
 
   *#main(): Coroutine<void> {
+    const value = yield* this.#lifespan.start();
+    this.#isOpening = false;
+    let failure: { readonly error: unknown } | null = null;
     try {
-      const value = yield* this.#lifespan.start();
-      let failure: { readonly error: unknown } | null = null;
-      try {
-        yield* this.#listen(value);
-        yield* this.#untilClosed();
-      } catch (error) {
-        failure = { error };
-      }
-      yield* this.#endLifespan(failure);
-    } finally {
-      this.#state = "ended";
-      this.#intake.close();
-      for (const cleanUp of this.#cleanUps) cleanUp();
-      // The task is done in the next turn: those who wait for the end look at it then.
-      this.#task.addDoneCallback(() => this.#intake.recheck());
-      this.#intake.recheck();
+      yield* this.#listen(value);
+      yield* this.#untilClosed();
+    } catch (error) {
+      failure = { error };
     }
+    yield* this.#endLifespan(failure);
+  }
+
+  #finish(): void {
+    this.#state = "ended";
+    this.#intake.close();
+    for (const cleanUp of this.#cleanUps) cleanUp();
+    this.#intake.recheck();
   }
 
   *#endLifespan(failure: { readonly error: unknown } | null): Coroutine<void> {
@@ -296,7 +301,6 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     const owners = prepareOwners(true);
     if (owners !== null) yield* until(owners);
     if (this.#closeAsked.done()) return;
-    if (settings.shutdown) this.#joinShutdown();
     this.#desk = {
       intake: this.#intake,
       handler: this.#handler,
@@ -312,20 +316,31 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       (error) => this.#bodyFailed(error),
     );
     this.#addr = http.addr;
-    const finished = () => {
-      this.#httpFinished = true;
-      this.#intake.recheck();
-    };
-    http.finished.then(finished, (error) => {
-      this.#report(error, null, `Server "${this.name}" has stopped to listen`);
-      finished();
-    });
+    http.finished.then(
+      () => this.#finished(undefined),
+      (error) => this.#finished({ cause: error }),
+    );
     const end = { loopClosed: () => http.abort() };
     this.#loop[core].endings.add(end);
     this.#cleanUps.push(() => this.#loop[core].endings.delete(end));
     this.#state = "serving";
     this.#intake.recheck();
     this.#ready();
+  }
+
+  /** The runtime's server has ended; by itself, if the state says so. */
+  #finished(options: ErrorOptions | undefined): void {
+    this.#httpFinished = true;
+    if (this.#http!.isEnding && options === undefined) {
+      this.#intake.recheck();
+      return;
+    }
+    this.#failure ??= new InvalidStateError(
+      `Server "${this.name}" has stopped to listen by itself`,
+      options,
+    );
+    this.#beginClose(this.#failure);
+    this.#hurryUp(this.#failure);
   }
 
   /** Serves until it is closed or cancelled, and all has ended. */
@@ -341,6 +356,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     if (this.#http === null) return; // closed before it listened
     if (!intake.isIdle) yield* this.#cancelAll(intake);
     yield* this.#endHttp(this.#http);
+    if (this.#failure !== null) throw this.#failure;
   }
 
   *#cancelAll(intake: Intake): Coroutine<void> {
@@ -405,6 +421,12 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
 
   // -- Closing --
 
+  /** A shutdown has begun: a server that does not listen yet never will. */
+  #announceEnd(reason: unknown): void {
+    if (this.#http === null) this.#beginClose(reason);
+    else this.#noLongerReady();
+  }
+
   #noLongerReady(): void {
     if (this.#state !== "ended") this.#state = "closing";
   }
@@ -415,12 +437,15 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     if (wasListening) this.#noLongerReady();
     if (!this.#closeAsked.done()) this.#closeAsked.setResult();
     this.#intake.drain();
-    if (!wasListening) this.#hurryUp(reason);
+    if (!wasListening) this.#hurry ??= { reason };
   }
 
   #hurryUp(reason: unknown): void {
     this.#hurry ??= { reason };
     this.#intake.recheck();
+    if (!this.#isOpening) return;
+    this.#isOpening = false; // a second cancellation would have the lifespan give up its clean-up
+    this.#task.cancel(reason);
   }
 
   #joinShutdown(): void {
@@ -428,7 +453,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     const hooks: ShutdownHook[] = [];
     this.#cleanUps.push(() => hooks.forEach((hook) => hook.remove()));
     hooks.push(
-      onShutdown("not-ready", () => this.#noLongerReady(), { name }),
+      onShutdown("not-ready", ({ reason }) => this.#announceEnd(reason), {
+        name,
+      }),
       onShutdown("stop-intake", ({ reason }) => this.#beginClose(reason), {
         name,
       }),
@@ -539,6 +566,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  *   beyond `maxWaiting` they are answered with 503 and `Retry-After`.
  * - *Deadline.* After `requestTimeoutMs` the client is answered with 504 and the request is
  *   cancelled; a body that is still being sent fails then.
+ *   A slow client may send half of a body, and then a bare `await request.text()` keeps its
+ *   slot until the client goes, as the runtime cannot take it back: `until(() =>
+ *   request.text())` ends with the request.
  * - *Clients that go.* A request that takes longer than some 50 milliseconds is
  *   cancelled when its client goes. No abort of `request.signal` is needed for that, nor its warning
  *   printed. A streamed body is told by its `cancel`.
@@ -546,13 +576,22 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  *   reported once: to `onError` or else to the loop's exception handler. A body that
  *   fails half-way is cut, and reported in the same way.
  *
+ * A handler that calls `context.upgradeWebSocket()` and then fails, or gives another response,
+ * has its socket closed with 1011. After an upgrade by the runtime's own function, the
+ * runtime ends the whole server in the latter case: the server fails then.
+ *
  * The server is a task of the loop. It ends by {@linkcode Server.close}, its
  * `signal`, the phases of a graceful shutdown, or the end of `run`, which cancels it.
  * The phases: readiness says 503 from the first one on, while requests are still taken;
  * then no more are taken: those that come are answered with 503, and each response says
  * `Connection: close`; event streams send their last event and WebSockets are closed
  * with 1001; after the drain phase whatever is left is cancelled and cut. The socket
- * listens until the last response has been sent.
+ * listens until the last response has been sent. A client that does not read a response
+ * without a stream is waited for `cancelMs` at the end, and does not keep the process alive
+ * after that.
+ *
+ * A server whose lifespan is still opening when it is closed, or when a shutdown begins,
+ * does not listen: it closes the lifespan again, or cancels the opening after `graceMs`.
  *
  * Await it for its end. A failure, such as a port that is taken or an error of its
  * lifespan, is thrown there, by {@linkcode Server.ready} and by `close`, or else
@@ -593,6 +632,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  * @throws {TypeError} If an argument is of the wrong type.
  * @throws {RangeError} If a number is out of range.
  * @throws {MisuseError} If no loop is running.
+ * @throws {HookTooLateError} If a graceful shutdown has begun, unless `shutdown` is `false`.
  */
 export function serve<V = undefined>(
   handler: ServeHandler<V>,

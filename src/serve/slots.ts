@@ -5,6 +5,7 @@
  * @module
  */
 import { OverloadError } from "../errors.ts";
+import { currentTask } from "../loop/current.ts";
 import type { Future } from "../loop/future.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import type { ConcurrencyLimit } from "../schedule/concurrency_limit.ts";
@@ -136,6 +137,8 @@ export class LimitSlots implements Slots {
   /** Keeps a slot for as long as the request runs. */
   *#hold(run: RequestRun): Coroutine<void> {
     if (run.state !== "waiting") return;
+    // The limit knows its own slot by this, and refuses to have the request wait for another one.
+    run.holder = currentTask();
     run.intake.admit(run);
     while (!run.hasEnded) {
       const end = run.loop.createFuture<void>(run.name);

@@ -49,7 +49,7 @@ class Signals extends Source<Deno.Signal> {
  * the operating system does not merge them itself. Handlers of the loop
  * ({@linkcode EventLoop.addSignalHandler}) and other sources get the signal as well.
  *
- * The process stays alive while somebody waits.
+ * From the first wait until the source ends, the process stays alive.
  *
  * @example
  * ```ts

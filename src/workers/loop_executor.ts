@@ -242,6 +242,8 @@ class LoopLink implements WorkerLink {
   }
 
   #start(job: LoopJob, fn: JobFunction): void {
+    // A job may be cancelled in the turn after its module was loaded: too late for the loading task.
+    if (job.abortion !== null) return this.threw(job, job.abortion.reason);
     const { name, loop, spec } = job;
     const task = loop.createTask<unknown>(() => fn(...job.args), { name });
     task.localValues = withTransported(spec.locals, {

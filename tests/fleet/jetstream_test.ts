@@ -1,6 +1,9 @@
+import { assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import { getRunningLoop, run } from "@rota/rota";
 import { jetstreamExecutor } from "@rota/rota/fleet";
+import { LoopExecutor } from "@rota/rota/workers";
 import { natsTest, startNats } from "../support/nats_server.ts";
 import { leases } from "./support/jobs.ts";
 import { conformance } from "./support/conformance.ts";
@@ -56,3 +59,31 @@ conformance({
     };
   },
 });
+
+natsTest(
+  "programs that keep outcomes for different times are one fleet",
+  async () => {
+    await using nats = await startNats();
+    const connection = await connect({ port: nats.port });
+    const reports: unknown[] = [];
+    await run(async () => {
+      getRunningLoop().setExceptionHandler((_loop, { exception }) => {
+        reports.push(exception);
+      });
+      for (const keepFailedMs of [1_000_000, 2_000_000, 1_500_000]) {
+        await using fleet = jetstreamExecutor({
+          ...{ connection, jetstream, jetstreamManager },
+          ...{ keepResultsMs: 1_000, keepFailedMs, storeTimeoutMs: 5_000 },
+          executor: new LoopExecutor(),
+        });
+        await fleet.ready();
+        assertEquals(await fleet.submit((n: number) => n, [1]), 1);
+        const manager = await jetstreamManager(connection);
+        const { config } = await manager.streams.info("rota_state");
+        assertEquals(config.max_age, keepFailedMs * 1_000_000);
+      }
+    });
+    assertEquals(reports, []);
+    await connection.close();
+  },
+);

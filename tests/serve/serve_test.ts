@@ -4,16 +4,29 @@
  *
  * @module
  */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import {
   allTasks,
   ConcurrencyLimit,
   type Coroutine,
+  createTask,
   currentTask,
   Flag,
+  fromEvent,
+  fromStream,
   getRunningLoop,
+  gracefulShutdown,
+  HookTooLateError,
+  MisuseError,
+  type OperationIterable,
   Queue,
   run,
   sleep,
@@ -29,28 +42,7 @@ import {
   supervisedServer,
 } from "../../src/serve/mod.ts";
 import { inStyle, type Steps, STYLES } from "../support/styles.ts";
-import { get, RawClient, withServer } from "./support.ts";
-
-/** Makes a handler in a style; a generator is a generator function, as a user writes it. */
-function handlerIn(
-  style: typeof STYLES[number],
-  steps: (request: Request, context: RequestContext<undefined>) => ReturnType<
-    Steps<Response>
-  >,
-): ServeHandler {
-  if (style === "a generator") {
-    return function* (request, context) {
-      return yield* inStyle(
-        style,
-        () => steps(request, context),
-      )() as Coroutine<
-        Response
-      >;
-    };
-  }
-  return (request, context) =>
-    inStyle(style, () => steps(request, context))() as Promise<Response>;
-}
+import { get, handlerIn, RawClient, withServer } from "./support.ts";
 
 /** Tasks besides the running one and the server. */
 function otherTasks(server: Server): string[] {
@@ -521,6 +513,105 @@ Deno.test("a server that is closed or cancelled before it listens never does", a
   });
 });
 
+const NOWHERE = { port: 0, hostname: "127.0.0.1" };
+
+for (const style of STYLES) {
+  /** Runs `steps` on virtual time, with a lifespan that takes `openMs` to open, and 10 ms to close. */
+  const withLifespan = (
+    openMs: number,
+    steps: (server: Server, log: string[]) => ReturnType<Steps<void>>,
+  ) =>
+    run(
+      inStyle(style, function* () {
+        const log: string[] = [];
+        const server = serve(() => new Response("ok"), {
+          ...NOWHERE,
+          lifespan: async function* () {
+            try {
+              await sleep(openMs);
+              yield;
+              await sleep(10);
+              log.push("closed");
+            } catch (error) {
+              log.push("cancelled");
+              throw error;
+            }
+          },
+        });
+        yield* steps(server, log);
+        assertEquals(server.statistics().state, "ended");
+        assertEquals(server.addr, null);
+      }),
+      { host: "virtual" },
+    );
+
+  Deno.test(`in ${style}: a lifespan that does not open is cancelled when the time to close is over`, async () => {
+    await withLifespan(60_000, function* (server, log) {
+      yield sleep(5);
+      const first = createTask(() => server.close({ graceMs: 20 }));
+      yield server.close({ graceMs: 20 });
+      yield first;
+      assertEquals(getRunningLoop().time(), 25);
+      assertEquals(log, ["cancelled"]);
+    });
+  });
+
+  Deno.test(`in ${style}: cancelling a server that never listened leaves the end of its lifespan alone`, async () => {
+    await withLifespan(10, function* (server, log) {
+      const closed = createTask(() => server.close());
+      yield sleep(15);
+      assertEquals(server.cancel("now"), true);
+      yield closed;
+      assertEquals(log, ["closed"]);
+    });
+  });
+
+  Deno.test(`in ${style}: a server that is cancelled before its first step ends, and tells those who wait`, async () => {
+    const controller = new AbortController();
+    await run(inStyle(style, function* () {
+      const { signal } = controller;
+      const server = serve(() => new Response("ok"), { ...NOWHERE, signal });
+      assertEquals(server.cancel("no"), true);
+      let error: unknown;
+      try {
+        yield server.ready();
+      } catch (thrown) {
+        error = thrown;
+      }
+      assertInstanceOf(error, MisuseError);
+      assertEquals(server.statistics().state, "ended");
+      yield server.close();
+      assertEquals(server.cancel(), false);
+    }));
+  });
+
+  Deno.test(`in ${style}: a shutdown that begins while the lifespan opens is no failure`, async () => {
+    const log: string[] = [];
+    await run(
+      inStyle(style, function* () {
+        const server = serve(() => new Response("ok"), {
+          ...NOWHERE,
+          lifespan: async function* () {
+            await sleep(100);
+            yield;
+            log.push("closed");
+          },
+        });
+        yield sleep(10);
+        gracefulShutdown().begin("the test is over");
+        yield createTask(() => server.close());
+        assertEquals(server.addr, null);
+        assertThrows(
+          () => serve(() => new Response("ok"), NOWHERE),
+          HookTooLateError,
+        );
+      }),
+      { host: "virtual", shutdown: {} },
+    );
+    assertEquals(log, ["closed"]);
+  });
+}
+
 Deno.test("a port that is taken is thrown once", async () => {
   await run(async () => {
     const reports: unknown[] = [];
@@ -659,6 +750,32 @@ Deno.test("an event stream sends events, and its source is cancelled when the cl
       assertEquals(reports, []);
     });
   }
+});
+
+Deno.test("an event stream that nobody reads closes its source", async () => {
+  await run(async () => {
+    const cancelled: string[] = [];
+    const streamOf = (name: string) =>
+      new ReadableStream<string>({
+        cancel() {
+          cancelled.push(name);
+        },
+      });
+    const clicks = fromEvent(new EventTarget(), "click");
+    const sources = {
+      events: clicks as unknown as OperationIterable<string>,
+      chunks: fromStream(streamOf("chunks")),
+      stream: streamOf("stream"),
+      nothing: [],
+    };
+    for (const source of Object.values(sources)) {
+      const response = eventStream(source);
+      await until(response.body!.cancel("nobody wants it"));
+    }
+    assertEquals(clicks.closed, true);
+    while (allTasks(getRunningLoop()).length > 1) await sleep(0);
+    assertEquals(cancelled, ["chunks", "stream"]);
+  });
 });
 
 Deno.test("an event stream ends by its last event when the server closes, at once", async () => {
@@ -892,7 +1009,21 @@ Deno.test("wrong arguments are refused before anything happens", async () => {
       [handler, null, /options must be an object/],
       [handler, { port: -1 }, /port must be an integer >= 0/],
       [handler, { port: 70_000 }, /port must be at most 65535/],
-      [handler, { port: 1, path: "/tmp/x" }, /must not both be given/],
+      [handler, { port: 1, path: "/tmp/x" }, /path excludes port and hostname/],
+      [handler, { hostname: "x", path: "/tmp/x" }, /path excludes port/],
+      [handler, { cert: "x" }, /cert and key must be given together/],
+      [handler, { key: "x" }, /cert and key must be given together/],
+      [handler, { maxWaiting: null }, /maxWaiting must be a number/],
+      [
+        handler,
+        { livenessPath: "/a?b" },
+        /livenessPath must begin .* no query/,
+      ],
+      [
+        handler,
+        { readinessPath: "/x", livenessPath: "/x" },
+        /livenessPath must differ from readinessPath/,
+      ],
       [handler, { hostname: 1 }, /hostname must be a string/],
       [handler, { maxConcurrent: 0 }, /maxConcurrent must be an integer >= 1/],
       [handler, { maxConcurrent: "2" }, /maxConcurrent must be a number/],

@@ -4,17 +4,20 @@
  * @module
  */
 import {
+  type Coroutine,
   type ExceptionContext,
   getRunningLoop,
   run,
   until,
 } from "../../mod.ts";
 import {
+  type RequestContext,
   serve,
   type ServeHandler,
   type ServeOptions,
   type Server,
 } from "../../src/serve/mod.ts";
+import { inStyle, type Steps, type Style } from "../support/styles.ts";
 
 /** A server under test, and what the exception handler was told. */
 export interface Stand {
@@ -42,6 +45,27 @@ export async function withServer<V = undefined>(
     const url = `http://127.0.0.1:${port}`;
     await body({ server, url, port, reports });
   });
+}
+
+/** Makes a handler in a style; a generator is a generator function, as a user writes it. */
+export function handlerIn(
+  style: Style,
+  steps: (request: Request, context: RequestContext<undefined>) => ReturnType<
+    Steps<Response>
+  >,
+): ServeHandler {
+  if (style === "a generator") {
+    return function* (request, context) {
+      return yield* inStyle(
+        style,
+        () => steps(request, context),
+      )() as Coroutine<
+        Response
+      >;
+    };
+  }
+  return (request, context) =>
+    inStyle(style, () => steps(request, context))() as Promise<Response>;
 }
 
 /** Fetches a text, with its status in front. */

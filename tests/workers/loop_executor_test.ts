@@ -12,7 +12,7 @@ import {
   TaskLocal,
   TimeoutError,
 } from "@rota/rota";
-import { LoopExecutor } from "@rota/rota/workers";
+import { LoopExecutor, type ModuleTask } from "@rota/rota/workers";
 import { ExecutorShutDownError } from "../../src/errors.ts";
 import { inStyle, STYLES } from "../support/styles.ts";
 
@@ -110,6 +110,49 @@ for (const style of STYLES) {
       }),
       virtual,
     );
+  });
+}
+
+/** Registers a function that the next module of a job calls when it is loaded; returns the module. */
+function moduleThatCalls(fn: () => void): string {
+  const key = `loop-executor-test-${crypto.randomUUID()}`;
+  Object.assign(globalThis, { [key]: fn });
+  const source = `globalThis["${key}"]();
+    delete globalThis["${key}"];
+    export async function nap(rota) {
+      const { sleep } = await import(rota);
+      await sleep(60_000);
+    }`;
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
+
+for (const style of STYLES) {
+  Deno.test(`a job of a LoopExecutor is cancelled in any turn around the loading of its module, in ${style}`, async () => {
+    for (let turns = 0; turns < 10; turns++) {
+      await run(
+        inStyle(style, function* () {
+          const loop = getRunningLoop();
+          const executor = new LoopExecutor();
+          const cancelIn = (turns: number): void => {
+            if (turns === 0) future.cancel("enough");
+            else loop.callSoon(cancelIn, turns - 1);
+          };
+          const module = moduleThatCalls(() => loop.callSoon(cancelIn, turns));
+          const task: ModuleTask<[string], void> = { module, name: "nap" };
+          const future = executor.submit(task, [ROTA]);
+          let error: unknown;
+          try {
+            yield future;
+          } catch (thrown) {
+            error = thrown;
+          }
+          assertInstanceOf(error, CancelledError);
+          yield executor.shutdown(); // waits for whatever runs
+          assertEquals(loop.time(), 0, `${turns} turns after the loading`);
+        }),
+        { host: "virtual" },
+      );
+    }
   });
 }
 
