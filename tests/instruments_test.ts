@@ -334,7 +334,6 @@ Deno.test("Tasks that are destroyed with their loop are told to end", async () =
   await loop.close();
   assertEquals(log, [
     "a generator cancelled",
-    "an async function woken by undefined",
     "an async function cancelled",
   ]);
 });

@@ -27,6 +27,13 @@ import type { Task } from "./task.ts";
  * function comes when its continuations have run: before the next turn, or
  * before the loop parks.
  *
+ * Of each task the hooks form one order: `taskMade`; then steps, each followed by
+ * `taskBlocks` if the task has to wait; after a `taskBlocks` on a future exactly one
+ * `taskWakes` before the next step, unless the task ends; last `taskEnds`. A task of
+ * several async functions blocks when none of them can go on, and wakes when the
+ * first can. A wait that began before the loop had an instrument ends without
+ * `taskWakes`.
+ *
  * @example Which tasks took a step, and how long each was blocked
  * ```ts
  * import { type Instrument, run, sleep, type Task } from "@rota/rota";

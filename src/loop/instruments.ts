@@ -19,7 +19,8 @@ import { PostedTask } from "./posted_task.ts";
 import { Wait } from "./promise_wait.ts";
 import type { ReadyQueue, Runnable } from "./runnable.ts";
 import { Task } from "./task.ts";
-import { futureWaitedFor, isReady, observed } from "./waits.ts";
+import { explain } from "./waiters.ts";
+import { isReady, observed, pendingWaits } from "./waits.ts";
 
 /** The instruments of one loop that has some. */
 export class Instruments {
@@ -37,7 +38,7 @@ export class Instruments {
   #watched: Task<unknown> | null = null;
   /** Async functions that were resumed, and may wait for something now. */
   readonly #resumed: Set<Task<unknown>> = new Set();
-  /** When tasks and the waits of async functions were found to wait. */
+  /** When tasks and the waits of async functions were found to wait; tasks only while they are told to be blocked. */
   readonly #sinceMs: WeakMap<object, number> = new WeakMap();
 
   constructor(loop: EventLoop, emptied: () => void) {
@@ -149,8 +150,11 @@ export class Instruments {
       }
       // The operation of an async function may have to wait once more.
       if (subject instanceof Wait && subject.task !== null) {
-        const on = subject.waitingOn;
-        if (on !== null) this.#blocks(subject.task, subject, on);
+        const { task, waitingOn: on } = subject;
+        if (on === null) return;
+        // Another of its waits may be over, or have let it go on.
+        if (isReady(task) || this.#resumed.has(task)) this.#resumed.add(task);
+        else this.#blocks(task, subject, on);
       }
     }
   }
@@ -167,8 +171,11 @@ export class Instruments {
       if (this.#by.stepEnds.length > 0) this.#stepEnds(task);
       if (!task.done()) {
         const on = task.waitingOn;
-        if (on !== null) this.#blocks(task, task, on);
-        else if (task.promised) this.#resumed.add(task);
+        // An async function that it has called may go on at once.
+        const isAlone = task.blockTree === null && task.firstWait === null;
+        if (on !== null && (isAlone || !isCall(task, on) && !isReady(task))) {
+          this.#blocks(task, task, on);
+        } else if (on !== null || task.promised) this.#resumed.add(task);
       }
     }
   }
@@ -210,10 +217,17 @@ export class Instruments {
 
   /** Resumes an async function: its code runs in a microtask that `resume` queues. */
   resume(task: Task<unknown>, resume: () => void): void {
-    microtask(() => this.#stepBegins(task));
+    let began = false;
+    microtask(() => {
+      if (task.done()) return; // since, in the same turn
+      began = true;
+      // A function that had several waits went on after a foreign promise.
+      if (this.#sinceMs.delete(task)) this.#tell("taskWakes", task, null);
+      this.#stepBegins(task);
+    });
     resume();
     microtask(() => {
-      this.#stepEnds(task);
+      if (began) this.#stepEnds(task);
       this.#resumed.add(task);
     });
   }
@@ -222,38 +236,40 @@ export class Instruments {
   #tellBlocked(): void {
     if (this.#resumed.size === 0) return;
     for (const task of this.#resumed) {
-      if (task.done() || isReady(task)) continue;
-      const waiting = futureWaitedFor(task);
-      if (waiting === null) this.#tell("taskBlocks", task, null);
-      else this.#blocks(task, waiting.waiter, waiting.future);
+      if (task.done() || isReady(task) || this.#sinceMs.has(task)) continue;
+      const last = pendingWaits(task).at(-1);
+      // A function inside that has no wait of the loop waits outside of it.
+      if (last === undefined || isCall(task, last.future)) {
+        this.#tell("taskBlocks", task, null);
+      } else this.#blocks(task, last.waiter, last.future);
     }
     this.#resumed.clear();
   }
 
   #blocks(task: Task<unknown>, waiter: object, on: Future<unknown>): void {
     if (on.done()) return; // it is ready already
-    this.#sinceMs.set(waiter, this.#loop.time());
+    const nowMs = this.#loop.time();
+    if (waiter !== task || task.blockTree !== null) {
+      for (const { waiter } of pendingWaits(task)) {
+        if (!this.#sinceMs.has(waiter)) this.#sinceMs.set(waiter, nowMs);
+      }
+    }
+    this.#sinceMs.set(task, nowMs);
     this.#tell("taskBlocks", task, on);
   }
 
   /** Something has become ready. */
   queued(runnable: Runnable): void {
-    if (this.#by.taskWakes.length === 0) return;
     const subject = runnableIn(runnable, this.#loop[core].resume);
-    let task: Task<unknown> | null = null;
-    let on: Future<unknown> | null = null;
-    if (subject instanceof Task) {
-      if (subject.done()) return;
-      task = subject as Task<unknown>;
-      on = task.waitingOn;
-    } else if (subject instanceof Wait) ({ task, waitingOn: on } = subject);
-    if (task === null || on === null) return;
+    if (!(subject instanceof Task || subject instanceof Wait)) return;
+    const { task, waitingOn: on } = subject instanceof Task
+      ? { task: subject as Task<unknown>, waitingOn: subject.waitingOn }
+      : subject;
+    if (task === null || task.done()) return;
+    if (subject !== task) this.#sinceMs.delete(subject);
+    if (!this.#sinceMs.delete(task)) return; // it was not told to be blocked
     let by = on instanceof Task ? on as Task<unknown> : findTask();
-    const wasSeen = this.#sinceMs.delete(subject);
-    if (findTask() === task) {
-      if (!wasSeen) return; // a wait for what was there already
-      by = null; // a promise of its own has settled
-    }
+    if (by === task) by = null; // a promise of its own has settled
     this.#tell("taskWakes", task, by ?? this.#watched);
   }
 
@@ -283,6 +299,12 @@ export class Instruments {
       exception: error,
     });
   }
+}
+
+/** Whether `future` is that of an async function which the task has called: its waits are those of the task. */
+function isCall(task: Task<unknown>, future: Future<unknown>): boolean {
+  return (task.promised || task.blockTree !== null) &&
+    future[explain]().isInside === true;
 }
 
 /** The instruments that have a hook, for each of the hooks. */

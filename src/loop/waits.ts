@@ -120,7 +120,7 @@ function waitsOfStrands(task: Task<unknown>): AnyWait[] {
 }
 
 /** The waits of a task that are not over, in the order in which they began. */
-function pendingWaits(task: Task<unknown>): Pending[] {
+export function pendingWaits(task: Task<unknown>): Pending[] {
   const pending: Pending[] = [];
   const add = (waiter: Pending["waiter"], future: Future<unknown> | null) => {
     if (future !== null && future[isAwaitedBy](waiter)) {
@@ -133,11 +133,6 @@ function pendingWaits(task: Task<unknown>): Pending[] {
   // The wait for a function inside tells less than the waits of that function.
   const telling = pending.filter(({ future }) => !future[explain]().isInside);
   return telling.length > 0 ? telling : pending.slice(-1);
-}
-
-/** The wait of a task that began last; null if it waits for nothing of the loop. */
-export function futureWaitedFor(task: Task<unknown>): Pending | null {
-  return pendingWaits(task).at(-1) ?? null;
 }
 
 /** Lists what a task waits for: see {@linkcode Task.waits}. */

@@ -19,6 +19,7 @@ import {
   checkOptions,
 } from "../loop/checks.ts";
 import { core } from "../loop/core.ts";
+import { STOOD_STILL } from "../loop/deadlock.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import type { ExceptionContext } from "../loop/exceptions.ts";
 import { describeHandle, Handle } from "../loop/handle.ts";
@@ -190,7 +191,10 @@ class Run implements SweepRun {
     const host = new VirtualHost(0, { nextMoment, drains: false });
     this.loop = new SweepLoop({ host });
     this.loop.setExceptionHandler((_, context) => {
-      this.reports.push(context);
+      // Told at once: the run may never end, or end well once the slow work is done.
+      if (context.message.startsWith(STOOD_STILL)) {
+        this.loop.defaultExceptionHandler(context);
+      } else this.reports.push(context);
     });
   }
 
@@ -359,6 +363,9 @@ async function sweep<S>(
   if (setup !== undefined) checkFunction(setup, what, "setup");
   checkOneOf(errors, ["fail", "check"], what, "errors");
   checkInteger(stepsMax, 1, what, "stepsMax");
+  if (points !== undefined) {
+    checkFunction(points?.[Symbol.iterator], what, "points[Symbol.iterator]");
+  }
   const attempt = async (run: Run) => {
     try {
       await run.run(program, check, setup?.() as S);
@@ -414,7 +421,9 @@ function failure(run: SweepRun, error: unknown, done: string): AssertionError {
  * The time that it takes grows with the square of the length of the program: some
  * 10,000 steps a second. Each run gets its own state from `setup`; what a program
  * keeps elsewhere is that of the runs before. Points are found on the loop: the
- * parts of an async function between two foreign promises are none.
+ * parts of an async function between two foreign promises are none. A run that
+ * waits for something outside of the loop is not ended; after a second of real time
+ * its tasks are written to the console.
  *
  * @example A semaphore that loses a permit is found
  * ```ts

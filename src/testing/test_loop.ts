@@ -37,7 +37,11 @@ import {
 import { Runner } from "../loop/runner.ts";
 import type { Coroutine, TaskBody } from "../loop/task_body.ts";
 import { describeWait } from "../loop/waiters.ts";
-import { VirtualClock, type VirtualClockOptions } from "./virtual_clock.ts";
+import {
+  jumpAtEnd,
+  VirtualClock,
+  type VirtualClockOptions,
+} from "./virtual_clock.ts";
 
 /** Argument of the body of a {@linkcode testLoop}. */
 export interface TestLoopContext {
@@ -61,6 +65,9 @@ const KINDS: readonly LeftoverKind[] = [
   "worker",
   "operation",
 ];
+
+/** Virtual time that tasks which are left have for cleaning up: one that ignores its cancellation must not hang the test. */
+const CLEANUP_MS = 60_000;
 
 /** Options of {@linkcode runTestLoop}: those of the clock and the loop, and what may be left. */
 export interface RunTestLoopOptions
@@ -92,7 +99,9 @@ export interface TestLoopOptions extends
  * Registers a `Deno.test` whose body runs on a fresh virtual loop, and which fails
  * if it leaves anything behind: see {@linkcode runTestLoop}.
  *
- * The runner names the file of this function as the place of the test.
+ * The runner names the file of this function as the place of the test, as it knows
+ * only who called `Deno.test`. Where that matters, write
+ * `Deno.test("name", () => runTestLoop(body))`: see {@linkcode runTestLoop}.
  *
  * @example A timeout, at once
  * ```ts ignore
@@ -185,7 +194,11 @@ function checkAllow(allow: unknown, what: string): void {
  * The test also fails if anything was reported to the loop's exception handler,
  * unless it has set its own. If the body fails, its error is thrown, and
  * leftovers, which may come from that, are not told. Tasks that are left are
- * cancelled and clean up before the loop is closed.
+ * cancelled and clean up before the loop is closed; for that they have a minute of
+ * virtual time, in which the clock jumps by itself.
+ *
+ * Of several permits of one semaphore the last one taken counts as the first one
+ * given back: so the place that is named for one that is left may be that of another.
  *
  * @example A task that was forgotten
  * ```ts
@@ -230,10 +243,12 @@ export async function runTestLoop<T>(
     host: clock.host,
     debug: true,
   });
+  jumpAtEnd(clock, loop);
   const inspection = new Inspection(loop);
   const loopFactory = () => loop;
   const runner = new Runner({
     loopFactory,
+    cancelGraceMs: CLEANUP_MS,
     handleInterrupt: false,
     name: "test",
   });
@@ -339,7 +354,7 @@ class Inspection implements EndListener, ResourceWatch {
         stacks: [],
         debt: 1,
       });
-    } else if (account.stacks.shift() === undefined) account.debt++;
+    } else if (account.stacks.pop() === undefined) account.debt++;
   }
 
   /** Whether the running code belongs to this test, and not to one beside it. */

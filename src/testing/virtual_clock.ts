@@ -147,6 +147,12 @@ class AllGoal extends Goal<void> {
 }
 
 /**
+ * Has a clock jump by itself once the run of `loop` has ended: tasks that are left clean
+ * up then, and nobody is there to advance it.
+ */
+export let jumpAtEnd: (clock: VirtualClock, loop: EventLoop) => void;
+
+/**
  * The clock of one loop in a test: it jumps from deadline to deadline by itself, or
  * stands still until the test advances it.
  *
@@ -194,6 +200,8 @@ export class VirtualClock {
   /** How many scopes hold the clock still. */
   #holds = 0;
   #goal: Goal<unknown> | null = null;
+  /** Whether the program has ended, and only clean-up is left. */
+  #isEnding = false;
 
   /**
    * Makes a clock.
@@ -229,7 +237,7 @@ export class VirtualClock {
    * a run, who waits.
    */
   get autojump(): boolean {
-    return this.#autojump && this.#holds === 0;
+    return this.#isEnding || this.#autojump && this.#holds === 0;
   }
 
   set autojump(autojump: boolean) {
@@ -453,6 +461,17 @@ export class VirtualClock {
     }
   }
 
+  static {
+    jumpAtEnd = (clock, loop) => {
+      loop[core].endings.add({
+        loopEnds: () => {
+          clock.#isEnding = true;
+        },
+        loopClosed() {},
+      });
+    };
+  }
+
   /** The host asks: every task is blocked, and nothing is under way outside. */
   #nextMoment(deadlineMs: number): number | null {
     if (this.#goal !== null) {
@@ -478,6 +497,8 @@ export interface RunVirtualOptions
 /**
  * Runs `main` on a fresh loop with a virtual clock, cleans up, and returns the
  * result: `run` with a {@linkcode VirtualClock}, which `main` gets as its argument.
+ * Once `main` has ended, the clock jumps by itself, also with `autojump: false`, so
+ * that tasks which are left can clean up.
  *
  * @example An hour that takes no time
  * ```ts
@@ -509,7 +530,11 @@ export async function runVirtual<T>(
   checkOptions(options, what);
   const { startMs, autojump, handleInterrupt = false, ...rest } = options;
   const clock = new VirtualClock({ startMs, autojump });
-  return await run<T>((() => main(clock)) as TaskBody<T>, {
+  const body = () => {
+    jumpAtEnd(clock, getRunningLoop());
+    return main(clock);
+  };
+  return await run<T>(body as TaskBody<T>, {
     ...rest,
     handleInterrupt,
     host: clock.host,

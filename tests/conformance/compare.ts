@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { EventLoopOptions } from "../../mod.ts";
 import { execute } from "./interpreter.ts";
 import type { ProgramFile, ProgramRecord } from "./language.ts";
 
@@ -17,12 +18,13 @@ export interface Difference {
   readonly got: string;
 }
 
-/** Runs a program; null if it does exactly what it should. */
+/** Runs a program, on a loop with these options; null if it does exactly what it should. */
 export async function compare(
   program: ProgramRecord,
+  options: EventLoopOptions = {},
 ): Promise<Difference | null> {
   const { id, trace: wanted } = program;
-  const { trace: got, failure } = await execute(program);
+  const { trace: got, failure } = await execute(program, options);
   const length = Math.max(wanted.length, got.length);
   for (let index = 0; index < length; index++) {
     const wantedText = toText(wanted[index]);

@@ -15,6 +15,7 @@ import {
   each,
   eagerTaskFactory,
   EventLoop,
+  type EventLoopOptions,
   type ExceptionContext,
   Flag,
   type Future,
@@ -136,13 +137,16 @@ export interface Outcome {
 }
 
 /** Executes a program and gives its trace. */
-export function execute(program: Program): Promise<Outcome> {
-  return new Machine(program).execute();
+export function execute(
+  program: Program,
+  options: EventLoopOptions = {},
+): Promise<Outcome> {
+  return new Machine(program, options).execute();
 }
 
 class Machine {
   readonly #program: Program;
-  readonly #loop = new EventLoop({ host: "virtual", debug: false });
+  readonly #loop: EventLoop;
   readonly #trace: TraceEvent[] = [];
   readonly #objects = new Map<string, unknown>();
   readonly #callbacks = new Map<string, () => void>();
@@ -155,8 +159,9 @@ class Machine {
   #failure: Error | null = null;
   #ended = false;
 
-  constructor(program: Program) {
+  constructor(program: Program, options: EventLoopOptions) {
     this.#program = program;
+    this.#loop = new EventLoop({ host: "virtual", debug: false, ...options });
   }
 
   // -- The harness --

@@ -4,6 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import { macrotask } from "../../src/host/macrotask.ts";
 import {
   BoundedSemaphore,
   CapacityLimiter,
@@ -479,6 +481,11 @@ Deno.test("the sweeps refuse wrong arguments", async () => {
     [[program, check, { errors: 1 }], TypeError, "errors must be one of"],
     [[program, check, { stepsMax: 0 }], RangeError, "stepsMax must be"],
     [[program, check, { points: [-1] }], RangeError, "points must be"],
+    [
+      [program, check, { points: 5 }],
+      TypeError,
+      "points[Symbol.iterator] must be a function",
+    ],
   ];
   for (const [args, type, message] of bad) {
     for (const sweep of [cancelEverywhere, failEverywhere]) {
@@ -499,4 +506,31 @@ Deno.test("the sweeps refuse wrong arguments", async () => {
     TypeError,
     "error must be a function",
   );
+});
+
+Deno.test("a run that waits for slow work outside is told, and fails nothing", async () => {
+  const time = new FakeTime();
+  const { error } = console;
+  const written: string[] = [];
+  console.error = (text: string) => void written.push(text);
+  try {
+    await cancelEverywhere(
+      () =>
+        new Promise<void>((resolve) => {
+          macrotask(() =>
+            macrotask(() => {
+              time.tick(1_500);
+              resolve();
+            })
+          );
+        }),
+      () => {},
+      { points: [] },
+    );
+  } finally {
+    console.error = error;
+    time.restore();
+  }
+  assertEquals(written.length, 1);
+  assertMatch(written[0]!, /stood still for a second[^]*task "program"/);
 });

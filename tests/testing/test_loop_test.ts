@@ -265,6 +265,53 @@ Deno.test("the error of a body goes before its leftovers, and reports come with 
   assertEquals(seen, ["mine"]);
 });
 
+for (const style of STYLES) {
+  Deno.test(`a task that is left cannot hang the test, in ${style}: by ignoring cancellations, or on a clock that nobody moves`, async () => {
+    const ignoring = inStyle(style, function* () {
+      for (;;) {
+        try {
+          yield sleep(100);
+        } catch { /* ignored */ }
+      }
+    });
+    const error = await assertRejects(() =>
+      runTestLoop(async () => {
+        createTask(ignoring, { name: "stubborn" });
+        await sleep(1);
+      }), AggregateError);
+    assertMatch(error.message, /task "stubborn", which waits for sleep\(\)/);
+    let cleanedUp = 0;
+    const cleaning = inStyle(style, function* () {
+      try {
+        yield sleep(10);
+      } finally {
+        yield sleep(5);
+        cleanedUp++;
+      }
+    });
+    for (const autojump of [false, true]) {
+      await assertRejects(() =>
+        runTestLoop(async ({ clock }) => {
+          clock.hold();
+          createTask(cleaning);
+          await sleep(0);
+        }, { autojump }), LeftoverError);
+    }
+    assertEquals(cleanedUp, 2);
+  });
+}
+
+Deno.test("the place of a permit that is left is its own, though others were taken after it", async () => {
+  const error = await assertRejects(() =>
+    runTestLoop(async () => {
+      const semaphore = new Semaphore(2);
+      const forget = async () => void await semaphore.acquire();
+      await forget();
+      for (let n = 0; n < 3; n++) (await semaphore.acquire()).release();
+    }), LeftoverError);
+  assertMatch(error.leftovers[0]!.creationStack!, /\bforget\b/);
+});
+
 Deno.test("a clock that stands still for slow work outside is told, and fails nothing", async () => {
   const time = new FakeTime();
   const { error } = console;

@@ -528,3 +528,25 @@ for (const style of STYLES) {
     }
   });
 }
+
+for (const style of STYLES) {
+  Deno.test(`tasks that are left clean up on a clock that nobody advances any more, in ${style}`, async () => {
+    let cleanedUpMs = NaN;
+    await runVirtual(
+      (clock) =>
+        inStyle(style, function* () {
+          createTask(inStyle(style, function* () {
+            try {
+              yield sleep(10);
+            } finally {
+              yield sleep(5);
+              cleanedUpMs = clock.nowMs;
+            }
+          }));
+          yield sleep(0);
+        })(),
+      { autojump: false },
+    );
+    assertEquals(cleanedUpMs, 5);
+  });
+}
