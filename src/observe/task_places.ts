@@ -11,7 +11,7 @@ import {
 } from "../host/inspector.ts";
 import { core } from "../loop/core.ts";
 import type { Task } from "../loop/task.ts";
-import { futureWaitedFor } from "../loop/waits.ts";
+import { pendingWaits } from "../loop/waits.ts";
 
 /** A place in the source. */
 export interface TaskPlace {
@@ -59,7 +59,7 @@ export function placeInStack(stack: string | undefined): TaskPlace | null {
 export function placeOfWait(task: Task<unknown>): TaskPlace | null {
   const { debug, debugging } = task.loop[core];
   if (!debugging) return null;
-  const waiting = futureWaitedFor(task);
+  const waiting = pendingWaits(task).at(-1) ?? null;
   if (waiting === null) return null;
   const { waiter, future } = waiting;
   if (waiter !== task as unknown) {
