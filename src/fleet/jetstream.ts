@@ -119,6 +119,8 @@ class JetstreamEngine implements RemoteEngine {
   #stopped: (() => void) | null = null;
   #renewal: TimerHandle | null = null;
   #poll: TimerHandle | null = null;
+  /** Timers that tell other workers of jobs whose delay is over. */
+  readonly #pokes: Set<TimerHandle> = new Set();
   #again: TimerHandle | null = null;
 
   constructor(options: JetstreamExecutorOptions) {
@@ -455,8 +457,15 @@ class JetstreamEngine implements RemoteEngine {
         // The program has closed the connection: others look for themselves.
       }
     };
-    if (delayMs === 0) poke();
-    else this.#loop.callLater(delayMs + 5, poke);
+    if (delayMs === 0) {
+      poke();
+      return;
+    }
+    const timer = this.#loop.callLater(delayMs + 5, () => {
+      this.#pokes.delete(timer);
+      poke();
+    });
+    this.#pokes.add(timer);
   }
 
   // -- Renewals --
@@ -511,6 +520,8 @@ class JetstreamEngine implements RemoteEngine {
     this.#poll?.cancel();
     this.#again?.cancel();
     this.#renewal?.cancel();
+    for (const poke of this.#pokes) poke.cancel(); // they look for themselves, later
+    this.#pokes.clear();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 }
