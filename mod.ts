@@ -163,19 +163,24 @@ export { type Coroutine, type TaskBody } from "./src/loop/task_body.ts";
 export { Task, type TaskOptions } from "./src/loop/task.ts";
 
 export { Barrier } from "./src/sync/barrier.ts";
-export { BoundedSemaphore, Semaphore } from "./src/sync/semaphore.ts";
+export {
+  BoundedSemaphore,
+  Semaphore,
+  type SemaphoreStatistics,
+} from "./src/sync/semaphore.ts";
 export {
   CapacityLimiter,
   type CapacityLimiterStatistics,
 } from "./src/sync/capacity_limiter.ts";
-export { Condition } from "./src/sync/condition.ts";
-export { Flag } from "./src/sync/flag.ts";
-export { Lock } from "./src/sync/lock.ts";
+export { Condition, type ConditionStatistics } from "./src/sync/condition.ts";
+export { Flag, type FlagStatistics } from "./src/sync/flag.ts";
+export { Lock, type LockStatistics } from "./src/sync/lock.ts";
 export {
   BaseQueue,
   LifoQueue,
   PriorityQueue,
   Queue,
+  type QueueStatistics,
 } from "./src/sync/queue.ts";
 export {
   Channel,
@@ -562,3 +567,72 @@ export {
   LoopExecutor,
   type LoopExecutorOptions,
 } from "./src/workers/loop_executor.ts";
+
+export {
+  type HiddenTasks,
+  locateTasks,
+  type RingTask,
+  type TaskRef,
+  type TaskState,
+  TaskTree,
+  taskTree,
+  type TaskTreeOptions,
+  type TreeTask,
+  type TreeThing,
+  type TreeWait,
+} from "./src/observe/task_tree.ts";
+export {
+  dumpTasks,
+  type DumpTasksOptions,
+  printTaskTree,
+  type PrintTaskTreeOptions,
+} from "./src/observe/task_dump.ts";
+export {
+  type LagEvent,
+  LagMonitor,
+  type LagMonitorOptions,
+  type LagSnapshot,
+  measureLag,
+} from "./src/observe/lag_monitor.ts";
+export {
+  type HasTree,
+  type Metric,
+  Metrics,
+  type MetricSample,
+  type MetricsOptions,
+  type OtelMeter,
+  type OtelMetricOptions,
+  type OtelMetricsApi,
+} from "./src/observe/metrics.ts";
+export {
+  type OtelSpan,
+  type OtelTraceApi,
+  TaskSpans,
+  type Trace,
+  type TraceEvent,
+  Tracer,
+  type TracerOptions,
+} from "./src/observe/tracer.ts";
+export {
+  type Finding,
+  type Growing,
+  Lints,
+  type LintsOptions,
+} from "./src/observe/lints.ts";
+export type { TaskPlace } from "./src/observe/task_places.ts";
+export {
+  inspect,
+  type InspectOptions,
+  Inspector,
+} from "./src/observe/inspect.ts";
+export type {
+  InspectedPool,
+  InspectorSample,
+  InspectorState,
+} from "./src/observe/inspect_feed.ts";
+export type {
+  InspectedChild,
+  InspectedSupervisor,
+  InspectorBlock,
+  InspectorProblem,
+} from "./src/observe/inspect_problems.ts";

@@ -46,7 +46,8 @@ export async function switchCounted(
   return done;
 }
 
-async function switches(
+/** Rota with these options of the loop. */
+export async function switches(
   size: number,
   watch: Stopwatch,
   options: EventLoopOptions,

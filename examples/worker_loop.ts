@@ -24,7 +24,7 @@ await run(async () => {
     reportCrashes: false, // they are printed below
     children: [{
       id: "counter",
-      start: workerLoop(main, [], { unresponsiveMs: 200 }),
+      start: workerLoop(main, [], { unresponsiveMs: 500 }),
     }],
   });
   supervisor.subscribe((event) => {

@@ -799,3 +799,127 @@ export class LeftoverError extends AssertionError {
     this.prototype.name = "LeftoverError";
   }
 }
+
+/** Kind of failure that an exploration or a replay has found: see {@linkcode ExplorationError}. */
+export type ExplorationFailureKind =
+  | "error"
+  | "unhandled"
+  | "deadlock"
+  | "livelock"
+  | "standstill";
+
+/** Facts of an {@linkcode ExplorationError}. */
+export interface ExplorationFailure {
+  /**
+   * `"error"`: the program has thrown. `"unhandled"`: an error that no caller got
+   * was reported to the exception handler. `"deadlock"`: every task waits, and
+   * nothing is left to wake one. `"livelock"`: the program had not ended after
+   * `stepsMax` steps. `"standstill"`: for a second it waited for something outside
+   * the loop.
+   */
+  readonly kind: ExplorationFailureKind;
+  /** Strategy that has found it; `"replay"` in a replay. */
+  readonly strategy: string;
+  /** Seed of the exploration; `null` in a replay. */
+  readonly seed: number | null;
+  /** How many runs it took, that in which it was found included. */
+  readonly runs: number;
+  /** Schedule with the fewest switches that was found, for `replay`. */
+  readonly schedule: string;
+  /** How many steps that schedule has. */
+  readonly steps: number;
+  /** How often a task was left for another one in that schedule although it could go on. */
+  readonly preemptions: number;
+  /** Table of that schedule: a column for each task, a line for each step. */
+  readonly table: string;
+  /** Real timers, clocks and random numbers that the program was seen to use, and where. */
+  readonly uncontrolled: readonly string[];
+}
+
+/**
+ * Thrown when an exploration has found a schedule in which the program fails, or a
+ * replay has made it fail. The message has the schedule and a table of the steps;
+ * `cause` is the error of the program.
+ */
+export class ExplorationError extends Error {
+  /** Facts of the failure. */
+  readonly failure: ExplorationFailure;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param failure Facts of the failure.
+   * @param options The error of the program, as `cause`.
+   */
+  constructor(
+    message: string,
+    failure: ExplorationFailure,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.failure = failure;
+  }
+
+  static {
+    this.prototype.name = "ExplorationError";
+  }
+}
+
+/**
+ * Thrown when a schedule cannot be replayed: its text is broken or of another
+ * version, or the program does something else than the one that was recorded.
+ */
+export class ScheduleError extends Error {
+  /** The first step at which the program differs; `null` if it has not been run. */
+  readonly step: number | null;
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param step The first step that differs.
+   */
+  constructor(message: string, step: number | null) {
+    super(message);
+    this.step = step;
+  }
+
+  static {
+    this.prototype.name = "ScheduleError";
+  }
+}
+
+/**
+ * Thrown when a program that is explored does something else when it is run again
+ * with the same schedule: nothing that is found in it could be replayed.
+ */
+export class NondeterminismError extends Error {
+  /** The first step that differs. */
+  readonly step: number;
+  /** Real timers, clocks and random numbers that the program was seen to use, and where. */
+  readonly uncontrolled: readonly string[];
+
+  /**
+   * Makes the error.
+   *
+   * @param message Text of the message.
+   * @param step The first step that differs.
+   * @param uncontrolled Timers, clocks and random numbers that the program was seen to use.
+   * @param options The error of the program, as `cause`, if it had failed.
+   */
+  constructor(
+    message: string,
+    step: number,
+    uncontrolled: readonly string[],
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.step = step;
+    this.uncontrolled = uncontrolled;
+  }
+
+  static {
+    this.prototype.name = "NondeterminismError";
+  }
+}

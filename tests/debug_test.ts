@@ -208,6 +208,29 @@ Deno.test("An operation that is collected unused is reported while the loop runs
   });
 });
 
+Deno.test("A loop in debug mode that is collected before it is closed is told of, with its origin", async () => {
+  const { code, stdout, stderr } = await runProgram(
+    `
+    import { newEventLoop } from "@rota/rota";
+    const forget = (debug) => void newEventLoop({ debug, host: "virtual" });
+    const close = async () => {
+      await using loop = newEventLoop({ debug: true, host: "virtual" });
+    };
+    forget(true);
+    forget(false);
+    await close();
+    for (let pass = 0; pass < 20; pass++) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      gc();
+    }
+  `,
+    { flags: ["-A", "--v8-flags=--expose-gc"] },
+  );
+  assertEquals({ code, stdout }, { code: 0, stdout: "" });
+  assertEquals(stderr.match(/never closed/g)?.length, 1, stderr);
+  assert(/created at:\n(.*\n)*.*at forget/.test(stderr), stderr);
+});
+
 Deno.test("Debug mode watches more than the first 1,000 operations, else only those", async () => {
   for (
     const [debug, expected] of [["true", "1200"], ["false", "1000"]] as const

@@ -912,6 +912,7 @@ Deno.test("stats() counts what the loop has in hand, in a frozen snapshot", asyn
     signals: 0,
     tasks: 0,
     outsideWaits: 0,
+    ioGates: 0,
   });
   assert(Object.isFrozen(zero));
   loop.callSoon(() => {});

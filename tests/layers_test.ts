@@ -60,6 +60,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "Deno.memoryUsage": ["src/host/v8.ts"],
   "Deno.openSync": ["src/host/inherited_pipe.ts"],
   "Deno.permissions": ["src/host/process.ts"],
+  "Deno.readTextFile": ["src/host/inspector.ts"],
   "Deno.readTextFileSync": ["src/host/process_stat.ts"],
   "Deno.refTimer": [],
   "Deno.removeSignalListener": ["src/host/signals.ts"],
@@ -89,6 +90,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 /** The same for modules that are not ours. One that is missing here is banned. */
 const MODULE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "node:async_hooks": ["src/host/async_context.ts"],
+  "node:inspector": ["src/host/inspector.ts"],
   "node:v8": ["src/host/v8.ts"],
   "node:worker_threads": ["src/host/thread.ts"],
 };

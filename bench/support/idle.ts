@@ -8,21 +8,25 @@ import { type Figure, figure, printFigures } from "./report.ts";
 
 const FOR_MS = 2_000;
 
-/** Measures the CPU time of processes in which a loop waits. */
+/** Measures the CPU time of processes in which a loop waits, alone and with a monitor of its lag. */
 export async function measureIdle(forMs: number = FOR_MS): Promise<Figure[]> {
   const figures: Figure[] = [];
-  for (const host of ["none", "native", "portable"]) {
-    const printed = await outputOfDeno(childScript("idle.ts"), [
-      host,
-      `${forMs}`,
-    ]);
-    figures.push(figure({
-      workload: "idle loop",
-      case: host === "none" ? "no loop" : `Rota, ${host}`,
-      role: host === "none" ? "limit" : "rota",
-      measure: `CPU in ${forMs / 1_000} s`,
-      unit: "ms",
-    }, [Number(printed)]));
+  for (const lag of ["", "lag"]) {
+    const limit = lag === "" ? "no loop" : "setInterval of 100 ms";
+    for (const host of ["none", "native", "portable"]) {
+      const printed = await outputOfDeno(childScript("idle.ts"), [
+        host,
+        `${forMs}`,
+        lag,
+      ]);
+      figures.push(figure({
+        workload: lag === "" ? "idle loop" : "lag monitor",
+        case: host === "none" ? limit : `Rota, ${host}`,
+        role: host === "none" ? "limit" : "rota",
+        measure: `CPU in ${forMs / 1_000} s`,
+        unit: "ms",
+      }, [Number(printed)]));
+    }
   }
   return figures;
 }

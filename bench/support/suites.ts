@@ -8,10 +8,12 @@ import { suites as asyncSwitch } from "../async_switch_bench.ts";
 import { suites as bulk } from "../bulk_bench.ts";
 import { suites as chain } from "../chain_bench.ts";
 import { suites as debug } from "../debug_bench.ts";
+import { suites as explore } from "../explore_bench.ts";
 import { suites as generatorSwitch } from "../generator_switch_bench.ts";
 import { suites as handOff } from "../hand_off_bench.ts";
 import { suites as latency } from "../latency_bench.ts";
 import { suites as limit } from "../limit_bench.ts";
+import { suites as observe } from "../observe_bench.ts";
 import { suites as pipe } from "../pipe_bench.ts";
 import { suites as pool } from "../pool_bench.ts";
 import { suites as priorities } from "../priorities_bench.ts";
@@ -44,5 +46,7 @@ export const SUITES: readonly Suite[] = [
   ...processPool,
   ...supervise,
   ...debug,
+  ...observe,
+  ...explore,
   ...latency,
 ];

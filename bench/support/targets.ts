@@ -191,6 +191,10 @@ export const TARGETS: readonly Target[] = [
     "Rota, waits of async functions": 1,
     "Rota, tasks": 1,
   }),
+  ...beside("explore", "fast-check", {
+    "Rota, generators": 0.5,
+    "Rota, async functions": 1,
+  }),
   ...TIMERS,
   ...POOLS,
   ...SUPERVISORS,
@@ -212,6 +216,8 @@ export const TARGETS: readonly Target[] = [
     atMost: 4,
   })),
   ...beside("debug-call", "without debug mode", { "Rota, debug mode": 25 }),
+  ...beside("task-tree", "a walk over them", { "Rota, taskTree": 10 }),
+  ...beside("trace", "without a tracer", { "Rota, a tracer": 3 }),
   { workload: "debug-gather", case: "Rota, debug mode" },
   ...LATENESS,
   ...[0.2, 0.5, 1, 5, 20].flatMap(neverEarly),
@@ -224,5 +230,9 @@ export const TARGETS: readonly Target[] = [
   ...beside("idle loop", "no loop", {
     "Rota, native": 3,
     "Rota, portable": 3,
+  }, "CPU in 2 s"),
+  ...beside("lag monitor", "setInterval of 100 ms", {
+    "Rota, native": 1,
+    "Rota, portable": 1,
   }, "CPU in 2 s"),
 ];

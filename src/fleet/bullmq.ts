@@ -221,9 +221,10 @@ class BullmqEngine implements RemoteEngine {
   }
 
   #listen(name: string): BullmqBase {
-    const events = this.#make(this.#options.QueueEvents, name, {});
-    this.#events.push(events);
-    return events;
+    // From the first event that is kept: those of the time until BullMQ listens would be missed.
+    const from = { lastEventId: "0" };
+    this.#events.push(this.#make(this.#options.QueueEvents, name, from));
+    return this.#events.at(-1)!;
   }
 
   /** Name of the queue whose stream has the cancellations of running jobs. */
@@ -268,8 +269,7 @@ class BullmqEngine implements RemoteEngine {
   #jobOf(request: RemoteRequest) {
     const { id, name, payload, rank, delayMs, attempts, dedupeKey } = request;
     return {
-      name: name === "" ? "job" : name,
-      data: payload,
+      ...{ name: name === "" ? "job" : name, data: payload },
       opts: {
         jobId: id,
         priority: priorityOf(rank),
@@ -362,8 +362,8 @@ class BullmqEngine implements RemoteEngine {
       maxStalledCount: Math.min(maxLostLeases, Number.MAX_SAFE_INTEGER),
       runRetryDelay: RETRY_MS,
       drainDelay: DRAIN_SECONDS,
-      removeOnComplete: { age: Math.ceil(keepResultsMs / 1_000) },
-      removeOnFail: { age: Math.ceil(keepFailedMs / 1_000) },
+      removeOnComplete: keptFor(keepResultsMs),
+      removeOnFail: keptFor(keepFailedMs),
       settings: {
         backoffStrategy: (_n: number, _type: string, error: unknown) =>
           error instanceof Signal ? error.delayMs : 0,
@@ -379,7 +379,7 @@ class BullmqEngine implements RemoteEngine {
     run: (lease: RemoteLease) => Promise<RemoteVerdict>,
   ): Promise<string> {
     const id = job.id!;
-    const told: Promise<unknown>[] = [];
+    let told: Promise<unknown> | null = null;
     const lease: RemoteLease = {
       id,
       payload: job.data as Json,
@@ -387,7 +387,8 @@ class BullmqEngine implements RemoteEngine {
       attempt: job.attemptsMade + 1,
       onLost: null,
       progress: (value) => {
-        told.push(job.updateProgress(value as never).catch(() => {}));
+        // Values are told in order: the last of them is enough to wait for.
+        told = job.updateProgress(value as never).catch(() => {});
       },
     };
     this.#lose(id); // an earlier lease on it, of which nobody has told
@@ -396,7 +397,7 @@ class BullmqEngine implements RemoteEngine {
     this.#renewLater();
     const verdict = await run(lease);
     if (this.#held.get(id) === held) this.#held.delete(id);
-    if (told.length > 0) await Promise.all(told);
+    if (told !== null) await told;
     // No more promises than that for the usual case.
     if (verdict.kind === "returned") return verdict.value;
     return await this.#handIn(job, token, verdict);
@@ -518,6 +519,11 @@ function priorityOf(rank: number): number {
   return Math.min(Math.max(priority, 1), PRIORITY_MAX);
 }
 
+/** How long BullMQ keeps what has ended; `false` is for ever. */
+function keptFor(ms: number): false | { age: number } {
+  return ms === Infinity ? false : { age: Math.ceil(ms / 1_000) };
+}
+
 /** Whether an error says that a job has no lock any more, or another worker's. */
 function isLostLock(error: unknown): boolean {
   const { message } = error as Error;
@@ -550,7 +556,8 @@ function standingOf(job: BullmqJob | null): RemoteStanding {
  *
  * Redis keeps no more than it is told to: have it write to disk (`appendonly yes`),
  * with `maxmemory-policy noeviction`. A job that Redis has lost is added again if its
- * submitter still waits for it.
+ * submitter still waits for it; its fencing tokens begin with 1 again then, so a
+ * server that forgets cannot fence.
  *
  * Priorities are rounded to whole numbers, from -1,048,575 to 1,048,575.
  *

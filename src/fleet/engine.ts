@@ -145,11 +145,14 @@ export interface RemoteEngine {
    */
   open(listener: EngineListener, roles: EngineRoles): Promise<void>;
   /**
-   * Adds jobs.
+   * Adds jobs. Rejects if the store is away; all are added again then, those too that it has taken.
    *
    * @returns Their ids in the store: for a job that was not added as another one has its `dedupeKey`, the id of that.
+   * An error for a job that the store will never take, such as one that is too large: its submitter gets it, and the others go on.
    */
-  add(requests: readonly RemoteRequest[]): Promise<readonly string[]>;
+  add(
+    requests: readonly RemoteRequest[],
+  ): Promise<readonly (string | Error)[]>;
   /**
    * Removes a job that waits, or has the worker told that has it.
    *

@@ -1,11 +1,12 @@
 /**
  * Jobs, results, errors and progress as they are in the store.
  *
- * Values are structured clones, as between a program and its processes, in base 64.
+ * Values are structured clones, as between a program and its processes, in base 64;
+ * those that are simple are JSON, behind a character that is not of base 64.
  *
  * @module
  */
-import { JobVersionError } from "../errors.ts";
+import { JobVersionError, RemoteStoreError } from "../errors.ts";
 import { inspect } from "../loop/checks.ts";
 import {
   type PackedError,
@@ -23,6 +24,11 @@ export const VERSION = 1;
 /** Most bytes of a value. */
 const VALUE_BYTES_MAX = 256 * 1024 * 1024;
 
+/** First character of a value in JSON. */
+const IN_JSON = "=";
+/** Longest list that is looked through for whether it can be JSON. */
+const SHORT = 16;
+
 const writer = new FrameWriter(VALUE_BYTES_MAX);
 
 /**
@@ -31,6 +37,9 @@ const writer = new FrameWriter(VALUE_BYTES_MAX);
  * @throws {DOMException} If it cannot be cloned.
  */
 export function encode(value: unknown): string {
+  if (isSimple(value) || (Array.isArray(value) && isListOfSimple(value))) {
+    return IN_JSON + JSON.stringify(value);
+  }
   return writer.frame(0, 0, value).subarray(HEADER_BYTES).toBase64();
 }
 
@@ -40,7 +49,29 @@ export function encode(value: unknown): string {
  * @throws {Error} If the text is something else.
  */
 export function decode(text: string): unknown {
+  if (text.startsWith(IN_JSON)) return JSON.parse(text.slice(IN_JSON.length));
   return readBody(Uint8Array.fromBase64(text));
+}
+
+/** Whether JSON tells a value apart from all others, and it is no object. */
+function isSimple(value: unknown): boolean {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return value - value === 0 && !Object.is(value, -0);
+    default:
+      return value === null;
+  }
+}
+
+function isListOfSimple(list: readonly unknown[]): boolean {
+  if (list.length > SHORT || Object.keys(list).length !== list.length) {
+    return false;
+  }
+  for (const item of list) if (!isSimple(item)) return false;
+  return true;
 }
 
 /** Delays of retries, as they go along with a job. */
@@ -146,19 +177,24 @@ function readFields(
   const { deadlineAtMs = Infinity, dedupeKey = null, locals } = fields;
   const task = absolute(asRecord(fields.task), root);
   const { name = nameOf(task) } = fields;
+  const args = decode(String(fields.args));
+  expect(Array.isArray(args), "args");
+  expect(typeof deadlineAtMs === "number", "deadlineAtMs");
   return {
     name: String(name),
     task,
-    args: decode(String(fields.args)) as readonly unknown[],
-    locals: locals === undefined ? null : decode(String(locals)) as Record<
-      string,
-      unknown
-    >,
+    args: args as readonly unknown[],
+    locals: locals === undefined ? null : asRecord(decode(String(locals))),
     deadlineAtMs: Number(deadlineAtMs),
     dedupeKey: dedupeKey === null ? null : String(dedupeKey),
     tellsProgress: fields.progress === true,
     retry: readRetry(fields.retry),
   };
+}
+
+/** Refuses a field that no submitter writes so. */
+function expect(isRight: boolean, field: string): void {
+  if (!isRight) throw new RangeError(`the field ${field} is of the wrong type`);
 }
 
 /** The retries of jobs that said nothing of them. */
@@ -171,15 +207,22 @@ export const NO_RETRY: RetryPlan = Object.freeze({
 });
 
 function readRetry(value: unknown): RetryPlan {
-  if (!Array.isArray(value)) return NO_RETRY;
-  const [attempts, initialMs, factor, maxMs] = value.map(Number);
+  if (value === undefined) return NO_RETRY;
+  expect(Array.isArray(value), "retry");
+  const numbers = (value as unknown[]).slice(0, 4);
+  expect(numbers.length === 4 && numbers.every(isFiniteNumber), "retry");
+  const [attempts, initialMs, factor, maxMs] = numbers as number[];
   return {
     attempts: attempts!,
     initialMs: initialMs!,
     factor: factor!,
     maxMs: maxMs!,
-    isRandom: value[4] === true,
+    isRandom: (value as unknown[])[4] === true,
   };
+}
+
+function isFiniteNumber(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value < Infinity;
 }
 
 function absolute(
@@ -244,4 +287,16 @@ export function unsealError(error: string | null, message: string): unknown {
   } catch (cause) {
     return new Error(message, { cause });
   }
+}
+
+/** The error for something of a job that cannot be read. */
+export function damaged(
+  what: string,
+  name: string,
+  cause: unknown,
+): RemoteStoreError {
+  return new RemoteStoreError(
+    `Cannot read the ${what} of job "${name}": it is damaged`,
+    { cause },
+  );
 }

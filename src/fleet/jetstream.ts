@@ -26,7 +26,6 @@ import type { TimerHandle } from "../loop/timer_handle.ts";
 import type {
   EngineListener,
   EngineRoles,
-  Json,
   RemoteEngine,
   RemoteLease,
   RemoteOutcome,
@@ -35,14 +34,20 @@ import type {
   RemoteVerdict,
 } from "./engine.ts";
 import {
+  addStreams,
+  CLASSES,
+  isTooLarge,
   type JetStreamClient,
   type JetStreamManager,
   JetstreamStates,
+  type JobMessage,
   type JobState,
+  NANOS,
   type NatsConnection,
   type NatsMessage,
   type NatsSubscription,
-  putStream,
+  readJob,
+  valueOf,
 } from "./jetstream_states.ts";
 import { RemoteExecutor } from "./remote_executor.ts";
 import type { RemoteExecutorOptions } from "./remote_options.ts";
@@ -52,9 +57,12 @@ export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
   /** A connection of `@nats-io/transport-node` or the like. It stays open at the end. */
   readonly connection: NatsConnection;
   /** The function of that name of `@nats-io/jetstream`. */
-  readonly jetstream: (connection: never) => JetStreamClient;
+  readonly jetstream: (connection: never, options: never) => JetStreamClient;
   /** The function of that name of `@nats-io/jetstream`. */
-  readonly jetstreamManager: (connection: never) => Promise<JetStreamManager>;
+  readonly jetstreamManager: (
+    connection: never,
+    options: never,
+  ) => Promise<JetStreamManager>;
   /**
    * Name of the fleet: of its streams, and the first part of its subjects.
    *
@@ -64,9 +72,6 @@ export interface JetstreamExecutorOptions extends RemoteExecutorOptions {
 }
 
 const CREATE = "create a JetStream executor";
-/** Priorities, the highest first. */
-const CLASSES = ["high", "normal", "low"] as const;
-const NANOS = 1_000_000;
 /** Times that a lease is renewed while it would hold. */
 const RENEWALS = 3;
 /** How long a server may take to answer. */
@@ -77,16 +82,6 @@ const HOLDER_MS = 500;
 const POLL_MS = 1_000;
 /** How soon after a job was given back it can be taken. */
 const AGAIN_MS = 30;
-/** Message of a job. */
-interface JobMessage {
-  readonly id: string;
-  readonly payload: Json;
-  /** Moment of the wall clock before which it is not begun. */
-  readonly notBeforeMs: number;
-  readonly dedupeKey: string | null;
-  readonly attempts: number;
-}
-
 /** A delivery of a job. */
 interface Delivery {
   readonly job: JobMessage;
@@ -114,8 +109,6 @@ class JetstreamEngine implements RemoteEngine {
   #listener!: EngineListener;
   #roles!: EngineRoles;
   readonly #subscriptions: NatsSubscription[] = [];
-  /** Sequences of jobs that were added here. */
-  readonly #sequences = new Map<string, number>();
   readonly #held = new Map<string, Delivery>();
   #run: ((lease: RemoteLease) => Promise<RemoteVerdict>) | null = null;
   #concurrency = 0;
@@ -141,36 +134,13 @@ class JetstreamEngine implements RemoteEngine {
     this.#roles = roles;
     const { jetstream, jetstreamManager } = this.#options;
     const connection = this.#connection as never;
-    this.#client = jetstream(connection);
-    const manager = await jetstreamManager(connection);
-    await this.#addStreams(manager);
+    const answered = { timeout: ANSWER_MS } as never;
+    this.#client = jetstream(connection, answered);
+    const manager = await jetstreamManager(connection, answered);
+    await addStreams(manager, this.#name, this.#roles);
     this.#manager = manager;
     this.#states = new JetstreamStates(this.#name, this.#client, manager);
-    if (roles.submits) this.#hear();
-  }
-
-  async #addStreams(manager: JetStreamManager): Promise<void> {
-    const name = this.#name;
-    const { leaseMs, keepResultsMs, keepFailedMs } = this.#roles;
-    await manager.streams.add({
-      name,
-      subjects: [`${name}.job.*`],
-      retention: "workqueue",
-    } as never);
-    await putStream(manager, `${name}_state`, {
-      subjects: [`${name}.state.*`],
-      max_msgs_per_subject: 1,
-      max_age: Math.max(keepResultsMs, keepFailedMs) * NANOS,
-    } as never);
-    for (const kind of CLASSES) {
-      await manager.consumers.add(name, {
-        durable_name: kind,
-        filter_subject: `${name}.job.${kind}`,
-        ack_policy: "explicit",
-        ack_wait: leaseMs * NANOS,
-        max_ack_pending: -1,
-      } as never);
-    }
+    if (roles.submits && !this.#isStopped) this.#hear();
   }
 
   #subscribe(subject: string, fn: (message: NatsMessage) => void): void {
@@ -202,8 +172,17 @@ class JetstreamEngine implements RemoteEngine {
     });
   }
 
-  add(requests: readonly RemoteRequest[]): Promise<readonly string[]> {
-    return Promise.all(requests.map((request) => this.#addOne(request)));
+  add(
+    requests: readonly RemoteRequest[],
+  ): Promise<readonly (string | Error)[]> {
+    return Promise.all(requests.map(async (request) => {
+      try {
+        return await this.#addOne(request);
+      } catch (error) {
+        if (isTooLarge(error)) return error;
+        throw error;
+      }
+    }));
   }
 
   async #addOne(request: RemoteRequest): Promise<string> {
@@ -218,29 +197,41 @@ class JetstreamEngine implements RemoteEngine {
     const kind = rank > 0 ? "high" : rank < 0 ? "low" : "normal";
     const notBeforeMs = delayMs === 0 ? 0 : wallClockMs() + delayMs;
     const job = { id, payload, notBeforeMs, attempts, dedupeKey };
-    const { seq } = await this.#client.publish(
-      `${this.#name}.job.${kind}`,
-      JSON.stringify(job),
-      { msgID: id },
-    );
-    this.#sequences.set(id, seq);
+    const subject = `${this.#name}.job.${kind}.${id}`;
+    const text = JSON.stringify(job);
+    const added = await this.#client.publish(subject, text, { msgID: id });
+    if (added.duplicate && await this.#standingOf(id) === null) {
+      // The server remembers the job, but has lost it.
+      const msgID = `${id}-${crypto.randomUUID()}`;
+      await this.#client.publish(subject, text, { msgID });
+    }
     return id;
   }
 
-  find(ids: readonly string[]): Promise<readonly RemoteStanding[]> {
-    return Promise.all(ids.map(async (id): Promise<RemoteStanding> => {
+  /** Sequence of the message of a job; null if there is none: it has not been added, or it has ended. */
+  async #sequenceOf(id: string): Promise<number | null> {
+    const query = { next_by_subj: `${this.#name}.job.*.${id}` };
+    const found = await this.#manager!.streams
+      .getMessage(this.#name, query as never);
+    return found?.seq ?? null;
+  }
+
+  /** Returns null if nothing is known of a job. */
+  async #standingOf(id: string): Promise<RemoteStanding | null> {
+    // The message goes when the outcome is there: it may come between two looks.
+    for (let looks = 0; looks < 2; looks++) {
       const last = await this.#states.last(id);
-      if (last !== null) {
-        return last.state.kind === "leased" || last.state.kind === "key"
-          ? { kind: "open" }
-          : last.state;
-      }
-      const seq = this.#sequences.get(id);
-      if (seq === undefined) return { kind: "open" };
-      const found = await this.#manager!.streams
-        .getMessage(this.#name, { seq } as never);
-      return { kind: found === null ? "unknown" : "open" };
-    }));
+      const state = last?.state ?? { kind: "leased" };
+      if (state.kind !== "leased") return state as RemoteStanding;
+      if (await this.#sequenceOf(id) !== null) return { kind: "open" };
+    }
+    return null;
+  }
+
+  find(ids: readonly string[]): Promise<readonly RemoteStanding[]> {
+    return Promise.all(
+      ids.map(async (id) => await this.#standingOf(id) ?? { kind: "unknown" }),
+    );
   }
 
   async cancel(id: string, reason: string): Promise<boolean> {
@@ -251,13 +242,16 @@ class JetstreamEngine implements RemoteEngine {
     } catch {
       // No worker holds it, or the holder cannot be reached.
     }
-    const seq = this.#sequences.get(id);
-    if (seq === undefined || await this.#states.last(id) !== null) return false;
+    if (await this.#states.last(id) !== null) return false;
     // From here on no worker can lease it: it has an outcome.
     if (await this.#states.follow(id, { kind: "removed" }, 0) === null) {
       return false;
     }
-    await this.#manager!.streams.deleteMessage(this.#name, seq).catch(() => {});
+    const seq = await this.#sequenceOf(id).catch(() => null);
+    const { streams } = this.#manager!;
+    if (seq !== null) {
+      await streams.deleteMessage(this.#name, seq).catch(() => {});
+    }
     return true;
   }
 
@@ -270,7 +264,7 @@ class JetstreamEngine implements RemoteEngine {
     this.#concurrency = concurrency;
     this.#run = run;
     // Core subscribers hear of each job that is added; of one that comes back, by "poke".
-    this.#subscribe("job.*", () => this.#pull());
+    this.#subscribe("job.*.*", () => this.#pull());
     this.#subscribe("poke", () => this.#pullTwice());
     this.#subscribe("cancel.*", (message) => {
       const id = message.subject.slice(message.subject.lastIndexOf(".") + 1);
@@ -300,6 +294,10 @@ class JetstreamEngine implements RemoteEngine {
           if (!this.#hasRoom()) break;
           const message = await this.#next(kind);
           if (message === null) continue;
+          if (this.#isStopped) {
+            this.#nak(message.reply!, 0); // nobody would wait for it
+            break;
+          }
           this.#mustPull = true; // the highest priority again
           this.#leases++;
           this.#take(message);
@@ -342,9 +340,7 @@ class JetstreamEngine implements RemoteEngine {
   async #take(message: NatsMessage): Promise<void> {
     try {
       const delivery = this.#read(message);
-      if (delivery !== null && await this.#lease(delivery)) {
-        await this.#work(delivery);
-      }
+      if (await this.#lease(delivery)) await this.#work(delivery);
     } catch (error) {
       this.#listener.failed(error); // it is delivered again when its time is up
     }
@@ -353,25 +349,16 @@ class JetstreamEngine implements RemoteEngine {
     this.#pull();
   }
 
-  #read(message: NatsMessage): Delivery | null {
+  #read(message: NatsMessage): Delivery {
     const reply = message.reply!;
     const parts = reply.split(".");
     const count = Number(parts[parts.length > 9 ? 6 : 4]);
-    let job: JobMessage;
-    try {
-      job = JSON.parse(message.string());
-    } catch {
-      this.#connection.publish(reply, "+TERM");
-      return null;
-    }
-    if (typeof job.id !== "string") {
-      // No submitter waits for it, but its failure is to be seen.
-      const id = `unknown-${parts[parts.length > 9 ? 7 : 5]}`;
-      job = {
-        ...{ id, payload: job as unknown as Json, notBeforeMs: 0 },
-        ...{ attempts: 1, dedupeKey: null },
-      };
-    }
+    // No submitter waits for what is no job, but its failure is to be seen.
+    const job = readJob(message.string()) ?? {
+      id: `unknown-${parts[parts.length > 9 ? 7 : 5]}`,
+      ...{ notBeforeMs: 0, attempts: 1, dedupeKey: null },
+      payload: valueOf(message.string()),
+    };
     return {
       ...{ job, reply, count, token: 0, lease: null, isLost: false },
       renewedMs: this.#loop.time(),
@@ -412,8 +399,7 @@ class JetstreamEngine implements RemoteEngine {
       ...{ id, payload: job.payload, fencingToken: delivery.token },
       attempt: job.notBeforeMs === 0 ? count : Math.max(1, count - 1),
       onLost: null,
-      progress: (value) =>
-        this.#connection.publish(`${this.#name}.progress.${id}`, value),
+      progress: (value) => this.#tell(id, value),
     };
     delivery.lease = lease;
     const older = this.#held.get(id);
@@ -425,17 +411,33 @@ class JetstreamEngine implements RemoteEngine {
     if (!delivery.isLost) await this.#handIn(delivery, verdict);
   }
 
+  #tell(id: string, progress: string): void {
+    try {
+      this.#connection.publish(`${this.#name}.progress.${id}`, progress);
+    } catch (error) {
+      this.#listener.failed(error); // too large, or the connection is closed
+    }
+  }
+
   async #handIn(delivery: Delivery, verdict: RemoteVerdict): Promise<void> {
     const { job, reply, token } = delivery;
     if (verdict.kind === "lost") return;
     if (verdict.kind === "release" || verdict.kind === "retry") {
-      this.#nak(reply, verdict.delayMs);
+      const last = await this.#states.last(job.id);
+      if (last?.seq === token) this.#nak(reply, verdict.delayMs);
       return;
     }
     const outcome: RemoteOutcome = verdict.kind === "returned" ? verdict : {
       ...{ kind: "threw", error: verdict.error, message: verdict.message },
     };
-    const seq = await this.#states.follow(job.id, outcome, token);
+    const seq = await this.#states.follow(job.id, outcome, token)
+      .catch((error) => {
+        if (!isTooLarge(error)) throw error;
+        // Another run would end likewise.
+        const { message } = error;
+        const outcome = { kind: "threw", error: null, message } as const;
+        return this.#states.follow(job.id, outcome, token);
+      });
     if (seq === null) return; // the lease is another's
     this.#connection.publish(reply, "+ACK");
     if (job.dedupeKey === null) return;
@@ -446,7 +448,13 @@ class JetstreamEngine implements RemoteEngine {
   #nak(reply: string, delayMs: number): void {
     const delay = Math.ceil(delayMs) * NANOS;
     this.#connection.publish(reply, `-NAK ${JSON.stringify({ delay })}`);
-    const poke = () => this.#connection.publish(`${this.#name}.poke`);
+    const poke = () => {
+      try {
+        this.#connection.publish(`${this.#name}.poke`);
+      } catch {
+        // The program has closed the connection: others look for themselves.
+      }
+    };
     if (delayMs === 0) poke();
     else this.#loop.callLater(delayMs + 5, poke);
   }

@@ -1,10 +1,25 @@
 /**
- * The stream of the states of jobs, and the parts of the clients of NATS that are
+ * The streams of a fleet: how they are made, the messages of jobs, the states of jobs; and the parts of the clients of NATS that are
  * used, which are passed in.
  *
  * @module
  */
-import type { RemoteOutcome } from "./engine.ts";
+import type { EngineRoles, Json, RemoteOutcome } from "./engine.ts";
+
+/** Priorities, the highest first. */
+export const CLASSES = ["high", "normal", "low"] as const;
+/** Nanoseconds of a millisecond. */
+export const NANOS = 1_000_000;
+
+/** Message of a job. */
+export interface JobMessage {
+  readonly id: string;
+  readonly payload: Json;
+  /** Moment of the wall clock before which it is not begun. */
+  readonly notBeforeMs: number;
+  readonly dedupeKey: string | null;
+  readonly attempts: number;
+}
 
 /** Part of a message of NATS that is used. */
 export interface NatsMessage {
@@ -55,7 +70,7 @@ export interface JetStreamClient {
       msgID?: string;
       expect?: { lastSubjectSequence?: number };
     },
-  ): Promise<{ readonly seq: number }>;
+  ): Promise<{ readonly seq: number; readonly duplicate?: boolean }>;
 }
 
 /** Part of the manager of `@nats-io/jetstream` that is used. */
@@ -176,7 +191,10 @@ export class JetstreamStates {
       const state = { kind: "key", id } as const;
       if (await this.follow(holder, state, 0) !== null) return id;
       const last = await this.last(holder);
-      if (last?.state.kind !== "key") continue;
+      if (last === null) continue;
+      if (last.state.kind !== "key") {
+        throw new TypeError(`the holder of the key ${key} is damaged`);
+      }
       const other = last.state.id;
       if (other === id || await isOpen(other)) return other;
       await this.freeKey(key); // its worker has died before it could
@@ -193,4 +211,62 @@ export class JetstreamStates {
 /** Name of a dedupe key among the ids of jobs. */
 function nameOfKey(key: string): string {
   return `key-${new TextEncoder().encode(key).toHex()}`;
+}
+
+/** Makes the streams and consumers of a fleet, if they are not there. */
+export async function addStreams(
+  manager: JetStreamManager,
+  name: string,
+  { leaseMs, keepResultsMs, keepFailedMs }: EngineRoles,
+): Promise<void> {
+  await manager.streams.add({
+    name,
+    subjects: [`${name}.job.*.*`],
+    retention: "workqueue",
+  } as never);
+  await putStream(manager, `${name}_state`, {
+    subjects: [`${name}.state.*`],
+    max_msgs_per_subject: 1,
+    max_age: agedNanos(Math.max(keepResultsMs, keepFailedMs)),
+  } as never);
+  for (const kind of CLASSES) {
+    await manager.consumers.add(name, {
+      durable_name: kind,
+      filter_subject: `${name}.job.${kind}.*`,
+      ack_policy: "explicit",
+      ack_wait: leaseMs * NANOS,
+      max_ack_pending: -1,
+    } as never);
+  }
+}
+
+/** An age for the server, where 0 stands for no limit. */
+function agedNanos(ms: number): number {
+  return ms === Infinity ? 0 : Math.ceil(ms) * NANOS;
+}
+
+/** Whether the client refuses to send something of that size. */
+export function isTooLarge(error: unknown): error is Error {
+  return error instanceof Error && error.message.includes("max_payload");
+}
+
+/** The value of a text; the text itself if it is no JSON. */
+export function valueOf(text: string): Json {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Reads the message of a job; null if it is none. */
+export function readJob(text: string): JobMessage | null {
+  const value = valueOf(text) as Partial<JobMessage> | null;
+  if (typeof value !== "object" || value === null) return null;
+  const { id, payload, notBeforeMs, attempts, dedupeKey } = value;
+  const isJob = typeof id === "string" && /^[\w-]+$/.test(id) &&
+    payload !== undefined && typeof notBeforeMs === "number" &&
+    typeof attempts === "number" &&
+    (dedupeKey === null || typeof dedupeKey === "string");
+  return isJob ? { id, payload, notBeforeMs, attempts, dedupeKey } : null;
 }

@@ -134,6 +134,8 @@ import "../workers/submit_options.ts";
 import "../workers/transport.ts";
 import "../workers/nested_job.ts";
 import "../workers/base_executor.ts";
+import "../host/message_port.ts";
+import "../workers/handle_arguments.ts";
 import "../workers/module_loader.ts";
 import "../workers/crash.ts";
 import "../loop/resource_watch.ts";

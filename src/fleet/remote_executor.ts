@@ -11,6 +11,7 @@ import {
 } from "../errors.ts";
 import { core } from "../loop/core.ts";
 import { getRunningLoop } from "../loop/current.ts";
+import type { EndListener } from "../loop/endings.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import { Future } from "../loop/future.ts";
 import { Operation } from "../loop/operation.ts";
@@ -80,6 +81,9 @@ const AWAY_LIMIT_MS = 5_000;
  * comes back, and new ones are offered to it again and again, for `storeTimeoutMs`.
  * The first of a row of failures is told to the exception handler of the loop.
  *
+ * Shut it down, or use `await using`. At the end of a `run` that has not, what runs
+ * here goes back to the store, and the connections are closed.
+ *
  * @example A store in memory, for tests
  * ```ts
  * import { run } from "@rota/rota/loop";
@@ -112,7 +116,10 @@ export class RemoteExecutor extends BaseExecutor {
   readonly #station: Station | null;
   readonly #opened: Future<void>;
   readonly #opening: Task<void>;
+  /** Whether a failure of the store was reported, and it has not answered since. */
   #isAway = false;
+  /** Whether the engine is being closed. */
+  #isClosed = false;
   #isShutDown = false;
   #closing: Task<void> | null = null;
   #stopping: Promise<void> | null = null;
@@ -125,6 +132,11 @@ export class RemoteExecutor extends BaseExecutor {
   /** Ends the wait for the engine. */
   #giveUp: (() => void) | null = null;
   #waitLimit: TimerHandle | null = null;
+  /** Told if the loop ends before a shutdown. */
+  readonly #end: EndListener = {
+    loopEnds: () => this.#loopEnds(),
+    loopClosed: () => this.#loopClosed(),
+  };
 
   /**
    * Makes an executor, and begins to connect.
@@ -157,6 +169,7 @@ export class RemoteExecutor extends BaseExecutor {
       name: `connecting to ${engine.inWords}`,
     });
     this.#opening.addDoneCallback((opening) => this.#openEnded(opening));
+    loop[core].endings.add(this.#end);
   }
 
   #makeCore(loop: EventLoop): PoolCore {
@@ -194,7 +207,7 @@ export class RemoteExecutor extends BaseExecutor {
     const backoff = new ExponentialBackoff(50, 2, 2_000);
     for (let failures = 0;;) {
       try {
-        yield* until(this.#engine.open(this.#listener(), roles));
+        yield* until(() => this.#engine.open(this.#listener(), roles));
         return;
       } catch (error) {
         if (error instanceof CancelledError) throw error;
@@ -206,7 +219,7 @@ export class RemoteExecutor extends BaseExecutor {
   }
 
   #openEnded(opening: Task<void>): void {
-    if (opening.cancelled()) {
+    if (opening.cancelled() || this.#isClosed) {
       if (!this.#opened.done()) {
         this.#opened.cancel("the executor was shut down");
       }
@@ -220,7 +233,10 @@ export class RemoteExecutor extends BaseExecutor {
     const station = this.#station;
     this.#engine.work(
       this.#settings.concurrency,
-      (lease) => station.run(lease),
+      (lease) => {
+        this.#isAway = false;
+        return station.run(lease);
+      },
     );
   }
 
@@ -310,8 +326,8 @@ export class RemoteExecutor extends BaseExecutor {
    * it, or aborting the signal, removes a job that waits; of one that runs, the
    * worker aborts the signal, and the future ends when the function has, or after
    * `cancelGraceMs`. A job that is past its deadline ends likewise, with a
-   * {@linkcode TimeoutError}. A program that ends without a `shutdown` leaves its
-   * jobs in the store, where they run all the same.
+   * {@linkcode TimeoutError}. A program that dies leaves its jobs in the store, where
+   * they run all the same; one whose `run` ends cancels those that have not ended.
    *
    * Priorities: those of the store are as many as it has; others are rounded to the
    * next one.
@@ -435,6 +451,22 @@ export class RemoteExecutor extends BaseExecutor {
     });
   }
 
+  /** Puts what runs here back in the store, before the end of the run cancels it. */
+  #loopEnds(): void {
+    this.#isShutDown = true;
+    if (this.#station === null) return;
+    if (this.#isOpen()) this.#stop().catch(() => {}); // the store may be away
+    this.#station.release();
+  }
+
+  /** Lets go of the connections: nobody will come to shut down. */
+  #loopClosed(): void {
+    this.#isClosed = true;
+    this.#station?.abandon();
+    this.#engine.close().catch(() => {}); // nobody is left to be told
+    if (this.#isAway) this.#engine.abandon?.();
+  }
+
   #isOpen(): boolean {
     return this.#opened.done() && !this.#opened.cancelled();
   }
@@ -455,12 +487,14 @@ export class RemoteExecutor extends BaseExecutor {
       if (error instanceof CancelledError) throw error;
       this.#storeFailed(error);
     } finally {
+      this.#isClosed = true;
       this.#releasing?.cancel();
       yield* this.#settled(this.#engine.close());
       if (this.#isAbandoned) this.#engine.abandon?.();
       if (this.#executor !== null && this.#settings.executor === null) {
         yield* this.#executor.shutdown({ graceMs: 0 });
       }
+      this.#loop[core].endings.delete(this.#end);
     }
   }
 

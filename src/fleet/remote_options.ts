@@ -53,6 +53,9 @@ export interface RemoteSubmitOptions extends SubmitOptions {
   /**
    * Of jobs with the same key, one at a time is in the store: while it waits or
    * runs, a submission with its key, of any program, joins it and gets its outcome.
+   * Cancelling a submission that has joined another program's job leaves that job
+   * alone. If a job is removed while it waits, by the program that has added it, those
+   * that have joined it submit theirs; if it is cancelled as it runs, so are they.
    */
   readonly dedupeKey?: string | undefined;
   /**

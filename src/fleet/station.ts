@@ -2,6 +2,14 @@
  * The part of a remote executor that works: runs the functions of leased jobs in
  * an executor, and says what becomes of the jobs.
  *
+ * | The run | Verdict |
+ * |---|---|
+ * | returned | returned, also if it was to be given back |
+ * | threw, and may be tried again | retry |
+ * | threw otherwise, was cancelled by its submitter, or is late | threw |
+ * | was cancelled by a shutdown or the end of the run; or found no room | release |
+ * | lost its lease | lost, whatever it has given |
+ *
  * @module
  */
 import {
@@ -19,12 +27,13 @@ import type { SeededRandom } from "../structures/random.ts";
 import { type JobLease, LEASE } from "../workers/current_job.ts";
 import type { Executor, SubmitOptions } from "../workers/executor.ts";
 import { type ModuleTask, taskModule } from "../workers/module_task.ts";
+import { withoutSites } from "../workers/submit_site.ts";
 import { withLocalsOf } from "../workers/transport.ts";
 import type { RemoteLease, RemoteVerdict } from "./engine.ts";
 import { encode, type Envelope, sealError, unseal } from "./envelope.ts";
 import { retryDelayMs } from "./remote_options.ts";
 
-/** Delay before a job comes back for which the executor had no room. */
+/** Delay before a job comes back that the executor did not take. */
 const NO_ROOM_MS = 100;
 
 /** A function that the executor can call. */
@@ -131,6 +140,8 @@ export class Station {
       return;
     }
     const run = new Run(lease, job, say);
+    const older = this.#runs.get(lease.id);
+    if (older !== undefined) loseRun(older); // of which the store has not told
     this.#runs.set(lease.id, run);
     lease.onLost = () => this.#loop.callSoon(loseRun, run);
     try {
@@ -168,7 +179,7 @@ export class Station {
       job.locals === null
         ? { [LEASE]: held }
         : { ...job.locals, [LEASE]: held },
-      () => this.#executor.submit(task, job.args, options),
+      () => withoutSites(() => this.#executor.submit(task, job.args, options)),
     );
   }
 
@@ -190,10 +201,8 @@ export class Station {
 
   #verdictOn(run: Run, error: unknown): RemoteVerdict {
     const { lease, job, ending } = run;
-    if (ending === "released" || error instanceof ExecutorShutDownError) {
-      return { kind: "release", delayMs: 0 };
-    }
-    if (error instanceof OverloadError && run.future === null) {
+    if (ending === "released") return { kind: "release", delayMs: 0 };
+    if (run.future === null && isRefusal(error)) {
       return { kind: "release", delayMs: NO_ROOM_MS };
     }
     const failure = sealError(error);
@@ -207,6 +216,14 @@ export class Station {
   /** A submitter wants a job cancelled. */
   cancel(id: string, reason: string): void {
     this.#runs.get(id)?.end("cancelled", new CancelledError(reason));
+  }
+
+  /** Returns all jobs to the store without waiting for them: no turn of the loop comes any more. */
+  abandon(): void {
+    for (const run of this.#runs.values()) {
+      run.say({ kind: "release", delayMs: 0 });
+    }
+    this.#runs.clear();
   }
 
   /** Cancels all jobs that run, so that they go back to the store. */
@@ -232,6 +249,12 @@ function loseRun(run: Run): void {
       `The lease on job "${run.job.name}" is lost: it was not renewed in time`,
     ),
   );
+}
+
+/** Whether an executor has no room for a job, or takes none any more. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof OverloadError ||
+    error instanceof ExecutorShutDownError;
 }
 
 /** Whether another attempt of a job would be in vain. */

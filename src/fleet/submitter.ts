@@ -30,7 +30,7 @@ import type {
   RemoteRequest,
   RemoteStanding,
 } from "./engine.ts";
-import { decode, seal, unsealError } from "./envelope.ts";
+import { damaged, decode, seal, unsealError } from "./envelope.ts";
 import type { RemoteJobSettings, RemoteSettings } from "./remote_options.ts";
 
 /** Settings of a job of a fleet. */
@@ -56,6 +56,10 @@ interface Entry {
   readonly request: RemoteRequest;
   /** Id of the job in the store; null before that has taken it. */
   storeId: string | null;
+  /** Whether the store may have it, as it was sent there once. */
+  offered: boolean;
+  /** Whether its outcome is known. */
+  told: boolean;
   begun: boolean;
   /** Set once it is to be cancelled. */
   ending: { readonly reason: unknown } | null;
@@ -121,6 +125,7 @@ export class Submitter implements WorkerLink {
     this.#flushSoon();
   }
 
+  /** Takes a job of the pool: it is added with all others of this turn. */
   send(spec: JobSpec): void {
     const entry = this.#entryFor(spec as AnyJob);
     this.#entries.set(entry.number, entry);
@@ -156,6 +161,7 @@ export class Submitter implements WorkerLink {
       number: job.id,
       request,
       storeId: null,
+      ...{ offered: false, told: false },
       begun: false,
       ending: null,
       timer: null,
@@ -163,23 +169,34 @@ export class Submitter implements WorkerLink {
     };
   }
 
+  /**
+   * A job is to be cancelled: at once if the store cannot have it, else in the store;
+   * it ends when its end is told, or after `cancelGraceMs`.
+   */
   abort(number: number, reason: unknown): void {
     const entry = this.#entries.get(number);
     if (entry === undefined || entry.ending !== null) return;
     entry.ending = { reason };
-    const waits = this.#outbox.indexOf(entry);
-    if (waits >= 0) {
-      this.#outbox.splice(waits, 1);
-      this.#untaken.delete(entry);
-      this.#loop.callSoon(() => this.#endAsAsked(entry));
-      return;
-    }
     this.#untaken.delete(entry);
+    if (this.#leaveOutbox(entry)) {
+      if (!entry.offered) {
+        this.#loop.callSoon(() => this.#endAsAsked(entry));
+        return;
+      }
+      entry.storeId = entry.request.id; // the store has it, or knows nothing of it
+    }
     entry.timer = this.#loop.callLater(
       this.#settings.cancelGraceMs,
       () => this.#endAsAsked(entry),
     );
     if (entry.storeId !== null) this.#cancelLater(entry, entry.storeId);
+  }
+
+  /** Returns whether it was in the outbox. */
+  #leaveOutbox(entry: Entry): boolean {
+    const at = this.#outbox.indexOf(entry);
+    if (at >= 0) this.#outbox.splice(at, 1);
+    return at >= 0;
   }
 
   #endAsAsked(entry: Entry): void {
@@ -235,9 +252,8 @@ export class Submitter implements WorkerLink {
 
   /** Starts a task of the executor's own. */
   #spawn(body: () => Coroutine<void>): void {
-    const task = this.#loop.createTask(body, {
-      name: `${this.#engine.inWords}`,
-    });
+    const name = this.#engine.inWords;
+    const task = this.#loop.createTask(body, { name });
     task.addDoneCallback(() => {
       // Cancelled at the end of the run: the pool ends its jobs by itself.
       if (!task.cancelled()) task.result();
@@ -245,9 +261,12 @@ export class Submitter implements WorkerLink {
   }
 
   *#add(batch: readonly Entry[]): Coroutine<void> {
-    let ids: readonly string[];
+    let ids: readonly (string | Error)[];
+    for (const entry of batch) entry.offered = true;
     try {
-      ids = yield* until(this.#engine.add(batch.map(({ request }) => request)));
+      ids = yield* until(() =>
+        this.#engine.add(batch.map(({ request }) => request))
+      );
     } catch (error) {
       if (error instanceof CancelledError) throw error;
       this.#addFailed(batch, error);
@@ -255,7 +274,11 @@ export class Submitter implements WorkerLink {
     }
     this.#failures = 0;
     this.#owner.storeAnswered();
-    batch.forEach((entry, index) => this.#added(entry, ids[index]!));
+    batch.forEach((entry, index) => {
+      const id = ids[index]!;
+      if (typeof id === "string") this.#added(entry, id);
+      else this.#refused(entry, id);
+    });
   }
 
   #addFailed(batch: readonly Entry[], error: unknown): void {
@@ -263,7 +286,9 @@ export class Submitter implements WorkerLink {
     this.#owner.storeFailed(error);
     const left = batch.filter(({ number }) => this.#entries.has(number));
     for (const entry of left) {
-      if (entry.ending !== null) this.#endAsAsked(entry);
+      if (entry.ending === null) continue;
+      entry.storeId = entry.request.id; // it may have taken it all the same
+      this.#cancelLater(entry, entry.storeId);
     }
     this.#outbox.unshift(...left.filter(({ ending }) => ending === null));
     if (this.#retryTimer !== null) return;
@@ -276,8 +301,9 @@ export class Submitter implements WorkerLink {
 
   #added(entry: Entry, id: string): void {
     if (!this.#entries.has(entry.number)) {
+      if (entry.told || this.#byId.has(id) || !this.#isOwn(id)) return;
       // The wait for it is over, and its submitter was told that it may run.
-      if (!this.#byId.has(id)) this.#spawn(() => this.#cancel(id, "too late"));
+      this.#spawn(() => this.#cancel(id, "too late"));
       return;
     }
     entry.storeId = id;
@@ -288,6 +314,20 @@ export class Submitter implements WorkerLink {
     const others = this.#byId.get(id) ?? [];
     this.#byId.set(id, [...others, entry]);
     this.#spawn(() => this.#look([id]));
+  }
+
+  /** The store will never take a job. */
+  #refused(entry: Entry, cause: Error): void {
+    const error = new RemoteStoreError(
+      `Cannot submit job "${entry.request.name}": ${this.#engine.inWords} refuses it: ${cause.message}`,
+      { cause },
+    );
+    this.#end(entry, (number) => this.#listener!.threw(number, error));
+  }
+
+  /** Whether a job was added by this executor; else one of its submissions has joined it. */
+  #isOwn(id: string): boolean {
+    return id.startsWith(this.#prefix);
   }
 
   /** Sets the timer for the job that must be taken next. They are in that order. */
@@ -309,11 +349,10 @@ export class Submitter implements WorkerLink {
   /** The store has not taken a job in time. */
   #notTaken(entry: Entry): void {
     const { storeTimeoutMs } = this.#settings;
-    const waits = this.#outbox.indexOf(entry);
-    if (waits >= 0) this.#outbox.splice(waits, 1);
+    this.#leaveOutbox(entry);
     const error = new RemoteStoreError(
       `Cannot submit job "${entry.request.name}": ${this.#engine.inWords} did not take it within ${storeTimeoutMs} ms` +
-        (waits >= 0 ? "" : ", though it may run all the same"),
+        (entry.offered ? ", though it may run all the same" : ""),
       this.#lastError === undefined ? undefined : { cause: this.#lastError },
     );
     this.#end(entry, (number) => this.#listener!.threw(number, error));
@@ -326,6 +365,7 @@ export class Submitter implements WorkerLink {
     return this.#byId.has(id);
   }
 
+  /** A worker has leased a job. */
   begun(id: string): void {
     for (const entry of this.#byId.get(id) ?? []) {
       if (entry.begun) continue;
@@ -335,14 +375,31 @@ export class Submitter implements WorkerLink {
     this.#repeatCancel(id);
   }
 
+  /** A job has progressed. */
   progressed(id: string, value: string): void {
-    for (const { number } of this.#byId.get(id) ?? []) {
-      this.#listener!.progressed(number, decode(value));
+    for (const { number, request } of this.#byId.get(id) ?? []) {
+      let progress: unknown;
+      try {
+        progress = decode(value);
+      } catch (cause) {
+        this.#owner.storeFailed(damaged("progress", request.name, cause));
+        return;
+      }
+      this.#listener!.progressed(number, progress);
     }
   }
 
+  /** A job has ended: so have all submissions that wait for it. Others are none of this program's. */
   ended(id: string, outcome: RemoteOutcome): void {
     for (const entry of this.#byId.get(id) ?? []) {
+      const { ending, request } = entry;
+      if (
+        outcome.kind === "removed" && ending === null && request.id !== id
+      ) {
+        this.#offerAgain(entry, id); // whoever has added it does not want it any more
+        continue;
+      }
+      entry.told = true;
       this.#end(entry, (number) => this.#tell(number, entry, outcome));
     }
   }
@@ -354,7 +411,8 @@ export class Submitter implements WorkerLink {
         let value: unknown;
         try {
           value = decode(outcome.value);
-        } catch (error) {
+        } catch (cause) {
+          const error = damaged("result", entry.request.name, cause);
           return listener.threw(number, error);
         }
         return listener.returned(number, value);
@@ -383,14 +441,16 @@ export class Submitter implements WorkerLink {
 
   // -- Cancelling --
 
-  /** Cancels a job in the store, unless others wait for it. */
+  /** Cancels a job in the store, unless others wait for it, or another program has added it. */
   #cancelLater(entry: Entry, id: string): void {
     const entries = this.#byId.get(id) ?? [];
-    if (entries.some(({ ending }) => ending === null)) {
+    if (entries.some(({ ending }) => ending === null) || !this.#isOwn(id)) {
       this.#loop.callSoon(() => this.#endAsAsked(entry));
       return;
     }
-    this.#spawn(() => this.#cancel(id, describe(entry.ending!.reason)));
+    this.#spawn(() =>
+      this.#cancel(id, cancellation(entry.ending!.reason).message)
+    );
   }
 
   #repeatCancel(id: string): void {
@@ -400,12 +460,19 @@ export class Submitter implements WorkerLink {
 
   *#cancel(id: string, reason: string): Coroutine<void> {
     try {
-      const removed = yield* until(this.#engine.cancel(id, reason));
+      const removed = yield* until(() => this.#engine.cancel(id, reason));
       if (removed) this.ended(id, { kind: "removed" });
+      else if (this.#byId.has(id)) yield* this.#lookForEnd(id);
     } catch (error) {
       if (error instanceof CancelledError) throw error;
       this.#owner.storeFailed(error); // repeated with the next check
     }
+  }
+
+  /** Finds out whether a job that is to be cancelled is there at all. */
+  *#lookForEnd(id: string): Coroutine<void> {
+    const [standing] = yield* until(() => this.#engine.find([id]));
+    if (standing!.kind !== "open") this.#found(id, standing!);
   }
 
   // -- Looking jobs up --
@@ -431,7 +498,7 @@ export class Submitter implements WorkerLink {
   *#look(ids: readonly string[]): Coroutine<void> {
     let found: readonly RemoteStanding[];
     try {
-      found = yield* until(this.#engine.find(ids));
+      found = yield* until(() => this.#engine.find(ids));
     } catch (error) {
       if (error instanceof CancelledError) throw error;
       this.#owner.storeFailed(error);
@@ -451,12 +518,17 @@ export class Submitter implements WorkerLink {
   /** The store has lost a job, or has dropped its outcome: it is added once more. */
   #lost(id: string): void {
     for (const entry of this.#byId.get(id) ?? []) {
+      if (entry.storeId !== id) continue; // is being added once more already
       if (entry.ending !== null) this.#endAsAsked(entry);
-      else {
-        entry.storeId = null;
-        this.#outbox.push(entry);
-      }
+      else this.#offerAgain(entry, id);
     }
+  }
+
+  /** Puts a job that is not in the store any more in the outbox. */
+  #offerAgain(entry: Entry, id: string): void {
+    if (id !== entry.request.id) this.#forget(id, entry);
+    entry.storeId = null;
+    this.#outbox.push(entry);
     this.#flushSoon();
   }
 
@@ -485,9 +557,4 @@ export class Submitter implements WorkerLink {
   livesOn(): boolean {
     return false;
   }
-}
-
-/** A reason in words, for a worker elsewhere. */
-function describe(reason: unknown): string {
-  return cancellation(reason).message;
 }

@@ -20,6 +20,13 @@ export function allReadGranted(): boolean {
   return Deno.permissions.querySync({ name: "read" }).state === "granted";
 }
 
+/** Whether the inspector of the engine may be used. Never asks the user. */
+export function inspectorGranted(): boolean {
+  // The types do not know this kind of information about the system.
+  const kind = "inspector" as "hostname";
+  return Deno.permissions.querySync({ name: "sys", kind }).state === "granted";
+}
+
 /** Whether a program may be run, by its path or its name. Never asks the user. */
 export function runGranted(command: string): boolean {
   return Deno.permissions.querySync({ name: "run", command }).state ===

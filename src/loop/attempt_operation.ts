@@ -112,6 +112,7 @@ export abstract class AttemptOperation<T> extends Operation<T> {
       strand.level !== null || !strand.runner!.kernel.mayStartAtOnce()
     ) return super.then(onFulfilled, onRejected);
     const { kernel } = strand.runner!;
+    const madeAt = this.madeAt();
     this.start();
     let result: IteratorReturnResult<T> | undefined;
     try {
@@ -122,7 +123,9 @@ export abstract class AttemptOperation<T> extends Operation<T> {
       return outcome;
     }
     if (result === undefined) {
-      return this.waitIn(strand, onFulfilled, onRejected);
+      const wait = this.waitIn(strand, onFulfilled, onRejected);
+      if (madeAt !== null) kernel.debug.keepStack(wait, madeAt);
+      return wait;
     }
     const outcome = new Outcome<A | B>();
     outcome.follow(kernel, onFulfilled, result.value);

@@ -8,6 +8,8 @@
 import { inWords } from "./waiters.ts";
 import { captureContext } from "../host/async_context.ts";
 import { monotonicMs } from "../host/clock.ts";
+import { Registry } from "../host/finalization.ts";
+import { writeError } from "../host/process.ts";
 import { microtask } from "../host/microtask.ts";
 import { core } from "./core.ts";
 import { CreationStack } from "./creation_stack.ts";
@@ -21,16 +23,45 @@ import { Task } from "./task.ts";
 /** Kinds of functions that cannot run as a callback: calling them only makes a promise or a generator. */
 const UNSUITABLE = /^\[object (Async|Generator|AsyncGenerator)Function\]$/;
 
+/** A loop that was made in debug mode; does not refer to it. */
+interface LoopRecord {
+  isClosed: boolean;
+  readonly madeAt: string | undefined;
+}
+
+const collectedLoops = new Registry<LoopRecord>(({ isClosed, madeAt }) => {
+  if (isClosed) return;
+  const origin = madeAt === undefined ? "" : `\n  created at:\n${madeAt}`;
+  writeError(
+    'rota: an event loop was never closed: use "await using", or call close()' +
+      origin,
+  );
+});
+
 /** Creation stacks and running times of one loop. */
 export class DebugMode {
   /** From which duration on a callback counts as slow, in milliseconds. */
   slowMs: number;
   #stacks: WeakMap<WeakKey, CreationStack> | null = null;
   readonly #loop: EventLoop;
+  #record: LoopRecord | null = null;
 
   constructor(loop: EventLoop, slowMs: number) {
     this.#loop = loop;
     this.slowMs = slowMs;
+  }
+
+  /** Has it told if the loop is collected before it is closed: its host is open then for good. */
+  watchLoop(): void {
+    // As text at once: a stack refers to the loop, whose constructor is in it.
+    const madeAt = new CreationStack().text();
+    this.#record = { isClosed: false, madeAt };
+    collectedLoops.register(this.#loop, this.#record);
+  }
+
+  /** The loop is closed. */
+  loopClosed(): void {
+    if (this.#record !== null) this.#record.isClosed = true;
   }
 
   /** Sets the async context and creation stack of a new handle, as far as they are wanted. */
@@ -53,6 +84,11 @@ export class DebugMode {
   noteCreation(object: WeakKey): void {
     if (!this.#loop[core].debugging) return;
     (this.#stacks ??= new WeakMap()).set(object, new CreationStack());
+  }
+
+  /** Remembers where `wait` has begun: where the operation was made that is awaited. */
+  keepStack(wait: WeakKey, stack: CreationStack): void {
+    (this.#stacks ??= new WeakMap()).set(wait, stack);
   }
 
   /** Returns where `object` was made, if that is known. */

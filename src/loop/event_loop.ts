@@ -935,6 +935,7 @@ export class EventLoop implements AsyncDisposable {
       signals: kernel.signals.size,
       tasks: kernel.tasks.size,
       outsideWaits: kernel.outside.waits,
+      ioGates: kernel.ioGates,
     });
   }
 

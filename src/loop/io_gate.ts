@@ -35,6 +35,8 @@ export class IoGate {
   lookedAtMs = 0;
   /** When the runtime's own I/O last had its turn. */
   yieldedAtMs = 0;
+  /** How often the gate was opened. */
+  openings = 0;
   /**
    * Turns until the next look. Starts at 1 after each rest of the loop, as the
    * length of turns is unknown then, and doubles while they prove to be quick.
@@ -112,6 +114,7 @@ export class IoGate {
 
   /** Yields the thread to the runtime for as long as it needs to poll its sockets. */
   open(then: () => void): void {
+    this.openings++;
     // The loop goes on in a microtask: directly inside a macrotask of the
     // runtime V8 makes a message of each error that is thrown, caught or not,
     // which takes longer than throwing it.

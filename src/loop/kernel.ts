@@ -107,7 +107,6 @@ export class Kernel extends LoopParts
   readonly #parking: Parking;
   /** Turns so far. */
   turns = 0;
-  readonly #handlesPerTurnMax: number;
   /** Handles of this turn that have not had their chunk yet. */
   #batch = 0;
   /** Handles of a ranking that have run since it last forced a look. */
@@ -135,7 +134,6 @@ export class Kernel extends LoopParts
   constructor(loop: EventLoop, settled: SettledOptions, overridden: boolean) {
     super(loop, settled, overridden);
     this.#ignoresOutside = settled.ignoresOutside;
-    this.#handlesPerTurnMax = this.ranking?.handlesPerTurnMax ?? Infinity;
     this.#gate = new IoGate(this.host);
     this.#precision = settled.precise ? new Precision() : null;
     this.#deadlock = new DeadlockWatch(loop, settled.deadlock);
@@ -152,7 +150,10 @@ export class Kernel extends LoopParts
 
   /** Takes the host and the scheduler, once the loop can be used. */
   open(): void {
-    if (this.debugging) debugChanged(true);
+    if (this.debugging) {
+      debugChanged(true);
+      this.debug.watchLoop();
+    }
     this.host.open(this.#parking);
     this.ranking?.open();
   }
@@ -249,6 +250,7 @@ export class Kernel extends LoopParts
     this.ranking?.close();
     this.instruments?.close();
     if (this.debugging) debugChanged(false);
+    this.debug.loopClosed();
   }
 
   // -- The turn --
@@ -270,7 +272,10 @@ export class Kernel extends LoopParts
       if (!this.#look()) return;
     }
     this.turns++;
-    this.#batch = Math.min(this.ready.length, this.#handlesPerTurnMax);
+    const { ready, ranking } = this;
+    this.#batch = ranking === null
+      ? ready.length
+      : Math.min(ready.length, ranking.handlesPerTurnMax);
     this.#runBatch();
   }
 
@@ -441,7 +446,7 @@ export class Kernel extends LoopParts
       }
     }
     // A timer that falls due waits for so many at most.
-    const handlesPerTurnMax = this.#handlesPerTurnMax;
+    const { handlesPerTurnMax } = ranking;
     this.#handlesSinceForcedLook += count;
     if (
       this.#handlesSinceForcedLook +
@@ -499,6 +504,11 @@ export class Kernel extends LoopParts
   };
 
   // -- The gate --
+
+  /** How often the gate was opened. */
+  get ioGates(): number {
+    return this.#gate.openings;
+  }
 
   /** Lets the runtime's own I/O through, and goes on after that. */
   #openGate(then: () => void): void {

@@ -122,6 +122,8 @@ export interface LoopStats {
   readonly tasks: number;
   /** Waits for foreign promises by `until`. */
   readonly outsideWaits: number;
+  /** How often the loop, being busy, has let the runtime's own I/O through. */
+  readonly ioGates: number;
 }
 
 /** A factory for tasks: see {@linkcode EventLoop.setTaskFactory}. */
@@ -149,8 +151,8 @@ export interface SettledOptions {
 function checkLoopOptions(options: EventLoopOptions, what: string): void {
   checkOptions(options, what);
   const { slowCallbackMs = 100, cancelWarnMs = 1_000 } = options;
-  for (const [name, allowed] of Object.entries(CHOICES)) {
-    checkOneOf(options[name as keyof typeof CHOICES], allowed, what, name);
+  for (const [name, allowed] of CHOICES) {
+    checkOneOf(options[name], allowed, what, name);
   }
   checkNotNegative(slowCallbackMs, what, "slowCallbackMs");
   checkNotNegative(cancelWarnMs, what, "cancelWarnMs");
@@ -161,13 +163,16 @@ function checkLoopOptions(options: EventLoopOptions, what: string): void {
   checkHost(options.host, what);
 }
 
-const CHOICES = {
-  debug: [undefined, true, false],
-  timerPrecision: [undefined, "thrifty", "precise"],
-  asyncContext: [undefined, "empty", "inherit"],
-  deadlock: [undefined, "ignore", "report", "error"],
-  outsideWaits: [undefined, "wait", "ignore"],
-} as const;
+const CHOICES: readonly (readonly [
+  name: keyof EventLoopOptions,
+  allowed: readonly unknown[],
+])[] = [
+  ["debug", [undefined, true, false]],
+  ["timerPrecision", [undefined, "thrifty", "precise"]],
+  ["asyncContext", [undefined, "empty", "inherit"]],
+  ["deadlock", [undefined, "ignore", "report", "error"]],
+  ["outsideWaits", [undefined, "wait", "ignore"]],
+];
 
 function checkHost(host: Host | HostChoice | undefined, what: string): void {
   if (typeof host !== "object" || host === null) {

@@ -81,6 +81,8 @@ export class MainRun {
   #main: Task<unknown> | null = null;
   #interrupt: Interrupt | null = null;
   #guard: RunGuard | null = null;
+  /** Whether the callback that stops the loop at the end of main is there. */
+  #stopIsSet = false;
   /** Whether the loop goes on although main has ended. */
   #goesOn = false;
 
@@ -112,6 +114,7 @@ export class MainRun {
   /** Hands the end of the run, and of those that follow on the loop, to `guard`. */
   guardBy(guard: RunGuard): void {
     guardLoop(this.loop, guard);
+    if (this.#guard === null && this.#stopIsSet) this.#watchEnd();
     this.#guard = guard;
     if (guard.handlesInterrupt) this.#interrupt?.release();
   }
@@ -121,6 +124,16 @@ export class MainRun {
     this.#main = main;
     if (!interrupts || this.#guard?.handlesInterrupt === true) return;
     this.#interrupt = new Interrupt(this.loop, main);
+  }
+
+  /** The loop stops when main ends, from now on. Only a run with a guard has to hear of that. */
+  stopsWithMain(): void {
+    this.#stopIsSet = true;
+    if (this.#guard !== null) this.#watchEnd();
+  }
+
+  #watchEnd(): void {
+    this.#main!.addDoneCallback(() => this.#mainEnded());
   }
 
   /** Returns the error that `run` throws in place of `error`. */
@@ -135,7 +148,7 @@ export class MainRun {
    * Main has ended, and the loop is about to stop. While a shutdown is under way it goes on without a break: code of its
    * hooks that is resumed in a break would find no running loop.
    */
-  mainEnded(): void {
+  #mainEnded(): void {
     const rest = this.#guard === null ? null : this.#guard.rest();
     if (rest === null || !this.loop[core].takeStopBack()) return;
     this.#goesOn = true;

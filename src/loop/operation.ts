@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { CreationStack } from "./creation_stack.ts";
 import { drop } from "./waiters.ts";
 import { MisuseError } from "../errors.ts";
 import { levelOf, levels } from "./cancellation.ts";
@@ -263,8 +264,21 @@ export class Operation<T>
       });
       return implicit.then(onFulfilled, onRejected);
     }
+    const madeAt = this.madeAt();
     this.start();
-    return this.waitIn(strand, onFulfilled ?? null, onRejected ?? null);
+    const wait = this.waitIn(strand, onFulfilled ?? null, onRejected ?? null);
+    if (madeAt !== null) strand.runner?.kernel.debug.keepStack(wait, madeAt);
+    return wait;
+  }
+
+  /**
+   * Where it was made, in debug mode, until it has started.
+   *
+   * @ignore
+   */
+  protected madeAt(): CreationStack | null {
+    const { record } = this;
+    return record === null || record === STARTED ? null : record.stack;
   }
 
   /** Lets an async function wait for the operation, which was just started. */

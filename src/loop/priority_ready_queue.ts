@@ -44,14 +44,12 @@ const HANDLES_PER_TURN_MAX = 64;
 
 /** The ready queue of a loop that leaves the order to a {@linkcode Scheduler}. */
 export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
-  /** How many items one turn runs at most. */
-  readonly handlesPerTurnMax: number;
   /** How many are to be run. */
   length = 0;
   readonly #scheduler: Scheduler;
   readonly #loop: EventLoop;
   /** The priorities of timers: a number, or whose it is. */
-  readonly #timers = new WeakMap<Handle, number | Future<unknown>>();
+  #timers: WeakMap<Handle, number | Future<unknown>> | null = null;
   /** Where timers are that are due. */
   readonly #dueTimers = new Map<Runnable, ReadyPlace>();
   #sequence = 0;
@@ -69,8 +67,12 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   constructor(loop: EventLoop, scheduler: Scheduler) {
     this.#loop = loop;
     this.#scheduler = scheduler;
-    this.handlesPerTurnMax = scheduler.handlesPerTurnMax ??
-      HANDLES_PER_TURN_MAX;
+  }
+
+  /** How many items the turn that begins runs at most. */
+  get handlesPerTurnMax(): number {
+    const { handlesPerTurnMax = HANDLES_PER_TURN_MAX } = this.#scheduler;
+    return handlesPerTurnMax >= 1 ? handlesPerTurnMax : 1;
   }
 
   /** The loop is there: the strategy is its own now. */
@@ -292,7 +294,8 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   /** Notes a new timer: its callback runs with the priority of the code that makes it, or with that of `whose`. */
   noteTimer(timer: TimerHandle, whose?: Future<unknown>): void {
     const priority = whose ?? this.priorityOfNow();
-    if (priority !== DEFAULT_PRIORITY) this.#timers.set(timer, priority);
+    if (priority === DEFAULT_PRIORITY) return;
+    (this.#timers ??= new WeakMap()).set(timer, priority);
   }
 
   /** Notes a wait for `future`, and raises the tasks on which the future depends. */
@@ -329,7 +332,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
   #urgencyFor(runnable: Runnable): Urgency | null {
     if (runnable.relay !== undefined) return runnable.relay();
     if (runnable instanceof Handle) {
-      const whose = this.#timers.get(runnable);
+      const whose = this.#timers?.get(runnable);
       if (whose instanceof PostedTask) return urgencyOfPosted(whose);
       return whose instanceof Future ? urgencyOfFuture(whose) : null;
     }
@@ -343,7 +346,7 @@ export class PriorityReadyQueue implements ReadyQueue, Requeue<ReadyPlace> {
       runnable instanceof PostedTask || runnable instanceof PriorityHandle
     ) return runnable.priority;
     if (runnable instanceof Handle) {
-      const noted = this.#timers.get(runnable);
+      const noted = this.#timers?.get(runnable);
       if (typeof noted === "number") return noted;
     }
     return this.priorityOfNow();

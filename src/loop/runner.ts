@@ -153,7 +153,7 @@ export class Runner implements AsyncDisposable {
       const task = loop.createTask<T>(main, { name });
       mainRun.begin(task as Task<unknown>, this.#interrupts);
       const result = loop.runUntilComplete<T>(task);
-      task.addDoneCallback(() => mainRun.mainEnded()); // behind what stops the loop
+      mainRun.stopsWithMain();
       return await result;
     } catch (error) {
       throw mainRun.errorFor(error);

@@ -334,7 +334,7 @@ export class FetchRun extends RequestRun {
     } catch (error) { // its body is locked, was used, or the like
       this.desk.failed(error, this.request!, this.name);
       answer = new Response("Internal Server Error", { status: 500 });
-      if (intake.stage !== "open") closing(answer);
+      if (intake.endsConnections) closing(answer);
     }
     if (this.resolve !== null) this.resolve(answer);
     else this.response = answer;
@@ -348,7 +348,7 @@ export class FetchRun extends RequestRun {
     // Any other body is with the runtime as soon as it gets the response.
     const stream = streamOf(response);
     const answer = stream === null ? response : this.keepBody(response, stream);
-    return this.intake.stage === "open" ? answer : closing(answer);
+    return this.intake.endsConnections ? closing(answer) : answer;
   }
 
   /**

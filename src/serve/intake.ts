@@ -87,6 +87,11 @@ export class Intake {
   readonly locals: LocalValue | null;
   /** `"open"`, `"draining"` once no more requests are taken, `"cancelled"` once all was cancelled. */
   stage: "open" | "draining" | "cancelled" = "open";
+  /**
+   * Whether each response that begins says `Connection: close`: from the first phase of a
+   * shutdown on, or the moment the server is closed.
+   */
+  endsConnections = false;
   /** Whether something was given up that keeps a graceful end from ending: connections have to be cut. */
   hasLost = false;
   readonly #slots: Slots;
@@ -258,6 +263,7 @@ export class Intake {
   /** Takes no more requests. Requests in line are served. */
   drain(): void {
     if (this.stage !== "open") return;
+    this.endsConnections = true;
     this.stage = "draining";
     for (const thing of [...this.#attached]) thing.drain();
     this.#settle();

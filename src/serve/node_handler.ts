@@ -355,7 +355,7 @@ class NodeService implements NodeDesk {
     const isOk = path === livenessPath || isServing;
     response.statusCode = isOk ? 200 : 503;
     response.setHeader("content-type", "text/plain");
-    if (!isServing) response.setHeader("connection", "close");
+    if (this.intake.endsConnections) response.setHeader("connection", "close");
     response.end(isOk ? "ok" : "closing");
     return true;
   }
@@ -382,7 +382,7 @@ class NodeService implements NodeDesk {
     const run = new NodeRun(this, request, response, call, isCoroutine, rank);
     this.#runs.add(run);
     this.intake.hold();
-    if (this.#state !== "serving") run.announceEnd();
+    if (this.intake.endsConnections) run.announceEnd();
     this.intake.take(run);
   }
 
@@ -491,6 +491,7 @@ class NodeService implements NodeDesk {
 
   #noLongerReady(): void {
     if (this.#state === "serving") this.#state = "closing";
+    this.intake.endsConnections = true;
     for (const run of this.#runs) run.announceEnd();
   }
 

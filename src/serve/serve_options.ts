@@ -71,7 +71,8 @@ export interface IntakeOptions {
   readonly graceMs?: number | undefined;
   /**
    * How long what was cancelled may take to end, in milliseconds. Requests that have
-   * not ended by then are reported to the exception handler, and not waited for.
+   * not ended by then are reported to the exception handler, and not waited for; nor is a
+   * lifespan that does not open.
    *
    * @default {5_000}
    */

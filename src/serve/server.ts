@@ -107,7 +107,11 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     this.#loop = loop;
     this.#handler = handler;
     this.#settings = settings;
-    this.#lifespan = new Lifespan(settings.lifespan);
+    this.#lifespan = new Lifespan(settings.lifespan, {
+      loop,
+      name: settings.name,
+      cancelMs: settings.cancelMs,
+    });
     this.#intake = new Intake(loop, settings);
     this.#closeAsked = loop.createFuture("the end of a server");
     if (settings.shutdown) this.#joinShutdown();
@@ -429,6 +433,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
 
   #noLongerReady(): void {
     if (this.#state !== "ended") this.#state = "closing";
+    this.#intake.endsConnections = true;
   }
 
   #beginClose(reason: unknown): void {
@@ -495,7 +500,8 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
       try {
         rank = requirePriority(priority(request), "serve a request");
       } catch (error) {
-        return desk.failed(error, request, "a request");
+        const answer = desk.failed(error, request, "a request");
+        return this.#intake.endsConnections ? closing(answer) : answer;
       }
     }
     const run = new FetchRun(desk, request, info, rank);
@@ -513,7 +519,7 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
     const response = new Response(status === 200 ? "ok" : "closing", {
       status,
     });
-    return isReady ? response : closing(response);
+    return this.#intake.endsConnections ? closing(response) : response;
   }
 
   /** Reports the error of a handler, and returns the response for it. */
@@ -582,9 +588,9 @@ export class Server implements PromiseLike<void>, AsyncDisposable {
  *
  * The server is a task of the loop. It ends by {@linkcode Server.close}, its
  * `signal`, the phases of a graceful shutdown, or the end of `run`, which cancels it.
- * The phases: readiness says 503 from the first one on, while requests are still taken;
- * then no more are taken: those that come are answered with 503, and each response says
- * `Connection: close`; event streams send their last event and WebSockets are closed
+ * The phases: readiness says 503 from the first one on, and each response
+ * `Connection: close`, while requests are still taken;
+ * then no more are taken: those that come are answered with 503; event streams send their last event and WebSockets are closed
  * with 1001; after the drain phase whatever is left is cancelled and cut. The socket
  * listens until the last response has been sent. A client that does not read a response
  * without a stream is waited for `cancelMs` at the end, and does not keep the process alive

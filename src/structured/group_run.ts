@@ -120,6 +120,11 @@ export class GroupRun implements ChildOwner {
     return this.#children.length;
   }
 
+  /** Tasks that have not ended, in the order of their creation. */
+  get tasks(): Task<unknown>[] {
+    return [...this.#children].map(({ task }) => task);
+  }
+
   get signal(): AbortSignal {
     return this.#block.signal;
   }

@@ -111,6 +111,11 @@ export class TaskGroup {
     return this.#state.phase === "created" ? 0 : this.#state.size;
   }
 
+  /** Tasks of the group that have not ended, in the order of their creation, in a new array. */
+  get tasks(): Task<unknown>[] {
+    return this.#state.phase === "created" ? [] : this.#state.tasks;
+  }
+
   /**
    * A signal that aborts when the group is cancelled: because a task failed, by
    * {@linkcode cancel}, or with the task that it runs in.

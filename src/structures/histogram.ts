@@ -62,6 +62,20 @@ export class Histogram {
   }
 
   /**
+   * Adds all values of another one.
+   *
+   * @param other The other histogram, which stays as it is.
+   */
+  addAll(other: Histogram): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      this.#counts[bucket]! += other.#counts[bucket]!;
+    }
+    this.#count += other.#count;
+    this.#least = Math.min(this.#least, other.#least);
+    this.#greatest = Math.max(this.#greatest, other.#greatest);
+  }
+
+  /**
    * Returns the value that a part of the values does not exceed.
    *
    * @param part From 0, the least value, to 1, the greatest.

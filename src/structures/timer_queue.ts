@@ -78,6 +78,14 @@ const DIRECT_MAX = 64;
 const HEAP_FREE = 1024;
 const HEAP_CAPACITY_MIN = 64;
 
+/**
+ * Arrays of queues that need none yet: most loops that only run something never
+ * have a timer, and making them takes as long as making the rest of the loop. Never written to.
+ */
+const NO_HEAP_MS = Float64Array.of(Infinity);
+const NO_HEAP_SEQUENCE = new Int32Array(1);
+const NO_SLOTS = new Int32Array(0);
+
 /** V8 keeps numbers below 2^30 inside the object on every platform; a greater one costs 16 bytes a node. */
 const SEQUENCE_END = 2 ** 30;
 
@@ -106,7 +114,7 @@ export class TimerQueue<Node extends TimerNode> {
   readonly #windowEnd: Float64Array = SLOT_TICKS.map((ticks) => ticks * SLOTS);
   readonly #levelSize = new Int32Array(LEVELS);
   /** A bit for each slot: set exactly while its bucket exists. */
-  readonly #occupied = new Int32Array(LEVELS * SLOTS / 32);
+  #occupied = NO_SLOTS;
   /**
    * Arrays that are never empty: an emptied one is dropped, as V8 does not reliably shrink it. There is room for them
    * once one is needed: most loops that only run something never have a timer.
@@ -122,8 +130,8 @@ export class TimerQueue<Node extends TimerNode> {
 
   #heap: Node[] = [];
   /** Deadlines by heap position; [0] is Infinity while the heap is empty. */
-  #heapMs = new Float64Array(HEAP_CAPACITY_MIN).fill(Infinity);
-  #heapSequence = new Int32Array(HEAP_CAPACITY_MIN);
+  #heapMs = NO_HEAP_MS;
+  #heapSequence = NO_HEAP_SEQUENCE;
   #heapLimit = HEAP_FREE;
 
   /**
@@ -258,6 +266,7 @@ export class TimerQueue<Node extends TimerNode> {
     node.queueBucket = bucketIndex;
     if (this.#buckets.length === 0) {
       this.#buckets = new Array(NEVER + 1).fill(undefined);
+      this.#occupied = new Int32Array(LEVELS * SLOTS / 32);
     }
     const bucket = this.#buckets[bucketIndex];
     if (bucket === undefined) {
@@ -363,7 +372,10 @@ export class TimerQueue<Node extends TimerNode> {
 
   #pushToHeap(node: Node, whenMs: number, sequence: number): void {
     const index = this.#heap.length;
-    if (index === this.#heapMs.length) {
+    if (this.#heapMs === NO_HEAP_MS) {
+      this.#heapMs = new Float64Array(HEAP_CAPACITY_MIN).fill(Infinity);
+      this.#heapSequence = new Int32Array(HEAP_CAPACITY_MIN);
+    } else if (index === this.#heapMs.length) {
       const heapMs = new Float64Array(index * 2);
       heapMs.set(this.#heapMs);
       this.#heapMs = heapMs;
@@ -491,8 +503,8 @@ export class TimerQueue<Node extends TimerNode> {
     this.#runSize = 0;
     this.#runMs = Infinity;
     this.#heap = [];
-    this.#heapMs = new Float64Array(HEAP_CAPACITY_MIN).fill(Infinity);
-    this.#heapSequence = new Int32Array(HEAP_CAPACITY_MIN);
+    this.#heapMs = NO_HEAP_MS;
+    this.#heapSequence = NO_HEAP_SEQUENCE;
     this.#heapLimit = HEAP_FREE;
   }
 

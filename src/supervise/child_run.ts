@@ -48,6 +48,13 @@ export interface ChildRun<V = unknown> {
    * its supervisor ends it, `"ended"`.
    */
   readonly state: "starting" | "running" | "stopping" | "ended";
+  /**
+   * Whether its supervisor ends it only to start it again, with a sibling that has
+   * ended: see the strategies `"one-for-all"` and `"rest-for-one"`. That holds for what a
+   * supervisor in such a group ends as well. `false` for an end that is final as far as
+   * is known, and for the restart of a child that has ended by itself.
+   */
+  readonly isRestarting: boolean;
   /** The argument of `started(value)`; `undefined` before that. */
   readonly value: V | undefined;
   /** How it has ended; `null` before that. */
@@ -72,6 +79,10 @@ export interface RunOwner {
   readonly task: Task<unknown>;
   /** Whether it is being ended by cancellation, with all that is in it. */
   readonly endsWithTree: boolean;
+  /** Whether it is being ended only to be started again, with all that is in it. */
+  readonly isRestarting: boolean;
+  /** Whether all that is in it is killed. */
+  readonly isKilled: boolean;
   /** Returns the error by which it asks its children to end. */
   stopError(): CancelledError;
   /** The run is ready. */
@@ -101,6 +112,8 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
   request: "nothing" | "stop" | "kill" = "nothing";
   /** Whether its supervisor waits for its end, and so takes no further notice of it. */
   isAwaited = false;
+  /** Whether its supervisor ends it as one of a group that it restarts. */
+  endsWithGroup = false;
   /** Whether its supervisor has dealt with its end. */
   isHandled = false;
   #task: SupervisedTask | null = null;
@@ -144,6 +157,11 @@ export class SupervisedRun implements ChildRun, ChildHost, Message {
 
   get endsWithTree(): boolean {
     return this.owner.endsWithTree;
+  }
+
+  get isRestarting(): boolean {
+    if (this.endsWithTree || this.owner.isKilled) return false;
+    return this.endsWithGroup || this.owner.isRestarting;
   }
 
   get state(): "starting" | "running" | "stopping" | "ended" {

@@ -102,6 +102,9 @@ function* endGroup(
   let sibling = children.list.last;
   while (sibling !== undefined) {
     const previous: Child | undefined = sibling.previousNode;
+    if (sibling.run !== null && !sibling.isTemporary) {
+      sibling.run.endsWithGroup = true;
+    }
     // The child itself has ended, which is being dealt with.
     const work = terminate(core, sibling);
     if (work !== null) yield* work;

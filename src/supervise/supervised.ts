@@ -98,6 +98,8 @@ export interface ChildHost {
   readonly heartbeatMs: number;
   /** Whether the whole tree is being ended by cancellation, and this part will be stopped in its turn. */
   readonly endsWithTree: boolean;
+  /** Whether it is ended, or is to be, only to be started again: see that of `ChildRun`. */
+  readonly isRestarting: boolean;
   /** Called once, when the child is ready. */
   started(value?: unknown): void;
   /** Called when the child has shown that it is alive: see `heartbeatMs`. */

@@ -115,7 +115,7 @@ type Methods<C> = {
  * loses its connection.
  *
  * {@linkcode use} waits until there is a connection, so commands resume after a
- * restart of the server. Children that keep something of the server, such as
+ * restart of the server, and after one of a group that the connection belongs to. Children that keep something of the server, such as
  * subscriptions, come after the connection under `"rest-for-one"`.
  *
  * Stopping refuses further commands, drops dedicated connections, lets the client
@@ -217,7 +217,7 @@ export class SupervisedConnection<C> {
    * Waits until there is a connection.
    *
    * However long that takes, also if nobody has started it yet or its supervisor has
-   * given up: `timeout` or a signal limits it. Takes no turn if there is one.
+   * given up, or was stopped before it could restart it: `timeout` or a signal limits it. Takes no turn if there is one.
    *
    * @param options A signal that ends the wait.
    * @returns An operation whose result is the client.
@@ -416,7 +416,8 @@ export class SupervisedConnection<C> {
   /** Takes no more commands, for good or until the restart. */
   #ends(run: ChildRun): void {
     this.#link = null;
-    this.#state = run.state === "stopping" ? "stopped" : "waiting";
+    const isFinal = run.state === "stopping" && !run.isRestarting;
+    this.#state = isFinal ? "stopped" : "waiting";
     if (this.#state === "stopped") this.#news.set();
     else this.#news.clear();
   }
@@ -434,11 +435,13 @@ export class SupervisedConnection<C> {
 
   /** Makes a client and connects it. An abort of `signal` ends the making. */
   *#open(signal?: AbortSignal): Coroutine<Link<C>> {
+    const loop = getRunningLoop();
     let hasLeft = false;
     const making = async () => {
       // Nothing may come in between: a client that is there already may fail.
-      const link = this.#newLink(await this.#make());
-      if (hasLeft) link.drop();
+      const link = this.#newLink(await this.#make(), loop);
+      // A loop that was closed ends nothing: whoever waited has not left.
+      if (hasLeft || loop.isClosed()) link.drop();
       return link;
     };
     let link: Link<C>;
@@ -457,18 +460,25 @@ export class SupervisedConnection<C> {
     }
   }
 
-  #newLink(client: C): Link<C> {
-    checkClient(client, this.#methods);
-    const link = new Link(client, this.#name, this.#methods, {
-      gone: () => {
-        if (this.#link !== link) return;
-        this.#link = null;
-        this.#news.clear();
-      },
-      over: () => this.#links.delete(link),
-    });
-    this.#links.add(link);
-    return link;
+  /** Watches a new client, or drops it if that cannot be. */
+  #newLink(client: C, loop: EventLoop): Link<C> {
+    const methods = this.#methods;
+    try {
+      checkClient(client, methods);
+      const link = new Link(client, this.#name, methods, loop, {
+        gone: () => {
+          if (this.#link !== link) return;
+          this.#link = null;
+          this.#news.clear();
+        },
+        over: () => this.#links.delete(link),
+      });
+      this.#links.add(link);
+      return link;
+    } catch (error) {
+      if (canDo("drop", client, methods)) dropClient(client, methods, loop);
+      throw error;
+    }
   }
 }
 
@@ -490,18 +500,20 @@ class Link<C> {
   readonly #name: string;
   readonly #methods: Methods<C>;
   readonly #abort: AbortController = new AbortController();
-  readonly #loop: EventLoop = getRunningLoop();
+  readonly #loop: EventLoop;
   readonly #listener: LinkListener;
 
   constructor(
     client: C,
     name: string,
     methods: Methods<C>,
+    loop: EventLoop,
     listener: LinkListener,
   ) {
     this.client = client;
     this.#name = name;
     this.#methods = methods;
+    this.#loop = loop;
     this.#listener = listener;
     const lost = methods.lost(client) as PromiseLike<unknown>;
     const over = (reason: unknown) => this.#lost(reason);
@@ -646,15 +658,22 @@ function checkClient<C>(client: C, methods: Methods<C>): void {
     );
   }
   for (const name of ["connect", "close", "drop", "lost"] as const) {
-    const method = NEEDS[name];
-    if (methods[name] !== DEFAULTS[name]) continue;
-    if (typeof (client as Record<string, unknown>)[method] === "function") {
-      continue;
-    }
+    if (canDo(name, client, methods)) continue;
     throw new TypeError(
-      `Cannot connect as the client must have ${method}(), or option ${name} be set: received ${
-        inspect(client)
-      }`,
+      `Cannot connect as the client must have ${
+        NEEDS[name]
+      }(), or option ${name} be set: received ${inspect(client)}`,
     );
   }
+}
+
+/** Whether an option is set, or the client has what its default needs. */
+function canDo<C>(
+  name: keyof Methods<C>,
+  client: C,
+  methods: Methods<C>,
+): boolean {
+  if (methods[name] !== DEFAULTS[name]) return true;
+  const methodsOfClient = client as Record<string, unknown> | null | undefined;
+  return typeof methodsOfClient?.[NEEDS[name]] === "function";
 }

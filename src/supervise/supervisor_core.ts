@@ -238,6 +238,10 @@ export class SupervisorCore implements RunOwner {
     return this.#cancelled !== null || this.#host?.endsWithTree === true;
   }
 
+  get isRestarting(): boolean {
+    return this.#host?.isRestarting === true;
+  }
+
   /** Whether it has a supervisor that ends it in its turn. */
   get isEndedByHost(): boolean {
     return this.#host?.endsWithTree === true;

@@ -18,6 +18,10 @@ export class SupervisorTask extends Task<void> {
   readonly core: SupervisorCore;
   /** Told when all children are ready, or that they are not going to be. */
   readonly ready: StartWait;
+  /** Whether no supervisor is above it. */
+  readonly isTop: boolean;
+  /** The supervisor, as its users have it. */
+  readonly facade: unknown;
 
   /**
    * Makes the task, and the inside of the supervisor.
@@ -47,6 +51,8 @@ export class SupervisorTask extends Task<void> {
       facade,
     );
     this.ready = new StartWait(this.core);
+    this.isTop = host === null;
+    this.facade = facade;
   }
 
   /** Body of the task. */

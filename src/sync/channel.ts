@@ -182,6 +182,16 @@ export class Channel<T>
   }
 
   /**
+   * The same as {@linkcode stats}, under the name that it has in the other
+   * primitives.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): ChannelStats {
+    return this.stats();
+  }
+
+  /**
    * Sends a value; waits while there is neither room nor a receiver.
    *
    * If the wait ends with an error, the value was not sent. A cancellation that

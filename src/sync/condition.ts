@@ -14,7 +14,12 @@ import {
 import { findTask } from "../loop/current.ts";
 import { Operation, type WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
-import { Lock, lockInternals, type LockPermit } from "./lock.ts";
+import {
+  Lock,
+  lockInternals,
+  type LockPermit,
+  type LockStatistics,
+} from "./lock.ts";
 import type { Permit } from "./permit.ts";
 import { type Waiter, WaitQueue } from "./wait_queue.ts";
 
@@ -24,6 +29,16 @@ export let waitAs: (
   label: string,
   owner: object,
 ) => void;
+
+/** Snapshot of a condition: the result of {@linkcode Condition.statistics}. */
+export interface ConditionStatistics {
+  /** How many tasks wait for a notification. */
+  readonly tasksWaiting: number;
+  /** The largest `tasksWaiting` so far. */
+  readonly tasksWaitingPeak: number;
+  /** The numbers of the lock. */
+  readonly lock: LockStatistics;
+}
 
 /**
  * A condition variable: tasks that hold a lock wait, without the lock, until
@@ -179,6 +194,19 @@ export class Condition {
    */
   notifyAll(): void {
     this.notify(Infinity);
+  }
+
+  /**
+   * Returns the numbers of this moment, with those of the lock.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): ConditionStatistics {
+    return Object.freeze({
+      tasksWaiting: this.#waiters.pendingCount,
+      tasksWaitingPeak: this.#waiters.pendingPeak,
+      lock: this.lock.statistics(),
+    });
   }
 
   *#waitFor<T>(

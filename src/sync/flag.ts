@@ -8,6 +8,16 @@ import type { Operation, WaitOptions } from "../loop/operation.ts";
 import type { Coroutine } from "../loop/task_body.ts";
 import { WaitQueue } from "./wait_queue.ts";
 
+/** Snapshot of a flag: the result of {@linkcode Flag.statistics}. */
+export interface FlagStatistics {
+  /** Whether it is set. */
+  readonly isSet: boolean;
+  /** How many tasks wait in line: neither woken nor cancelled. */
+  readonly tasksWaiting: number;
+  /** The largest `tasksWaiting` so far. */
+  readonly tasksWaitingPeak: number;
+}
+
 /**
  * A flag: `wait()` returns once it is set.
  *
@@ -82,6 +92,19 @@ export class Flag {
    */
   wait(options?: WaitOptions): Operation<true> {
     return new FlagOperation(this, this.#waiters, options);
+  }
+
+  /**
+   * Returns the numbers of this moment.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): FlagStatistics {
+    return Object.freeze({
+      isSet: this.#set,
+      tasksWaiting: this.#waiters.pendingCount,
+      tasksWaitingPeak: this.#waiters.pendingPeak,
+    });
   }
 }
 

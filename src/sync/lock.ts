@@ -67,6 +67,18 @@ export interface LockInternals {
   ): Coroutine<void>;
 }
 
+/** Snapshot of a lock: the result of {@linkcode Lock.statistics}. */
+export interface LockStatistics {
+  /** Whether it is held. */
+  readonly locked: boolean;
+  /** The task that holds it; `null` if none does, or if code outside of tasks does. */
+  readonly holder: Task<unknown> | null;
+  /** How many tasks wait in line: neither woken nor cancelled. */
+  readonly tasksWaiting: number;
+  /** The largest `tasksWaiting` so far. */
+  readonly tasksWaitingPeak: number;
+}
+
 /** Set by {@linkcode Lock} when it is loaded. */
 export let lockInternals: LockInternals;
 
@@ -166,6 +178,20 @@ export class Lock {
     }
     this.#holder.spent = true;
     this.#free(this.#holder);
+  }
+
+  /**
+   * Returns the numbers of this moment, and the holder.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): LockStatistics {
+    return Object.freeze({
+      locked: this.locked(),
+      holder: this.#holder?.task ?? null,
+      tasksWaiting: this.#waiters.pendingCount,
+      tasksWaitingPeak: this.#waiters.pendingPeak,
+    });
   }
 
   #grant(permit: LockPermit): LockPermit {

@@ -61,9 +61,19 @@ export {
   type ChannelReceiveResult,
   type ChannelStats,
 } from "./channel.ts";
-export { Condition } from "./condition.ts";
-export { Flag } from "./flag.ts";
-export { Lock } from "./lock.ts";
+export { Condition, type ConditionStatistics } from "./condition.ts";
+export { Flag, type FlagStatistics } from "./flag.ts";
+export { Lock, type LockStatistics } from "./lock.ts";
 export type { Permit } from "./permit.ts";
-export { BaseQueue, LifoQueue, PriorityQueue, Queue } from "./queue.ts";
-export { BoundedSemaphore, Semaphore } from "./semaphore.ts";
+export {
+  BaseQueue,
+  LifoQueue,
+  PriorityQueue,
+  Queue,
+  type QueueStatistics,
+} from "./queue.ts";
+export {
+  BoundedSemaphore,
+  Semaphore,
+  type SemaphoreStatistics,
+} from "./semaphore.ts";

@@ -45,6 +45,24 @@ interface QueueInternals {
 /** Set by {@linkcode BaseQueue} when it is loaded. */
 let internals: QueueInternals;
 
+/** Snapshot of a queue: the result of {@linkcode BaseQueue.statistics}. */
+export interface QueueStatistics {
+  /** How many items are in the queue. */
+  readonly size: number;
+  /** The largest `size` so far. */
+  readonly sizePeak: number;
+  /** How many items fit in; `Infinity` if there is no limit. */
+  readonly maxSize: number;
+  /** How many items were put, and are not marked as done. */
+  readonly unfinished: number;
+  /** How many tasks wait in {@linkcode BaseQueue.get}: neither woken nor cancelled. */
+  readonly gettersWaiting: number;
+  /** How many tasks wait in {@linkcode BaseQueue.put}. */
+  readonly puttersWaiting: number;
+  /** How many tasks wait in {@linkcode BaseQueue.join}. */
+  readonly joinersWaiting: number;
+}
+
 /**
  * The common part of {@linkcode Queue}, {@linkcode PriorityQueue} and
  * {@linkcode LifoQueue}, which differ in the item that comes out next.
@@ -60,6 +78,7 @@ export abstract class BaseQueue<T>
   readonly #putters = new WaitQueue("Queue.put()", this);
   readonly #joiners = new WaitQueue("Queue.join()", this);
   #unfinished = 0;
+  #sizePeak = 0;
   #shutDown = false;
 
   static {
@@ -189,6 +208,8 @@ export abstract class BaseQueue<T>
     }
     this.#store.add(item);
     this.#unfinished++;
+    const { length } = this.#store;
+    if (length > this.#sizePeak) this.#sizePeak = length;
     this.#getters.wakeNext();
   }
 
@@ -277,6 +298,23 @@ export abstract class BaseQueue<T>
     } finally {
       this.#joiners.leave(joiner);
     }
+  }
+
+  /**
+   * Returns the numbers of this moment.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): QueueStatistics {
+    return Object.freeze({
+      size: this.size,
+      sizePeak: this.#sizePeak,
+      maxSize: this.maxSize,
+      unfinished: this.#unfinished,
+      gettersWaiting: this.#getters.pendingCount,
+      puttersWaiting: this.#putters.pendingCount,
+      joinersWaiting: this.#joiners.pendingCount,
+    });
   }
 
   /**

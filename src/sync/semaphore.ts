@@ -70,6 +70,20 @@ interface SemaphoreInternals {
 /** Set by {@linkcode Semaphore} when it is loaded. */
 let internals: SemaphoreInternals;
 
+/** Snapshot of a semaphore: the result of {@linkcode Semaphore.statistics}. */
+export interface SemaphoreStatistics {
+  /** How many permits are available. */
+  readonly value: number;
+  /** How many permits are held. */
+  readonly permitsHeld: number;
+  /** The tasks that hold them, in the order in which they got them, a task once for each permit. */
+  readonly holders: readonly Task<unknown>[];
+  /** How many tasks wait in line: neither woken nor cancelled. */
+  readonly tasksWaiting: number;
+  /** The largest `tasksWaiting` so far. */
+  readonly tasksWaitingPeak: number;
+}
+
 /**
  * A semaphore: lets a number of tasks at a time inside.
  *
@@ -190,6 +204,22 @@ export class Semaphore {
     const tasks: Task<unknown>[] = [];
     for (const { task } of this.#permits) if (task !== null) tasks.push(task);
     return tasks;
+  }
+
+  /**
+   * Returns the numbers and the holders of this moment, as far as permits were not
+   * made by `release()` alone. Takes time in proportion to the number of holders.
+   *
+   * @returns A frozen snapshot.
+   */
+  statistics(): SemaphoreStatistics {
+    return Object.freeze({
+      value: this.#value,
+      permitsHeld: this.#permits.length,
+      holders: Object.freeze(this[listHolders]()),
+      tasksWaiting: this.#waiters.pendingCount,
+      tasksWaitingPeak: this.#waiters.pendingPeak,
+    });
   }
 
   /** Adds a permit, and wakes the first in line, if any. */

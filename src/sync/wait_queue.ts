@@ -168,6 +168,7 @@ export class WaitQueue<V = undefined> {
   #next: Waiter<V> | undefined = undefined;
   /** Waiters in line that were cancelled or aborted. */
   #goneCount = 0;
+  #pendingPeak = 0;
   /** Waiters in line that were woken. */
   #wokenCount = 0;
   #loop: EventLoop | null = null;
@@ -201,6 +202,11 @@ export class WaitQueue<V = undefined> {
     return this.length === 0 ? 0 : this.length - this.#wokenCount;
   }
 
+  /** The largest `pendingCount` so far. */
+  get pendingPeak(): number {
+    return this.#pendingPeak;
+  }
+
   /**
    * Adds a waiter at the end of the line.
    *
@@ -224,6 +230,8 @@ export class WaitQueue<V = undefined> {
   append(waiter: Waiter<V>): void {
     this.#waiters.append(waiter);
     if (this.#next === undefined) this.#next = waiter;
+    const pending = this.#waiters.length - this.#goneCount - this.#wokenCount;
+    if (pending > this.#pendingPeak) this.#pendingPeak = pending;
   }
 
   /** Removes a waiter, woken or not, from wherever it stands. */

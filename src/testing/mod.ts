@@ -9,11 +9,13 @@
  * | bring tasks into one order | {@linkcode waitAllTasksBlocked}, {@linkcode Sequencer} |
  * | see whether code lets others run | {@linkcode assertCheckpoints}, {@linkcode assertNoCheckpoints} |
  * | cancel a program at each of its waits, or have each fail | {@linkcode cancelEverywhere}, {@linkcode failEverywhere} |
+ * | run a program under many schedules, and one of them again | {@linkcode explore}, {@linkcode replay} |
  * | stand in for asynchronous functions, executors, descriptors | {@linkcode mockAsync}, {@linkcode FakeExecutor}, {@linkcode VirtualClock.openDescriptor} |
  * | have calls be late, lost, doubled or fail | {@linkcode FaultInjector} |
  *
- * Nothing here replaces a global, so the mocks and the `FakeTime` of `@std/testing`
- * work beside it: `FakeTime` moves the timers of the runtime, a virtual clock those
+ * Nothing here replaces a global, but {@linkcode explore} for the time of two runs, to
+ * see what they use. So the mocks and the `FakeTime` of `@std/testing` work beside it:
+ * `FakeTime` moves the timers of the runtime, a virtual clock those
  * of one loop.
  *
  * @example A timeout of an hour, tested at once
@@ -91,6 +93,18 @@ export {
   type WrapOptions,
 } from "./faults.ts";
 
+// -- Exploration --
+
+export {
+  explore,
+  type ExploreOptions,
+  type ExploreReport,
+  replay,
+  type ReplayOptions,
+} from "./explore.ts";
+export { type ExploredProgram } from "./explore_run.ts";
+export { type ExploreStrategy } from "./explore_strategies.ts";
+
 // -- Stand-ins --
 
 export {
@@ -116,8 +130,13 @@ export {
 
 export {
   AssertionError,
+  ExplorationError,
+  type ExplorationFailure,
+  type ExplorationFailureKind,
   InjectedFaultError,
   type Leftover,
   LeftoverError,
   type LeftoverKind,
+  NondeterminismError,
+  ScheduleError,
 } from "../errors.ts";

@@ -26,6 +26,7 @@ import type {
   ShutdownOptions,
   SubmitOptions,
 } from "./executor.ts";
+import { dropHandles, packHandles, unpackHandles } from "./handle_arguments.ts";
 import type { JobSpec, LinkListener, WorkerLink } from "./link.ts";
 import { type JobFunction, ModuleLoader } from "./module_loader.ts";
 import { type ExecutorTask, type JobResult, toTaskRef } from "./module_task.ts";
@@ -419,13 +420,20 @@ class LoopJob implements JobState {
   }
 }
 
-/** Copies arguments, and takes what is to be moved. */
+/** Copies arguments, takes what is to be moved, and makes a handle of its own of each loop handle. */
 function copyOf(
   args: readonly unknown[],
   transfer: readonly Transferable[],
 ): readonly unknown[] {
   if (transfer.length === 0 && args.every(isPlain)) return args;
-  return structuredClone(args, { transfer: [...transfer] });
+  const moved = [...transfer];
+  const packed = packHandles(args, moved);
+  try {
+    return unpackHandles(structuredClone(packed, { transfer: moved }));
+  } catch (error) {
+    if (packed !== args) dropHandles(packed);
+    throw error;
+  }
 }
 
 /** Whether a value is its own copy. */

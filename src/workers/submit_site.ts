@@ -9,6 +9,19 @@ const SITES_FREE = 1_000;
 /** Time between two of those after that: noting one takes one to three microseconds. */
 const SITE_MS = 0.25;
 
+let isQuiet = false;
+
+/** Calls a function whose jobs are submitted for somebody else: their place tells nothing, and is not noted. */
+export function withoutSites<T>(fn: () => T): T {
+  const before = isQuiet;
+  isQuiet = true;
+  try {
+    return fn();
+  } finally {
+    isQuiet = before;
+  }
+}
+
 /**
  * Notes where jobs are submitted: always in debug mode; else for the first
  * thousand of a pool, and then as often as it costs no more than a hundredth of
@@ -20,6 +33,7 @@ export class SubmitSites {
 
   /** Returns an error whose stack is the place; null if it is not noted. */
   take(nowMs: number, debug: boolean): Error | null {
+    if (isQuiet) return null;
     if (this.#freeLeft > 0) this.#freeLeft--;
     else if (nowMs < this.#nextMs && !debug) return null;
     this.#nextMs = nowMs + SITE_MS;

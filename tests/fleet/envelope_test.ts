@@ -5,6 +5,8 @@ import { LoopExecutor } from "@rota/rota/workers";
 import { JobVersionError } from "../../src/errors.ts";
 import type { Json } from "../../src/fleet/engine.ts";
 import {
+  decode,
+  encode,
   type Envelope,
   NO_RETRY,
   seal,
@@ -137,4 +139,43 @@ Deno.test("options of a job of a fleet are checked before anything is sent", asy
     assertThrows(() => memoryExecutor({} as never), TypeError, "store must be");
     assert(fleet instanceof RemoteExecutor);
   }, { host: "virtual" });
+});
+
+Deno.test("each value reads back as the structured clone that it was", () => {
+  const lists: unknown[] = [[], [1, "a", null, true], [[1]], [-0], [undefined]];
+  const holes: unknown[] = [1];
+  holes[2] = 3;
+  const named = Object.assign([1], { name: "list" });
+  const values = [...lists, holes, named, ...["=", "", "\ud800", "__proto__"]];
+  values.push(0, -0, NaN, Infinity, 1e21, 5e-324, null, undefined, true, 1n);
+  values.push(
+    {},
+    { toJSON: 1 },
+    new Date(NaN),
+    Array.from({ length: 40 }, () => 1),
+  );
+  for (const value of values) {
+    const read = decode(JSON.parse(JSON.stringify(encode(value))));
+    assertEquals(read, structuredClone(value));
+    assert(Object.is(read, value) || typeof value === "object");
+  }
+  const read = decode(encode(holes)) as unknown[];
+  assertEquals([1 in read, read.length], [false, 3]);
+  assert(Object.is((decode(encode([-0])) as number[])[0], -0));
+  assertThrows(() => encode(() => 1), DOMException);
+  assertThrows(() => encode([Symbol("s")]), DOMException);
+});
+
+Deno.test("the error of a job is told where it was submitted, and once", async () => {
+  const stack = await run(async () => {
+    const store = new MemoryStore();
+    await using fleet = memoryExecutor({ store, executor: new LoopExecutor() });
+    const error = await fleet.submit(jobs.fail, ["no"]).then(
+      () => null,
+      (error) => error as Error,
+    );
+    return error!.stack!;
+  }, { host: "virtual" });
+  assertEquals(stack.split("submitted at").length, 2, stack);
+  assert(stack.split("submitted at")[1]!.includes("envelope_test.ts"), stack);
 });

@@ -37,7 +37,7 @@ conformance({
       },
       inject: async (payload) => {
         const text = JSON.stringify(payload);
-        injected = (await client.publish("rota.job.normal", text)).seq;
+        injected = (await client.publish("rota.job.normal.x", text)).seq;
       },
       injectedFailure: async () => {
         const manager = await jetstreamManager(connection);

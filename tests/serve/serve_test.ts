@@ -556,6 +556,58 @@ for (const style of STYLES) {
     });
   });
 
+  for (const kind of ["an async generator", "an async function"] as const) {
+    Deno.test(`in ${style}: a lifespan of ${kind} that never opens is left after cancelMs, and closed when it has`, async () => {
+      const log: string[] = [];
+      const reports: string[] = [];
+      const door = Promise.withResolvers<void>();
+      const resource = {
+        async [Symbol.asyncDispose]() {
+          await sleep(10); // clean-up may wait
+          log.push("closed");
+        },
+      };
+      const kinds = {
+        "an async generator": async function* () {
+          await door.promise;
+          try {
+            yield resource;
+          } finally {
+            await resource[Symbol.asyncDispose]();
+          }
+        },
+        "an async function": async () => {
+          await door.promise;
+          return resource;
+        },
+      };
+      await run(
+        inStyle(style, function* () {
+          const loop = getRunningLoop();
+          loop.setExceptionHandler((_, { message }) => reports.push(message));
+          const server = serve(() => new Response("ok"), {
+            ...NOWHERE,
+            ...{ name: "stuck", cancelMs: 50 },
+            lifespan: kinds[kind] as () => Promise<typeof resource>,
+          });
+          yield sleep(5);
+          yield server.close({ graceMs: 20 });
+          assertEquals(loop.time(), 75);
+          assertEquals(server.statistics().state, "ended");
+          assertEquals(reports, [
+            'Server "stuck" has ended, and did not wait any longer for its lifespan to open',
+          ]);
+          assertEquals(log, []);
+          door.resolve();
+          yield sleep(20);
+          assertEquals(log, ["closed"]);
+          assertEquals(reports.length, 1);
+        }),
+        { host: "virtual", outsideWaits: "ignore" },
+      );
+    });
+  }
+
   Deno.test(`in ${style}: cancelling a server that never listened leaves the end of its lifespan alone`, async () => {
     await withLifespan(10, function* (server, log) {
       const closed = createTask(() => server.close());

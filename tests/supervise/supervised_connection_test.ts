@@ -20,6 +20,7 @@ import {
   currentTask,
   type EventLoop,
   getRunningLoop,
+  newEventLoop,
   sleep,
   type Task,
 } from "../../src/loop/mod.ts";
@@ -451,6 +452,89 @@ scene(
   },
 );
 
+for (const strategy of ["one-for-all", "rest-for-one"] as const) {
+  for (const place of ["beside it", "in a supervisor beside it"]) {
+    scene(
+      `use() and ready() wait while ${strategy} restarts a child and the connection ${place}`,
+      function* ({ loop, server, store }) {
+        const inner = () =>
+          new Supervisor({
+            name: "inner",
+            children: [{ id: "store", start: store.start }],
+          });
+        let crash = () => {};
+        const supervisor = new Supervisor({
+          name: "group",
+          strategy,
+          reportCrashes: false,
+          children: [
+            {
+              id: "first",
+              start: function* (started) {
+                const gone = loop.createFuture<void>();
+                crash = () => gone.setException(new Error("first"));
+                yield* sleep(30);
+                started();
+                yield* gone;
+              },
+            },
+            place === "beside it" ? { id: "store", start: store.start } : {
+              id: "inner",
+              type: "supervisor",
+              start: inner,
+            },
+          ],
+        });
+        yield supervisor.start();
+        server.closing = (client) => loop.callLater(10, () => client.end());
+        const startMs = loop.time();
+        crash();
+        yield sleep(5); // it is being closed
+        assertEquals(store.client, null);
+        const before = loop.createTask(() => store.ready());
+        yield sleep(15); // the first child is starting
+        assertEquals(server.open, 0);
+        const after = loop.createTask(() => store.use(ask));
+        assertStrictEquals(yield before, server.clients[1]);
+        assertEquals(loop.time() - startMs, 40);
+        yield* settle();
+        server.last.answer("again");
+        assertEquals(yield after, "again");
+        yield supervisor.stop();
+        assertEquals((yield* caught(store.ready())).name, "InvalidStateError");
+      },
+    );
+  }
+}
+
+scene(
+  "a stop with a group is final if the tree ends meanwhile",
+  function* ({ loop, server, store }) {
+    const supervisor = new Supervisor({
+      name: "group",
+      strategy: "one-for-all",
+      reportCrashes: false,
+      children: [
+        { id: "store", start: store.start },
+        {
+          id: "second",
+          start: () => loop.createTask(() => sleep(10)),
+        },
+      ],
+    });
+    const tree = loop.createTask(() => supervisor.run());
+    yield store.ready();
+    server.closing = (client) => loop.callLater(50, () => client.end());
+    yield sleep(20);
+    assertEquals(store.client, null);
+    const waiting = loop.createTask(() => store.ready());
+    yield* settle();
+    tree.cancel("the tree ends");
+    yield* caughtOrNot(tree);
+    assertEquals((yield* caught(waiting)).name, "InvalidStateError");
+  },
+);
+
 // -- Starts --
 
 scene(
@@ -488,6 +572,22 @@ scene(
 );
 
 scene(
+  "a client that cannot be watched is dropped",
+  function* ({ server, supervisor }) {
+    const error = yield* caught(supervisor.start());
+    assertInstanceOf(error, ChildStartError);
+    assertEquals((error.cause as Error).message, "cannot watch");
+    assertEquals(server.clients.length, 1);
+    assertEquals(server.open, 0);
+  },
+  {
+    lost: () => {
+      throw new Error("cannot watch");
+    },
+  },
+);
+
+scene(
   "with required: false the supervisor starts without the server",
   function* ({ server, store, supervisor }) {
     server.connecting = () => Promise.reject(new Error("refused"));
@@ -511,10 +611,37 @@ scene("a connection is one child at a time", function* ({ store, supervisor }) {
   assert(store.client !== null);
 });
 
+Deno.test("a client that comes after the loop was closed is dropped", async () => {
+  const server = new Server();
+  const made = Promise.withResolvers<Client>();
+  const store = new SupervisedConnection(() => made.promise, {
+    connect: () => undefined,
+    drop: (client) => client.end(),
+    lost: (client) => client.over.promise,
+  });
+  const reports: string[] = [];
+  const loop = newEventLoop({ host: "virtual", outsideWaits: "ignore" });
+  loop.setExceptionHandler((_, { message }) => reports.push(message));
+  const supervisor = new Supervisor({
+    name: "top",
+    children: [{ id: "store", start: store.start }],
+  });
+  await loop.runUntilComplete(function* () {
+    loop.createTask(() => supervisor.run());
+    yield* sleep(10);
+  });
+  await loop.close();
+  assert(reports.length > 0, "unfinished tasks are reported");
+  const client = new Client(server);
+  made.resolve(client);
+  await client.over.promise; // dropped
+  assertEquals(server.open, 0);
+});
+
 // -- Bad input --
 
 for (
-  const [what, client, message] of [
+  const [what, bad, message] of [
     [
       "nothing",
       undefined,
@@ -527,7 +654,9 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`make() that gives ${what} is a failed start`, async () => {
+  Deno.test(`make() that gives ${what} is a failed start, and that is dropped`, async () => {
+    let dropped = 0;
+    const client = bad && { ...bad, disconnect: () => dropped++ };
     await play("a generator", function* () {
       const store = new SupervisedConnection<unknown>(() => client);
       const supervisor = new Supervisor({
@@ -537,6 +666,7 @@ for (
       assertInstanceOf(error.cause, TypeError);
       assertEquals(error.cause.message, message);
     });
+    assertEquals(dropped, client === undefined ? 0 : 1);
   });
 }
 

@@ -19,7 +19,10 @@ import { type ServerProcess, startServer, testWith } from "./server_process.ts";
  * Registers a test that needs a NATS server; skipped, with the reason in its
  * name, where none is installed.
  */
-export function natsTest(name: string, fn: () => void | Promise<void>): void {
+export function natsTest(
+  name: string,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
+): void {
   testWith("nats-server", name, fn);
 }
 

@@ -19,7 +19,10 @@ import { type ServerProcess, startServer, testWith } from "./server_process.ts";
  * Registers a test that needs a Redis server; skipped, with the reason in its
  * name, where none is installed.
  */
-export function redisTest(name: string, fn: () => void | Promise<void>): void {
+export function redisTest(
+  name: string,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
+): void {
   testWith("redis-server", name, fn);
 }
 

@@ -63,7 +63,7 @@ export function findProgram(name: string): string | undefined {
 export function testWith(
   program: string,
   name: string,
-  fn: () => void | Promise<void>,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
 ): void {
   const ignore = findProgram(program) === undefined;
   Deno.test({

@@ -308,10 +308,10 @@ export function conformance(subject: Subject): void {
       yield* other.ready();
       const future = fleet.submit(jobs.wait, ["gate"]);
       yield* arrived("gate");
-      yield* sleep(2 * leaseMs);
+      yield* sleep(1.4 * leaseMs);
       const closings = [worker, other].map((it) => it.shutdown());
       const all = closings.map((closing) => spawn(closing));
-      yield* sleep(2 * leaseMs);
+      yield* sleep(1.4 * leaseMs);
       assertEquals(leases.length, 1);
       open("gate", "done");
       assertEquals(yield* future, "done");

@@ -31,6 +31,11 @@ export function echo(value: string): string {
   return value;
 }
 
+/** Returns so many characters. */
+export function grow(length: number): string {
+  return "x".repeat(length);
+}
+
 function exists(path: string): boolean {
   try {
     Deno.statSync(path);

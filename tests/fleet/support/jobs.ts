@@ -8,6 +8,7 @@ import {
   type Coroutine,
   type CurrentJob,
   currentJob,
+  ExecutorShutDownError,
   Future,
   getRunningLoop,
 } from "@rota/rota";
@@ -132,4 +133,10 @@ export function failUntil(attempt: number): number {
 export function count(to: number): number {
   for (let n = 1; n <= to; n++) job().progress({ n });
   return to;
+}
+
+/** Fails as an executor does that was shut down. */
+export function failAsShutDown(): never {
+  leases.push(job().lease!);
+  throw new ExecutorShutDownError("of the function's own");
 }

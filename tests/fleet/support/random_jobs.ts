@@ -15,3 +15,14 @@ export function* work(
   if (currentJob()!.lease!.attempt <= failures) throw new Error("again");
   return n;
 }
+
+/** Tokens of the leases with which each job has begun, in order. */
+export const begun: Map<number, number[]> = new Map();
+
+/** Takes its time, and returns the token of its lease. */
+export function* tokenOf(n: number, ms: number): Coroutine<number> {
+  const { fencingToken } = currentJob()!.lease!;
+  begun.set(n, [...begun.get(n) ?? [], fencingToken]);
+  yield* sleep(ms);
+  return fencingToken;
+}
