@@ -44,7 +44,7 @@ export interface TaskWait {
    * Tasks that hold it, or by whose end the wait will be over. Through `gather`,
    * `shield`, `wait`, groups and limits these are the tasks at the end. Of
    * queues, channels, flags and conditions nobody knows: there they are the tasks
-   * that have served this line before while an instrument was there.
+   * that have woken a waiter of this line while an instrument was there.
    */
   readonly heldBy: readonly Task<unknown>[];
   /** Turn of the loop in which the wait began. */

