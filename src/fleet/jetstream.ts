@@ -46,6 +46,7 @@ import {
   type NatsConnection,
   type NatsMessage,
   type NatsSubscription,
+  Pokes,
   readJob,
   valueOf,
 } from "./jetstream_states.ts";
@@ -119,8 +120,7 @@ class JetstreamEngine implements RemoteEngine {
   #stopped: (() => void) | null = null;
   #renewal: TimerHandle | null = null;
   #poll: TimerHandle | null = null;
-  /** Timers that tell other workers of jobs whose delay is over. */
-  readonly #pokes: Set<TimerHandle> = new Set();
+  readonly #pokes: Pokes;
   #again: TimerHandle | null = null;
 
   constructor(options: JetstreamExecutorOptions) {
@@ -128,6 +128,7 @@ class JetstreamEngine implements RemoteEngine {
     this.#options = options;
     this.#connection = connection;
     this.#name = queue;
+    this.#pokes = new Pokes(this.#loop, connection, `${queue}.poke`);
     this.inWords = `JetStream "${queue}"`;
   }
 
@@ -450,22 +451,7 @@ class JetstreamEngine implements RemoteEngine {
   #nak(reply: string, delayMs: number): void {
     const delay = Math.ceil(delayMs) * NANOS;
     this.#connection.publish(reply, `-NAK ${JSON.stringify({ delay })}`);
-    const poke = () => {
-      try {
-        this.#connection.publish(`${this.#name}.poke`);
-      } catch {
-        // The program has closed the connection: others look for themselves.
-      }
-    };
-    if (delayMs === 0) {
-      poke();
-      return;
-    }
-    const timer = this.#loop.callLater(delayMs + 5, () => {
-      this.#pokes.delete(timer);
-      poke();
-    });
-    this.#pokes.add(timer);
+    this.#pokes.after(delayMs);
   }
 
   // -- Renewals --
@@ -520,8 +506,7 @@ class JetstreamEngine implements RemoteEngine {
     this.#poll?.cancel();
     this.#again?.cancel();
     this.#renewal?.cancel();
-    for (const poke of this.#pokes) poke.cancel(); // they look for themselves, later
-    this.#pokes.clear();
+    this.#pokes.close();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 }

@@ -4,12 +4,16 @@
  *
  * @module
  */
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { TimerHandle } from "../loop/timer_handle.ts";
 import type { EngineRoles, Json, RemoteOutcome } from "./engine.ts";
 
 /** Priorities, the highest first. */
 export const CLASSES = ["high", "normal", "low"] as const;
 /** Nanoseconds of a millisecond. */
 export const NANOS = 1_000_000;
+/** How long after the delay of a job others are told: the server has to have it back by then. */
+const LATER_MS = 5;
 
 /** Message of a job. */
 export interface JobMessage {
@@ -58,6 +62,48 @@ export interface NatsConnection {
     payload: string,
     options: { timeout: number; noMux?: boolean },
   ): Promise<NatsMessage>;
+}
+
+/** Messages that tell other workers to look for jobs, also once the delay of a job is over. Workers look now and then in any case. */
+export class Pokes {
+  readonly #loop: EventLoop;
+  readonly #connection: NatsConnection;
+  readonly #subject: string;
+  readonly #timers: Set<TimerHandle> = new Set();
+
+  /** Makes the pokes of a worker. */
+  constructor(loop: EventLoop, connection: NatsConnection, subject: string) {
+    this.#loop = loop;
+    this.#connection = connection;
+    this.#subject = subject;
+  }
+
+  /** Pokes after a delay; at once if it is 0. */
+  after(delayMs: number): void {
+    if (delayMs === 0) {
+      this.#poke();
+      return;
+    }
+    const timer = this.#loop.callLater(delayMs + LATER_MS, () => {
+      this.#timers.delete(timer);
+      this.#poke();
+    });
+    this.#timers.add(timer);
+  }
+
+  /** Drops those that are due later. */
+  close(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+  }
+
+  #poke(): void {
+    try {
+      this.#connection.publish(this.#subject);
+    } catch {
+      // The program has closed the connection: others look for themselves.
+    }
+  }
 }
 
 /** Part of the client of `@nats-io/jetstream` that is used. */

@@ -332,7 +332,11 @@ Deno.test("locateTasks() may be called several times at once, and tasks may go o
     const trees = [locateTasks(), locateTasks(), locateTasks()];
     made.slice(90).forEach((task) => task.cancel());
     for (const { tasks } of await Promise.all(trees)) {
-      assertEquals(tasks.length, 91);
+      // Those that were cancelled have ended by then, or not.
+      assert(
+        tasks.length === 91 || tasks.length === 101,
+        `there are ${tasks.length}`,
+      );
       for (const { place, waits } of tasks) {
         if (place === null) continue;
         assertEquals(place.file, import.meta.url);

@@ -11,6 +11,7 @@ import { RawClient } from "./support/raw_client.ts";
 function startExpress(scene: string): Program {
   const url = import.meta.resolve("./children/express.ts");
   return startProgram(`await import(${JSON.stringify(url)});`, {
+    flags: ["-A", "--quiet"], // it may have to download Express
     env: { SCENE: scene },
   });
 }

@@ -147,6 +147,12 @@ const ARGUMENTS: Record<string, unknown[]> = {
   ChannelClosedError: ["m", 42],
   TaskGroupError: [[new TypeError("a"), new rota.OverloadError("b")], "m"],
   RateLimitError: ["m", 12],
+  WebSocketClosedError: ["m", { code: 1006, reason: "r", wasClean: false }],
+  MessageTooLargeError: ["m", 12, 8],
+  ReconnectLimitError: ["m", 3, { cause: new RangeError("c") }],
+  ExplorationError: ["m", { kind: "deadlock", schedule: "r1" }],
+  ScheduleError: ["m", 4],
+  NondeterminismError: ["m", 4, ["Date.now"]],
   WorkerCrashError: ["m", "exit", 7, { cause: new RangeError("c") }],
 };
 
