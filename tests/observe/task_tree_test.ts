@@ -12,6 +12,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
+  allTasks,
   Channel,
   Condition,
   type Coroutine,
@@ -329,14 +330,19 @@ Deno.test("locateTasks() may be called several times at once, and tasks may go o
         yield* queue.get();
       }));
     await sleep(5);
-    const trees = [locateTasks(), locateTasks(), locateTasks()];
+    // A snapshot is that of its end: of the tasks that are there then.
+    const loop = getRunningLoop();
+    const locate = async () => {
+      const tree = await locateTasks();
+      return { ...tree, thereThen: allTasks(loop).length };
+    };
+    const trees = [locate(), locate(), locate()];
     made.slice(90).forEach((task) => task.cancel());
-    for (const { tasks } of await Promise.all(trees)) {
-      // Those that were cancelled have ended by then, or not.
-      assert(
-        tasks.length === 91 || tasks.length === 101,
-        `there are ${tasks.length}`,
-      );
+    const early = await Promise.all(trees);
+    const late = await locate();
+    assertEquals(late.tasks.length, 91);
+    for (const { tasks, thereThen } of [...early, late]) {
+      assertEquals(tasks.length, thereThen);
       for (const { place, waits } of tasks) {
         if (place === null) continue;
         assertEquals(place.file, import.meta.url);
